@@ -1,0 +1,1 @@
+"""The upstream services, simulated strictly. Imports nothing of the rest."""

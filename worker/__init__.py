@@ -1,0 +1,1 @@
+"""The Celery and dispatcher processes: the only place that knows Celery."""

@@ -1,0 +1,1 @@
+"""How clients speak: one module per dialect."""

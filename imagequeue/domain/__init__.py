@@ -1,0 +1,1 @@
+"""The pure rules: no database, no network, no clock of their own."""

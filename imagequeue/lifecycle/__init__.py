@@ -1,0 +1,1 @@
+"""The verbs: submit, dispatch, generate, settle, deliver, sweep. One commit per verb."""

@@ -1,0 +1,1 @@
+"""Adapters to the upstream services: two pure functions around one exchange."""

@@ -1,0 +1,1 @@
+"""SQLAlchemy tables and one file of bulk queries per noun. The store never commits."""

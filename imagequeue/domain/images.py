@@ -1,0 +1,140 @@
+"""The canonical ask. Dialects make an `ImageRequest`, providers serve one; they meet nowhere else.
+
+A `Requirement` is the part of an ask that decides which deployments can serve it. It has a short text
+form, because jobs with equal requirements wait in the same flow (pipeline.md, "Dispatch").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal, cast
+
+from imagequeue.domain.errors import InvalidRequest
+
+Operation = Literal["generate", "edit"]
+OutputFormat = Literal["png", "jpeg", "webp"]
+MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
+
+PROMPT_LENGTH_STEPS = (4_000, 5_000, 32_000)
+"""Characters. The limits that upstreams have (protocols.md); a requirement keeps the step, not the length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the image shall look like: `auto`, a ratio, or an exact size in pixels. Never both."""
+
+    ratio: tuple[int, int] | None = None
+    size: tuple[int, int] | None = None
+
+    def __str__(self) -> str:
+        if self.size:
+            return f"{self.size[0]}x{self.size[1]}"
+        return f"{self.ratio[0]}:{self.ratio[1]}" if self.ratio else "auto"
+
+    @classmethod
+    def parse(cls, text: str) -> Shape:
+        """Read `auto`, `16:9` or `1024x768`.
+
+        Raises:
+            InvalidRequest: the text is none of the three.
+        """
+        if text == "auto":
+            return cls()
+        for separator in (":", "x"):
+            left, found, right = text.partition(separator)
+            if found and left.isdecimal() and right.isdecimal() and int(left) and int(right):
+                pair = (int(left), int(right))
+                return cls(ratio=pair) if separator == ":" else cls(size=pair)
+        raise InvalidRequest(
+            f"'{text}' is not a shape: use auto, a ratio such as 16:9, or a size such as 1024x768"
+        )
+
+
+AUTO = Shape()
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """What a deployment must be able to do to serve a job."""
+
+    operation: Operation = "generate"
+    shape: Shape = AUTO
+    image_count: int = 1
+    output_format: OutputFormat = "png"
+    input_count: int = 0
+    has_mask: bool = False
+    prompt_limit: int = PROMPT_LENGTH_STEPS[0]
+
+    def __str__(self) -> str:
+        mask = "m" if self.has_mask else ""
+        parts = (self.operation, self.shape, self.image_count, self.output_format)
+        return "/".join(map(str, (*parts, f"{self.input_count}{mask}", self.prompt_limit)))
+
+    @classmethod
+    def parse(cls, text: str) -> Requirement:
+        """Read what `str()` wrote."""
+        operation, shape, count, output_format, inputs, limit = text.split("/")
+        return cls(
+            operation=cast("Operation", operation),
+            shape=Shape.parse(shape),
+            image_count=int(count),
+            output_format=cast("OutputFormat", output_format),
+            input_count=int(inputs.removesuffix("m")),
+            has_mask=inputs.endswith("m"),
+            prompt_limit=int(limit),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """One ask, whatever dialect it came in.
+
+    `input_images` and `mask` are storage keys (`inputs/{sha256}`) or http(s) URLs that are still to be
+    fetched. `options` holds what only some upstreams take: quality, background, moderation,
+    input_fidelity, temperature, max_tokens, max_completion_tokens.
+    """
+
+    model_id: str
+    prompt: str
+    operation: Operation = "generate"
+    image_count: int = 1
+    shape: Shape = AUTO
+    output_format: OutputFormat = "png"
+    options: dict[str, Any] = field(default_factory=dict[str, Any])
+    input_images: tuple[str, ...] = ()
+    mask: str | None = None
+
+    @property
+    def requirement(self) -> Requirement:
+        """The class of deployments that can serve this."""
+        length = len(self.prompt)
+        limit = next((step for step in PROMPT_LENGTH_STEPS if length <= step), length)
+        return Requirement(
+            operation=self.operation,
+            shape=self.shape,
+            image_count=self.image_count,
+            output_format=self.output_format,
+            input_count=len(self.input_images),
+            has_mask=self.mask is not None,
+            prompt_limit=limit,
+        )
+
+    def parameters(self) -> dict[str, Any]:
+        """Everything but the model and the prompt, as JSON for `job_requests.parameters`."""
+        return {
+            "operation": self.operation,
+            "image_count": self.image_count,
+            "shape": str(self.shape),
+            "output_format": self.output_format,
+            "options": self.options,
+            "input_images": list(self.input_images),
+            "mask": self.mask,
+        }
+
+    @classmethod
+    def from_parameters(cls, model_id: str, prompt: str, parameters: dict[str, Any]) -> ImageRequest:
+        """Rebuild what `parameters()` wrote."""
+        plain = dict(parameters)
+        plain["shape"] = Shape.parse(plain["shape"])
+        plain["input_images"] = tuple(plain["input_images"])
+        return cls(model_id=model_id, prompt=prompt, **plain)

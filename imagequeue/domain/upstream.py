@@ -1,0 +1,89 @@
+"""What one upstream call can come to.
+
+`parse` of a provider returns `Images` or `Pending`, or raises one of the four errors; what never got an
+answer is judged by the sender. `verdict` of the whole attempt is a value (law 3), so that settling it is a
+separate step that can be repeated.
+
+    UpstreamError
+    ├── Rejected         this request will never be served: content policy, or a 400 that is about it
+    ├── Throttled        a 429; `retry_after` in seconds when the upstream gave a hint
+    ├── Unavailable      500, 503, an answer with nothing usable, or no connection: certainly no image
+    ├── Misconfigured    401, 402, 403, 404: our key or deployment is wrong
+    └── Ambiguous        the request may have been sent and no usable answer came: it may be billed
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from decimal import Decimal
+
+
+class UpstreamError(Exception):
+    """An upstream call that brought no image. `reason` may be shown to operators: never a prompt or key."""
+
+    def __init__(self, reason: str, *, http_status: int | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.http_status = http_status
+        self.cost_usd: Decimal | None = None
+
+
+class Rejected(UpstreamError):
+    """The upstream refused the request itself. `reason` is shown to the client."""
+
+
+class Throttled(UpstreamError):
+    """The upstream answered 429."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        http_status: int | None = 429,
+        retry_after: float | None = None,
+        out_of_quota: bool = False,
+    ) -> None:
+        super().__init__(reason, http_status=http_status)
+        self.retry_after = retry_after
+        self.out_of_quota = out_of_quota
+
+
+class Unavailable(UpstreamError):
+    """The upstream could not serve it now. `sent` is False when not one byte of the request was sent."""
+
+    def __init__(self, reason: str, *, http_status: int | None = None, sent: bool = True) -> None:
+        super().__init__(reason, http_status=http_status)
+        self.sent = sent
+
+
+class Misconfigured(UpstreamError):
+    """The deployment's key, name or endpoint is wrong."""
+
+
+class Ambiguous(UpstreamError):
+    """Nobody knows whether the upstream served, and billed, this call."""
+
+
+@dataclass(frozen=True, slots=True)
+class RawImage:
+    """One image as it came: its bytes, or the URL to download it from."""
+
+    content: bytes | None = None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Images:
+    """A success: the images of one call, and what the upstream says that it charged (USD)."""
+
+    images: tuple[RawImage, ...]
+    cost_usd: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A submit-and-poll upstream took the request; `reference` is how to ask for the result."""
+
+    reference: str
+    poll_after_seconds: float = 2.0
+    cost_usd: Decimal | None = field(default=None)

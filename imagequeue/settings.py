@@ -1,0 +1,95 @@
+"""Every setting, read from the environment once per process (contract.md, "Environment").
+
+An unknown `IMAGEQUEUE_*` variable is an error that names it, so that a typing mistake never passes for a
+default. Names with `_SERVICE_` or `_PORT` in them are ignored: Kubernetes injects such.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from imagequeue.domain.errors import ConfigurationError
+
+PREFIX = "IMAGEQUEUE_"
+CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
+"""Read by the client commands only (contract.md, "Commands")."""
+
+
+class Settings(BaseSettings):
+    """The settings of one process; `docs/configuration.md` describes each."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+
+    database_url: SecretStr
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    secret_key: SecretStr = SecretStr("")
+    catalog: Path | None = None
+    public_url: str = "http://127.0.0.1:8000"
+    storage_url: str = "file://.imagequeue/media"
+    s3_endpoint_url: str | None = None
+    media_base_url: str | None = None
+    egress_allow: str = ""
+    egress_deny: str = ""
+    webhook_schedule: str = ""
+    retention_days: int = Field(default=30, ge=1)
+    metrics_addr: str | None = None
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_format: Literal["json", "console"] = "json"
+    failpoint: str = ""
+    database_pool_size: int = Field(default=8, ge=1, le=200)
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
+    spill_dir: Path | None = None
+
+    @cached_property
+    def sqlalchemy_url(self) -> str:
+        """The database's URL with the driver that the project uses (psycopg 3)."""
+        url = self.database_url.get_secret_value()
+        for scheme in ("postgresql://", "postgres://"):
+            if url.startswith(scheme):
+                return "postgresql+psycopg://" + url.removeprefix(scheme)
+        return url
+
+    @cached_property
+    def public_origin(self) -> str:
+        """How clients reach the API, without a slash at the end."""
+        return self.public_url.rstrip("/")
+
+
+def load_settings() -> Settings:
+    """Read the environment.
+
+    Raises:
+        ConfigurationError: a variable is unknown, missing or malformed; the message names it.
+    """
+    refuse_unknown_variables(os.environ)
+    try:
+        return Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
+    except ValidationError as error:
+        first = error.errors(include_input=False)[0]
+        name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(f"{name}: {first['msg']}") from None
+
+
+def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
+    """Refuse an `IMAGEQUEUE_*` variable that no setting reads.
+
+    Raises:
+        ConfigurationError: names every such variable.
+    """
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
+    unknown = sorted(
+        name
+        for name in environment
+        if name.startswith(PREFIX) and name not in known and "_SERVICE_" not in name and "_PORT" not in name
+    )
+    if unknown:
+        raise ConfigurationError(
+            f"Unknown variable {', '.join(unknown)}; docs/configuration.md lists every setting"
+        )
