@@ -1,0 +1,64 @@
+"""Connections to Postgres. All database code is synchronous (architecture.md, "Bulk everywhere").
+
+The store never commits: verbs open `engine.begin()` and everything in it is one transaction.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, Engine, create_engine
+
+MIGRATION_LOCK = 0x1A6E_0E0E
+"""Key of the advisory lock under which migrations run, so that two starting processes do not race."""
+
+MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+
+
+def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
+    """Open a pool of connections.
+
+    A server that is gone is noticed within seconds, also behind a half-open connection: the driver gives
+    up connecting after 3 s, and unacknowledged data ends a connection after 10 s.
+
+    Args:
+        url: of SQLAlchemy's form, with the psycopg driver.
+        pool_size: the most connections that this process holds.
+        name: shown in `pg_stat_activity`.
+    """
+    return create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "application_name": f"imagequeue {name}",
+            "connect_timeout": 3,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 10_000,
+            "options": "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
+        },
+    )
+
+
+def migrate(engine: Engine, revision: str = "head") -> None:
+    """Bring the schema to a revision, in one transaction, one process at a time."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        command.upgrade(_configuration(connection), revision)
+
+
+def _configuration(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    return config

@@ -1,0 +1,41 @@
+"""The tables, one file per family of nouns (pipeline.md, "Tables").
+
+States are text with a CHECK, keys are UUIDv7, times are `timestamptz` on the database's clock. Rows that
+change are narrow, rows that are wide never change. What must never happen is a constraint here.
+"""
+
+from imagequeue.store.tables.accounts import accounts, api_keys, ledger_entries, wallets
+from imagequeue.store.tables.attempts import attempts, quota_groups
+from imagequeue.store.tables.deliveries import deliveries, delivery_attempts
+from imagequeue.store.tables.jobs import (
+    events,
+    flows,
+    idempotency_keys,
+    images,
+    job_requests,
+    job_results,
+    jobs,
+)
+from imagequeue.store.tables.metadata import metadata
+from imagequeue.store.tables.processes import leases, processes
+
+__all__ = [
+    "accounts",
+    "api_keys",
+    "attempts",
+    "deliveries",
+    "delivery_attempts",
+    "events",
+    "flows",
+    "idempotency_keys",
+    "images",
+    "job_requests",
+    "job_results",
+    "jobs",
+    "leases",
+    "ledger_entries",
+    "metadata",
+    "processes",
+    "quota_groups",
+    "wallets",
+]

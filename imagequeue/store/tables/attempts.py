@@ -1,0 +1,75 @@
+"""Upstream calls and the quotas that they spend. A token is an attempt row (rate-limiting.md, "The rule")."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    CheckConstraint,
+    Column,
+    Double,
+    ForeignKey,
+    Index,
+    Integer,
+    SmallInteger,
+    Table,
+    Text,
+    Uuid,
+    text,
+)
+
+from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState
+from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id, usd
+
+_OPEN = ", ".join(f"'{state}'" for state in sorted(OPEN_ATTEMPTS))
+
+quota_groups = Table(
+    "quota_groups",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("rpm", Integer, nullable=False),
+    Column("window_seconds", Double, nullable=False),
+    Column("guard_seconds", Double, nullable=False),
+    moment("blocked_until"),  # only ever moves later
+    moment("last_slot_at"),
+    moment("created_at", now=True),
+    CheckConstraint("rpm > 0", name="rpm_positive"),
+)
+"""One row per upstream quota. Its lock makes a grant atomic."""
+
+attempts = Table(
+    "attempts",
+    metadata,
+    primary_id(),
+    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("quota_group", Text, ForeignKey("quota_groups.name"), nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("image_count", SmallInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("process_id", Uuid, nullable=True),  # who calls; no foreign key: processes are forgotten sooner
+    moment("slot_at", nullable=False),  # when the call may start
+    moment("token_returns_at", nullable=False),  # when its token is free again
+    moment("release_deadline", nullable=False),  # ring again when nobody started by then
+    moment("call_deadline"),
+    moment("called_at"),
+    moment("sent_at"),
+    moment("poll_after"),
+    moment("finished_at"),
+    Column("upstream_reference", Text, nullable=True),
+    Column("http_status", SmallInteger, nullable=True),
+    Column("reason", Text, nullable=True),
+    usd("cost_usd", nullable=True),
+    Column("duplicate_images", SmallInteger, nullable=False, server_default="0"),
+    moment("created_at", now=True),
+    one_of("state", AttemptState),
+    CheckConstraint(f"(finished_at IS NULL) = (state IN ({_OPEN}))", name="finished_when_closed"),
+    CheckConstraint("(state = 'CALLING') <= (process_id IS NOT NULL)", name="calling_by_somebody"),
+    CheckConstraint("image_count BETWEEN 1 AND 10", name="image_count_range"),
+    Index("ix_attempts_job_id_id", "job_id", "id"),
+    Index("ix_attempts_tokens", "quota_group", "token_returns_at"),
+    Index("ix_attempts_open", "state", "release_deadline", postgresql_where=text(f"state IN ({_OPEN})")),
+    postgresql_with={
+        "fillfactor": "70",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_cost_delay": "0",
+    },
+)

@@ -1,0 +1,153 @@
+"""Jobs and everything that hangs on one: the request, its images, its events, its final body."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from imagequeue.domain.jobs import FINAL, JobStatus, Lane
+from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id, usd
+
+_FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL))
+
+flows = Table(
+    "flows",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("model_id", Text, nullable=False),
+    Column("requirement", Text, nullable=False),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("lane", Text, nullable=False),
+    Column("batch_id", Uuid, nullable=True),
+    one_of("lane", Lane),
+    UniqueConstraint(
+        "account_id", "model_id", "requirement", "lane", "batch_id", postgresql_nulls_not_distinct=True
+    ),
+)
+"""Where jobs wait: same model, requirement, account, lane and batch (pipeline.md, "Dispatch")."""
+
+jobs = Table(
+    "jobs",
+    metadata,
+    primary_id(),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("flow_id", Integer, ForeignKey("flows.id"), nullable=False),
+    Column("status", Text, nullable=False),
+    Column("image_count", SmallInteger, nullable=False),
+    Column("wanted", SmallInteger, nullable=False),  # images neither stored nor asked for by an open attempt
+    Column("failures", SmallInteger, nullable=False, server_default="0"),
+    Column("deaths", SmallInteger, nullable=False, server_default="0"),  # processes that died while calling
+    usd("price_usd"),  # of the whole job
+    moment("not_before"),  # back-off
+    Column("avoid_deployment", Text, nullable=True),  # where it failed last
+    moment("start_by"),
+    moment("finish_by"),
+    moment("cancelled_at"),
+    moment("created_at", now=True),
+    moment("updated_at", now=True),
+    moment("finished_at"),
+    one_of("status", JobStatus),
+    CheckConstraint(f"(finished_at IS NOT NULL) = (status IN ({_FINAL}))", name="finished_when_final"),
+    CheckConstraint("image_count BETWEEN 1 AND 10", name="image_count_range"),
+    CheckConstraint("wanted BETWEEN 0 AND image_count", name="wanted_range"),
+    Index("ix_jobs_queued", "flow_id", "id", postgresql_where=text("status = 'QUEUED'")),
+    Index(
+        "ix_jobs_wanting",
+        "flow_id",
+        "id",
+        postgresql_where=text("status = 'PROCESSING' AND wanted > 0"),
+    ),
+    Index(
+        "ix_jobs_deadlines",
+        text("LEAST(start_by, finish_by)"),
+        postgresql_where=text(
+            "(start_by IS NOT NULL OR finish_by IS NOT NULL) AND status IN ('QUEUED', 'PROCESSING')"
+        ),
+    ),
+    Index("ix_jobs_account_id_id", "account_id", "id"),
+    postgresql_with={
+        "fillfactor": "70",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_cost_delay": "0",
+    },
+)
+"""The queue of record: the narrow row that changes. Who moves `status`: see `domain/jobs.py`."""
+
+job_requests = Table(
+    "job_requests",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id"), primary_key=True),
+    Column("prompt", Text, nullable=False),
+    Column("parameters", JSONB, nullable=False),
+    Column("dialect", Text, nullable=False),
+    Column("webhook_url", Text, nullable=True),
+    Column("client_headers", JSONB, nullable=False, server_default="{}"),
+)
+"""What was asked; never changes."""
+
+job_results = Table(
+    "job_results",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id"), primary_key=True),
+    Column("error", Text, nullable=True),
+    Column("body", Text, nullable=False),
+)
+"""The final status body, byte for byte what pollers and the callback get; written once by settle."""
+
+images = Table(
+    "images",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("attempt_id", Uuid, nullable=False),
+    Column("storage_key", Text, nullable=False),
+    Column("media_type", Text, nullable=False),
+    Column("width", Integer, nullable=False),
+    Column("height", Integer, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    moment("created_at", now=True),
+    PrimaryKeyConstraint("job_id", "ordinal"),  # picks the winner when a late duplicate arrives
+    CheckConstraint("ordinal >= 1", name="ordinal_from_one"),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("status", Text, nullable=False),
+    moment("created_at", now=True),
+    one_of("status", JobStatus),
+    UniqueConstraint("job_id", "status"),  # each status is entered once
+)
+"""Append-only: every status that a job entered, in order."""
+
+idempotency_keys = Table(
+    "idempotency_keys",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("key", Text, nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    moment("created_at", now=True),
+    PrimaryKeyConstraint("account_id", "key"),
+    CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
+    Index("ix_idempotency_keys_created_at", "created_at"),
+)
+"""Accepted submits by their `Idempotency-Key` (pipeline.md, "Idempotency")."""

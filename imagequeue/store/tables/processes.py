@@ -1,0 +1,33 @@
+"""Who is alive, and who leads (pipeline.md, "Sweep")."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, Table, Text, Uuid
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id
+
+processes = Table(
+    "processes",
+    metadata,
+    primary_id(),  # new at every start
+    Column("kind", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("queues", ARRAY(Text), nullable=False),
+    Column("slots", Integer, nullable=False),
+    Column("beat", BigInteger, nullable=False, server_default="0"),
+    moment("beat_at", now=True),
+    moment("started_at", now=True),
+    one_of("kind", ("api", "dispatcher", "worker")),
+    CheckConstraint("slots >= 0", name="slots_not_negative"),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("holder", Uuid, nullable=False),
+    Column("epoch", BigInteger, nullable=False),
+    moment("expires_at", nullable=False),
+)
