@@ -1,24 +1,72 @@
-"""Real servers for every test: one Postgres and one Redis a session, one database a test."""
+"""Real servers for every test: one Postgres and one Redis a session, one database a test.
+
+`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import URL, Engine, create_engine, make_url, text
+from sqlalchemy.pool import NullPool
 
-from cli.stack.postgres import EmbeddedPostgres
-from cli.stack.redis import EmbeddedRedis
 from imagequeue.store.database import migrate, open_engine
 
 _numbers = count(1)
 
 
 @pytest.fixture(scope="session")
-def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     """A Postgres of this session, without fsync: tests kill processes, not the machine."""
+    own = os.environ.get("IMAGEQUEUE_TEST_DATABASE_URL")
+    if own:
+        yield make_url(own).set(drivername="postgresql+psycopg")
+        return
+    from cli.stack.postgres import EmbeddedPostgres  # noqa: PLC0415  # only where it is started
+
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", extra_settings={"fsync": "off"})
     with server.running():
-        yield server.url.replace("postgresql://", "postgresql+psycopg://")
+        yield make_url(server.url).set(drivername="postgresql+psycopg")
+
+
+@pytest.fixture(scope="session")
+def template(postgres_url: URL) -> Iterator[str]:
+    """The name of a migrated database, to be copied."""
+    name = f"template_{os.getpid()}"
+    _administer(postgres_url, f"CREATE DATABASE {name}")
+    engine = open_engine(_url(postgres_url, name), pool_size=1, name="tests")
+    migrate(engine)
+    engine.dispose()
+    yield name
+    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def database_url(postgres_url: URL, template: str) -> Iterator[str]:
+    """A migrated, empty database of this test's own."""
+    name = f"test_{os.getpid()}_{next(_numbers)}"
+    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _url(postgres_url, name)
+    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """A pool of connections to `database_url`."""
+    engine = open_engine(database_url, pool_size=8, name="tests")
+    yield engine
+    engine.dispose()
+
+
+def _url(server: URL, database: str) -> str:
+    return server.set(database=database).render_as_string(hide_password=False)
+
+
+def _administer(server: URL, statement: str) -> None:
+    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()

@@ -1,0 +1,51 @@
+"""What a process holds while it lives: its settings, its connections, the catalog. Made once, passed down."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from redis import Redis
+from sqlalchemy import Engine
+
+from imagequeue.domain.catalog import Catalog, load_catalog
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.settings import Settings
+from imagequeue.store.database import open_engine
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """The parts that lifecycle verbs are given."""
+
+    settings: Settings
+    engine: Engine
+    redis: Redis
+    catalog: Catalog
+
+    def close(self) -> None:
+        """Close every connection."""
+        self.redis.close()
+        self.engine.dispose()
+
+
+def open_runtime(settings: Settings, *, name: str) -> Runtime:
+    """Open everything that a process of imagequeue needs.
+
+    Raises:
+        ConfigurationError: a setting or the catalog is wrong.
+    """
+    if settings.catalog is None:
+        raise ConfigurationError("IMAGEQUEUE_CATALOG: the path of a catalog file is needed")
+    return Runtime(
+        settings=settings,
+        engine=open_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size, name=name),
+        redis=open_redis(settings.redis_url.get_secret_value()),
+        catalog=load_catalog(Path(settings.catalog), os.environ),
+    )
+
+
+def open_redis(url: str) -> Redis:
+    """Open a pool of connections to Redis, with the timeouts of pipeline.md ("Celery"), in seconds."""
+    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=10)
