@@ -1,0 +1,112 @@
+"""A folder for Postgres outside root's home, for a root whose system refuses user namespaces.
+
+Postgres does not run as root, so it runs as a user id that nobody has; that id cannot pass a home folder of mode 700,
+where both the data directory and the virtual environment may be. Nothing there is opened up for it. Instead it gets a
+folder of its own, mode 700 and owned by it, with a copy of the programs and the data; a symbolic link in the data
+directory leads a later `up` to it. The folder's name has the user id in it.
+"""
+
+import hashlib
+import os
+import pwd
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack.errors import StackError
+
+# systemd's table of user ids leaves 60578-61183 unused, and ids below 65536 exist in rootless containers too.
+_FIRST_UID, _UIDS = 60600, 500
+_PARTS = ("bin", "lib", "share")
+
+
+@dataclass(frozen=True)
+class Lodging:
+    """A folder owned by `uid`."""
+
+    folder: Path
+    uid: int
+
+    @property
+    def data(self) -> Path:
+        """Postgres's data folder inside."""
+        return self.folder / "data"
+
+    def own(self, path: Path) -> None:
+        """Give `path`, and what is below it, to the lodger."""
+        give(path, self.uid)
+
+    def programs(self, installation: Path, version: str) -> Path:
+        """A copy of `installation`, made once for each `version` of the wheel."""
+        copy = self.folder / f"postgres-{version}"
+        if not copy.exists():
+            unfinished = Path(tempfile.mkdtemp(prefix="copying-", dir=self.folder))
+            _copy(installation, unfinished)
+            self.own(unfinished)
+            unfinished.rename(copy)
+        return copy / installation.parent.name / installation.name
+
+
+def _copy(installation: Path, folder: Path) -> None:
+    """Copy what running needs, keeping the paths between the programs and the wheel's folder of shared libraries."""
+    package = installation.parent
+    for part in _PARTS:
+        shutil.copytree(installation / part, folder / package.name / installation.name / part, symlinks=True)
+    libraries = package.with_name(f"{package.name}.libs")
+    if libraries.is_dir():
+        shutil.copytree(libraries, folder / libraries.name, symlinks=True)
+
+
+def give(path: Path, uid: int) -> None:
+    """Make `path`, and what is below it, the property of user and group `uid`; links are not followed."""
+    for place, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            os.chown(Path(place, name), uid, uid, follow_symlinks=False)
+    os.chown(path, uid, uid, follow_symlinks=False)
+
+
+def existing(link: Path) -> Lodging:
+    """The lodging that `link` leads to.
+
+    Raises:
+        StackError: the folder is gone.
+    """
+    folder = link.readlink().parent
+    if not folder.is_dir():
+        raise StackError(
+            f"The database of this stack was in {folder}, which is gone. Remove {link} to start anew."
+        )
+    return Lodging(folder, int(folder.name.split("-")[1]))
+
+
+def create(link: Path, base: Path | None = None) -> Lodging:
+    """A new lodging below `base`, and `link` pointing at its data; `/var/lib` or the temporary folder by default.
+
+    A cluster that stands in the place of `link`, from a time when namespaces were allowed, moves in.
+    """
+    uid = _free_uid(link)
+    folder = Path(tempfile.mkdtemp(prefix=f"imagequeue-{uid}-", dir=base or _base()))
+    lodging = Lodging(folder, uid)
+    if link.is_dir():
+        shutil.move(link, lodging.data)
+    lodging.own(folder)
+    link.symlink_to(lodging.data)
+    return lodging
+
+
+def _base() -> Path:
+    lasting = Path("/var/lib")
+    return lasting if os.access(lasting, os.W_OK) else Path(tempfile.gettempdir())
+
+
+def _free_uid(link: Path) -> int:
+    start = int.from_bytes(hashlib.sha256(bytes(link.absolute())).digest()[:4])
+    taken = {entry.pw_uid for entry in pwd.getpwall()}
+    candidates = (_FIRST_UID + (start + step) % _UIDS for step in range(_UIDS))
+    for uid in candidates:
+        if uid not in taken:
+            return uid
+    raise StackError(
+        f"All user ids from {_FIRST_UID} to {_FIRST_UID + _UIDS - 1} are taken; run as a normal user."
+    )

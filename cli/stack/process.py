@@ -1,0 +1,82 @@
+"""What the supervisor knows about one child, as plain data, and how it is started."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from cli.stack import identity, occupancy
+
+
+def _nothing() -> None:
+    """Most processes leave nothing behind that would have to be cleared."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One child.
+
+    Attributes:
+        name: unique in its stack; the name of its log file and its entry in `stack.json`.
+        argv: the program, an absolute path, and its arguments.
+        env: its whole environment; None for the supervisor's own.
+        lock: the file that it and its descendants hold locked while any of them lives (`occupancy`).
+        clear: called under the lock before each start; removes what a killed process has left.
+        pass_fds: descriptors that it inherits under the same numbers.
+        identity: who it runs as (`tether`).
+        stop_signal: what asks it to end.
+        orphan_signal: what the kernel sends it when the supervisor dies.
+    """
+
+    name: str
+    argv: Sequence[str]
+    lock: Path
+    env: Mapping[str, str] | None = None
+    clear: Callable[[], None] = _nothing
+    pass_fds: Sequence[int] = ()
+    identity: str = identity.SAME
+    stop_signal: signal.Signals = signal.SIGTERM
+    orphan_signal: signal.Signals = signal.SIGKILL
+
+    def command(self) -> list[str]:
+        """The command that starts it tethered to the calling process (see `identity.tethered`)."""
+        return identity.tethered(self.argv, orphan_signal=self.orphan_signal, identity=self.identity)
+
+
+def start(process: Process, output: IO[bytes], held: int) -> subprocess.Popen[bytes]:
+    """Start `process` in a session of its own, so that a Ctrl-C in the terminal reaches the supervisor alone.
+
+    `held` is the descriptor of its lock, taken by the caller (`occupancy.acquire`).
+    """
+    process.clear()
+    return subprocess.Popen(  # noqa: S603 -- the command is built here, of this installation's programs
+        process.command(),
+        env=process.env,
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=subprocess.STDOUT,
+        pass_fds=(held, *process.pass_fds),
+        start_new_session=True,
+    )
+
+
+def start_alone(
+    process: Process,
+    output: IO[bytes],
+    seconds: float = occupancy.PATIENCE_SECONDS,
+) -> subprocess.Popen[bytes]:
+    """Wait at most `seconds` for the lock of `process`, then start it.
+
+    Raises:
+        DirectoryInUse: an earlier one did not end in time.
+    """
+    with occupancy.occupied(process.lock, seconds) as held:
+        return start(process, output, held)
+
+
+def python(module: str, *arguments: str) -> list[str]:
+    """The argument vector of `python -m module`, with this interpreter."""
+    return [sys.executable, "-m", module, *arguments]

@@ -1,0 +1,109 @@
+"""What the embedded Postgres and Redis have in common: a folder, a password, a port, and a life as a child."""
+
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Self
+
+from cli.stack import port, private_file
+from cli.stack import process as processes
+from cli.stack.errors import StartFailed
+from cli.stack.process import Process
+
+START_SECONDS = 60.0
+STOP_SECONDS = 10.0
+_TAIL_CHARACTERS = 2000
+# Neither server can say by itself that it is ready (both could only through systemd's libraries), so it is asked.
+ASK_EVERY_SECONDS = 0.02
+
+
+class EmbeddedServer(ABC):
+    """A server with all its files in `directory`, which is made, mode 0700."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.absolute()
+        self._port: int | None = None
+
+    @property
+    @abstractmethod
+    def url(self) -> str:
+        """Where and with which password it is reached; after `initialise`."""
+
+    @abstractmethod
+    def initialise(self) -> None:
+        """Make what is missing in the directory. Once per life of the calling process, while no server runs on it.
+
+        Raises:
+            StackError: it cannot be done; the message says why.
+        """
+
+    @abstractmethod
+    def process(self) -> Process:
+        """The server as a child of this process; after `initialise`."""
+
+    @abstractmethod
+    def answers(self) -> bool:
+        """Whether it takes commands now."""
+
+    @property
+    def lock(self) -> Path:
+        """The file that the server's processes hold locked while any of them lives."""
+        return self.directory / "lock"
+
+    @property
+    def port(self) -> int:
+        """The port on loopback, kept in the directory; another one only if somebody else took it meanwhile."""
+        if self._port is None:
+            self._port = port.kept(self.directory / "port")
+        return self._port
+
+    @property
+    def password(self) -> str:
+        """The password, kept in the directory."""
+        return private_file.secret(self.directory / "password")
+
+    def command(self) -> list[str]:
+        """The command that starts it tethered to this process; after `initialise`."""
+        return self.process().command()
+
+    @contextmanager
+    def running(self) -> Iterator[Self]:
+        """Run the server for the length of a `with` block, its output in `server.log` of the directory.
+
+        Enter from the main thread: the server dies with the thread that starts it.
+
+        Raises:
+            StackError: it did not come up.
+        """
+        self.initialise()
+        log = self.directory / "server.log"
+        with log.open("ab") as output:
+            child = processes.start_alone(self.process(), output)
+        try:
+            self._await_answer(child, log)
+            yield self
+        finally:
+            self._stop(child)
+
+    def _await_answer(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while not self.answers():
+            if child.poll() is not None or time.monotonic() > deadline:
+                raise StartFailed(f"{child.args!r} did not come up:\n{tail(log)}")
+            time.sleep(ASK_EVERY_SECONDS)
+
+    def _stop(self, child: subprocess.Popen[bytes]) -> None:
+        child.send_signal(self.process().stop_signal)
+        try:
+            child.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def tail(log: Path) -> str:
+    """The end of a log file, at most 2000 characters."""
+    return log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:].strip()

