@@ -27,7 +27,7 @@ def inside() -> str:
 
 
 def account() -> int:
-    """The id of a user without privileges that the system knows by name: `nobody`, else the first other than root.
+    """The id of a user without privileges whom the system knows by name: `nobody`, else the first but root.
 
     initdb looks up the name of who runs it and fails for an id that has none.
 
@@ -53,8 +53,8 @@ def tethered(
 ) -> list[str]:
     """`command`, started through `tether.py`: it gets `orphan_signal` when the calling thread's process dies.
 
-    The kernel watches the thread that forks, so the command must be started from a thread that lives as long as the
-    process, in practice the main thread. `command[0]` must be an absolute path.
+    The kernel watches the thread that forks, so the command must be started from a thread that lives as long
+    as the process, in practice the main thread. `command[0]` must be an absolute path.
     """
     launcher = [sys.executable, "-I", "-S", str(_TETHER)]
     return [*launcher, str(os.getpid()), str(int(orphan_signal)), identity, *command]
@@ -63,8 +63,9 @@ def tethered(
 def namespace_reaches(program: Path, directory: Path) -> bool:
     """Whether a process in a user namespace of its own can run `program` and write into `directory`.
 
-    False where namespaces are refused (many containers), and where a folder above belongs to another user and is
-    closed to others, as with `sudo` in somebody's home: inside the namespace root has no capability to pass it.
+    False where namespaces are refused (many containers), and where a folder above belongs to another user and
+    is closed to others, as with `sudo` in somebody's home: inside the namespace root has no capability to
+    pass it.
     """
     question = ["/bin/sh", "-c", 'test -x "$1" && test -w "$2"', "sh", str(program), str(directory)]
     answer = subprocess.run(  # noqa: S603 -- a fixed program and paths of this installation

@@ -1,9 +1,9 @@
 """A folder for Postgres outside root's home, for a root whose system refuses user namespaces.
 
-Postgres does not run as root, so it runs as a user id that nobody has; that id cannot pass a home folder of mode 700,
-where both the data directory and the virtual environment may be. Nothing there is opened up for it. Instead it gets a
-folder of its own, mode 700 and owned by it, with a copy of the programs and the data; a symbolic link in the data
-directory leads a later `up` to it. The folder's name has the user id in it.
+Postgres does not run as root, so it runs as a user id that nobody has; that id cannot pass a home folder of
+mode 700, where both the data directory and the virtual environment may be. Nothing there is opened up for it.
+Instead it gets a folder of its own, mode 700 and owned by it, with a copy of the programs and the data; a
+symbolic link in the data directory leads a later `up` to it. The folder's name has the user id in it.
 """
 
 import hashlib
@@ -49,7 +49,7 @@ class Lodging:
 
 
 def _copy(installation: Path, folder: Path) -> None:
-    """Copy what running needs, keeping the paths between the programs and the wheel's folder of shared libraries."""
+    """Copy what running needs; the programs find the wheel's shared libraries by a relative path."""
     package = installation.parent
     for part in _PARTS:
         shutil.copytree(installation / part, folder / package.name / installation.name / part, symlinks=True)
@@ -81,7 +81,7 @@ def existing(link: Path) -> Lodging:
 
 
 def create(link: Path, base: Path | None = None) -> Lodging:
-    """A new lodging below `base`, and `link` pointing at its data; `/var/lib` or the temporary folder by default.
+    """A new lodging below `base` (`/var/lib`, else the temporary folder), and `link` leading to its data.
 
     A cluster that stands in the place of `link`, from a time when namespaces were allowed, moves in.
     """

@@ -1,17 +1,17 @@
 """A lock that a process and all its descendants hold together, until the last of them has ended.
 
-flock(2) locks belong to the open file, not to a process, and a forked process shares its parent's open files. A
-server is started with the locked file among its inherited descriptors, and so are the processes that it forks itself
-(Postgres has one for each connection). Whoever gets the lock next knows that none of them is left: no pid has to be
-remembered, none can be mistaken for a later process of the same number, and no permission to look at other processes
-is needed. So a Postgres that is still shutting down is waited for and never fought, and a `postmaster.pid` found
-under the lock is stale.
+flock(2) locks belong to the open file, not to a process, and a forked process shares its parent's open files.
+A server is started with the locked file among its inherited descriptors, and so are the processes that it
+forks itself (Postgres has one for each connection). Whoever gets the lock next knows that none of them is
+left: no pid has to be remembered, none can be mistaken for a later process of the same number, and no
+permission to look at other processes is needed. So a Postgres that is still shutting down is waited for and
+never fought, and a `postmaster.pid` found under the lock is stale.
 """
 
 import fcntl
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 @contextmanager
-def occupied(path: Path, seconds: float = PATIENCE_SECONDS) -> Iterator[int]:
+def occupied(path: Path, seconds: float = PATIENCE_SECONDS) -> Generator[int]:
     """Lock `path` and give the descriptor to pass on; children that inherited it go on holding the lock.
 
     Raises:

@@ -1,8 +1,9 @@
 """Ports for servers that must come back on the same port.
 
-A port from the kernel's ephemeral range will not do. While the server is down that port may be lent to any outgoing
-connection of the machine; worse, a client that keeps trying to reach it on loopback can be given the very port as its
-own source port and then connects to itself (TCP's simultaneous open), after which the server can never bind it again.
+A port from the kernel's ephemeral range will not do. While the server is down that port may be lent to any
+outgoing connection of the machine; worse, a client that keeps trying to reach it on loopback can be given the
+very port as its own source port and then connects to itself (TCP's simultaneous open), after which the server
+can never bind it again.
 """
 
 import random

@@ -1,14 +1,15 @@
 """An embedded Postgres 18 on loopback.
 
-The password is kept in the folder and given to initdb through a file, never on a command line. Connections are by TCP
-with scram-sha-256 only: a Unix socket's path may have 107 bytes, which a deep data directory exceeds.
+The password is kept in the folder and given to initdb through a file, never on a command line. Connections
+are by TCP with scram-sha-256 only: a Unix socket's path may have 107 bytes, which a deep data directory
+exceeds.
 
 As root it runs in a user namespace, or else in a `Lodging`; see `tether` and `lodging`.
 """
 
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
@@ -42,7 +43,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     Args:
         directory: the folder for everything; made if missing.
-        settings: server settings that override or add to `postgres_settings.SETTINGS`.
+        extra_settings: server settings that override or add to `postgres_settings.SETTINGS`.
         refuse_namespaces: act as if user namespaces were refused; only matters to root.
         lodgings: where root's folder outside the home is made in that case; see `lodging.create`.
     """
@@ -50,22 +51,24 @@ class EmbeddedPostgres(EmbeddedServer):
     def __init__(
         self,
         directory: Path,
-        settings: Mapping[str, str] | None = None,
+        extra_settings: Mapping[str, str] | None = None,
         *,
         refuse_namespaces: bool = False,
         lodgings: Path | None = None,
     ) -> None:
         super().__init__(directory)
-        self._settings = {**SETTINGS, **(settings or {})}
+        self._settings = {**SETTINGS, **(extra_settings or {})}
         self._refuse_namespaces = refuse_namespaces
         self._lodgings = lodgings
         self._chosen: _Place | None = None
 
     @property
     def url(self) -> str:
+        """The URL of the database, for psycopg and SQLAlchemy; after `initialise`."""
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def initialise(self) -> None:
+        """Choose who runs the server and where, and make the cluster if there is none; see the base class."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with occupancy.occupied(self.lock):
             self._chosen = self._choose_place()
@@ -74,6 +77,7 @@ class EmbeddedPostgres(EmbeddedServer):
             _ = self.port
 
     def process(self) -> Process:
+        """The postmaster as a child of this process; after `initialise`."""
         return Process(
             name="postgres",
             argv=self._postgres("-D", str(self._place.data), *self._options()),
@@ -85,6 +89,7 @@ class EmbeddedPostgres(EmbeddedServer):
         )
 
     def answers(self) -> bool:
+        """Whether a session can be opened now."""
         import psycopg  # noqa: PLC0415 -- heavy, and `imagequeue --help` shall be quick
 
         try:
@@ -126,7 +131,7 @@ class EmbeddedPostgres(EmbeddedServer):
             yield from ("-c", f"{name}={value}")
 
     def _clear(self) -> None:
-        """Under the lock no process of this cluster lives, so the pid in the file, if any, is somebody else's now."""
+        """Under the lock no process of this cluster lives: the pid in the file is nobody's, or another's."""
         self._place.data.joinpath("postmaster.pid").unlink(missing_ok=True)
 
     def _make_cluster(self) -> None:
@@ -140,7 +145,7 @@ class EmbeddedPostgres(EmbeddedServer):
             work.joinpath("data").rename(data)
 
     @contextmanager
-    def _builder(self) -> Iterator[str]:
+    def _builder(self) -> Generator[str]:
         """Who runs initdb. A lodger's id has no name, so a user with a name has the folder for that long."""
         if self._place.lodging is None:
             yield self._place.identity

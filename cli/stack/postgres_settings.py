@@ -1,6 +1,7 @@
 """The settings of the embedded Postgres: those that a durable queue on one machine wants.
 
-fsync, full_page_writes and synchronous_commit stay at their defaults, on: what was acknowledged survives a power cut.
+fsync, full_page_writes and synchronous_commit stay at their defaults, on: what was acknowledged survives a
+power cut.
 """
 
 SETTINGS = {

@@ -29,15 +29,18 @@ class EmbeddedRedis(EmbeddedServer):
 
     @property
     def url(self) -> str:
+        """The URL of database 0; after `initialise`."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def initialise(self) -> None:
+        """Write the configuration file; see the base class."""
         binaries.redis_server()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with occupancy.occupied(self.lock):
             private_file.replace(self._configuration, self._settings())
 
     def process(self) -> Process:
+        """The server as a child of this process; after `initialise`."""
         return Process(
             name="redis",
             argv=[str(binaries.redis_server()), str(self._configuration)],
@@ -46,12 +49,19 @@ class EmbeddedRedis(EmbeddedServer):
         )
 
     def answers(self) -> bool:
+        """Whether it has loaded its file and answers a PING."""
         import redis  # noqa: PLC0415 -- heavy, and `imagequeue --help` shall be quick
+        from redis.backoff import NoBackoff  # noqa: PLC0415
+        from redis.exceptions import RedisError  # noqa: PLC0415
+        from redis.retry import Retry  # noqa: PLC0415
 
+        at_once = Retry(NoBackoff(), 0)  # the default tries for seconds
         try:
-            with redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2) as client:
-                return bool(client.ping())
-        except redis.exceptions.RedisError:  # BusyLoadingError too: the file is still being read
+            with redis.Redis(
+                port=self.port, password=self.password, retry=at_once, socket_timeout=2
+            ) as client:
+                return bool(client.ping())  # pyright: ignore[reportUnknownMemberType] -- redis's annotations
+        except RedisError:  # BusyLoadingError too: the file is still being read
             return False
 
     @property

@@ -1,9 +1,9 @@
-"""What the embedded Postgres and Redis have in common: a folder, a password, a port, and a life as a child."""
+"""What the embedded Postgres and Redis have in common: a folder, a password, a port, a life as a child."""
 
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
@@ -16,7 +16,7 @@ from cli.stack.process import Process
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
 _TAIL_CHARACTERS = 2000
-# Neither server can say by itself that it is ready (both could only through systemd's libraries), so it is asked.
+# Neither wheel's server can report that it is ready (that needs systemd's libraries), so it is asked.
 ASK_EVERY_SECONDS = 0.02
 
 
@@ -34,7 +34,7 @@ class EmbeddedServer(ABC):
 
     @abstractmethod
     def initialise(self) -> None:
-        """Make what is missing in the directory. Once per life of the calling process, while no server runs on it.
+        """Make what is missing in the directory; waits for an earlier server that is still shutting down.
 
         Raises:
             StackError: it cannot be done; the message says why.
@@ -55,7 +55,7 @@ class EmbeddedServer(ABC):
 
     @property
     def port(self) -> int:
-        """The port on loopback, kept in the directory; another one only if somebody else took it meanwhile."""
+        """The port on loopback, kept in the directory while nobody else takes it."""
         if self._port is None:
             self._port = port.kept(self.directory / "port")
         return self._port
@@ -70,7 +70,7 @@ class EmbeddedServer(ABC):
         return self.process().command()
 
     @contextmanager
-    def running(self) -> Iterator[Self]:
+    def running(self) -> Generator[Self]:
         """Run the server for the length of a `with` block, its output in `server.log` of the directory.
 
         Enter from the main thread: the server dies with the thread that starts it.
@@ -83,12 +83,17 @@ class EmbeddedServer(ABC):
         with log.open("ab") as output:
             child = processes.start_alone(self.process(), output)
         try:
-            self._await_answer(child, log)
+            self.await_answer(child, log)
             yield self
         finally:
             self._stop(child)
 
-    def _await_answer(self, child: subprocess.Popen[bytes], log: Path) -> None:
+    def await_answer(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        """Wait until the started server takes commands.
+
+        Raises:
+            StartFailed: it ended, or 60 s have passed; the message has the end of its log.
+        """
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if child.poll() is not None or time.monotonic() > deadline:

@@ -1,21 +1,21 @@
-"""Become another program that cannot outlive its parent: `tether.py PARENT SIGNAL IDENTITY PROGRAM ARGUMENT...`.
+"""Become another program that cannot outlive its parent: `tether.py PARENT SIGNAL IDENTITY PROGRAM [ARG...]`.
 
 The supervisor starts each process through this file, so that none is left when the supervisor is killed with
-SIGKILL and can clean up nothing itself. The kernel does the work: prctl(PR_SET_PDEATHSIG) makes it send SIGNAL to
-this process when the *thread* that started it ends (prctl(2)). The order below matters:
+SIGKILL and can clean up nothing itself. The kernel does the work: prctl(PR_SET_PDEATHSIG) makes it send
+SIGNAL to this process when the *thread* that started it ends (prctl(2)). The order below matters:
 
 1. The credentials change first, because the kernel forgets the death signal whenever they change.
 2. The death signal is asked for.
 3. The parent is compared with PARENT: had it died before step 2, no signal would ever come.
-4. The program replaces this one (execv), so the pid that the supervisor knows is the program's own. An exec keeps the
-   death signal unless the program is set-uid or has file capabilities.
+4. The program replaces this one (execv), so the pid that the supervisor knows is the program's own. An exec
+   keeps the death signal unless the program is set-uid or has file capabilities.
 
 IDENTITY is who the program runs as:
 
 `same`       nothing changes.
-`inside:N`   a new user namespace in which this user is called N. A program that refuses to run as root (Postgres) is
-             content; outside the process is still root's own, so root's files are its own, without the capabilities
-             of root, which are lost at the exec (user_namespaces(7)).
+`inside:N`   a new user namespace in which this user is called N. A program that refuses to run as root
+             (Postgres) is content; outside, the process is still root's own, so root's files are its own,
+             without the capabilities of root, which are lost at the exec (user_namespaces(7)).
 `uid:N`      for root: user and group N, no other group, where namespaces are refused.
 
 Run with `python -I -S`, standard library only: that starts in a few milliseconds and reads nothing from the
@@ -90,7 +90,7 @@ def main(words: list[str]) -> None:
     parent, signal, identity = words[:3]
     _take_identity(identity)
     _die_with(int(parent), int(signal))
-    os.execv(words[3], words[3:])
+    os.execv(words[3], words[3:])  # noqa: S606 -- becoming the program is the purpose
 
 
 if __name__ == "__main__":

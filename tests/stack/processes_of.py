@@ -3,7 +3,7 @@
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import psutil
@@ -16,6 +16,17 @@ def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
+def child(name: str) -> psutil.Process:
+    """This process's child whose program is called `name`; there must be exactly one."""
+    (found,) = [process for process in psutil.Process().children() if process.name() == name]
+    return found
+
+
+def listening_on(process: psutil.Process) -> list[tuple[str, int]]:
+    """The addresses and ports where `process` listens."""
+    return [(c.laddr.ip, c.laddr.port) for c in process.net_connections() if c.status == psutil.CONN_LISTEN]
+
+
 def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
     """Those of `processes` that have not ended within 20 s; waits on the processes themselves."""
     _gone, alive = psutil.wait_procs(processes, timeout=GONE_WITHIN_SECONDS)
@@ -23,10 +34,10 @@ def survivors(processes: list[psutil.Process]) -> list[psutil.Process]:
 
 
 @contextmanager
-def python(*arguments: str, **options: object) -> Iterator[subprocess.Popen[str]]:
+def python(*arguments: str) -> Generator[subprocess.Popen[str]]:
     """A Python process with its output as text in a pipe, killed at the end if it is still there."""
     command = [sys.executable, *arguments]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, **options) as process:  # type: ignore[call-overload]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
         finally:

