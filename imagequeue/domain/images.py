@@ -15,8 +15,11 @@ Operation = Literal["generate", "edit"]
 OutputFormat = Literal["png", "jpeg", "webp"]
 MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
-PROMPT_LENGTH_STEPS = (4_000, 5_000, 32_000)
-"""Characters. The limits that upstreams have (protocols.md); a requirement keeps the step, not the length."""
+PROMPT_LENGTH_STEPS = (2, 4_000, 5_000, 32_000)
+"""Characters. The limits that upstreams have (protocols.md); a requirement keeps the step, not the length.
+
+The first step is for prompts that are too short for Pixazo, which wants 3 characters.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,7 @@ class Requirement:
     output_format: OutputFormat = "png"
     input_count: int = 0
     has_mask: bool = False
-    prompt_limit: int = PROMPT_LENGTH_STEPS[0]
+    prompt_limit: int = PROMPT_LENGTH_STEPS[1]
 
     def __str__(self) -> str:
         mask = "m" if self.has_mask else ""

@@ -29,7 +29,14 @@ class UpstreamError(Exception):
 
 
 class Rejected(UpstreamError):
-    """The upstream refused the request itself. `reason` is shown to the client."""
+    """The upstream refused the request itself. `reason` is shown to the client.
+
+    `policy` is True for a content policy refusal; other 400s may also mean that the deployment is wrong.
+    """
+
+    def __init__(self, reason: str, *, http_status: int | None = None, policy: bool = False) -> None:
+        super().__init__(reason, http_status=http_status)
+        self.policy = policy
 
 
 class Throttled(UpstreamError):
@@ -49,11 +56,15 @@ class Throttled(UpstreamError):
 
 
 class Unavailable(UpstreamError):
-    """The upstream could not serve it now. `sent` is False when not one byte of the request was sent."""
+    """The upstream could not serve it now. `sent` is False when not one byte of the request was sent.
+
+    `images` are those that came although fewer came than asked: they are paid, so they are kept.
+    """
 
     def __init__(self, reason: str, *, http_status: int | None = None, sent: bool = True) -> None:
         super().__init__(reason, http_status=http_status)
         self.sent = sent
+        self.images: tuple[RawImage, ...] = ()
 
 
 class Misconfigured(UpstreamError):
