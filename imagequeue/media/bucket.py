@@ -1,0 +1,144 @@
+"""Objects in an S3 bucket (AWS, MinIO, R2, ...), by boto3; credentials by the usual AWS variables.
+
+Immutability is the store's own: `If-None-Match: *` makes the second writer of a key fail with 412. Services
+that do not know the header answer 501; there the key is looked up first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Generator
+from datetime import timedelta
+from functools import cached_property
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from imagequeue.media.keys import checked_key
+from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+_CONFIG = Config(
+    connect_timeout=2,
+    read_timeout=10,
+    retries={"total_max_attempts": 2, "mode": "standard"},
+    max_pool_connections=64,
+    signature_version="s3v4",
+    # Newer checksum headers are not understood by every service that speaks S3.
+    request_checksum_calculation="when_required",
+    response_checksum_validation="when_required",
+)
+_MISSING = {"NoSuchKey", "404", "NotFound"}
+_EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
+_NO_CONDITIONS = {"NotImplemented", "501"}
+
+
+class S3Storage:
+    """A storage in a bucket, below a prefix."""
+
+    def __init__(self, bucket: str, prefix: str = "", endpoint_url: str | None = None) -> None:
+        self.bucket = bucket
+        self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
+        self._endpoint_url = endpoint_url
+
+    @cached_property
+    def client(self) -> S3Client:
+        """Made at the first use (it reads files of botocore's for 0.2 s); safe in threads."""
+        config = _CONFIG.merge(Config(s3={"addressing_style": "path"})) if self._endpoint_url else _CONFIG
+        session = boto3.session.Session()
+        return session.client(  # pyright: ignore[reportUnknownMemberType]  # stubs for S3 only
+            "s3", endpoint_url=self._endpoint_url, config=config
+        )
+
+    def put(self, key: str, content: bytes, media_type: str) -> None:
+        """See `Storage.put`."""
+        with _failures():
+            try:
+                self._write(key, content, media_type)
+            except ClientError as error:
+                if _code(error) not in _EXISTS:
+                    raise
+                if self.get(key) != content:
+                    raise KeyConflict(f"{key} holds other bytes") from None
+
+    def _write(self, key: str, content: bytes, media_type: str) -> None:
+        name = self._name(key)
+        try:
+            self.client.put_object(
+                Bucket=self.bucket, Key=name, Body=content, ContentType=media_type, IfNoneMatch="*"
+            )
+        except ClientError as error:
+            if _code(error) not in _NO_CONDITIONS:
+                raise
+            self._write_unconditionally(key, content, media_type)
+
+    def _write_unconditionally(self, key: str, content: bytes, media_type: str) -> None:
+        if self.exists(key):
+            if self.get(key) != content:
+                raise KeyConflict(f"{key} holds other bytes")
+            return
+        self.client.put_object(Bucket=self.bucket, Key=self._name(key), Body=content, ContentType=media_type)
+
+    def get(self, key: str) -> bytes:
+        """See `Storage.get`."""
+        with _failures():
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+                with contextlib.closing(answer["Body"]) as body:
+                    return body.read()
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    raise ObjectMissing(key) from None
+                raise
+
+    def exists(self, key: str) -> bool:
+        """See `Storage.exists`."""
+        with _failures():
+            try:
+                self.client.head_object(Bucket=self.bucket, Key=self._name(key))
+            except ClientError as error:
+                if _code(error) in _MISSING:
+                    return False
+                raise
+            return True
+
+    def delete(self, key: str) -> None:
+        """See `Storage.delete`."""
+        with _failures():
+            self.client.delete_object(Bucket=self.bucket, Key=self._name(key))
+
+    def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
+        """A presigned URL, made anew at each call."""
+        with _failures():
+            return self.client.generate_presigned_url(
+                "get_object",
+                Params={"Bucket": self.bucket, "Key": self._name(key)},
+                ExpiresIn=int(lifetime.total_seconds()),
+            )
+
+    def probe(self) -> None:
+        """See `Storage.probe`."""
+        key = f"probes/{uuid4()}"
+        self.put(key, b"probe", "application/octet-stream")
+        self.delete(key)
+
+    def _name(self, key: str) -> str:
+        return self.prefix + checked_key(key)
+
+
+def _code(error: ClientError) -> str:
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+@contextlib.contextmanager
+def _failures() -> Generator[None]:
+    """Whatever boto3 raises means that the storage cannot be used; its text holds no credentials."""
+    try:
+        yield
+    except (ClientError, BotoCoreError, OSError) as error:
+        raise StorageUnavailable(f"S3: {error}") from error

@@ -1,0 +1,55 @@
+"""From bytes to pixels, without trusting the bytes.
+
+The size is read from the header first, so a bomb (a small file that claims 30,000 x 30,000) is refused
+before a pixel of it is decoded. Only formats with hardened decoders are opened. Decoders raise whatever
+hostile bytes lead them to, so any exception of theirs means: this is not an image that we take.
+"""
+
+from __future__ import annotations
+
+import io
+
+from PIL import Image
+
+MOST_PIXELS = 50_000_000
+"""protocols.md: 50 megapixels."""
+FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
+_MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
+
+
+class UnusableImage(Exception):
+    """The bytes are not an image that this service takes; the message says why."""
+
+
+def decode(content: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
+    """Decode the first frame of an image completely. Call it inside `gate.DECODING`.
+
+    Raises:
+        UnusableImage: not an image, truncated, or of more than `most_pixels`.
+    """
+    try:
+        image = Image.open(io.BytesIO(content), formats=FORMATS)
+        _require_pixels(image, most_pixels)
+        image.load()
+    except (UnusableImage, MemoryError):
+        raise
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise UnusableImage(f"it has more than {most_pixels // 1_000_000} megapixels") from None
+    except Exception as error:
+        raise UnusableImage("it cannot be decoded as PNG, JPEG, WebP or GIF") from error
+    return image
+
+
+def _require_pixels(image: Image.Image, most_pixels: int) -> None:
+    if image.width * image.height > most_pixels:
+        raise UnusableImage(
+            f"it has {image.width} x {image.height} pixels, more than {most_pixels // 1_000_000} megapixels"
+        )
+
+
+def media_type_of(content: bytes) -> str:
+    """The media type by the first bytes; `application/octet-stream` for what is no known image."""
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    found = (name for magic, name in _MAGIC.items() if content.startswith(magic))
+    return next(found, "application/octet-stream")

@@ -1,0 +1,65 @@
+"""Writing a file so that it is either whole under its name or not there, also after a power cut."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+PART_PREFIX = ".part-"
+"""Files that are still being written; no key starts with a dot."""
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write `path` durably, atomically and never over an existing file.
+
+    Raises:
+        FileExistsError: there is such a file.
+        OSError: it could not be written; nothing is left behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _written_part(path.parent, content)
+    try:
+        path.hardlink_to(part)
+    finally:
+        part.unlink()
+    sync_directory(path.parent)
+
+
+def write_over(path: Path, content: bytes) -> None:
+    """Write `path` durably and atomically, in place of what was there.
+
+    Raises:
+        OSError: it could not be written; what was there is still there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = _written_part(path.parent, content)
+    try:
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+    sync_directory(path.parent)
+
+
+def _written_part(directory: Path, content: bytes) -> Path:
+    descriptor, name = tempfile.mkstemp(prefix=PART_PREFIX, dir=directory)
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        part.unlink()
+        raise
+    return part
+
+
+def sync_directory(directory: Path) -> None:
+    """Make names in a directory durable."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

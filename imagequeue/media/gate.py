@@ -1,0 +1,36 @@
+"""How many images this process decodes at a time: as many as it has cores.
+
+Decoding is what needs memory and a core. 64 answers of 4 MB wait on disk for it; parsing an answer (its
+base64) belongs inside the gate too.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from types import TracebackType
+
+
+class Gate:
+    """Lets `places` threads through at a time; a thread that is inside may enter again."""
+
+    def __init__(self, places: int) -> None:
+        self._places = threading.BoundedSemaphore(places)
+        self._inside = threading.local()
+
+    def __enter__(self) -> None:
+        depth: int = getattr(self._inside, "depth", 0)
+        if depth == 0:
+            self._places.acquire()
+        self._inside.depth = depth + 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._inside.depth -= 1
+        if self._inside.depth == 0:
+            self._places.release()
+
+
+DECODING = Gate(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+"""The gate of this process."""

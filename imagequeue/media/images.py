@@ -1,0 +1,66 @@
+"""Images that upstreams made: checked, and converted when another format was asked for."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from PIL import Image
+
+from imagequeue.domain.encoded import EncodedImage
+from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
+from imagequeue.domain.upstream import Unavailable
+from imagequeue.media.decoding import UnusableImage, decode
+from imagequeue.media.gate import DECODING
+
+MOST_OUTPUT_BYTES = 64 * 1024 * 1024
+_SAVE: dict[OutputFormat, dict[str, Any]] = {
+    "png": {"compress_level": 6},
+    "jpeg": {"quality": 92, "optimize": True},
+    "webp": {"quality": 90, "method": 4},
+}
+
+
+def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
+    """Decode an upstream's image, and convert it unless it has the asked format already.
+
+    An image in the asked format is passed on byte for byte, provenance marks included. A converted one
+    keeps its colour profile and no other metadata.
+
+    Raises:
+        Unavailable: it is not an image that decodes, or too large.
+    """
+    if len(content) > MOST_OUTPUT_BYTES:
+        raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB")
+    try:
+        with DECODING, decode(content) as image:
+            converted = content if _is(image, output_format) else encode(image, output_format)
+            return EncodedImage(converted, MEDIA_TYPES[output_format], image.width, image.height)
+    except UnusableImage as error:
+        raise Unavailable(f"an image is unusable: {error}") from error
+
+
+def encode(image: Image.Image, output_format: OutputFormat, **options: Any) -> bytes:
+    """Encode pixels, with the colour profile and no other metadata; JPEG gets a white background."""
+    plain = _without_alpha(image) if output_format == "jpeg" else _in_colour(image)
+    profile = image.info.get("icc_profile")
+    buffer = io.BytesIO()
+    with_options = {**_SAVE[output_format], **options}
+    plain.info = {}
+    plain.save(buffer, output_format.upper(), icc_profile=profile, **with_options)
+    return buffer.getvalue()
+
+
+def _is(image: Image.Image, output_format: OutputFormat) -> bool:
+    return image.format == output_format.upper()
+
+
+def _in_colour(image: Image.Image) -> Image.Image:
+    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+
+
+def _without_alpha(image: Image.Image) -> Image.Image:
+    if not image.has_transparency_data:
+        return image.convert("RGB")
+    white = Image.new("RGBA", image.size, "white")
+    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")

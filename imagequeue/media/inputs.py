@@ -1,0 +1,77 @@
+"""Images that clients send: decoded, turned upright, and re-encoded to what upstreams take.
+
+The re-encoded image carries pixels and nothing else: no position, no camera, nothing hidden behind the end.
+Colours are converted to sRGB, because no upstream says that it reads profiles.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+from PIL import Image, ImageCms, ImageOps
+
+from imagequeue.domain.encoded import EncodedImage
+from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
+from imagequeue.media.decoding import UnusableImage, decode
+from imagequeue.media.gate import DECODING
+from imagequeue.media.images import encode
+
+MOST_INPUT_BYTES = 20 * 1024 * 1024
+"""protocols.md: at most 20 MiB and 50 megapixels."""
+
+
+def prepare_input(content: bytes, *, name: str = "image") -> EncodedImage:
+    """Make a PNG or JPEG of an input image; the same bytes always give the same result.
+
+    Args:
+        content: the bytes as they came.
+        name: what the message calls the image, the field it came in.
+
+    Raises:
+        InvalidRequest: larger than the limits, or not an image that decodes.
+    """
+    if len(content) > MOST_INPUT_BYTES:
+        raise InvalidRequest(f"{name}: the image has more than {MOST_INPUT_BYTES // 2**20} MiB")
+    try:
+        with DECODING, decode(content) as image:
+            return _reencoded(image, name)
+    except UnusableImage as error:
+        raise InvalidRequest(f"{name}: the image is unusable: {error}") from error
+
+
+def _reencoded(image: Image.Image, name: str) -> EncodedImage:
+    kind: OutputFormat = "jpeg" if image.format == "JPEG" else "png"
+    upright = _in_srgb(ImageOps.exif_transpose(image))
+    made = _encoded(upright, kind)
+    if len(made) > MOST_INPUT_BYTES and not upright.has_transparency_data:
+        kind, made = "jpeg", _encoded(upright, "jpeg")
+    if len(made) > MOST_INPUT_BYTES:
+        raise InvalidRequest(f"{name}: the image has more than {MOST_INPUT_BYTES // 2**20} MiB as {kind}")
+    return EncodedImage(made, MEDIA_TYPES[kind], upright.width, upright.height)
+
+
+def _encoded(image: Image.Image, kind: OutputFormat) -> bytes:
+    if kind == "jpeg":
+        return encode(image, kind, quality=95, subsampling=0)
+    return encode(image, kind, compress_level=4)
+
+
+def _in_srgb(image: Image.Image) -> Image.Image:
+    """The image without its profile, its colours converted; a profile that cannot be read is dropped."""
+    profile = image.info.pop("icc_profile", None)
+    if not profile:
+        return image
+    try:
+        turned = _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except (ImageCms.PyCMSError, OSError, ValueError):
+        return image
+    turned.info.pop("icc_profile", None)
+    return turned
+
+
+def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    srgb = cast("Any", ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
+    mode = "RGBA" if image.mode == "RGBA" else "RGB"
+    return ImageCms.profileToProfile(image, source, srgb, outputMode=mode) or image

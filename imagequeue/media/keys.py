@@ -1,0 +1,36 @@
+"""Where objects lie: `v1/{request_id}/{attempt_id}/output.png`, `inputs/{sha256}` (pipeline.md).
+
+A key never changes what it names, so a late duplicate has a key of its own and overwrites nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from uuid import UUID
+
+from imagequeue.domain.images import OutputFormat
+
+_KEY = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,200}(/(?!\.)[A-Za-z0-9._-]{1,200})*")
+
+
+def output_key(request_id: str, attempt_id: UUID, number: int, output_format: OutputFormat) -> str:
+    """The key of an attempt's image; `number` counts from 1: `output.png`, `output_2.png`."""
+    name = "output" if number == 1 else f"output_{number}"
+    return checked_key(f"v1/{request_id}/{attempt_id}/{name}.{output_format}")
+
+
+def input_key(content: bytes) -> str:
+    """The key of an input image: its content names it, so the same image is stored once."""
+    return f"inputs/{hashlib.sha256(content).hexdigest()}"
+
+
+def checked_key(key: str) -> str:
+    """Return the key when it is one.
+
+    Raises:
+        ValueError: a part is empty, starts with a dot or has a character that a key does not have.
+    """
+    if len(key) > 900 or not _KEY.fullmatch(key):  # noqa: PLR2004  # S3 takes 1024 bytes, prefix included
+        raise ValueError(f"{key[:100]!r} is not a storage key")
+    return key

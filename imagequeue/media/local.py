@@ -1,0 +1,88 @@
+"""Objects as files in a directory, served by the API."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Generator
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+from imagequeue.media.durable import write_new
+from imagequeue.media.keys import checked_key
+from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
+
+LEAST_FREE_BYTES = 64 * 1024 * 1024
+"""Below that a probe fails: the calls in flight need room for what they bring."""
+
+
+class LocalStorage:
+    """A storage in a directory. Its files are durable when `put` returns."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory.resolve()
+
+    def put(self, key: str, content: bytes, media_type: str) -> None:
+        """See `Storage.put`. The media type is in the key's ending or in the content itself."""
+        del media_type
+        path = self.path(key)
+        with _failures():
+            try:
+                write_new(path, content)
+            except FileExistsError:
+                if path.read_bytes() != content:
+                    raise KeyConflict(f"{key} holds other bytes") from None
+
+    def get(self, key: str) -> bytes:
+        """See `Storage.get`."""
+        with _failures():
+            try:
+                return self.path(key).read_bytes()
+            except (FileNotFoundError, IsADirectoryError):
+                raise ObjectMissing(key) from None
+
+    def exists(self, key: str) -> bool:
+        """See `Storage.exists`."""
+        with _failures():
+            return self.path(key).is_file()
+
+    def delete(self, key: str) -> None:
+        """See `Storage.delete`. Directories that become empty go too."""
+        path = self.path(key)
+        with _failures():
+            path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # not empty, or another process is filling it
+            for parent in path.relative_to(self.directory).parents[:-1]:
+                (self.directory / parent).rmdir()
+
+    def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
+        """None: the API serves the files."""
+        del key, lifetime
+
+    def probe(self) -> None:
+        """See `Storage.probe`; also fails when less than 64 MiB of disk are free."""
+        key = f"probes/{os.getpid()}-{uuid4()}"
+        self.put(key, b"probe", "application/octet-stream")
+        self.delete(key)
+        with _failures():
+            free = shutil.disk_usage(self.directory).free
+        if free < LEAST_FREE_BYTES:
+            raise StorageUnavailable(f"only {free // 2**20} MiB are free in the media directory")
+
+    def path(self, key: str) -> Path:
+        """The file of a key, for the server that sends it.
+
+        Raises:
+            ValueError: it is not a key.
+        """
+        return self.directory / checked_key(key)
+
+
+@contextlib.contextmanager
+def _failures() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"media directory: {error}") from error

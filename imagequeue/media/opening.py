@@ -1,0 +1,31 @@
+"""From `IMAGEQUEUE_STORAGE_URL` to a storage."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.media.bucket import S3Storage
+from imagequeue.media.local import LocalStorage
+from imagequeue.media.storage import Storage
+
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+
+
+def open_storage(storage_url: str, s3_endpoint_url: str | None = None) -> Storage:
+    """Open `file:///dir`, `file://relative/dir` or `s3://bucket/prefix`. Nothing is touched yet.
+
+    Raises:
+        ConfigurationError: the URL is none of the three.
+    """
+    scheme, _, rest = storage_url.partition("://")
+    if scheme == "file" and rest:
+        return LocalStorage(Path(unquote(rest)))
+    parts = urlsplit(storage_url)
+    if scheme == "s3" and _BUCKET.fullmatch(parts.netloc):
+        return S3Storage(parts.netloc, unquote(parts.path), s3_endpoint_url)
+    raise ConfigurationError(
+        f"IMAGEQUEUE_STORAGE_URL: {storage_url!r} is neither file:///dir nor s3://bucket/prefix"
+    )

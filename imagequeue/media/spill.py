@@ -1,0 +1,106 @@
+"""Bytes that could not be stored wait on local disk: an image that was paid is never made twice.
+
+One file per object: a line of JSON, then the bytes. A file is whole or not there, so nothing of a process
+that died while spilling is ever taken for an image. Several processes may share the directory; storing the
+same object twice is harmless because objects are immutable.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import shutil
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from imagequeue.media.durable import write_over
+from imagequeue.media.keys import checked_key
+from imagequeue.media.storage import StorageUnavailable
+
+_ENDING = ".spill"
+
+
+@dataclass(frozen=True, slots=True)
+class SpilledObject:
+    """An object that waits for its storage. `note` is what the caller needs to go on (JSON)."""
+
+    key: str
+    media_type: str
+    note: dict[str, Any] = field(default_factory=dict[str, Any])
+    path: Path = field(default=Path(), compare=False)
+
+    def content(self) -> bytes:
+        """Its bytes.
+
+        Raises:
+            StorageUnavailable: it is gone (another process has stored it) or cannot be read.
+        """
+        with _failures(), self.path.open("rb") as file:
+            file.readline()
+            return file.read()
+
+
+class Spill:
+    """A directory on a local disk, the same one after a restart."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def put(self, key: str, content: bytes, media_type: str, note: dict[str, Any] | None = None) -> None:
+        """Keep an object durably; putting it again replaces it.
+
+        Raises:
+            StorageUnavailable: the local disk does not take it either.
+        """
+        head = json.dumps({"key": checked_key(key), "media_type": media_type, "note": note or {}})
+        with _failures():
+            write_over(self._path(key), head.encode() + b"\n" + content)
+
+    def pending(self) -> Iterator[SpilledObject]:
+        """Every object that waits, oldest first; `content()` reads one.
+
+        Raises:
+            StorageUnavailable: the directory cannot be read.
+        """
+        with _failures():
+            found = [(path.stat().st_mtime_ns, path) for path in self.directory.glob(f"*{_ENDING}")]
+        for _, path in sorted(found):
+            spilled = _read_head(path)
+            if spilled:
+                yield spilled
+
+    def remove(self, key: str) -> None:
+        """Forget an object that is stored now; one that is not there is fine."""
+        with _failures():
+            self._path(key).unlink(missing_ok=True)
+
+    def free_bytes(self) -> int:
+        """How much room the disk has."""
+        with _failures():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            return shutil.disk_usage(self.directory).free
+
+    def _path(self, key: str) -> Path:
+        return self.directory / (hashlib.sha256(key.encode()).hexdigest() + _ENDING)
+
+
+def _read_head(path: Path) -> SpilledObject | None:
+    """What a file says of itself; None when another process removed it meanwhile."""
+    try:
+        with _failures(), path.open("rb") as file:
+            return SpilledObject(**json.loads(file.readline()), path=path)
+    except StorageUnavailable as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
+
+
+@contextlib.contextmanager
+def _failures() -> Generator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageUnavailable(f"spill directory: {error}") from error

@@ -1,0 +1,67 @@
+"""What a storage is. Objects are immutable: a key is written once.
+
+StorageError
+├── StorageUnavailable   it did not work now: disk full, network, credentials; the bytes are still ours
+├── ObjectMissing        there is no object with this key
+└── KeyConflict          the key holds other bytes: a fault of this program, never of the storage
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Protocol
+
+
+class StorageError(Exception):
+    """A storage operation did not succeed."""
+
+
+class StorageUnavailable(StorageError):
+    """The storage cannot be used at the moment."""
+
+
+class ObjectMissing(StorageError):
+    """There is no object with this key."""
+
+
+class KeyConflict(StorageError):
+    """The key holds other bytes already."""
+
+
+class Storage(Protocol):
+    """A directory or a bucket. Every method may be called from many threads.
+
+    Every method may raise StorageUnavailable.
+    """
+
+    def put(self, key: str, content: bytes, media_type: str) -> None:
+        """Store an object for good; storing the same bytes again is fine.
+
+        Raises:
+            KeyConflict: the key holds other bytes.
+        """
+        ...
+
+    def get(self, key: str) -> bytes:
+        """Read an object.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        ...
+
+    def exists(self, key: str) -> bool:
+        """Whether there is an object with this key."""
+        ...
+
+    def delete(self, key: str) -> None:
+        """Remove an object; one that is not there is fine."""
+        ...
+
+    def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
+        """A fresh URL that anybody may download from; None when the storage has no server of its own."""
+        ...
+
+    def probe(self) -> None:
+        """Write, read and remove a small object; returns when that worked."""
+        ...
