@@ -1,0 +1,78 @@
+"""The judgement of HTTP statuses in which all upstreams agree (protocols.md, rate-limiting.md).
+
+2xx                  read on
+400 and other 4xx    Rejected, with the upstream's message; `policy` when it is about content
+401 402 403 404 405  Misconfigured; a 403 with a moderation body is Rejected
+408                  Ambiguous: the upstream gave up waiting, for us or for its model
+429                  Throttled
+500 501 503 507 529  Unavailable
+other 5xx            Ambiguous: a gateway lost the answer, the model may have run
+3xx                  Unavailable: redirects are never followed with a key in hand
+"""
+
+from __future__ import annotations
+
+from imagequeue.domain.upstream import (
+    Ambiguous,
+    Misconfigured,
+    Rejected,
+    Throttled,
+    Unavailable,
+    UpstreamError,
+)
+from imagequeue.providers.complaints import Complaint, complaint_of
+from imagequeue.providers.hints import LONGEST_SECONDS, clamped, retry_after_seconds
+from imagequeue.providers.response import UpstreamResponse
+
+_CERTAINLY_NO_IMAGE = frozenset({500, 501, 503, 507, 529})
+_OUR_FAULT = frozenset({401, 402, 403, 404, 405})
+
+
+def require_success(response: UpstreamResponse) -> None:
+    """Return when the status is 2xx.
+
+    Raises:
+        UpstreamError: the one that the status means.
+    """
+    if not 200 <= response.status < 300:  # noqa: PLR2004  # the class of success statuses
+        raise judged(response, complaint_of(response))
+
+
+def judged(response: UpstreamResponse, complaint: Complaint) -> UpstreamError:
+    """The error that a status other than 2xx means."""
+    status = response.status
+    if status == 429:  # noqa: PLR2004
+        return throttled(response, complaint)
+    if status >= 500 or status == 408:  # noqa: PLR2004
+        return _outage(status, complaint)
+    if status < 400:  # noqa: PLR2004
+        return Unavailable("the upstream answered with a redirect, which is not followed", http_status=status)
+    return _refusal(status, complaint)
+
+
+def throttled(response: UpstreamResponse, complaint: Complaint) -> Throttled:
+    """A 429, with the largest of its hints."""
+    hint = retry_after_seconds(response.headers)
+    out_of_quota = complaint.out_of_quota or (hint or 0) > LONGEST_SECONDS
+    return Throttled(
+        f"HTTP 429 {complaint.label()}",
+        http_status=response.status,
+        retry_after=clamped(hint),
+        out_of_quota=out_of_quota,
+    )
+
+
+def _refusal(status: int, complaint: Complaint) -> UpstreamError:
+    policy = complaint.about_policy
+    misconfigured = complaint.out_of_quota or (
+        status in _OUR_FAULT and not (status == 403 and policy)  # noqa: PLR2004
+    )
+    if misconfigured:
+        return Misconfigured(f"HTTP {status}: {complaint.for_operators()}", http_status=status)
+    return Rejected(complaint.for_clients(), http_status=status, policy=policy)
+
+
+def _outage(status: int, complaint: Complaint) -> UpstreamError:
+    reason = f"HTTP {status} {complaint.label()}"
+    kind = Unavailable if status in _CERTAINLY_NO_IMAGE else Ambiguous
+    return kind(reason, http_status=status)

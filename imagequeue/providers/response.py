@@ -1,0 +1,53 @@
+"""What came back from an upstream: status, headers and a body that may be on disk."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from decimal import Decimal
+from types import TracebackType
+from typing import IO, Any, Self
+
+import httpx
+
+from imagequeue.domain.upstream import Unavailable
+
+
+@dataclass(frozen=True, slots=True)
+class UpstreamResponse:
+    """An answer read to its end. `body` is a file (a body above 1 MiB is on disk); closing frees it."""
+
+    status: int
+    headers: httpx.Headers
+    body: IO[bytes]
+
+    def content(self) -> bytes:
+        """The whole body, from the start."""
+        self.body.seek(0)
+        return self.body.read()
+
+    def json(self) -> Any:
+        """The body as JSON, with numbers such as 0.0626835 as Decimal.
+
+        Raises:
+            Unavailable: the body is not JSON.
+        """
+        try:
+            return json.loads(self.content(), parse_float=Decimal)
+        except (ValueError, RecursionError):
+            raise Unavailable("the answer is not JSON", http_status=self.status) from None
+
+    def close(self) -> None:
+        """Free the body."""
+        self.body.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()

@@ -1,0 +1,312 @@
+"""The sender against servers that behave, and that do not."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable, Generator
+
+import httpx
+import pytest
+
+from imagequeue.domain.upstream import Ambiguous, Misconfigured, Unavailable
+from imagequeue.providers import exchange
+from imagequeue.providers.response import UpstreamResponse
+from tests.providers.scripted import answer, read_request, reset, scripted_server, until_closed
+
+MIB = 1024 * 1024
+
+
+@pytest.fixture(scope="module")
+def client() -> Generator[httpx.Client]:
+    """A client of no special kind; the deadline's own transport has its own tests."""
+    with httpx.Client(trust_env=False) as made:
+        yield made
+
+
+class Sent:
+    """Counts the calls of `on_sent`."""
+
+    def __init__(self) -> None:
+        self.moments: list[float] = []
+
+    def __call__(self, moment: float) -> None:
+        """Note the moment."""
+        self.moments.append(moment)
+
+
+def send(
+    client: httpx.Client,
+    url: str,
+    *,
+    sent: Callable[[float], None] | None = None,
+    seconds: float = 5,
+    max_bytes: int = 4 * MIB,
+    content: bytes = b"hello",
+    before: Callable[[], None] | None = None,
+    headers: dict[str, str] | None = None,
+) -> UpstreamResponse:
+    return exchange.send(
+        httpx.Request("POST", url, content=content, headers=headers),
+        client=client,
+        deadline_seconds=seconds,
+        max_bytes=max_bytes,
+        on_sent=sent,
+        before_send=before,
+    )
+
+
+def replying(data: bytes) -> Callable[[socket.socket], None]:
+    """A script that reads one request and answers."""
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(data)
+
+    return script
+
+
+def test_an_answer_is_read_to_its_end_and_sent_noted_once(client: httpx.Client) -> None:
+    sent, before = Sent(), time.monotonic()
+    with scripted_server(replying(answer(200, b'{"a": 0.0626835}', "X-Test: yes"))) as url:
+        response = send(client, url, sent=sent)
+    with response:
+        assert (response.status, response.headers["x-test"]) == (200, "yes")
+        assert str(response.json()["a"]) == "0.0626835"
+    assert len(sent.moments) == 1
+    assert before < sent.moments[0] < time.monotonic()
+
+
+def test_sent_is_noted_before_the_answer_comes(client: httpx.Client) -> None:
+    noted = threading.Event()
+
+    def script(connection: socket.socket) -> None:
+        read_request(connection)
+        assert noted.wait(5)
+        connection.sendall(answer(200, b"{}"))
+
+    with scripted_server(script) as url, send(client, url, sent=lambda _: noted.set()) as response:
+        assert response.status == 200
+
+
+def test_before_send_runs_on_an_open_connection_before_the_first_byte(client: httpx.Client) -> None:
+    accepted, asked = threading.Event(), threading.Event()
+    first_bytes: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        accepted.set()
+        assert asked.wait(5)
+        connection.settimeout(0.2)
+        with contextlib.suppress(TimeoutError):
+            first_bytes.append(connection.recv(1))
+        connection.settimeout(5)
+        go.set()
+        first_bytes.append(connection.recv(4))
+        connection.sendall(answer(200, b"{}"))
+        until_closed(connection)
+
+    go = threading.Event()
+
+    def before() -> None:
+        assert accepted.wait(5)
+        asked.set()
+        assert go.wait(5)
+
+    with scripted_server(script) as url, send(client, url, before=before) as response:
+        assert response.status == 200
+    assert first_bytes == [b"POST"]
+
+
+def test_before_send_can_withdraw_the_call(client: httpx.Client) -> None:
+    class Withdrawn(Exception):
+        pass
+
+    received: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        received.append(connection.recv(100))
+
+    def before() -> None:
+        raise Withdrawn
+
+    sent = Sent()
+    with scripted_server(script) as url, pytest.raises(Withdrawn):
+        send(client, url, before=before, sent=sent)
+    assert (received, sent.moments) == ([b""], [])
+
+
+def test_before_send_runs_once_on_a_kept_connection_too(client: httpx.Client) -> None:
+    calls: list[str] = []
+
+    def script(connection: socket.socket) -> None:
+        for _ in range(2):
+            read_request(connection)
+            connection.sendall(answer(200, b"{}"))
+
+    with scripted_server(script) as url:
+        for name in ("first", "second"):
+            send(client, url, before=lambda name=name: calls.append(name)).close()
+    assert calls == ["first", "second"]
+
+
+def test_no_connection_is_unavailable_and_nothing_was_sent(client: httpx.Client) -> None:
+    sent = Sent()
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(Unavailable) as raised:
+            send(client, f"http://127.0.0.1:{closed.getsockname()[1]}", sent=sent)
+    assert (raised.value.sent, sent.moments) == (False, [])
+
+
+def test_a_failed_tls_handshake_sent_nothing() -> None:
+    with (
+        httpx.Client(verify=ssl.create_default_context()) as client,
+        scripted_server(lambda connection: connection.sendall(b"this is not TLS\r\n" * 10)) as url,
+        pytest.raises(Unavailable) as raised,
+    ):
+        send(client, url.replace("http://", "https://"))
+    assert raised.value.sent is False
+
+
+def hang(connection: socket.socket) -> None:
+    """Read the request, say nothing."""
+    read_request(connection)
+    until_closed(connection)
+
+
+def reset_after_request(connection: socket.socket) -> None:
+    """Read the request, break the connection."""
+    read_request(connection)
+    reset(connection)
+
+
+def close_after_request(connection: socket.socket) -> None:
+    """Read the request, leave."""
+    read_request(connection)
+
+
+def break_off_in_the_body(connection: socket.socket) -> None:
+    """Answer the first half."""
+    read_request(connection)
+    connection.sendall(answer(200, b"half", length=1000))
+
+
+def drip(connection: socket.socket) -> None:
+    """A byte now and then, for ever."""
+    read_request(connection)
+    connection.sendall(answer(200, b"", length=1000))
+    for _ in range(1000):
+        connection.sendall(b"x")
+        time.sleep(0.05)  # the slowness itself is what is tested
+
+
+def not_http(connection: socket.socket) -> None:
+    """Something else than HTTP."""
+    read_request(connection)
+    connection.sendall(b"220 mail.example ESMTP\r\n")
+
+
+@pytest.mark.parametrize(
+    "script", [hang, reset_after_request, close_after_request, break_off_in_the_body, drip, not_http]
+)
+def test_sent_without_a_whole_answer_is_ambiguous(
+    client: httpx.Client, script: Callable[[socket.socket], None]
+) -> None:
+    sent, started = Sent(), time.monotonic()
+    with scripted_server(script) as url, pytest.raises(Ambiguous):
+        send(client, url, sent=sent, seconds=0.5)
+    assert len(sent.moments) == 1
+    assert time.monotonic() - started < 3
+
+
+def test_an_answer_before_the_body_is_written_still_counts_as_sent(client: httpx.Client) -> None:
+    def script(connection: socket.socket) -> None:
+        connection.recv(1000)
+        connection.sendall(answer(429, b'{"error": {"code": "429"}}'))
+        connection.shutdown(socket.SHUT_RD)
+
+    sent = Sent()
+    # Whether the answer overtakes the reset is the network's choice.
+    with scripted_server(script) as url, contextlib.suppress(Ambiguous):
+        send(client, url, sent=sent, content=bytes(32 * MIB)).close()
+    assert len(sent.moments) == 1
+
+
+def test_a_broken_note_does_not_lose_the_answer(client: httpx.Client) -> None:
+    def broken(moment: float) -> None:
+        raise RuntimeError("the database is away")
+
+    with scripted_server(replying(answer(200, b"{}"))) as url, send(client, url, sent=broken) as response:
+        assert response.content() == b"{}"
+
+
+def test_an_error_answer_that_breaks_off_is_judged_by_its_status(client: httpx.Client) -> None:
+    script = replying(answer(429, b'{"err', "Retry-After: 7", length=500))
+    with scripted_server(script) as url, send(client, url) as response:
+        assert (response.status, response.headers["retry-after"]) == (429, "7")
+
+
+def test_an_endless_success_is_cut_and_unavailable(client: httpx.Client) -> None:
+    written = 0
+
+    def script(connection: socket.socket) -> None:
+        nonlocal written
+        read_request(connection)
+        connection.sendall(answer(200, b"", length=1000 * MIB))
+        for _ in range(1000):
+            connection.sendall(bytes(MIB))
+            written += 1
+
+    with scripted_server(script) as url, pytest.raises(Unavailable, match="larger"):
+        send(client, url, max_bytes=2 * MIB)
+    assert written < 50
+
+
+def test_a_long_error_body_is_cut(client: httpx.Client) -> None:
+    with scripted_server(replying(answer(500, bytes(8 * MIB)))) as url, send(client, url) as response:
+        assert len(response.content()) == exchange.ERROR_BODY_BYTES
+
+
+@pytest.mark.parametrize(("size", "on_disk"), [(MIB // 2, False), (3 * MIB, True)])
+def test_bodies_above_one_mib_are_on_disk(client: httpx.Client, size: int, on_disk: bool) -> None:  # noqa: FBT001
+    with scripted_server(replying(answer(200, b"x" * size))) as url, send(client, url) as response:
+        assert response.body._rolled is on_disk  # type: ignore[attr-defined]
+        assert response.content() == b"x" * size
+
+
+def test_redirects_are_not_followed(client: httpx.Client) -> None:
+    asked: list[str] = []
+
+    def elsewhere(connection: socket.socket) -> None:
+        asked.append(read_request(connection).decode())
+
+    with scripted_server(elsewhere) as target:
+        script = replying(answer(307, b"", f"Location: {target}/"))
+        with scripted_server(script) as url, send(client, url) as response:
+            assert response.status == 307
+    assert asked == []
+
+
+def test_compressed_answers_are_neither_asked_for_nor_taken(client: httpx.Client) -> None:
+    heads: list[bytes] = []
+
+    def script(connection: socket.socket) -> None:
+        heads.append(read_request(connection).lower())
+        connection.sendall(answer(200, b"\x1f\x8b", "Content-Encoding: gzip"))
+
+    with scripted_server(script) as url, pytest.raises(Unavailable, match="gzip"):
+        send(client, url)
+    assert b"accept-encoding: identity" in heads[0]
+
+
+def test_a_key_that_no_header_can_hold_is_misconfigured_and_not_shown(client: httpx.Client) -> None:
+    with scripted_server(hang) as url, pytest.raises(Misconfigured) as raised:
+        send(client, url, headers={"api-key": "secret\nvalue"})
+    assert "secret" not in str(raised.value)
+
+
+def test_limit_grows_with_the_images() -> None:
+    assert exchange.response_limit(1) < exchange.response_limit(4) < 100 * MIB
