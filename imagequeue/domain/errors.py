@@ -4,7 +4,8 @@ A class's docstring is its default message.
 
     ImagequeueError
     ├── InvalidRequest           a field of the request is wrong; the message names it
-    │   └── UnknownModel
+    │   ├── UnknownModel
+    │   └── DestinationRefused   a URL that this service will not call; the message names the rule, no address
     ├── Unauthenticated
     ├── Forbidden
     │   ├── KeyRevoked
@@ -44,6 +45,10 @@ class UnknownModel(InvalidRequest):
     def named(cls, model: str) -> UnknownModel:
         """Build the refusal that names the model as the client wrote it."""
         return cls(f"Model '{model}' not found or is disabled")
+
+
+class DestinationRefused(InvalidRequest):
+    """This URL cannot be used."""
 
 
 class Unauthenticated(ImagequeueError):

@@ -1,0 +1,181 @@
+"""Calls to addresses that clients, or upstream answers, chose.
+
+A connection per call: every attempt is looked up and vetted anew, so a name that turns private between two
+attempts is refused at the second. No redirects, no proxies or credentials from the environment, HTTP/1.1
+only, and nothing is decoded: 65 kB of gzip can become 64 MiB, so `identity` is asked for and whatever comes
+is taken as raw bytes.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing, contextmanager
+from typing import Final
+
+import httpcore
+
+from imagequeue.egress.answers import Download, Head, Receipt
+from imagequeue.egress.deadline import Deadline, Limits
+from imagequeue.egress.errors import BodyTooLarge, EgressError
+from imagequeue.egress.grammar import Destination
+from imagequeue.egress.network import DeadlineNetwork, Dial, dial
+from imagequeue.egress.policy import EgressPolicy
+from imagequeue.egress.resolver import BoundedResolver
+from imagequeue.egress.spool import spooled
+from imagequeue.egress.tls import tls_context
+from imagequeue.egress.translation import translated_errors
+
+WEBHOOK_LIMITS: Final = Limits()
+DOWNLOAD_LIMITS: Final = Limits(total_seconds=60.0)
+RAW_BYTES_READ: Final = 16 * 1024  # of a webhook's answer, framing included
+BYTES_KEPT: Final = 4 * 1024  # of those, for the log
+
+_OWN_HEADERS: Final = frozenset(
+    {"host", "user-agent", "accept-encoding", "connection", "content-length", "transfer-encoding"}
+)
+
+
+class GuardedClient:
+    """Sends to `Destination`s whose addresses `policy` admits. Shared by threads; holds nothing open."""
+
+    def __init__(
+        self,
+        policy: EgressPolicy,
+        *,
+        user_agent: str,
+        tls: ssl.SSLContext | None = None,
+        resolver: BoundedResolver | None = None,
+        dial: Dial = dial,
+    ) -> None:
+        self._network = DeadlineNetwork(resolver, admits=policy.admits, dial=dial)
+        self._user_agent = user_agent
+        self._tls = tls or tls_context()
+
+    def post(
+        self,
+        destination: Destination,
+        body: bytes,
+        headers: Mapping[str, str],
+        *,
+        limits: Limits = WEBHOOK_LIMITS,
+    ) -> Receipt:
+        """Send one POST and return as soon as the status and the first bytes of the answer are there.
+
+        Raises:
+            EgressError: no status came; its `code` and `sent` say what happened.
+            ValueError: `headers` contains one that this client sets itself.
+        """
+        deadline = Deadline.starting_now(limits)
+        with self._answer("POST", destination, body, headers, deadline) as response:
+            deadline.expect_body(RAW_BYTES_READ)
+            head = _head(response)
+            excerpt, truncated, cut = _read_excerpt(response, deadline)
+        return Receipt(head.status, head.headers, excerpt, truncated, cut)
+
+    def download(
+        self,
+        destination: Destination,
+        *,
+        max_bytes: int,
+        limits: Limits = DOWNLOAD_LIMITS,
+        headers: Mapping[str, str] | None = None,
+        directory: str | None = None,
+    ) -> Download:
+        """Send one GET and spool the whole body of a 2xx answer (memory up to 1 MiB, then disk).
+
+        Raises:
+            BodyTooLarge: the body has more than `max_bytes`.
+            EgressError: there is no complete answer.
+            ValueError: `headers` contains one that this client sets itself.
+        """
+        deadline = Deadline.starting_now(limits)
+        with self._answer("GET", destination, b"", headers or {}, deadline) as response:
+            deadline.expect_body()
+            head = _head(response)
+            if not 200 <= head.status < 300:  # noqa: PLR2004 -- the 2xx class
+                return Download(head.status, head.headers, *spooled((), 0))
+            _check_announced_length(head, max_bytes)
+            with translated_errors(deadline):
+                file, size = spooled(_chunks(response), max_bytes, directory=directory)
+        return Download(head.status, head.headers, file, size)
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        destination: Destination,
+        body: bytes,
+        headers: Mapping[str, str],
+        deadline: Deadline,
+    ) -> Generator[httpcore.Response]:
+        """Connect, send, and yield the answer with its body unread; the connection ends with the block."""
+        request = httpcore.Request(
+            method,
+            httpcore.URL(
+                scheme=destination.scheme.encode(),
+                host=destination.host.encode(),
+                port=destination.port,
+                target=destination.target.encode(),
+            ),
+            headers=self._headers(destination, body, headers),
+            content=body,
+            extensions={"timeout": dict.fromkeys(("connect", "read", "write", "pool"), deadline)},
+        )
+        connection = httpcore.HTTPConnection(
+            request.url.origin, ssl_context=self._tls, network_backend=self._network
+        )
+        with closing(connection):
+            with translated_errors(deadline):
+                response = connection.handle_request(request)
+            yield response
+
+    def _headers(
+        self, destination: Destination, body: bytes, headers: Mapping[str, str]
+    ) -> list[tuple[str, str]]:
+        if taken := _OWN_HEADERS.intersection(name.lower() for name in headers):
+            raise ValueError(f"headers set by the client itself: {', '.join(sorted(taken))}")
+        own = [
+            ("Host", destination.authority),
+            ("User-Agent", self._user_agent),
+            ("Accept-Encoding", "identity"),
+            ("Connection", "close"),
+        ]
+        if body:
+            own.append(("Content-Length", str(len(body))))
+        return [*own, *headers.items()]
+
+
+def _head(response: httpcore.Response) -> Head:
+    headers = tuple(
+        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in response.headers
+    )
+    return Head(response.status, headers)
+
+
+def _chunks(response: httpcore.Response) -> Iterator[bytes]:
+    """Yield the body without its framing, otherwise as it came."""
+    yield from response.iter_stream()
+
+
+def _read_excerpt(response: httpcore.Response, deadline: Deadline) -> tuple[bytes, bool, EgressError | None]:
+    """Read at most `RAW_BYTES_READ`, keep at most `BYTES_KEPT`; a body that breaks off loses its rest."""
+    kept = bytearray()
+    seen = 0
+    try:
+        with translated_errors(deadline):
+            for chunk in _chunks(response):
+                seen += len(chunk)
+                kept += chunk[: BYTES_KEPT - len(kept)]
+    except BodyTooLarge:
+        return bytes(kept), True, None
+    except EgressError as error:
+        return bytes(kept), True, error
+    return bytes(kept), seen > len(kept), None
+
+
+def _check_announced_length(head: Head, max_bytes: int) -> None:
+    """Refuse before reading what says that it is too large; what lies is stopped while it is read."""
+    announced = head.header("content-length")
+    if announced is not None and announced.isdecimal() and int(announced) > max_bytes:
+        raise BodyTooLarge(f"the body announces {announced} bytes, more than {max_bytes}", sent=True)
