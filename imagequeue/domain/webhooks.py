@@ -1,5 +1,4 @@
-"""What the outcome of one webhook attempt means, and when the next one is due. Pure; the table is in
-webhooks.md.
+"""What the outcome of one webhook attempt means, and when the next one is due. Pure.
 
 The status line is the receiver's answer. What follows it is kept for the log only: a 2xx whose body breaks
 off, drips or never ends is delivered, since repeating it would bother a receiver that has said yes.
@@ -85,8 +84,7 @@ class Outcome:
 
 
 def parse_schedule(text: str) -> tuple[float, ...]:
-    """Read `IMAGEQUEUE_WEBHOOK_SCHEDULE`: comma-separated seconds before each attempt; empty means the
-    default.
+    """Read `IMAGEQUEUE_WEBHOOK_SCHEDULE`: comma-separated seconds before each attempt; empty: the default.
 
     Raises:
         ConfigurationError: an entry is not a number of seconds from 0 to 30 days, or there are over 100.
@@ -120,9 +118,12 @@ def next_attempt_at(
 
 
 def longest_span(schedule: Sequence[float]) -> timedelta:
-    """Return the time from the event to the last attempt, at most: what media URLs must outlive."""
-    later = timedelta(seconds=sum(schedule) * (1.0 + MOST_JITTER))
-    return max(later, len(schedule) * LONGEST_HINT)
+    """Return the time from the event to the last attempt, at most, with all jitter and every hint heeded.
+
+    Media URLs must outlive it.
+    """
+    delays = [timedelta(seconds=seconds * (1.0 + MOST_JITTER)) for seconds in schedule]
+    return sum((max(delay, LONGEST_HINT) for delay in delays[1:]), start=delays[0])
 
 
 def judge_status(status: int, retry_after: str | None, now: datetime) -> Outcome:
@@ -152,8 +153,7 @@ def judge_failure(code: str, blocked_before: int = 0) -> Outcome:
 
 
 def parse_retry_after(value: str | None, now: datetime) -> datetime | None:
-    """Return the instant that a `Retry-After` header asks to wait for, at most `LONGEST_HINT` from `now`
-    (aware).
+    """Return the instant that a `Retry-After` header asks to wait for, at most `LONGEST_HINT` from `now`.
 
     Seconds, also with a fraction, or an HTTP date (RFC 9110, section 10.2.3). None for a hint that says
     nothing: absent, zero, negative, in the past, NaN, or garbage.
@@ -182,8 +182,7 @@ def excerpt(body: bytes, most: int = 4096) -> str:
 
 
 def _judge_overload(status: int, pause_until: datetime | None) -> Outcome:
-    """A 503 that says when to come back announces a pause; a 429, or a 503 without a usable hint, is
-    counted."""
+    """A 503 that says when to come back announces a pause; any other 503, and every 429, is counted."""
     announced = status == _UNAVAILABLE and pause_until is not None
     return Outcome(
         Action.RETRY, Breaker.NEUTRAL if announced else Breaker.FAILURE, f"http_{status}", pause_until
@@ -196,8 +195,7 @@ def _parse_delay(entry: str) -> float:
     except ValueError:
         seconds = math.nan
     if not 0.0 <= seconds <= _LONGEST_DELAY:
-        raise ConfigurationError(f"IMAGEQUEUE_WEBHOOK_SCHEDULE: {entry!r} is not a number of seconds up to 30
-        days")
+        raise ConfigurationError(f"IMAGEQUEUE_WEBHOOK_SCHEDULE: {entry!r} is not seconds from 0 to 30 days")
     return seconds
 
 

@@ -21,9 +21,7 @@ _KEY: Final = re.compile(r"iq_(?P<lookup>[0-9a-f]{16})_[A-Za-z0-9_-]{43}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A fresh key. `key` is shown once and never stored; `lookup` and `digest` (SHA-256, 32 bytes) are
-    stored.
-    """
+    """A fresh key. `key` is shown once and never stored; `lookup` and `digest` (SHA-256) are stored."""
 
     key: str = field(repr=False)
     lookup: str

@@ -74,9 +74,7 @@ class Keyring:
         return self.encrypt(self.decrypt(stored))
 
     def media_token(self, storage_key: str) -> str:
-        """Return the unguessable part of the media URL of `storage_key`: 24 URL-safe characters, always the
-        same.
-        """
+        """Return the unguessable part of a media URL: 24 URL-safe characters, always the same for a key."""
         return _token(self._media_keys[0], storage_key)
 
     def is_media_token(self, storage_key: str, token: str) -> bool:

@@ -1,6 +1,4 @@
-"""Signatures of callbacks, by the Standard Webhooks specification (`v1`: HMAC-SHA256 of
-id.timestamp.body).
-"""
+"""Signatures of callbacks, by the Standard Webhooks specification (`v1`: HMAC-SHA256)."""
 
 from __future__ import annotations
 
