@@ -1,0 +1,1 @@
+"""Tests of the way out, against scripted receivers on loopback."""

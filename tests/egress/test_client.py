@@ -1,0 +1,290 @@
+"""What a guarded call makes of a receiver that misbehaves. No test measures a time: each ends, in a known way."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+
+import pytest
+
+from imagequeue.egress.client import BYTES_KEPT, RAW_BYTES_READ
+from imagequeue.egress.deadline import Limits
+from imagequeue.egress.errors import BodyTooLarge, ConnectFailed, ConnectionBroken, EgressError, TimedOut
+from imagequeue.egress.spool import SPOOL_THRESHOLD
+from tests.egress.certificates import Authority
+from tests.egress.receiver import Conversation, Receiver, Script, answering
+from tests.egress.way import NAME, PATIENT, QUICK, Way
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+HEAD = b"HTTP/1.1 200 OK\r\n"
+BOUND = pytest.mark.timeout(20)
+
+
+def never_answers(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.hang()
+
+
+def never_reads(conversation: Conversation) -> None:
+    conversation.hang()
+
+
+def drips_head(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.send(HEAD)
+    conversation.drip_for_ever(b"X-Drip: 1\r\n")
+
+
+def drips_single_bytes(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.drip(OK * 100)
+
+
+def continues_for_ever(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.drip_for_ever(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+
+def floods_with_continues(conversation: Conversation) -> None:
+    conversation.read_request()
+    while True:
+        conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
+
+
+def resets_at_once(conversation: Conversation) -> None:
+    conversation.reset()
+
+
+def reads_and_resets(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.reset()
+
+
+def reads_and_closes(conversation: Conversation) -> None:
+    conversation.read_request()
+
+
+def drips_body(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.send(HEAD + b"Content-Length: 100000\r\n\r\n")
+    conversation.drip_for_ever(b"x")
+
+
+def never_ends_body(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.send(HEAD + b"\r\n")
+    while True:
+        conversation.send(b"x" * 65536)
+
+
+
+
+@BOUND
+@pytest.mark.parametrize(
+    ("script", "error", "limits"),
+    [
+        (never_answers, TimedOut, QUICK),
+        (drips_head, TimedOut, QUICK),
+        (drips_single_bytes, TimedOut, QUICK),
+        (continues_for_ever, TimedOut, QUICK),
+        (floods_with_continues, ConnectionBroken, PATIENT),
+        (reads_and_resets, ConnectionBroken, PATIENT),
+        (reads_and_closes, ConnectionBroken, PATIENT),
+        (answering(b"SSH-2.0-OpenSSH_9.6\r\n"), ConnectionBroken, PATIENT),
+        (answering(b"HTTP/1.1 abc OK\r\n\r\n"), ConnectionBroken, PATIENT),
+        (answering(b"HTTP/1.1 200\r\nbad header\r\n\r\n"), ConnectionBroken, PATIENT),
+        (answering(HEAD + b"X-Long: " + b"x" * 100_000 + b"\r\n\r\n"), ConnectionBroken, PATIENT),
+        (answering(HEAD + b"X: y\r\n" * 20_000 + b"\r\n"), ConnectionBroken, PATIENT),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+def test_no_status_is_an_error_and_the_request_may_have_been_read(
+    authority: Authority, script: Script, error: type[EgressError], limits: Limits
+) -> None:
+    with Receiver(script) as receiver:
+        way = Way(receiver.port, authority)
+        with pytest.raises(error) as failure:
+            way.client.post(way.destination, b"{}", {}, limits=limits)
+    assert failure.value.sent
+    assert not failure.value.never_sent
+    assert failure.value.code == ("timeout" if error is TimedOut else "connect_failed")
+
+
+@BOUND
+def test_a_receiver_that_never_reads_a_large_body_is_a_timeout(authority: Authority) -> None:
+    with Receiver(never_reads) as receiver:
+        way = Way(receiver.port, authority)
+        with pytest.raises(TimedOut) as failure:
+            way.client.post(way.destination, b"x" * 50_000_000, {}, limits=QUICK)
+    assert failure.value.sent
+
+
+@BOUND
+def test_a_refused_connection_never_sent(authority: Authority) -> None:
+    with Receiver(never_reads) as receiver:
+        port = receiver.port
+    way = Way(port, authority)
+    with pytest.raises(ConnectFailed) as failure:
+        way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+    assert failure.value.never_sent
+    assert failure.value.code == "connect_failed"
+
+
+@BOUND
+def test_a_reset_right_after_accept_is_a_broken_connection(authority: Authority) -> None:
+    with Receiver(resets_at_once) as receiver:
+        way = Way(receiver.port, authority)
+        with pytest.raises(EgressError) as failure:
+            way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+    assert failure.value.code == "connect_failed"
+
+
+@BOUND
+@pytest.mark.parametrize(
+    ("script", "body", "cut"),
+    [
+        (drips_body, None, TimedOut),
+        (answering(HEAD + b"Content-Length: 100\r\n\r\nsome"), b"some", ConnectionBroken),
+        (answering(HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nsome\r\nzz"), b"some", ConnectionBroken),
+    ],
+)
+def test_a_status_stands_although_the_body_breaks_off(
+    authority: Authority, script: Script, body: bytes | None, cut: type[EgressError]
+) -> None:
+    with Receiver(script) as receiver:
+        way = Way(receiver.port, authority)
+        receipt = way.client.post(way.destination, b"{}", {}, limits=QUICK)
+    assert receipt.status == 200
+    assert isinstance(receipt.cut, cut)
+    assert receipt.truncated
+    assert receipt.body.startswith(b"x") if body is None else receipt.body == body
+
+
+@BOUND
+@pytest.mark.parametrize(
+    "script",
+    [
+        never_ends_body,
+        answering(HEAD + b"Content-Encoding: gzip\r\n\r\n" + gzip.compress(b"\0" * 2**26)),
+    ],
+    ids=["endless", "gzip bomb"],
+)
+def test_little_of_a_large_body_is_read_and_less_is_kept_raw(authority: Authority, script: Script) -> None:
+    with Receiver(script) as receiver:
+        way = Way(receiver.port, authority)
+        receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+    assert receipt.status == 200
+    assert receipt.cut is None
+    assert receipt.truncated
+    assert len(receipt.body) == BYTES_KEPT
+    assert RAW_BYTES_READ > BYTES_KEPT
+    assert receipt.body[:1] == b"x" or receipt.body[:2] == b"\x1f\x8b"
+
+
+@BOUND
+@pytest.mark.parametrize("status", [200, 204, 301, 307, 308, 400, 401, 404, 410, 429, 500, 503, 599])
+def test_every_status_is_returned_and_no_redirect_is_followed(authority: Authority, status: int) -> None:
+    with Receiver(answering(OK)) as private:
+        answer = (
+            f"HTTP/1.1 {status} X\r\nLocation: http://127.0.0.1:{private.port}/\r\nRefresh: 0\r\n"
+            f"Alt-Svc: h2=\":{private.port}\"\r\nRetry-After: 7\r\nContent-Length: 0\r\n\r\n"
+        )
+        with Receiver(answering(answer.encode())) as receiver:
+            way = Way(receiver.port, authority)
+            receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+            assert receiver.connections == 1
+        assert private.connections == 0
+    assert (receipt.status, receipt.body, receipt.truncated, receipt.cut) == (status, b"", False, None)
+    assert receipt.header("retry-after") == "7"
+
+
+@BOUND
+def test_the_request_is_what_it_should_be(authority: Authority, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(variable, "http://127.0.0.1:1")
+    record: list[bytes] = []
+    with Receiver(answering(OK, record)) as receiver:
+        way = Way(receiver.port, authority)
+        receipt = way.client.post(way.destination, b'{"a":1}', {"Content-Type": "application/json", "webhook-id": "m"})
+    assert receipt.body == b"ok"
+    head, _, body = record[0].partition(b"\r\n\r\n")
+    lines = head.decode().split("\r\n")
+    assert lines[0] == "POST /hook?x=%20 HTTP/1.1"
+    assert sorted(lines[1:]) == sorted(
+        [
+            f"Host: {NAME}:{receiver.port}",
+            "User-Agent: imagequeue/test",
+            "Accept-Encoding: identity",
+            "Connection: close",
+            "Content-Length: 7",
+            "Content-Type: application/json",
+            "webhook-id: m",
+        ]
+    )
+    assert body == b'{"a":1}'
+
+
+@pytest.mark.parametrize("name", ["Host", "content-length", "Transfer-Encoding", "Connection", "accept-encoding"])
+def test_headers_of_the_client_itself_cannot_be_given(authority: Authority, name: str) -> None:
+    way = Way(443, authority)
+    with pytest.raises(ValueError, match=name.lower()):
+        way.client.post(way.destination, b"{}", {name: "x"})
+
+
+@BOUND
+@pytest.mark.parametrize("size", [0, 1, SPOOL_THRESHOLD, SPOOL_THRESHOLD + 1, 3_000_000])
+@pytest.mark.parametrize("framed", [True, False], ids=["length", "close"])
+def test_a_download_is_whole_and_large_ones_go_to_disk(authority: Authority, size: int, framed: bool) -> None:  # noqa: FBT001
+    content = bytes(range(256)) * (size // 256 + 1)
+    content = content[:size]
+    length = f"Content-Length: {size}\r\n".encode() if framed else b""
+    with Receiver(answering(HEAD + length + b"\r\n" + content)) as receiver:
+        way = Way(receiver.port, authority)
+        with way.client.download(way.destination, max_bytes=3_000_000, limits=PATIENT) as download:
+            assert (download.status, download.size) == (200, size)
+            assert download.file.read() == content
+            assert download.file._rolled == (size > SPOOL_THRESHOLD)  # type: ignore[attr-defined]  # says where it is
+
+
+def large_by_announcement(conversation: Conversation) -> None:
+    conversation.read_request()
+    conversation.send(HEAD + b"Content-Length: 100000000\r\n\r\n")
+    conversation.hang()
+
+
+@BOUND
+@pytest.mark.parametrize("script", [large_by_announcement, never_ends_body])
+def test_a_download_that_is_too_large_is_stopped(
+    authority: Authority, script: Callable[[Conversation], None]
+) -> None:
+    with Receiver(script) as receiver:
+        way = Way(receiver.port, authority)
+        with pytest.raises(BodyTooLarge) as failure:
+            way.client.download(way.destination, max_bytes=2_000_000, limits=PATIENT)
+    assert failure.value.code == "too_large"
+
+
+@BOUND
+@pytest.mark.parametrize(
+    ("script", "error"),
+    [
+        (drips_body, TimedOut),
+        (answering(HEAD + b"Content-Length: 100\r\n\r\nsome"), ConnectionBroken),
+        (never_answers, TimedOut),
+    ],
+)
+def test_a_download_that_breaks_off_is_an_error(
+    authority: Authority, script: Script, error: type[EgressError]
+) -> None:
+    with Receiver(script) as receiver:
+        way = Way(receiver.port, authority)
+        with pytest.raises(error):
+            way.client.download(way.destination, max_bytes=2_000_000, limits=QUICK)
+
+
+@BOUND
+def test_a_download_of_another_status_is_not_read(authority: Authority) -> None:
+    with Receiver(answering(b"HTTP/1.1 302 Found\r\nLocation: http://127.0.0.1:1/\r\n\r\nelsewhere")) as receiver:
+        way = Way(receiver.port, authority)
+        with way.client.download(way.destination, max_bytes=100, limits=PATIENT) as download:
+            assert (download.status, download.size, download.file.read()) == (302, 0, b"")

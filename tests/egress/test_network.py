@@ -1,0 +1,269 @@
+"""Look-up, verdict, connection and TLS, with a resolver that the test plays."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Sequence
+from ipaddress import ip_address
+from pathlib import Path
+
+import pytest
+
+from imagequeue.egress.addresses import IPAddress
+from imagequeue.egress.client import GuardedClient
+from imagequeue.egress.errors import (
+    ConnectFailed,
+    DestinationBlocked,
+    EgressError,
+    NameNotResolved,
+    TimedOut,
+    TlsFailed,
+)
+from imagequeue.egress.grammar import check_destination
+from imagequeue.egress.network import dial
+from imagequeue.egress.policy import EgressPolicy
+from imagequeue.egress.resolver import BoundedResolver
+from imagequeue.egress.tls import tls_context
+from tests.egress.certificates import Authority
+from tests.egress.receiver import Conversation, Receiver, answering
+from tests.egress.way import NAME, PATIENT, QUICK, Way
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+pytestmark = pytest.mark.timeout(20)
+
+
+class Answers:
+    """A resolver that gives one answer after the other and stays with the last; an answer may be an error."""
+
+    def __init__(self, *answers: Sequence[str] | OSError) -> None:
+        self._answers = list(answers)
+        self.asked = 0
+
+    def __call__(self, host: str, port: int) -> Sequence[str]:
+        answer = self._answers[min(self.asked, len(self._answers) - 1)]
+        self.asked += 1
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+
+class Dialled:
+    """A dialler that records what it is asked for and goes elsewhere, or fails."""
+
+    def __init__(self, elsewhere: tuple[str, int] | None = None) -> None:
+        self._elsewhere = elsewhere
+        self.asked: list[str] = []
+
+    def __call__(self, address: IPAddress, port: int, seconds: float) -> socket.socket:
+        self.asked.append(str(address))
+        if self._elsewhere is None:
+            raise ConnectionRefusedError("refused by the test")
+        return socket.create_connection(self._elsewhere, timeout=seconds)
+
+
+def _failure(resolver: Answers, dialled: Dialled, policy: EgressPolicy | None = None) -> EgressError:
+    client = GuardedClient(
+        policy or EgressPolicy(), user_agent="test", resolver=BoundedResolver(resolver), dial=dialled
+    )
+    with pytest.raises(EgressError) as failure:
+        client.post(check_destination(f"https://{NAME}/", EgressPolicy()), b"{}", {}, limits=PATIENT)
+    return failure.value
+
+
+@pytest.mark.parametrize(
+    "answers",
+    [
+        ["127.0.0.1"],
+        ["93.184.216.34", "10.0.0.1"],
+        ["10.0.0.1", "93.184.216.34"],
+        ["93.184.216.34", "::1"],
+        ["::ffff:93.184.216.34"],
+        ["168.63.129.16"],
+        ["fe80::1%lo"],
+        ["1.1.1.1"] * 50 + ["169.254.169.254"],
+    ],
+)
+def test_one_bad_answer_refuses_them_all_and_nothing_is_dialled(answers: list[str]) -> None:
+    dialled = Dialled()
+    failure = _failure(Answers(answers), dialled)
+    assert isinstance(failure, DestinationBlocked)
+    assert failure.code == "blocked_destination"
+    assert failure.never_sent
+    assert dialled.asked == []
+
+
+def test_a_public_address_is_dialled_by_number_and_the_name_is_asked_once() -> None:
+    resolver, dialled = Answers(["93.184.216.34", "2606:4700::1111", "93.184.216.34"]), Dialled()
+    failure = _failure(resolver, dialled)
+    assert isinstance(failure, ConnectFailed)
+    assert dialled.asked == ["93.184.216.34", "2606:4700::1111"]
+    assert resolver.asked == 1
+
+
+def test_of_many_addresses_only_a_few_are_dialled() -> None:
+    dialled = Dialled()
+    _failure(Answers([f"93.184.216.{last}" for last in range(1, 200)]), dialled)
+    assert len(dialled.asked) == 4
+
+
+def test_an_answer_that_turns_private_between_two_attempts_is_refused_at_the_second() -> None:
+    resolver, dialled = Answers(["93.184.216.34"], ["127.0.0.1"]), Dialled()
+    assert isinstance(_failure(resolver, dialled), ConnectFailed)
+    assert isinstance(_failure(resolver, dialled), DestinationBlocked)
+    assert dialled.asked == ["93.184.216.34"]
+
+
+def test_a_peer_that_is_not_the_vetted_address_is_left_without_a_byte() -> None:
+    heard: list[bytes] = []
+
+    def listen(conversation: Conversation) -> None:
+        heard.append(conversation.sock.recv(100))
+
+    with Receiver(listen) as receiver:
+        failure = _failure(Answers(["93.184.216.34"]), Dialled(("127.0.0.1", receiver.port)))
+    assert isinstance(failure, DestinationBlocked)
+    assert failure.never_sent
+    assert heard == [b""]
+
+
+@pytest.mark.parametrize("answer", [socket.gaierror(-2, "Name or service not known"), [], ["not an address"]])
+def test_no_answer_is_a_dns_error(answer: OSError | list[str]) -> None:
+    failure = _failure(Answers(answer), Dialled())
+    assert isinstance(failure, NameNotResolved)
+    assert failure.code == "dns_error"
+    assert failure.never_sent
+
+
+def test_a_slow_look_up_ends_and_does_not_hold_up_another_name(authority: Authority) -> None:
+    release = threading.Event()
+
+    def resolve(host: str, port: int) -> list[str]:
+        if host.startswith("slow"):
+            release.wait(15)
+        return ["127.0.0.1"]
+
+    resolver = BoundedResolver(resolve, at_once=2)
+    with Receiver(answering(OK)) as receiver:
+        way = Way(receiver.port, authority, resolver=resolver)
+        slow = check_destination("https://slow.example.com/", EgressPolicy())
+        with pytest.raises(NameNotResolved):
+            way.client.post(slow, b"{}", {}, limits=QUICK)
+        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).status == 200
+        with pytest.raises(NameNotResolved):
+            way.client.post(slow, b"{}", {}, limits=QUICK)
+        with pytest.raises(NameNotResolved, match="hang"):
+            resolver.resolve(NAME, 443, 0.05)
+        release.set()
+        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).status == 200
+
+
+def test_the_second_address_is_tried_when_the_first_refuses(authority: Authority) -> None:
+    with Receiver(answering(OK)) as receiver:
+        resolver = BoundedResolver(Answers(["127.0.0.2", "127.0.0.1"]))
+        way = Way(receiver.port, authority, resolver=resolver)
+        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).status == 200
+
+
+def test_a_connect_that_hangs_is_a_timeout_that_never_sent() -> None:
+    def hang(address: IPAddress, port: int, seconds: float) -> socket.socket:
+        raise TimeoutError(f"timed out after {seconds} s")
+
+    client = GuardedClient(
+        EgressPolicy(), user_agent="test", resolver=BoundedResolver(Answers(["93.184.216.34"])), dial=hang
+    )
+    with pytest.raises(TimedOut) as failure:
+        client.post(check_destination(f"https://{NAME}/", EgressPolicy()), b"{}", {}, limits=QUICK)
+    assert failure.value.never_sent
+
+
+def test_a_full_backlog_is_a_timeout() -> None:
+    """The system's own dialling ends too: nobody accepts, and the queue of connections is full."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        waiting: list[socket.socket] = []
+        try:
+            with pytest.raises(TimeoutError):
+                for _ in range(64):
+                    waiting.append(dial(ip_address("127.0.0.1"), listener.getsockname()[1], 0.1))
+        finally:
+            for sock in waiting:
+                sock.close()
+
+
+def test_tls_is_spoken_to_the_name_and_verified(authority: Authority, tmp_path: Path) -> None:
+    names: list[str | None] = []
+    server = authority.server(tmp_path, NAME)
+    server.sni_callback = lambda _sock, name, _context: names.append(name)
+    with Receiver(answering(OK), tls=server) as receiver:
+        way = Way(receiver.port, authority, scheme="https")
+        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).body == b"ok"
+        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).body == b"ok"
+    assert names == [NAME, NAME]
+
+
+@pytest.mark.parametrize(
+    ("name", "days", "self_signed"),
+    [("other.example.com", 30, False), (NAME, -1, False), (NAME, 30, True), ("*.com", 30, False)],
+    ids=["wrong name", "expired", "self-signed", "wide wildcard"],
+)
+def test_a_bad_certificate_is_a_tls_error_that_never_sent(
+    authority: Authority, tmp_path: Path, name: str, days: int, self_signed: bool  # noqa: FBT001
+) -> None:
+    record: list[bytes] = []
+    server = authority.server(tmp_path, name, days=days, self_signed=self_signed)
+    with Receiver(answering(OK, record), tls=server) as receiver:
+        way = Way(receiver.port, authority, scheme="https")
+        with pytest.raises(TlsFailed) as failure:
+            way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+    assert failure.value.code == "tls_error"
+    assert failure.value.never_sent
+    assert record == []
+
+
+def test_an_authority_that_the_system_does_not_know_is_not_trusted(authority: Authority, tmp_path: Path) -> None:
+    with Receiver(answering(OK), tls=authority.server(tmp_path, NAME)) as receiver:
+        policy = EgressPolicy.parse(allow=f"{NAME}:{receiver.port}")
+        resolver = BoundedResolver(Answers(["127.0.0.1"]))
+        client = GuardedClient(policy, user_agent="test", tls=tls_context(), resolver=resolver)
+        with pytest.raises(TlsFailed):
+            client.post(check_destination(f"https://{NAME}:{receiver.port}/", policy), b"{}", {}, limits=PATIENT)
+
+
+def test_no_tls_at_all_is_a_tls_error(authority: Authority) -> None:
+    def speaks_plainly(conversation: Conversation) -> None:
+        conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        conversation.hang()
+
+    with Receiver(speaks_plainly) as receiver:
+        way = Way(receiver.port, authority, scheme="https")
+        with pytest.raises(TlsFailed):
+            way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+
+
+@pytest.mark.parametrize("piece", [b"", b"\x16"], ids=["silent", "dripping"])
+def test_a_handshake_that_does_not_end_is_a_timeout_that_never_sent(authority: Authority, piece: bytes) -> None:
+    def stall(conversation: Conversation) -> None:
+        if piece:
+            conversation.drip(b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc\x03\x03" + b"x" * 10_000)
+        conversation.hang()
+
+    with Receiver(stall) as receiver:
+        way = Way(receiver.port, authority, scheme="https")
+        with pytest.raises(TimedOut) as failure:
+            way.client.post(way.destination, b"{}", {}, limits=QUICK)
+    assert failure.value.never_sent
+
+
+def test_deadlines_hold_inside_tls(authority: Authority, tmp_path: Path) -> None:
+    def drips(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(b"HTTP/1.1 200 OK\r\n")
+        conversation.drip_for_ever(b"X-Drip: 1\r\n")
+
+    with Receiver(drips, tls=authority.server(tmp_path, NAME)) as receiver:
+        way = Way(receiver.port, authority, scheme="https")
+        with pytest.raises(TimedOut) as failure:
+            way.client.post(way.destination, b"{}", {}, limits=QUICK)
+    assert failure.value.sent
