@@ -7,7 +7,11 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
+from cryptography.hazmat.primitives.asymmetric.ec import (
+    SECP256R1,
+    EllipticCurvePrivateKey,
+    generate_private_key,
+)
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
@@ -26,6 +30,7 @@ class Authority:
 
     @property
     def pem(self) -> str:
+        """The authority's own certificate."""
         return self._certificate.public_bytes(Encoding.PEM).decode("ascii")
 
     def server(self, folder: Path, name: str, *, days: int = 30, self_signed: bool = False) -> ssl.SSLContext:

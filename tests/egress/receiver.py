@@ -46,6 +46,7 @@ class Conversation:
         return data
 
     def send(self, data: bytes) -> None:
+        """Send all of `data`; raises OSError once the peer has gone."""
         self.sock.sendall(data)
 
     def hang(self) -> None:
@@ -60,6 +61,7 @@ class Conversation:
             self.sock.sendall(bytes([byte]))
 
     def drip_for_ever(self, piece: bytes, seconds: float = 0.02) -> None:
+        """Send `piece` now and then, until the test is over or the peer has gone (OSError)."""
         while not self._ended.wait(seconds):
             self.sock.sendall(piece)
 

@@ -43,7 +43,16 @@ def test_the_sample_has_addresses() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["1.1.1.1", "8.8.8.8", "93.184.216.34", "172.32.0.1", "100.128.0.1", "192.0.1.1", "2606:4700::1111", "2a00::1"],
+    [
+        "1.1.1.1",
+        "8.8.8.8",
+        "93.184.216.34",
+        "172.32.0.1",
+        "100.128.0.1",
+        "192.0.1.1",
+        "2606:4700::1111",
+        "2a00::1",
+    ],
 )
 def test_public_addresses_are_admitted(address: str) -> None:
     assert EgressPolicy().admits("public.example.com", 443, ip_address(address))
@@ -151,7 +160,9 @@ def test_a_listed_name_may_lead_to_a_private_address_on_its_port_only() -> None:
 
 
 def test_deny_wins_over_allow_and_over_public() -> None:
-    policy = EgressPolicy.parse(allow="10.0.0.0/8,named.example:443", deny="10.1.0.0/16, 93.184.216.34, named.example")
+    policy = EgressPolicy.parse(
+        allow="10.0.0.0/8,named.example:443", deny="10.1.0.0/16, 93.184.216.34, named.example"
+    )
     assert policy.admits("x.example", 443, ip_address("10.2.0.1"))
     assert not policy.admits("x.example", 443, ip_address("10.1.0.1"))
     assert not policy.admits("x.example", 443, ip_address("93.184.216.34"))

@@ -139,7 +139,9 @@ def test_images_may_come_over_http_but_only_from_default_ports() -> None:
         ("https://intake.corp.internal/", "intake.corp.internal"),
     ],
 )
-def test_the_allow_list_opens_literals_plain_http_odd_ports_and_private_names(url: str, authority: str) -> None:
+def test_the_allow_list_opens_literals_plain_http_odd_ports_and_private_names(
+    url: str, authority: str
+) -> None:
     policy = EgressPolicy.parse(
         allow="127.0.0.1:9000, 10.0.0.0/8, fd12::/16, receiver:8080, intake.corp.internal:443"
     )
@@ -189,12 +191,19 @@ def test_a_development_receiver_beside_the_api_is_taken_and_the_api_is_not() -> 
 def test_the_header_is_taken_once_only() -> None:
     assert sole_webhook_url([]) is None
     assert sole_webhook_url(["https://a.example.com/h?x=1,2"]) == "https://a.example.com/h?x=1,2"
-    for values in (["https://a.example.com/", "https://a.example.com/"], ["https://a/,https://b/"], ["x, HTTP://y"]):
+    for values in (
+        ["https://a.example.com/", "https://a.example.com/"],
+        ["https://a/,https://b/"],
+        ["x, HTTP://y"],
+    ):
         with pytest.raises(DestinationRefused, match="once"):
             sole_webhook_url(values)
 
 
-@given(st.text(max_size=40), st.sampled_from(["https://{}/", "https://example.com{}/", "https://{}.example.com/x"]))
+@given(
+    st.text(max_size=40),
+    st.sampled_from(["https://{}/", "https://example.com{}/", "https://{}.example.com/x"]),
+)
 def test_whatever_is_taken_has_a_plain_public_name(text: str, frame: str) -> None:
     try:
         destination = check_destination(frame.format(text), POLICY)

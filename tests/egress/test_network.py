@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -41,6 +42,8 @@ class Answers:
         self.asked = 0
 
     def __call__(self, host: str, port: int) -> Sequence[str]:
+        """Give the next answer, whatever is asked."""
+        del host, port
         answer = self._answers[min(self.asked, len(self._answers) - 1)]
         self.asked += 1
         if isinstance(answer, OSError):
@@ -56,6 +59,8 @@ class Dialled:
         self.asked: list[str] = []
 
     def __call__(self, address: IPAddress, port: int, seconds: float) -> socket.socket:
+        """Connect elsewhere, whatever is asked."""
+        del port
         self.asked.append(str(address))
         if self._elsewhere is None:
             raise ConnectionRefusedError("refused by the test")
@@ -116,12 +121,15 @@ def test_an_answer_that_turns_private_between_two_attempts_is_refused_at_the_sec
 
 def test_a_peer_that_is_not_the_vetted_address_is_left_without_a_byte() -> None:
     heard: list[bytes] = []
+    closed = threading.Event()
 
     def listen(conversation: Conversation) -> None:
         heard.append(conversation.sock.recv(100))
+        closed.set()
 
     with Receiver(listen) as receiver:
         failure = _failure(Answers(["93.184.216.34"]), Dialled(("127.0.0.1", receiver.port)))
+        assert closed.wait(10)
     assert isinstance(failure, DestinationBlocked)
     assert failure.never_sent
     assert heard == [b""]
@@ -182,14 +190,13 @@ def test_a_full_backlog_is_a_timeout() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen(0)
-        waiting: list[socket.socket] = []
-        try:
-            with pytest.raises(TimeoutError):
-                for _ in range(64):
-                    waiting.append(dial(ip_address("127.0.0.1"), listener.getsockname()[1], 0.1))
-        finally:
-            for sock in waiting:
-                sock.close()
+        with ExitStack() as waiting, pytest.raises(TimeoutError):
+            _dial_until_full(waiting, listener.getsockname()[1])
+
+
+def _dial_until_full(waiting: ExitStack, port: int) -> None:
+    for _ in range(64):
+        waiting.enter_context(dial(ip_address("127.0.0.1"), port, 0.1))
 
 
 def test_tls_is_spoken_to_the_name_and_verified(authority: Authority, tmp_path: Path) -> None:
@@ -209,7 +216,11 @@ def test_tls_is_spoken_to_the_name_and_verified(authority: Authority, tmp_path: 
     ids=["wrong name", "expired", "self-signed", "wide wildcard"],
 )
 def test_a_bad_certificate_is_a_tls_error_that_never_sent(
-    authority: Authority, tmp_path: Path, name: str, days: int, self_signed: bool  # noqa: FBT001
+    authority: Authority,
+    tmp_path: Path,
+    name: str,
+    days: int,
+    self_signed: bool,  # noqa: FBT001
 ) -> None:
     record: list[bytes] = []
     server = authority.server(tmp_path, name, days=days, self_signed=self_signed)
@@ -222,13 +233,17 @@ def test_a_bad_certificate_is_a_tls_error_that_never_sent(
     assert record == []
 
 
-def test_an_authority_that_the_system_does_not_know_is_not_trusted(authority: Authority, tmp_path: Path) -> None:
+def test_an_authority_that_the_system_does_not_know_is_not_trusted(
+    authority: Authority, tmp_path: Path
+) -> None:
     with Receiver(answering(OK), tls=authority.server(tmp_path, NAME)) as receiver:
         policy = EgressPolicy.parse(allow=f"{NAME}:{receiver.port}")
         resolver = BoundedResolver(Answers(["127.0.0.1"]))
         client = GuardedClient(policy, user_agent="test", tls=tls_context(), resolver=resolver)
         with pytest.raises(TlsFailed):
-            client.post(check_destination(f"https://{NAME}:{receiver.port}/", policy), b"{}", {}, limits=PATIENT)
+            client.post(
+                check_destination(f"https://{NAME}:{receiver.port}/", policy), b"{}", {}, limits=PATIENT
+            )
 
 
 def test_no_tls_at_all_is_a_tls_error(authority: Authority) -> None:
@@ -243,7 +258,9 @@ def test_no_tls_at_all_is_a_tls_error(authority: Authority) -> None:
 
 
 @pytest.mark.parametrize("piece", [b"", b"\x16"], ids=["silent", "dripping"])
-def test_a_handshake_that_does_not_end_is_a_timeout_that_never_sent(authority: Authority, piece: bytes) -> None:
+def test_a_handshake_that_does_not_end_is_a_timeout_that_never_sent(
+    authority: Authority, piece: bytes
+) -> None:
     def stall(conversation: Conversation) -> None:
         if piece:
             conversation.drip(b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc\x03\x03" + b"x" * 10_000)

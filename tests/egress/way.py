@@ -25,7 +25,12 @@ class Way:
     """A client that may reach `NAME` on one port, which leads to loopback, and the destination there."""
 
     def __init__(
-        self, port: int, authority: Authority, *, scheme: str = "http", resolver: BoundedResolver | None = None
+        self,
+        port: int,
+        authority: Authority,
+        *,
+        scheme: str = "http",
+        resolver: BoundedResolver | None = None,
     ) -> None:
         self.policy = EgressPolicy.parse(allow=f"{NAME}:{port}")
         self.client = GuardedClient(

@@ -1,0 +1,193 @@
+"""The pooled transport: a deadline per request, also on connections that are used again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import httpx
+import pytest
+
+from imagequeue.egress.errors import ConnectFailed, ConnectionBroken, EgressError, NameNotResolved, TimedOut
+from imagequeue.egress.resolver import BoundedResolver
+from imagequeue.egress.tls import tls_context
+from imagequeue.egress.transport import DeadlineTransport, deadline_transport
+from tests.egress.certificates import Authority
+from tests.egress.receiver import Conversation, Receiver
+from tests.egress.way import NAME, to_loopback
+
+OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+pytestmark = pytest.mark.timeout(20)
+
+
+def keeps_alive(conversation: Conversation) -> None:
+    """Answer at once, but for paths that ask for something else."""
+    while request := conversation.read_request():
+        if b"/hang" in request:
+            conversation.hang()
+        elif b"/drip" in request:
+            conversation.send(b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n")
+            conversation.drip_for_ever(b"x")
+        else:
+            conversation.send(OK)
+
+
+def _client(transport: DeadlineTransport) -> httpx.Client:
+    return httpx.Client(transport=transport, trust_env=False)
+
+
+def _within(seconds: float) -> dict[str, object]:
+    return {"deadline": time.monotonic() + seconds}
+
+
+def test_a_reused_connection_has_the_deadline_of_the_request_that_uses_it_now() -> None:
+    with Receiver(keeps_alive) as receiver, _client(deadline_transport()) as client:
+        url = f"http://127.0.0.1:{receiver.port}"
+        first = _within(0.3)
+        assert client.get(f"{url}/", extensions=first).content == b"ok"
+        threading.Event().wait(0.35)  # the first request's deadline passes; the second has its own
+        assert client.get(f"{url}/", extensions=_within(15)).content == b"ok"
+        with pytest.raises(TimedOut) as failure:
+            client.get(f"{url}/hang", extensions=_within(0.2))
+        assert failure.value.sent
+        assert receiver.connections == 1
+
+
+def test_a_dripping_body_ends_at_the_deadline_and_its_connection_is_not_used_again() -> None:
+    with Receiver(keeps_alive) as receiver, _client(deadline_transport()) as client:
+        url = f"http://127.0.0.1:{receiver.port}"
+        with (
+            client.stream("GET", f"{url}/drip", extensions=_within(0.3)) as response,
+            pytest.raises(TimedOut),
+        ):
+            response.read()
+        assert client.get(f"{url}/", extensions=_within(15)).content == b"ok"
+        assert receiver.connections == 2
+
+
+def test_the_trace_tells_when_the_request_was_written() -> None:
+    events: list[str] = []
+
+    def note(event: str, info: object) -> None:
+        del info
+        events.append(event)
+
+    with Receiver(keeps_alive) as receiver, _client(deadline_transport()) as client:
+        client.post(
+            f"http://127.0.0.1:{receiver.port}/",
+            content=b"body",
+            extensions={**_within(15), "trace": note},
+        )
+    assert events.index("http11.send_request_body.complete") < events.index(
+        "http11.receive_response_headers.started"
+    )
+
+
+def test_a_closed_idle_connection_is_replaced() -> None:
+    gone = threading.Event()
+
+    def answers_once(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(OK)
+        conversation.sock.close()
+        gone.set()
+
+    with Receiver(answers_once) as receiver, _client(deadline_transport()) as client:
+        for _ in range(3):
+            gone.clear()
+            assert client.post(f"http://127.0.0.1:{receiver.port}/", extensions=_within(15)).content == b"ok"
+            assert gone.wait(10)
+        assert receiver.connections == 3
+
+
+def test_waiting_for_the_pool_ends_at_the_deadline_and_never_sent() -> None:
+    with (
+        Receiver(keeps_alive) as receiver,
+        _client(deadline_transport(max_connections=1)) as client,
+        client.stream("GET", f"http://127.0.0.1:{receiver.port}/drip", extensions=_within(15)),
+        pytest.raises(TimedOut) as failure,
+    ):
+        client.get(f"http://127.0.0.1:{receiver.port}/", extensions=_within(0.2))
+    assert failure.value.never_sent
+
+
+def test_threads_share_it() -> None:
+    with (
+        Receiver(keeps_alive) as receiver,
+        _client(deadline_transport(max_connections=8)) as client,
+        ThreadPoolExecutor(24) as threads,
+    ):
+        url = f"http://127.0.0.1:{receiver.port}/"
+        answers = [threads.submit(client.get, url, extensions=_within(15)) for _ in range(300)]
+        assert [answer.result().content for answer in answers] == [b"ok"] * 300
+        assert receiver.connections <= 8
+
+
+def test_a_refused_connection_and_an_unknown_name_never_sent() -> None:
+    def unknown(host: str, port: int) -> list[str]:
+        raise OSError(f"no {host}:{port}")
+
+    with Receiver(keeps_alive) as receiver:
+        port = receiver.port
+    with _client(deadline_transport()) as client, pytest.raises(ConnectFailed) as refused:
+        client.get(f"http://127.0.0.1:{port}/", extensions=_within(10))
+    assert refused.value.never_sent
+    transport = deadline_transport(resolver=BoundedResolver(unknown))
+    with _client(transport) as client, pytest.raises(NameNotResolved) as nameless:
+        client.get("http://upstream.example.com/", extensions=_within(10))
+    assert nameless.value.never_sent
+
+
+def test_errors_are_also_those_of_httpx_and_know_their_request() -> None:
+    def closes(conversation: Conversation) -> None:
+        conversation.read_request()
+
+    with Receiver(closes) as receiver, _client(deadline_transport()) as client:
+        with pytest.raises(httpx.RemoteProtocolError) as failure:
+            client.get(f"http://127.0.0.1:{receiver.port}/here", extensions=_within(10))
+        assert isinstance(failure.value, ConnectionBroken)
+        assert failure.value.request.url.path == "/here"
+    assert issubclass(TimedOut, httpx.TimeoutException)
+    assert issubclass(EgressError, httpx.TransportError)
+
+
+def test_a_request_that_cannot_be_written_ends_at_the_deadline() -> None:
+    def refuses(conversation: Conversation) -> None:
+        conversation.sock.recv(100)
+        conversation.send(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+        conversation.hang()
+
+    with Receiver(refuses) as receiver, _client(deadline_transport()) as client, pytest.raises(TimedOut):
+        client.post(f"http://127.0.0.1:{receiver.port}/", content=b"x" * 50_000_000, extensions=_within(0.4))
+
+
+def test_https_is_verified(authority: Authority, tmp_path: Path) -> None:
+    resolver = BoundedResolver(to_loopback)
+    with Receiver(keeps_alive, tls=authority.server(tmp_path, NAME)) as receiver:
+        url = f"https://{NAME}:{receiver.port}/"
+        trusting = deadline_transport(tls=tls_context(authority.pem), resolver=resolver)
+        with _client(trusting) as client:
+            assert client.get(url, extensions=_within(15)).content == b"ok"
+            assert client.get(url, extensions=_within(15)).content == b"ok"
+        assert receiver.connections == 1
+        with _client(deadline_transport(resolver=resolver)) as client, pytest.raises(httpx.ConnectError):
+            client.get(url, extensions=_within(15))
+
+
+@pytest.mark.parametrize("extensions", [{}, {"deadline": "soon"}, {"deadline": None}])
+def test_a_request_without_a_deadline_is_a_fault_of_the_caller(extensions: dict[str, object]) -> None:
+    with _client(deadline_transport()) as client, pytest.raises(TypeError, match="deadline"):
+        client.get("http://127.0.0.1:1/", extensions=extensions)
+
+
+def test_a_deadline_that_has_passed_ends_before_anything_is_done() -> None:
+    with (
+        Receiver(keeps_alive) as receiver,
+        _client(deadline_transport()) as client,
+        pytest.raises(TimedOut) as failure,
+    ):
+        client.get(f"http://127.0.0.1:{receiver.port}/", extensions=_within(-1))
+    assert failure.value.never_sent
+    assert receiver.connections == 0
