@@ -124,12 +124,14 @@ def test_before_send_can_withdraw_the_call(client: httpx.Client) -> None:
     class Withdrawn(Exception):
         pass
 
-    received: list[bytes] = []
+    accepted, received = threading.Event(), list[bytes]()
 
     def script(connection: socket.socket) -> None:
+        accepted.set()
         received.append(connection.recv(100))
 
     def before() -> None:
+        assert accepted.wait(5)
         raise Withdrawn
 
     sent = Sent()
