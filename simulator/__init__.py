@@ -1,1 +1,1 @@
-"""The upstream services, simulated strictly. Imports nothing of the rest."""
+"""The upstream services, simulated: strict, observable, faulty on demand. Imports nothing of the rest."""

@@ -1,0 +1,107 @@
+"""A call as the simulator understood it: who asks whom for what, or why that cannot be served."""
+
+from dataclasses import dataclass, replace
+from uuid import uuid4
+
+from starlette.datastructures import Headers
+
+from simulator.config import ModelConfig, UpstreamConfig
+from simulator.connection import BodyTooLargeError, Connection
+from simulator.content import Content, UnreadableBodyError, read_form, read_json
+from simulator.faults import Target
+from simulator.providers.provider import Ask, InvalidAskError, Provider, Refusal, Route, offers
+from simulator.state import Simulator
+
+POLICY_WORD = "forbidden-content"
+
+
+@dataclass(frozen=True, slots=True)
+class Upstream:
+    """A named upstream with its protocol."""
+
+    name: str
+    config: UpstreamConfig
+    provider: Provider
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call. `model` is set once it is known to exist; then its quota counts the call, valid or not.
+
+    Exactly one of `ask` and `refusal` is set after reading. `base_url` is the upstream's, as the client
+    wrote it; `reference` is the id that the upstream gives the call.
+    """
+
+    upstream: Upstream
+    route: Route
+    base_url: str
+    reference: str
+    model: str | None = None
+    ask: Ask | None = None
+    refusal: Refusal | None = None
+    prompt: str | None = None
+
+    @property
+    def target(self) -> Target:
+        """What faults are matched with."""
+        return Target(self.upstream.name, self.route.operation, self.model, self.prompt)
+
+    @property
+    def model_config(self) -> ModelConfig | None:
+        """The configuration of the model, None when it is not known."""
+        return None if self.model is None else self.upstream.config.models[self.model]
+
+
+def new_reference(route: Route) -> str:
+    """An id for a call; submit-and-poll ids begin with the model that the path names."""
+    if route.model is None:
+        return uuid4().hex
+    return f"{route.model}{'-edit' if route.operation == 'edit' else ''}_{uuid4()}"
+
+
+async def read_call(simulator: Simulator, call: Call, headers: Headers, connection: Connection) -> Call:
+    """Read the body and everything in it. Raises ClientGoneError; whatever is wrong is in `refusal`."""
+    try:
+        body = await connection.body()
+    except BodyTooLargeError:
+        return replace(call, refusal=Refusal("too_large", "the request body is larger than 64 MiB"))
+    if not call.upstream.provider.authorized(headers, call.upstream.config):
+        return replace(call, refusal=Refusal("unauthorized", "invalid or missing credentials"))
+    try:
+        content = await _content(call.route, headers, body)
+    except UnreadableBodyError as error:
+        return replace(call, refusal=Refusal("unreadable", str(error)))
+    return await _understood(simulator, call, content)
+
+
+async def _content(route: Route, headers: Headers, body: bytes) -> Content:
+    return await read_form(headers, body) if route.body == "multipart" else read_json(headers, body)
+
+
+async def _understood(simulator: Simulator, call: Call, content: Content) -> Call:
+    provider, config = call.upstream.provider, call.upstream.config
+    model = provider.model(call.route, content)
+    if model is None:
+        return replace(call, refusal=Refusal("invalid", "model: a string is required", "model"))
+    if model not in config.models:
+        return replace(
+            call, refusal=Refusal("unknown_model", f"{model!r} does not exist", "model", subject=model)
+        )
+    call = replace(call, model=model)
+    if call.route.operation != "poll" and not offers(config.models[model], call.route.operation):
+        message = f"{call.route.operation} is not supported by {model!r}"
+        return replace(call, refusal=Refusal("unsupported", message, "model"))
+    try:
+        ask = await simulator.in_thread(lambda: provider.read(call.route, content))
+    except InvalidAskError as error:
+        return replace(call, refusal=Refusal("invalid", str(error), error.param))
+    return _judged(replace(call, ask=ask, prompt=ask.prompt), ask)
+
+
+def _judged(call: Call, ask: Ask) -> Call:
+    if POLICY_WORD in ask.prompt and call.upstream.provider.refuses_policy(ask):
+        message = "The request was rejected because its prompt violates the content policy."
+        return replace(call, ask=None, refusal=Refusal("policy", message, "prompt"))
+    if call.model is not None and ask.count > (cap := call.upstream.config.models[call.model].max_images):
+        return replace(call, ask=replace(ask, count=cap))
+    return call

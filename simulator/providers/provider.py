@@ -1,0 +1,194 @@
+"""What a provider is to the simulator: routes, checks, envelopes. No state, no clock, no socket."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, ClassVar, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from starlette.datastructures import Headers
+
+from simulator.config import ModelConfig, Operation, UpstreamConfig
+from simulator.content import Content
+from simulator.images import Format, InputImage
+from simulator.jobs import Job
+from simulator.wire import Answer, json_answer
+
+Reason = Literal[
+    "unauthorized",
+    "unknown_route",
+    "unknown_model",
+    "unsupported",
+    "unreadable",
+    "too_large",
+    "invalid",
+    "policy",
+    "throttled",
+    "fault",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A matched path: the operation, how its body is read, and what the path itself says."""
+
+    operation: Literal["generate", "edit", "poll"]
+    body: Literal["json", "multipart", "none"] = "json"
+    flavour: str = ""
+    model: str | None = None
+    reference: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """A valid request, in terms that are common to all providers.
+
+    `queued`: answered at once, and polled for. `options` is what only its own provider understands.
+    """
+
+    prompt: str
+    count: int
+    size: tuple[int, int]
+    format: Format = "png"
+    source: InputImage | None = None
+    queued: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a call is not served; `status` and `code` replace the provider's own for this reason."""
+
+    reason: Reason
+    message: str
+    param: str | None = None
+    status: int | None = None
+    code: str | None = None
+    subject: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A refusal with the status and the code that it is answered with."""
+
+    status: int
+    code: str
+    refusal: Refusal
+
+
+class InvalidAskError(Exception):
+    """The request breaks a documented rule."""
+
+    def __init__(self, message: str, param: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+
+
+@dataclass(frozen=True, slots=True)
+class Success:
+    """What a successful answer is made of.
+
+    `images` are base64 texts, or URLs where the provider answers with those; None asks for a success
+    without any images. `created` is a Unix time in seconds.
+    """
+
+    ask: Ask
+    route: Route
+    model: str
+    config: ModelConfig
+    reference: str
+    created: float
+    images: Sequence[str] | None
+
+
+class Provider(ABC):
+    """One upstream protocol. `table` gives status and error code for each reason of a refusal."""
+
+    table: ClassVar[Mapping[Reason, tuple[int, str]]]
+
+    @abstractmethod
+    def route(self, method: str, path: str) -> Route | None:
+        """The documented route, or None."""
+
+    @abstractmethod
+    def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
+        """Are the credentials right?"""
+
+    @abstractmethod
+    def read(self, route: Route, content: Content) -> Ask:
+        """Check every documented rule; raises InvalidAskError. Slow for input images: call it in a thread."""
+
+    @abstractmethod
+    def success(self, success: Success) -> Answer:
+        """The answer that holds the images."""
+
+    @abstractmethod
+    def envelope(self, error: Failure) -> dict[str, Any]:
+        """The body of an error."""
+
+    def model(self, route: Route, content: Content) -> str | None:
+        """The model that the request names, if it can be told."""
+        value = route.model or content.fields.get("model")
+        return value if isinstance(value, str) else None
+
+    def inline(self, ask: Ask) -> bool:  # noqa: ARG002  # providers that answer with URLs look at it
+        """Does the answer hold the images themselves?"""
+        return True
+
+    def refuses_policy(self, ask: Ask) -> bool:
+        """Is a prompt against the content policy refused at once? Otherwise its job fails later."""
+        return not ask.queued
+
+    def accepted(self, job: Job, base_url: str) -> Answer:
+        """The answer to a submit of a submit-and-poll provider."""
+        raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {base_url}")
+
+    def polled(self, job: Job, now_ns: int) -> Answer:
+        """The answer to a poll of a submit-and-poll provider."""
+        raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {now_ns}")
+
+    def refuse(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
+        """The answer to a refused call."""
+        status, code = self.table.get(refusal.reason, (500, "internal_error"))
+        status = refusal.status or status
+        if refusal.reason == "fault":
+            code = next((known for number, known in self.table.values() if number == status), str(status))
+        return json_answer(status, self.envelope(Failure(status, refusal.code or code, refusal)), headers)
+
+
+class Fields(BaseModel):
+    """Base of the request models: documented fields only, and no conversions between types."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+AnyFields = TypeVar("AnyFields", bound=Fields)
+
+
+def checked(model: type[AnyFields], values: Mapping[str, Any], *, strict: bool = True) -> AnyFields:
+    """Validate; raises InvalidAskError that names the first wrong field. Forms hold text: not strict."""
+    try:
+        return model.model_validate(values, strict=strict)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        name = ".".join(str(part) for part in first["loc"]) or "body"
+        raise InvalidAskError(f"{name}: {first['msg']}", name) from error
+
+
+def bearer(headers: Headers) -> str | None:
+    """The token of an `Authorization: Bearer` header."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def openai_envelope(error: Failure) -> dict[str, Any]:
+    """The error body of OpenAI, which several services took over."""
+    kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
+    refusal = error.refusal
+    return {"error": {"message": refusal.message, "type": kind, "param": refusal.param, "code": error.code}}
+
+
+def offers(config: ModelConfig, operation: Operation) -> bool:
+    """Is this operation configured for the model?"""
+    return operation in config.operations

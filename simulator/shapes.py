@@ -1,0 +1,18 @@
+"""Output sizes: from a ratio, or from an input image."""
+
+MEGAPIXEL = 1024 * 1024
+
+
+def ratio_size(ratio: str, pixels: int = MEGAPIXEL) -> tuple[int, int]:
+    """A size of at most `pixels` with sides that are multiples of 8; `ratio` is like 16:9, or auto."""
+    if ratio == "auto":
+        ratio = "1:1"
+    width, _, height = ratio.partition(":")
+    return scaled((int(width), int(height)), pixels)
+
+
+def scaled(shape: tuple[int, int], pixels: int = MEGAPIXEL) -> tuple[int, int]:
+    """The largest such size with about the proportions of `shape`, no side under 64."""
+    scale = (pixels / (shape[0] * shape[1])) ** 0.5
+    width, height = (max(64, int(side * scale) // 8 * 8) for side in shape)
+    return width, height

@@ -1,0 +1,197 @@
+"""Admission, its log, and what is measured from it, over HTTP."""
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from simulator.config import SimulatorConfig
+from tests.servers import SimulatorThread
+from tests.simulator.conftest import KEY, Generate, foundry, model
+
+Entries = Callable[..., list[dict[str, Any]]]
+
+
+def quota(client: httpx.Client, name: str, **query: Any) -> dict[str, Any]:
+    reports = client.get("/_sim/quota", params=query).json()["quotas"]
+    return next(report for report in reports if report["quota"] == name)
+
+
+def test_the_call_after_the_last_place_is_429_and_takes_none(
+    generate: Generate, client: httpx.Client, entries: Entries
+) -> None:
+    statuses = [generate("tight").status_code for _ in range(4)]
+    assert statuses == [200, 200, 429, 429]
+    assert [entry["outcome"] for entry in entries()] == ["admitted", "admitted", "throttled", "throttled"]
+    report = quota(client, "tight/mai")
+    assert (report["admitted"], report["throttled"], report["maximum_in_window"]) == (2, 2, 2)
+
+
+def test_a_place_is_free_again_one_window_later(client: httpx.Client, generate: Generate) -> None:
+    config = foundry(models={"mai": model(rpm=1, window_seconds=0.2)})
+    client.put("/_sim/upstreams/small", json=config.model_dump(mode="json"))
+    statuses = [generate("small").status_code]
+    while 429 not in statuses or statuses[-1] == 429:
+        statuses.append(generate("small").status_code)
+    report = quota(client, "small/mai")
+    assert report["admitted"] == statuses.count(200) >= 2
+    assert report["maximum_in_window"] == 1
+    assert 0 < report["utilisation"] <= 1
+
+
+@pytest.mark.parametrize(
+    ("form", "header", "unit"),
+    [
+        ("seconds", "retry-after", 1),
+        ("milliseconds", "retry-after-ms", 1000),
+        ("x-ms-milliseconds", "x-ms-retry-after-ms", 1000),
+    ],
+)
+def test_the_hint_comes_in_the_configured_form(
+    client: httpx.Client, generate: Generate, form: str, header: str, unit: int
+) -> None:
+    config = foundry(models={"mai": model(rpm=1, window_seconds=30)}, retry_after=form)
+    client.put("/_sim/upstreams/hinting", json=config.model_dump(mode="json"))
+    generate("hinting")
+    response = generate("hinting")
+    assert response.status_code == 429
+    assert 29 * unit <= int(response.headers[header]) <= 30 * unit
+    assert response.json()["error"]["code"] == "429"
+
+
+def test_the_hint_can_be_a_date_or_missing(client: httpx.Client, generate: Generate) -> None:
+    for form in ("date", "none"):
+        config = foundry(models={"mai": model(rpm=0)}, retry_after=form)
+        client.put(f"/_sim/upstreams/{form}", json=config.model_dump(mode="json"))
+    assert generate("date").headers["retry-after"].endswith("GMT")
+    assert not [name for name in generate("none").headers if "retry" in name]
+
+
+def test_a_400_takes_a_place_and_a_401_and_a_404_take_none(
+    generate: Generate, client: httpx.Client, entries: Entries
+) -> None:
+    assert generate("tight", width=5).status_code == 400
+    assert generate("tight", headers={"api-key": "x"}).status_code == 401
+    assert generate("tight", model="other").status_code == 404
+    assert quota(client, "tight/mai")["admitted"] == 1
+    seen = [(entry["outcome"], entry["status"], entry["quota"]) for entry in entries()]
+    assert seen == [("admitted", 400, "tight/mai"), ("unauthorized", 401, None), ("refused", 404, None)]
+
+
+def test_an_entry_says_what_was_asked(generate: Generate, entries: Entries) -> None:
+    generate(prompt="p" * 600)
+    (entry,) = entries(upstream="east")
+    assert (entry["provider"], entry["model"], entry["operation"]) == ("foundry", "mai", "generate")
+    assert (entry["image_count"], entry["status"], entry["fault"]) == (1, 200, None)
+    assert entry["prompt"] == "p" * 500
+    assert entry["reference"]
+
+
+def test_models_share_a_quota_that_they_name(client: httpx.Client, generate: Generate) -> None:
+    shared = {name: model(rpm=2, quota="shared") for name in ("a", "b")}
+    client.put("/_sim/upstreams/pair", json=foundry(models=shared).model_dump(mode="json"))
+    assert [generate("pair", model=name).status_code for name in "aba"] == [200, 200, 429]
+    assert quota(client, "shared")["admitted"] == 2
+
+
+def test_a_shared_quota_must_have_one_size(client: httpx.Client) -> None:
+    models = {"a": model(rpm=2, quota="shared"), "b": model(rpm=3, quota="shared")}
+    response = client.put("/_sim/upstreams/pair", json=foundry(models=models).model_dump(mode="json"))
+    assert response.status_code == 422
+    assert "shared" in response.text
+
+
+def test_a_changed_rpm_keeps_what_was_admitted(client: httpx.Client, generate: Generate) -> None:
+    generate("tight")
+    generate("tight")
+    config = foundry(models={"mai": model(rpm=3, window_seconds=30)})
+    client.put("/_sim/upstreams/tight", json=config.model_dump(mode="json"))
+    assert [generate("tight").status_code for _ in range(2)] == [200, 429]
+
+
+def test_reset_forgets_entries_and_quotas_and_goes_on_counting(
+    client: httpx.Client, generate: Generate, entries: Entries
+) -> None:
+    for _ in range(3):
+        generate("tight")
+    last = entries()[-1]["sequence"]
+    assert client.post("/_sim/reset").status_code == 204
+    assert entries() == []
+    assert generate("tight").status_code == 200
+    (entry,) = entries()
+    assert entry["sequence"] == last + 1
+
+
+def test_after_and_wait_follow_the_log(client: httpx.Client, generate: Generate, entries: Entries) -> None:
+    generate()
+    first = entries()[0]["sequence"]
+    caller = threading.Thread(target=generate, kwargs={"prompt": "the second"})
+    seen = list[dict[str, Any]]()
+    waiter = threading.Thread(target=lambda: seen.extend(entries(after=first, wait=10)))
+    waiter.start()
+    caller.start()
+    waiter.join(10)
+    caller.join(10)
+    assert [entry["prompt"] for entry in seen] == ["the second"]
+    assert entries(after=first + 1, wait=0.05) == []
+
+
+def test_foreign_traffic_takes_places_and_is_told_apart(
+    client: httpx.Client, generate: Generate, entries: Entries
+) -> None:
+    config = foundry(models={"mai": model(rpm=10, window_seconds=0.5)})
+    client.put("/_sim/upstreams/busy", json=config.model_dump(mode="json"))
+    ask = {"upstream": "busy", "model": "mai", "share": 2}
+    assert client.post("/_sim/foreign", json=ask).status_code == 201
+    seen = 0
+    while quota(client, "busy/mai")["foreign_throttled"] == 0:
+        seen = entries(after=seen, wait=5)[-1]["sequence"]
+    assert client.get("/_sim/foreign").json() == [ask]
+    assert client.delete("/_sim/foreign").status_code == 204
+    report = quota(client, "busy/mai")
+    assert report["foreign_admitted"] >= 10
+    assert (report["admitted"], report["throttled"]) == (0, 0)
+    assert report["maximum_in_window"] == 10
+    assert {entry["operation"] for entry in entries(upstream="busy")} == {"foreign"}
+    assert client.post("/_sim/foreign", json={**ask, "model": "none"}).status_code == 404
+
+
+def test_a_restarted_simulator_continues_its_log_and_its_quotas(tmp_path: Path) -> None:
+    path = tmp_path / "calls.jsonl"
+    config = SimulatorConfig(upstreams={"east": foundry(models={"mai": model(rpm=2)})})
+    body = {"model": "mai", "prompt": "x"}
+
+    def statuses(calls: int) -> list[int]:
+        with SimulatorThread(config, path) as server:
+            url = f"{server.url}/east/mai/v1/images/generations"
+            return [
+                httpx.post(url, json=body, headers={"api-key": KEY}, trust_env=False).status_code
+                for _ in range(calls)
+            ]
+
+    assert statuses(1) == [200]
+    with path.open("ab") as file:
+        file.write(b'{"sequence": 2, "upst')  # what a killed process leaves
+    assert statuses(2) == [200, 429]
+    lines = path.read_text().splitlines()
+    assert len(lines) == 3
+    assert '"sequence":3' in lines[2]
+    with SimulatorThread(config, path) as server:
+        assert [entry.sequence for entry in server.state.log.entries] == [1, 2, 3]
+        httpx.post(f"{server.url}/_sim/reset", trust_env=False)
+    assert statuses(2) == [200, 200]
+
+
+def test_jitter_passes_before_the_gate_and_latency_after_it(
+    client: httpx.Client, generate: Generate, entries: Entries
+) -> None:
+    config = foundry(models={"mai": model(admission_jitter_ms=[200, 200], latency_ms=[100, 100])})
+    client.put("/_sim/upstreams/slow", json=config.model_dump(mode="json"))
+    generate(prompt="before")
+    response = generate("slow")
+    before, late = (entry["monotonic_ns"] for entry in entries())
+    assert late - before >= 200_000_000
+    assert response.elapsed.total_seconds() >= 0.3
