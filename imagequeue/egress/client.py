@@ -16,7 +16,7 @@ from typing import Final
 import httpcore
 
 from imagequeue.egress.answers import Download, Head, Receipt
-from imagequeue.egress.deadline import Deadline, Limits
+from imagequeue.egress.deadline import HEAD_READ, Deadline, Limits
 from imagequeue.egress.errors import BodyTooLarge, EgressError
 from imagequeue.egress.grammar import Destination
 from imagequeue.egress.network import DeadlineNetwork, Dial, dial
@@ -28,7 +28,7 @@ from imagequeue.egress.translation import translated_errors
 
 WEBHOOK_LIMITS: Final = Limits()
 DOWNLOAD_LIMITS: Final = Limits(total_seconds=60.0)
-RAW_BYTES_READ: Final = 16 * 1024  # of a webhook's answer, framing included
+RAW_BYTES_READ: Final = 16 * 1024  # of the body of a webhook's answer, framing included
 BYTES_KEPT: Final = 4 * 1024  # of those, for the log
 
 _OWN_HEADERS: Final = frozenset(
@@ -68,7 +68,7 @@ class GuardedClient:
         """
         deadline = Deadline.starting_now(limits)
         with self._answer("POST", destination, body, headers, deadline) as response:
-            deadline.expect_body(RAW_BYTES_READ)
+            deadline.expect_body(RAW_BYTES_READ - HEAD_READ)
             head = _head(response)
             excerpt, truncated, cut = _read_excerpt(response, deadline)
         return Receipt(head.status, head.headers, excerpt, truncated, cut)

@@ -16,9 +16,12 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import dataclass
-from typing import Self
+from typing import Final, Self
 
 from imagequeue.egress.errors import BodyTooLarge, ConnectionBroken, TimedOut
+
+HEAD_READ: Final = 4 * 1024
+"""Bytes read at once while the head is incomplete; no more than that of a body comes in unasked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,8 @@ class Deadline(float):
             BodyTooLarge: the raw body is; see `expect_body`.
         """
         if self._allowance >= 1:
-            return int(min(wanted, self._allowance))
+            most = self._allowance if self._head_complete else min(self._allowance, HEAD_READ)
+            return int(min(wanted, most))
         if self._head_complete:
             raise BodyTooLarge("the answer's body is larger than the limit", sent=self.sent)
         raise ConnectionBroken("the head of the answer is larger than the limit", sent=self.sent)

@@ -37,7 +37,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 class BoundedResolver:
     """Calls a resolver with a limit on the time of each look-up and on their number at once."""
 
-    def __init__(self, resolver: Resolver = system_resolver, at_once: int = 256) -> None:
+    def __init__(self, resolver: Resolver = system_resolver, at_once: int = 1024) -> None:
         self._resolver = resolver
         self._places = threading.BoundedSemaphore(at_once)
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import gzip
+import socket
+import threading
 from collections.abc import Callable
 
 import pytest
 
+from imagequeue.egress.addresses import IPAddress
 from imagequeue.egress.client import BYTES_KEPT, RAW_BYTES_READ
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import BodyTooLarge, ConnectFailed, ConnectionBroken, EgressError, TimedOut
+from imagequeue.egress.network import dial
 from imagequeue.egress.spool import SPOOL_THRESHOLD
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, Script, answering
@@ -18,6 +22,34 @@ from tests.egress.way import NAME, PATIENT, QUICK, Way
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 HEAD = b"HTTP/1.1 200 OK\r\n"
 BOUND = pytest.mark.timeout(20)
+
+
+class Watch:
+    """Dials as usual, and sees what the client reads from its socket."""
+
+    def __init__(self) -> None:
+        self.something_came = threading.Event()
+        self.bytes_read = 0
+
+    def dial(self, address: IPAddress, port: int, seconds: float) -> socket.socket:
+        """Open a connection whose reads are counted."""
+        return _WatchedSocket(self, dial(address, port, seconds))
+
+    def saw(self, count: int) -> None:
+        """Note a read."""
+        self.bytes_read += count
+        self.something_came.set()
+
+
+class _WatchedSocket(socket.socket):
+    def __init__(self, watch: Watch, sock: socket.socket) -> None:
+        super().__init__(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        self._watch = watch
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        data = super().recv(bufsize, flags)
+        self._watch.saw(len(data))
+        return data
 
 
 def never_answers(conversation: Conversation) -> None:
@@ -159,6 +191,31 @@ def test_a_status_stands_although_the_body_breaks_off(
 
 
 @BOUND
+def test_a_status_stands_although_the_connection_is_reset_after_it(authority: Authority) -> None:
+    watch = Watch()
+
+    def answers_and_resets(conversation: Conversation) -> None:
+        conversation.read_request()
+        conversation.send(HEAD + b"Content-Length: 100\r\n\r\nsome")
+        watch.something_came.wait(10)
+        conversation.reset()
+
+    with Receiver(answers_and_resets) as receiver:
+        way = Way(receiver.port, authority, dial=watch.dial)
+        receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+    assert (receipt.status, receipt.body) == (200, b"some")
+    assert isinstance(receipt.cut, ConnectionBroken)
+
+
+@BOUND
+def test_what_comes_after_the_announced_length_is_ignored(authority: Authority) -> None:
+    with Receiver(answering(OK + b"HTTP/1.1 500 No\r\n\r\n" * 10)) as receiver:
+        way = Way(receiver.port, authority)
+        receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
+    assert (receipt.status, receipt.body, receipt.truncated, receipt.cut) == (200, b"ok", False, None)
+
+
+@BOUND
 @pytest.mark.parametrize(
     "script",
     [
@@ -168,14 +225,15 @@ def test_a_status_stands_although_the_body_breaks_off(
     ids=["endless", "gzip bomb"],
 )
 def test_little_of_a_large_body_is_read_and_less_is_kept_raw(authority: Authority, script: Script) -> None:
+    watch = Watch()
     with Receiver(script) as receiver:
-        way = Way(receiver.port, authority)
+        way = Way(receiver.port, authority, dial=watch.dial)
         receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
     assert receipt.status == 200
     assert receipt.cut is None
     assert receipt.truncated
     assert len(receipt.body) == BYTES_KEPT
-    assert RAW_BYTES_READ > BYTES_KEPT
+    assert BYTES_KEPT < watch.bytes_read <= RAW_BYTES_READ
     assert receipt.body[:1] == b"x" or receipt.body[:2] == b"\x1f\x8b"
 
 

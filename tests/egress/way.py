@@ -5,6 +5,7 @@ from __future__ import annotations
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.grammar import Destination, check_destination
+from imagequeue.egress.network import Dial, dial
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
 from imagequeue.egress.tls import tls_context
@@ -31,6 +32,7 @@ class Way:
         *,
         scheme: str = "http",
         resolver: BoundedResolver | None = None,
+        dial: Dial = dial,
     ) -> None:
         self.policy = EgressPolicy.parse(allow=f"{NAME}:{port}")
         self.client = GuardedClient(
@@ -38,5 +40,6 @@ class Way:
             user_agent="imagequeue/test",
             tls=tls_context(authority.pem),
             resolver=resolver or BoundedResolver(to_loopback),
+            dial=dial,
         )
         self.destination: Destination = check_destination(f"{scheme}://{NAME}:{port}/hook?x=%20", self.policy)
