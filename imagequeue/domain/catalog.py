@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from imagequeue.domain.errors import ConfigurationError, UnknownModel
 from imagequeue.domain.images import Operation
 
-ProviderName = Literal["foundry", "aiml", "openrouter", "omixa", "pixazo"]
+ProviderName = Literal["foundry", "aiml", "openrouter", "omixa", "pixazo", "openai"]
 
 FOUNDRY_RPM_BY_TIER: dict[str, tuple[int, int, int, int, int, int]] = {
     "mai-image-2.5-flash": (2, 4, 6, 8, 10, 12),

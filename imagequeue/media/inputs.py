@@ -7,6 +7,7 @@ Colours are converted to sRGB, because no upstream says that it reads profiles.
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from typing import Any, cast
 
 from PIL import Image, ImageCms, ImageOps
@@ -39,6 +40,19 @@ def prepare_input(content: bytes, *, name: str = "image") -> EncodedImage:
             return _reencoded(image, name)
     except UnusableImage as error:
         raise InvalidRequest(f"{name}: the image is unusable: {error}") from error
+
+
+def prepare_mask(content: bytes, *, name: str = "mask") -> EncodedImage:
+    """Make a PNG of a mask, whatever it came as: OpenAI takes no other.
+
+    Raises:
+        InvalidRequest: as `prepare_input`.
+    """
+    mask = prepare_input(content, name=name)
+    if mask.media_type == MEDIA_TYPES["png"]:
+        return mask
+    with DECODING, decode(mask.content) as image:
+        return replace(mask, content=_encoded(image, "png"), media_type=MEDIA_TYPES["png"])
 
 
 def _reencoded(image: Image.Image, name: str) -> EncodedImage:

@@ -3,6 +3,7 @@
 2xx                  read on
 400 and other 4xx    Rejected, with the upstream's message; `policy` when it is about content
 401 402 403 404 405  Misconfigured; a 403 with a moderation body is Rejected
+4xx for the model    Misconfigured: Pixazo says "Model not found" with a 400
 408                  Ambiguous: the upstream gave up waiting, for us or for its model
 429                  Throttled
 500 501 503 507 529  Unavailable
@@ -63,13 +64,11 @@ def throttled(response: UpstreamResponse, complaint: Complaint) -> Throttled:
 
 
 def _refusal(status: int, complaint: Complaint) -> UpstreamError:
-    policy = complaint.about_policy
-    misconfigured = complaint.out_of_quota or (
-        status in _OUR_FAULT and not (status == 403 and policy)  # noqa: PLR2004
-    )
-    if misconfigured:
+    moderated = status == 403 and complaint.about_moderation  # noqa: PLR2004
+    ours = status in _OUR_FAULT and not moderated
+    if ours or complaint.out_of_quota or complaint.wrong_model:
         return Misconfigured(f"HTTP {status}: {complaint.for_operators()}", http_status=status)
-    return Rejected(complaint.for_clients(), http_status=status, policy=policy)
+    return Rejected(complaint.for_clients(), http_status=status, policy=complaint.about_policy)
 
 
 def _outage(status: int, complaint: Complaint) -> UpstreamError:

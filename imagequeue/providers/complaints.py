@@ -20,7 +20,9 @@ _POLICY_WORDS = re.compile(
     r"|moderat|flagged|violat\w+ (of )?(our|the|usage|content)|prohibited content|nsfw",
     re.IGNORECASE,
 )
+_MODERATED_WORDS = re.compile(r"flagged|moderat", re.IGNORECASE)
 _QUOTA_CODES = {"insufficient_quota", "quota_exceeded", "billing_hard_limit_reached"}
+_MODEL_CODES = {"model_not_found", "deploymentnotfound", "unknown_model"}
 _SECRET_LOOKS = re.compile(r"[\w+/=-]{20,}|\b(sk|omx|key)[-_]\w+", re.IGNORECASE)
 
 
@@ -38,9 +40,19 @@ class Complaint:
         return self.moderated or any(map(_POLICY_WORDS.search, (*self.codes, self.message)))
 
     @property
+    def about_moderation(self) -> bool:
+        """Whether a 403 is about the request: narrower, since an account may be closed for "violations"."""
+        return self.moderated or any(map(_MODERATED_WORDS.search, (*self.codes, self.message)))
+
+    @property
     def out_of_quota(self) -> bool:
         """Whether the upstream says that a quota which does not refill soon is used up."""
         return any(code.casefold() in _QUOTA_CODES for code in self.codes)
+
+    @property
+    def wrong_model(self) -> bool:
+        """Whether the upstream does not know the model: our catalog is wrong, whatever the status."""
+        return any(code.casefold().replace(" ", "_") in _MODEL_CODES for code in self.codes)
 
     def for_clients(self) -> str:
         """The upstream's message, as the client may read it."""

@@ -18,7 +18,8 @@ def retry_after_seconds(headers: httpx.Headers) -> float | None:
     hints = (
         _number(headers.get("retry-after-ms"), 1e-3),
         _number(headers.get("x-ms-retry-after-ms"), 1e-3),
-        _number(headers.get("retry-after"), 1.0) or _until(headers),
+        _number(headers.get("retry-after"), 1.0),
+        _until(headers),
     )
     return max((hint for hint in hints if hint is not None), default=None)
 

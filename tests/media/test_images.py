@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import threading
 import tracemalloc
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from PIL import Image, ImageCms
@@ -16,7 +16,7 @@ from imagequeue.domain.upstream import Unavailable
 from imagequeue.media.decoding import media_type_of
 from imagequeue.media.gate import Gate
 from imagequeue.media.images import check_output
-from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input
+from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
 from tests.media.pictures import bomb, picture
 
 FORMATS: tuple[OutputFormat, ...] = ("png", "jpeg", "webp")
@@ -104,8 +104,15 @@ def test_input_becomes_png_or_jpeg(kind: str, becomes: str) -> None:
     assert prepare_input(picture(kind)).content == image.content
 
 
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_masks_become_png(kind: str) -> None:
+    mask = prepare_mask(picture(kind, mode="RGBA" if kind != "jpeg" else "RGB"))
+    assert mask.media_type == "image/png" == media_type_of(mask.content)
+    assert (mask.width, mask.height) == (40, 30)
+
+
 def test_input_profile_is_converted_and_a_broken_one_dropped() -> None:
-    made_profile: Any = ImageCms.createProfile("sRGB")  # pyright: ignore[reportUnknownMemberType]
+    made_profile = cast("Any", ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
     profile = ImageCms.ImageCmsProfile(made_profile).tobytes()
     for given in (profile, b"no profile at all"):
         with Image.open(io.BytesIO(prepare_input(picture("jpeg", icc_profile=given)).content)) as made:

@@ -10,6 +10,7 @@ UPSTREAM_MODELS: dict[ProviderName, str] = {
     "openrouter": "microsoft/mai-image-2.5",
     "omixa": "MAI-Image-2.5",
     "pixazo": "microsoft-mai-image-2-5",
+    "openai": "gpt-image-1",
 }
 
 

@@ -1,0 +1,61 @@
+"""AI/ML API: one image per call, seven ratios, generation only; the answer says what it cost.
+
+Source: the AIML document, "API Schema". `endpoint` is `https://api.aimlapi.com`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.images import Requirement
+from imagequeue.domain.upstream import Images, Pending
+from imagequeue.providers.addresses import joined
+from imagequeue.providers.answers import require_success
+from imagequeue.providers.options import TOKEN_OPTIONS, present
+from imagequeue.providers.pictures import collected, images_in_data
+from imagequeue.providers.provider import Call
+from imagequeue.providers.ratios import ratio_among, ratio_refusal
+from imagequeue.providers.response import UpstreamResponse
+from imagequeue.providers.values import mapping, usd
+
+RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+LONGEST_PROMPT = 4_000
+"""Characters."""
+
+
+class Aiml:
+    """The adapter to AI/ML API."""
+
+    def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
+        """See `Provider.refusal`."""
+        del deployment
+        if requirement.operation == "edit" or requirement.input_count or requirement.has_mask:
+            return "AIML API does not edit images"
+        if requirement.prompt_limit > LONGEST_PROMPT:
+            return f"AIML API takes prompts of at most {LONGEST_PROMPT} characters"
+        return ratio_refusal("AIML API", requirement.shape, RATIOS)
+
+    def images_per_call(self, requirement: Requirement) -> int:
+        """One: there is no field for more."""
+        del requirement
+        return 1
+
+    def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
+        """See `Provider.build`. Without a ratio the upstream's default is 1:1."""
+        fields: dict[str, Any] = {"model": deployment.upstream_model, "prompt": call.prompt}
+        ratio = ratio_among(call.shape, RATIOS)
+        if ratio:
+            fields["aspect_ratio"] = ratio
+        fields |= present(call.options, TOKEN_OPTIONS)
+        url = joined(deployment.endpoint, "/v1/images/generations")
+        return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
+
+    def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
+        """See `Provider.parse`. The cost is `meta.usage.usd_spent`."""
+        require_success(response)
+        body = mapping(response.json())
+        usage = mapping(mapping(body.get("meta")).get("usage"))
+        return collected(images_in_data(body), image_count, usd(usage.get("usd_spent")))

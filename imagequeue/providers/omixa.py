@@ -1,0 +1,79 @@
+"""Omixa: up to ten images per call, three sizes, edits with inline images and a mask.
+
+Source: the Omixa document, "Request fields". It may give fewer images than asked ("caps the value by provider
+limits"): then those that came are kept (`Unavailable.images`). `endpoint` is `http://omixa.cloud`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.images import Requirement
+from imagequeue.domain.upstream import Images, Pending
+from imagequeue.providers.addresses import joined
+from imagequeue.providers.answers import require_success
+from imagequeue.providers.openai_sizes import size_name, size_refusal
+from imagequeue.providers.options import among
+from imagequeue.providers.pictures import collected, data_url, images_in_data
+from imagequeue.providers.provider import Call
+from imagequeue.providers.response import UpstreamResponse
+from imagequeue.providers.values import mapping, usd
+
+MOST_IMAGES = 10
+OPTIONS = {
+    "quality": ("auto", "low", "medium", "high"),
+    "background": ("auto", "transparent", "opaque"),
+    "moderation": ("auto", "low"),
+}
+
+
+class Omixa:
+    """The adapter to Omixa."""
+
+    def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
+        """See `Provider.refusal`. Prompts may have any length."""
+        del deployment
+        edit = requirement.operation == "edit"
+        if edit and not requirement.input_count:
+            return "Omixa edits need an input image"
+        if not edit and (requirement.input_count or requirement.has_mask):
+            return "Omixa takes no input image for a generation"
+        return size_refusal("Omixa", requirement.shape)
+
+    def images_per_call(self, requirement: Requirement) -> int:
+        """Ten."""
+        del requirement
+        return MOST_IMAGES
+
+    def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
+        """See `Provider.build`."""
+        fields: dict[str, Any] = {
+            "model": deployment.upstream_model,
+            "prompt": call.prompt,
+            "n": call.image_count,
+            "output_format": call.output_format,
+            "size": size_name(call.shape) or "auto",
+            **among(call.options, OPTIONS),
+        }
+        if call.operation == "edit":
+            fields |= _edit_fields(call)
+        url = joined(deployment.endpoint, "/api/v1/images/generations")
+        return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
+
+    def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
+        """See `Provider.parse`. The cost is `usage.billed_amount`."""
+        require_success(response)
+        body = mapping(response.json())
+        cost = usd(mapping(body.get("usage")).get("billed_amount"))
+        return collected(images_in_data(body), image_count, cost)
+
+
+def _edit_fields(call: Call) -> dict[str, Any]:
+    """Inline data URLs: Omixa fetches nothing."""
+    images = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in call.input_images]
+    fields: dict[str, Any] = {"input_images": images}
+    fields |= among(call.options, {"input_fidelity": ("auto", "low", "high")})
+    return fields | ({"mask": data_url(call.mask)} if call.mask else {})

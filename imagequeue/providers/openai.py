@@ -1,0 +1,83 @@
+"""OpenAI images: up to ten images per call, three sizes, edits as multipart forms with a mask.
+
+Source: OpenAI's API reference, "Create image" and "Create image edit", for the GPT image models, which always
+answer with base64. `endpoint` is `https://api.openai.com`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+
+from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.images import Requirement
+from imagequeue.domain.upstream import Images, Pending
+from imagequeue.providers.addresses import joined
+from imagequeue.providers.answers import require_success
+from imagequeue.providers.openai_sizes import size_name, size_refusal
+from imagequeue.providers.options import among
+from imagequeue.providers.pictures import collected, images_in_data
+from imagequeue.providers.provider import Call
+from imagequeue.providers.response import UpstreamResponse
+
+MOST_IMAGES = 10
+MOST_INPUTS = 16
+LONGEST_PROMPT = 32_000
+OPTIONS = {
+    "quality": ("auto", "low", "medium", "high"),
+    "background": ("auto", "transparent", "opaque"),
+}
+GENERATE_OPTIONS = OPTIONS | {"moderation": ("auto", "low")}
+EDIT_OPTIONS = OPTIONS | {"input_fidelity": ("low", "high")}
+
+
+class OpenAI:
+    """The adapter to OpenAI's images API, and to what speaks like it."""
+
+    def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
+        """See `Provider.refusal`."""
+        del deployment
+        if requirement.prompt_limit > LONGEST_PROMPT:
+            return f"OpenAI takes prompts of at most {LONGEST_PROMPT} characters"
+        edit = requirement.operation == "edit"
+        if edit and not 1 <= requirement.input_count <= MOST_INPUTS:
+            return f"OpenAI edits take 1 to {MOST_INPUTS} input images"
+        if not edit and (requirement.input_count or requirement.has_mask):
+            return "OpenAI takes no input image for a generation"
+        return size_refusal("OpenAI", requirement.shape)
+
+    def images_per_call(self, requirement: Requirement) -> int:
+        """Ten."""
+        del requirement
+        return MOST_IMAGES
+
+    def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
+        """See `Provider.build`."""
+        headers = {"Authorization": f"Bearer {secret}"}
+        fields: dict[str, Any] = {
+            "model": deployment.upstream_model,
+            "prompt": call.prompt,
+            "n": call.image_count,
+            "size": size_name(call.shape) or "auto",
+            "output_format": call.output_format,
+        }
+        if call.operation == "edit":
+            return _edit(call, joined(deployment.endpoint, "/v1/images/edits"), headers, fields)
+        fields |= among(call.options, GENERATE_OPTIONS)
+        url = joined(deployment.endpoint, "/v1/images/generations")
+        return httpx.Request("POST", url, headers=headers, json=fields)
+
+    def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
+        """See `Provider.parse`. The answer does not say what it cost."""
+        require_success(response)
+        return collected(images_in_data(response.json()), image_count)
+
+
+def _edit(call: Call, url: str, headers: dict[str, str], fields: dict[str, Any]) -> httpx.Request:
+    name = "image" if len(call.input_images) == 1 else "image[]"
+    files = [(name, (image.filename, image.content, image.media_type)) for image in call.input_images]
+    if call.mask:
+        files.append(("mask", (call.mask.filename, call.mask.content, call.mask.media_type)))
+    form = {key: str(value) for key, value in (fields | among(call.options, EDIT_OPTIONS)).items()}
+    return httpx.Request("POST", url, headers=headers, data=form, files=files)

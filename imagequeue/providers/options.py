@@ -1,0 +1,19 @@
+"""Options that only some upstreams take: forwarded where they are, without effect elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+TOKEN_OPTIONS = ("temperature", "max_tokens", "max_completion_tokens")
+"""Taken by AIML API and OpenRouter (their parameter tables)."""
+
+
+def present(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """The options of these names that were given."""
+    return {name: options[name] for name in names if options.get(name) is not None}
+
+
+def among(options: Mapping[str, Any], accepted: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
+    """The options whose value the upstream accepts; it would refuse the whole request for another."""
+    return {name: options[name] for name, values in accepted.items() if options.get(name) in values}

@@ -1,0 +1,135 @@
+"""Pixazo: submit, then poll. Up to four images per call, ratios, edits of exactly one image.
+
+Source: the Pixazo document. `endpoint` is `https://gateway.pixazo.ai`; the adapter appends `-edit` to
+`upstream_model` itself. The polling URL is built from the endpoint, never taken from the answer: the key must
+not go where an answer says. FAILED is the upstream's word about the request; ERROR is about itself.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import httpx
+
+from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.images import Requirement
+from imagequeue.domain.upstream import Images, Misconfigured, Pending, Rejected, Unavailable
+from imagequeue.providers.addresses import joined
+from imagequeue.providers.answers import judged, require_success
+from imagequeue.providers.complaints import Complaint, complaint_in, complaint_of
+from imagequeue.providers.hints import clamped, retry_after_seconds
+from imagequeue.providers.pictures import collected, data_url, image_at
+from imagequeue.providers.provider import Call
+from imagequeue.providers.ratios import ratio_among, ratio_refusal
+from imagequeue.providers.response import UpstreamResponse
+from imagequeue.providers.values import items, mapping
+
+GENERATE_RATIOS = ("21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16")
+EDIT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+MOST_IMAGES = 4
+LONGEST_PROMPT = 5_000
+SHORTEST_PROMPT = 3
+POLL_SECONDS = 5.0
+""""Poll every 5-10 seconds" (the document, "Typical Workflow")."""
+PATIENT_POLL_SECONDS = 10.0
+_REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+_POLL_AGAIN_FROM = 429
+
+
+class Pixazo:
+    """The adapter to Pixazo's gateway."""
+
+    def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
+        """See `Provider.refusal`."""
+        del deployment
+        if not SHORTEST_PROMPT <= requirement.prompt_limit <= LONGEST_PROMPT:
+            return f"Pixazo takes prompts of {SHORTEST_PROMPT} to {LONGEST_PROMPT} characters"
+        if requirement.has_mask:
+            return "Pixazo takes no mask"
+        edit = requirement.operation == "edit"
+        if requirement.input_count != (1 if edit else 0):
+            return "Pixazo edits exactly one image, and takes none for a generation"
+        return ratio_refusal("Pixazo", requirement.shape, EDIT_RATIOS if edit else GENERATE_RATIOS)
+
+    def images_per_call(self, requirement: Requirement) -> int:
+        """Four."""
+        del requirement
+        return MOST_IMAGES
+
+    def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
+        """See `Provider.build`."""
+        edit = call.operation == "edit"
+        model = f"{deployment.upstream_model}-edit" if edit else deployment.upstream_model
+        fields: dict[str, Any] = {
+            "prompt": call.prompt,
+            "num_images": call.image_count,
+            "aspect_ratio": ratio_among(call.shape, EDIT_RATIOS if edit else GENERATE_RATIOS) or "auto",
+            "output_format": call.output_format,
+            "sync_mode": False,
+        }
+        if edit:
+            fields["image_urls"] = [data_url(image) for image in call.input_images[:1]]
+        url = joined(deployment.endpoint, f"/{model}/v1/{model}-request")
+        return httpx.Request("POST", url, headers=_headers(secret), json=fields)
+
+    def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
+        """See `Provider.parse`: the answer to the submit."""
+        require_success(response)
+        body = mapping(response.json())
+        reference = body.get("request_id")
+        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+            raise Unavailable("the answer holds no request_id", http_status=response.status)
+        return _outcome(body, reference, image_count)
+
+    def build_poll(self, reference: str, deployment: Deployment, secret: str) -> httpx.Request:
+        """See `PollingProvider.build_poll`."""
+        url = joined(deployment.endpoint, f"/v2/requests/status/{reference}")
+        return httpx.Request("GET", url, headers=_headers(secret))
+
+    def parse_poll(self, response: UpstreamResponse, reference: str, image_count: int) -> Images | Pending:
+        """See `PollingProvider.parse_poll`."""
+        if response.status >= _POLL_AGAIN_FROM:
+            hint = clamped(retry_after_seconds(response.headers))
+            return Pending(reference, max(hint or 0.0, PATIENT_POLL_SECONDS))
+        if not 200 <= response.status < 300:  # noqa: PLR2004
+            raise _poll_refused(response)
+        try:
+            body = mapping(response.json())
+        except Unavailable:
+            body = {}
+        return _outcome(body, reference, image_count)
+
+
+def _headers(secret: str) -> dict[str, str]:
+    return {"Ocp-Apim-Subscription-Key": secret, "Cache-Control": "no-cache"}
+
+
+def _outcome(body: dict[str, Any], reference: str, image_count: int) -> Images | Pending:
+    """What a status body says; one without a known status is asked for again."""
+    match body.get("status"):
+        case "COMPLETED":
+            return _finished(body, image_count)
+        case "FAILED":
+            complaint = complaint_in(body)
+            raise Rejected(complaint.for_clients(), policy=complaint.about_policy)
+        case "ERROR":
+            raise Unavailable("the upstream's job ended with ERROR")
+        case "QUEUED" | "PROCESSING":
+            return Pending(reference, POLL_SECONDS)
+        case _:
+            return Pending(reference, PATIENT_POLL_SECONDS)
+
+
+def _finished(body: dict[str, Any], image_count: int) -> Images:
+    links = items(mapping(body.get("output")).get("media_url"))
+    return collected([image_at(link) for link in links if isinstance(link, str)], image_count)
+
+
+def _poll_refused(response: UpstreamResponse) -> Exception:
+    """401, 402 and 403 are about our key; after anything else the upstream does not know the request."""
+    complaint: Complaint = complaint_of(response)
+    error = judged(response, complaint)
+    if isinstance(error, Misconfigured) and response.status != 404:  # noqa: PLR2004
+        return error
+    return Unavailable("the upstream does not know the request any more", http_status=response.status)
