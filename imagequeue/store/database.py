@@ -35,6 +35,7 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
         pool_timeout=5,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # an error's text reaches logs; prompts must not
         connect_args={
             "application_name": f"imagequeue {name}",
             "connect_timeout": 3,

@@ -15,6 +15,7 @@ from imagequeue.store.tables.jobs import (
     job_requests,
     job_results,
     jobs,
+    recent_submits,
 )
 from imagequeue.store.tables.metadata import metadata
 from imagequeue.store.tables.processes import leases, processes
@@ -37,5 +38,6 @@ __all__ = [
     "metadata",
     "processes",
     "quota_groups",
+    "recent_submits",
     "wallets",
 ]

@@ -25,7 +25,7 @@ accounts = Table(
     metadata,
     primary_id(),
     Column("name", Text, nullable=False, unique=True),
-    Column("webhook_secrets", Text, nullable=False),  # encrypted; newest first
+    Column("webhook_secrets", Text, nullable=False),  # encrypted; newest first, a space between
     Column("weight", Integer, nullable=False, server_default="1"),
     moment("created_at", now=True),
     CheckConstraint("weight BETWEEN 1 AND 1000", name="weight_range"),
@@ -36,6 +36,7 @@ api_keys = Table(
     metadata,
     primary_id(),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("name", Text, nullable=False),
     Column("lookup", Text, nullable=False, unique=True),  # the public part of the key
     Column("digest", LargeBinary, nullable=False),  # of the whole key; the key itself is nowhere
     Column("operator", Boolean, nullable=False, server_default=false()),

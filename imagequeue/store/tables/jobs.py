@@ -144,10 +144,24 @@ idempotency_keys = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("key", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
-    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    # Deferred: the key is claimed before the job is inserted, so that racers wait for the claim.
+    Column("job_id", Uuid, ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), nullable=False),
     moment("created_at", now=True),
     PrimaryKeyConstraint("account_id", "key"),
     CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
     Index("ix_idempotency_keys_created_at", "created_at"),
 )
 """Accepted submits by their `Idempotency-Key` (pipeline.md, "Idempotency")."""
+
+recent_submits = Table(
+    "recent_submits",
+    metadata,
+    Column("api_key_id", Uuid, ForeignKey("api_keys.id"), nullable=False),
+    Column("fingerprint", LargeBinary, nullable=False),
+    Column("job_id", Uuid, ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), nullable=False),
+    Column("retry_count", SmallInteger, nullable=False),
+    moment("created_at", now=True),
+    PrimaryKeyConstraint("api_key_id", "fingerprint"),
+    Index("ix_recent_submits_created_at", "created_at"),
+)
+"""The last accepted submit of a body by clients that count their retries instead of sending a key."""

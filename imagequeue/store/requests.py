@@ -1,0 +1,177 @@
+"""What clients may read of their jobs. Every function takes lists, so a group of polls is one query."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, Row, text
+
+from imagequeue.domain.ids import request_id, uuid7_floor
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.status_body import encode, status_body
+
+
+@dataclass(frozen=True, slots=True)
+class RequestStatus:
+    """Where a job stands. `final_body` is what settle fixed, byte for byte; None while it waits."""
+
+    job_id: UUID
+    account_id: UUID
+    model_id: str
+    operation: str
+    status: JobStatus
+    created_at: datetime
+    updated_at: datetime
+    final_body: str | None
+
+    @property
+    def request_id(self) -> str:
+        """What the client calls the job."""
+        return request_id(self.model_id, self.operation, self.job_id)
+
+    def body(self) -> str:
+        """The status body as JSON text."""
+        return self.final_body or encode(
+            status_body(
+                job_id=self.job_id,
+                model_id=self.model_id,
+                operation=self.operation,
+                status=self.status,
+                created_at=self.created_at,
+                updated_at=self.updated_at,
+            )
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class JobFilter:
+    """Which of an account's jobs to list. Times are aware; `before` pages: only older jobs than that one."""
+
+    account_id: UUID
+    statuses: Collection[JobStatus] = ()
+    model_id: str | None = None
+    batch_id: UUID | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    before: UUID | None = None
+    limit: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class StatusEvent:
+    """A job entered a status. Ids grow within a job."""
+
+    id: int
+    job_id: UUID
+    status: JobStatus
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRecord:
+    """One upstream call, as its job's owner may see it."""
+
+    id: UUID
+    deployment: str
+    state: str
+    image_count: int
+    created_at: datetime
+    called_at: datetime | None
+    finished_at: datetime | None
+    http_status: int | None
+    reason: str | None
+    cost_usd: Decimal | None
+
+
+_STATUS = """
+    SELECT jobs.id, jobs.account_id, flows.model_id, split_part(flows.requirement, '/', 1) AS operation,
+        jobs.status, jobs.created_at, jobs.updated_at, job_results.body
+    FROM jobs
+    JOIN flows ON flows.id = jobs.flow_id
+    LEFT JOIN job_results ON job_results.job_id = jobs.id
+"""
+
+_STATUSES = text(f"{_STATUS} WHERE jobs.id = ANY(:job_ids)")
+
+_EVENTS = text("""
+    SELECT events.id, events.job_id, events.status, events.created_at
+    FROM unnest(CAST(:job_ids AS uuid[]), CAST(:after_ids AS bigint[])) AS seen (job_id, after_id)
+    JOIN events ON events.job_id = seen.job_id AND events.id > seen.after_id
+    ORDER BY events.id
+""")
+
+_ATTEMPTS = text("""
+    SELECT id, deployment, state, image_count, created_at, called_at, finished_at, http_status, reason,
+        cost_usd
+    FROM attempts WHERE job_id = :job_id ORDER BY id
+""")
+
+
+def read_statuses(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, RequestStatus]:
+    """The jobs that exist, whoever owns them: the caller compares `account_id`."""
+    rows = connection.execute(_STATUSES, {"job_ids": list(job_ids)})
+    return {row.id: _status(row) for row in rows}
+
+
+def list_jobs(connection: Connection, wanted: JobFilter) -> list[RequestStatus]:
+    """One page of an account's jobs, newest first."""
+    conditions = ["jobs.account_id = :account_id"]
+    conditions += [condition for name, condition in _CONDITIONS.items() if getattr(wanted, name)]
+    statement = f"{_STATUS} WHERE {' AND '.join(conditions)} ORDER BY jobs.id DESC LIMIT :limit"
+    return [_status(row) for row in connection.execute(text(statement), _parameters(wanted))]
+
+
+def events_after(connection: Connection, seen: Sequence[tuple[UUID, int]]) -> list[StatusEvent]:
+    """The events of each job behind the last one that its reader has seen, in order."""
+    rows = connection.execute(
+        _EVENTS, {"job_ids": [job for job, _ in seen], "after_ids": [after for _, after in seen]}
+    )
+    return [StatusEvent(row.id, row.job_id, JobStatus(row.status), row.created_at) for row in rows]
+
+
+def attempts_of(connection: Connection, job_id: UUID) -> list[AttemptRecord]:
+    """Every upstream call that was granted for a job, oldest first."""
+    return [AttemptRecord(*row) for row in connection.execute(_ATTEMPTS, {"job_id": job_id})]
+
+
+_CONDITIONS = {
+    "statuses": "jobs.status = ANY(:statuses)",
+    "model_id": "flows.model_id = :model_id",
+    "batch_id": "flows.batch_id = :batch_id",
+    "created_after": "jobs.id >= :floor",
+    "created_before": "jobs.id < :ceiling",
+    "before": "jobs.id < :before",
+}
+"""Filters by the field that asks for them. Ids are UUIDv7, so times are ranges of the key."""
+
+
+def _parameters(wanted: JobFilter) -> dict[str, Any]:
+    floor, ceiling = wanted.created_after, wanted.created_before
+    return {
+        "account_id": wanted.account_id,
+        "statuses": [status.value for status in wanted.statuses],
+        "model_id": wanted.model_id,
+        "batch_id": wanted.batch_id,
+        "floor": floor and uuid7_floor(floor),
+        "ceiling": ceiling and uuid7_floor(ceiling),
+        "before": wanted.before,
+        "limit": wanted.limit,
+    }
+
+
+def _status(row: Row[Any]) -> RequestStatus:
+    return RequestStatus(
+        row.id,
+        row.account_id,
+        row.model_id,
+        row.operation,
+        JobStatus(row.status),
+        row.created_at,
+        row.updated_at,
+        row.body,
+    )
