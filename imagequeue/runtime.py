@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis import Redis
@@ -13,6 +13,7 @@ from imagequeue.domain.catalog import Catalog, load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.settings import Settings
 from imagequeue.store.database import open_engine
+from imagequeue.store.flow_ids import FlowIds
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +24,7 @@ class Runtime:
     engine: Engine
     redis: Redis
     catalog: Catalog
+    flow_ids: FlowIds = field(default_factory=FlowIds)
 
     def close(self) -> None:
         """Close every connection."""

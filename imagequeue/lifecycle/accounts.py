@@ -1,0 +1,163 @@
+"""Opening accounts, making and revoking keys, depositing: what operators do, each in one commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from imagequeue.domain.errors import InvalidRequest, NotFound
+from imagequeue.domain.ids import new_id
+from imagequeue.signing import Keyring, new_api_key, new_webhook_secret
+from imagequeue.store.accounts import (
+    Account,
+    NewAccount,
+    NewKey,
+    accounts_by_name,
+    create_accounts,
+    create_keys,
+    revoke_keys,
+)
+from imagequeue.store.ledger import Deposit, Wallet, deposit, read_wallets
+
+LONGEST_NAME = 100
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedKey:
+    """A fresh key. `key` is shown once; `id` is the key's, by which it is revoked."""
+
+    id: UUID
+    name: str
+    key: str = field(repr=False)
+    webhook_secret: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyTerms:
+    """What a new key may do: `rpm` submits per minute (None: no limit), operator routes."""
+
+    rpm: int | None = None
+    operator: bool = False
+
+
+def open_account(
+    engine: Engine, keyring: Keyring, name: str, terms: KeyTerms, funds: Decimal = Decimal(0)
+) -> IssuedKey:
+    """Make an account with a webhook secret, its first key, and `funds` USD in its wallet.
+
+    Raises:
+        InvalidRequest: the name is taken, empty or longer than 100 characters, or the funds are negative.
+    """
+    require_name(name)
+    secret = new_webhook_secret()
+    account = NewAccount(new_id(), name, seal_webhook_secrets(keyring, [secret]))
+    with engine.begin() as connection:
+        if name not in create_accounts(connection, [account]):
+            raise InvalidRequest(f"There is an account '{name}' already; --account adds a key to it")
+        _deposit(connection, account.id, funds)
+        return _issue(connection, account.id, name, secret, terms)
+
+
+def add_key(  # noqa: PLR0913  # what the command takes
+    engine: Engine,
+    keyring: Keyring,
+    account_name: str,
+    name: str,
+    terms: KeyTerms,
+    funds: Decimal = Decimal(0),
+) -> IssuedKey:
+    """Make another key for an account, and deposit `funds` USD.
+
+    Raises:
+        NotFound: there is no such account.
+        InvalidRequest: the key's name is empty or too long, or the funds are negative.
+    """
+    require_name(name)
+    with engine.begin() as connection:
+        account = require_account(connection, account_name)
+        secret = open_webhook_secrets(keyring, account.webhook_secrets)[0]
+        _deposit(connection, account.id, funds)
+        return _issue(connection, account.id, name, secret, terms)
+
+
+def revoke_key(engine: Engine, key_id: UUID) -> None:
+    """Revoke a key; API processes notice within a second.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    with engine.begin() as connection:
+        if not revoke_keys(connection, [key_id]):
+            raise NotFound(f"No key '{key_id}'")
+
+
+def deposit_funds(engine: Engine, account_name: str, amount: Decimal) -> Wallet:
+    """Put USD into an account's wallet; returns the wallet as it is then.
+
+    Raises:
+        NotFound: there is no such account.
+        InvalidRequest: the amount is not above zero, or has more than nine decimals.
+    """
+    if amount <= 0:
+        raise InvalidRequest("The amount must be above zero")
+    with engine.begin() as connection:
+        account = require_account(connection, account_name)
+        _deposit(connection, account.id, amount)
+        return read_wallets(connection, [account.id])[account.id]
+
+
+def require_account(connection: Connection, name: str) -> Account:
+    """Find an account by its name.
+
+    Raises:
+        NotFound: there is none.
+    """
+    account = accounts_by_name(connection, [name]).get(name)
+    if account is None:
+        raise NotFound(f"No account '{name}'")
+    return account
+
+
+def require_name(name: str) -> None:
+    """Refuse names that nobody could type or read.
+
+    Raises:
+        InvalidRequest: empty, longer than 100 characters, or with characters that do not print.
+    """
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise InvalidRequest(f"A name has 1 to {LONGEST_NAME} printable characters")
+
+
+def seal_webhook_secrets(keyring: Keyring, secrets: Sequence[str]) -> str:
+    """What `accounts.webhook_secrets` stores: all secrets, newest first, encrypted."""
+    return keyring.encrypt(" ".join(secrets))
+
+
+def open_webhook_secrets(keyring: Keyring, stored: str) -> list[str]:
+    """The secrets that sign an account's callbacks, newest first.
+
+    Raises:
+        ConfigurationError: IMAGEQUEUE_SECRET_KEY does not open them.
+    """
+    return keyring.decrypt(stored).split(" ")
+
+
+def _deposit(connection: Connection, account_id: UUID, amount: Decimal) -> None:
+    exponent = amount.as_tuple().exponent
+    if not isinstance(exponent, int) or amount < 0 or exponent < -9 or amount >= 10**9:  # noqa: PLR2004
+        raise InvalidRequest("An amount is USD from 0 to below 1000000000, with at most nine decimals")
+    if amount:
+        deposit(connection, [Deposit(account_id, amount)])
+
+
+def _issue(connection: Connection, account_id: UUID, name: str, secret: str, terms: KeyTerms) -> IssuedKey:
+    fresh, key_id = new_api_key(), new_id()
+    create_keys(
+        connection,
+        [NewKey(key_id, account_id, name, fresh.lookup, fresh.digest, terms.operator, terms.rpm)],
+    )
+    return IssuedKey(key_id, name, fresh.key, secret)

@@ -1,0 +1,76 @@
+"""What goes into `submit` and what comes out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from imagequeue.domain.errors import ImagequeueError
+from imagequeue.domain.ids import request_id
+from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.jobs import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """One ask by one account, whatever dialect it came in.
+
+    `model_id` of the request is a catalog id, not an alias. `fingerprint`: see there. `retry_count` is what a
+    client without an Idempotency-Key says about its retries (None: it does not count). Deadlines are aware.
+    """
+
+    account_id: UUID
+    api_key_id: UUID
+    request: ImageRequest
+    dialect: str
+    fingerprint: bytes
+    lane: Lane = Lane.INTERACTIVE
+    start_by: datetime | None = None
+    finish_by: datetime | None = None
+    webhook_url: str | None = None
+    idempotency_key: str | None = None
+    retry_count: int | None = None
+    client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    batch_id: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """A durable job. `replayed`: an earlier submit made it, this one only repeats that."""
+
+    job_id: UUID
+    request_id: str
+    replayed: bool = False
+
+    @classmethod
+    def of(cls, submission: Submission, job_id: UUID, *, replayed: bool = False) -> Accepted:
+        """The answer to a submission."""
+        request = submission.request
+        return cls(job_id, request_id(request.model_id, request.operation, job_id), replayed)
+
+
+def fingerprint(account_id: UUID, route: str, body: Mapping[str, Any]) -> bytes:
+    """What two submits must share to be the same one: account, route and canonical body.
+
+    Canonical means the parsed body with sorted keys, so neither white space nor order counts.
+    """
+    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(f"{account_id}\n{route}\n{canonical}".encode()).digest()
+
+
+@dataclass(slots=True)
+class Draft:
+    """A submission on its way: the id that its job would get, and its outcome once that is decided.
+
+    `claimed`: its key, or its body, was free and is noted under this draft's job.
+    """
+
+    submission: Submission
+    job_id: UUID
+    outcome: Accepted | ImagequeueError | None = None
+    claimed: bool = False

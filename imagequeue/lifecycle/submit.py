@@ -1,0 +1,138 @@
+"""From an ask to a durable QUEUED job: price, hold, insert, one commit (architecture.md, "One request").
+
+The whole list is one transaction (group commit), and every submission in it stands for itself: a 402, a 422
+or a repeat of an earlier submit is the outcome of that item alone, and leaves no row.
+
+Locks are taken in one order, so that two groups never wait for each other in a circle: idempotency keys
+(sorted), flows that are new (sorted), wallets (sorted).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.errors import ImagequeueError, InsufficientBalance, InvalidRequest
+from imagequeue.domain.ids import new_id
+from imagequeue.lifecycle.repeats import claim, follow, give_back
+from imagequeue.lifecycle.routing import require_route
+from imagequeue.lifecycle.submission import Accepted, Draft, Submission
+from imagequeue.runtime import Runtime
+from imagequeue.store.ledger import Hold, place_holds
+from imagequeue.store.submissions import FlowKey, NewJob, flow_ids, insert_jobs
+
+Outcome = Accepted | ImagequeueError
+
+
+def submit(runtime: Runtime, submissions: Sequence[Submission], *, wake: Callable[[], None]) -> list[Outcome]:
+    """Accept what can be accepted; the outcomes are in the order of the submissions.
+
+    `wake` is called after the commit when a job was made; it must not fail, and nothing is lost if it does
+    nothing. Refusals are values: InvalidRequest, InsufficientBalance, IdempotencyMismatch.
+
+    Raises:
+        DBAPIError: the database is away or refuses; then nothing was accepted.
+    """
+    drafts = [Draft(submission, new_id()) for submission in submissions]
+    with runtime.engine.begin() as connection:
+        flows = _decide(connection, runtime, drafts)
+    runtime.flow_ids.remember(flows)
+    outcomes = [outcome for draft in drafts if (outcome := draft.outcome) is not None]
+    if any(isinstance(outcome, Accepted) and not outcome.replayed for outcome in outcomes):
+        wake()
+    return outcomes
+
+
+def _decide(connection: Connection, runtime: Runtime, drafts: Sequence[Draft]) -> dict[FlowKey, int]:
+    """Give every draft its outcome; returns the flows that were used."""
+    following = claim(connection, drafts)
+    followers = {id(draft) for draft, _ in following}
+    _refuse_unservable(runtime.catalog, _open(drafts, followers))
+    flows = _flows(connection, runtime, _open(drafts, followers))
+    _accept(connection, runtime.catalog, flows, _open(drafts, followers))
+    give_back(connection, drafts)
+    rest = follow(following)
+    return flows | _decide(connection, runtime, rest) if rest else flows
+
+
+def _open(drafts: Iterable[Draft], followers: set[int]) -> list[Draft]:
+    return [draft for draft in drafts if draft.outcome is None and id(draft) not in followers]
+
+
+def _refuse_unservable(catalog: Catalog, drafts: Sequence[Draft]) -> None:
+    now = datetime.now(UTC)
+    for draft in drafts:
+        try:
+            _require_time(draft.submission, now)
+            request = draft.submission.request
+            require_route(catalog, request.model_id, request.requirement)
+        except InvalidRequest as error:
+            draft.outcome = error
+
+
+def _require_time(submission: Submission, now: datetime) -> None:
+    deadlines = {"X-Start-By": submission.start_by, "X-Finish-By": submission.finish_by}
+    for name, moment in deadlines.items():
+        if moment is not None and moment <= now:
+            raise InvalidRequest(f"{name} has passed already")
+
+
+def _flows(connection: Connection, runtime: Runtime, drafts: Sequence[Draft]) -> dict[FlowKey, int]:
+    keys = {_flow_key(draft.submission) for draft in drafts}
+    known = runtime.flow_ids.known(keys)
+    missing = [key for key in keys if key not in known]
+    return known | flow_ids(connection, missing) if missing else known
+
+
+def _flow_key(submission: Submission) -> FlowKey:
+    request = submission.request
+    return FlowKey(
+        submission.account_id,
+        request.model_id,
+        str(request.requirement),
+        submission.lane,
+        submission.batch_id,
+    )
+
+
+def _accept(
+    connection: Connection, catalog: Catalog, flows: dict[FlowKey, int], drafts: Sequence[Draft]
+) -> None:
+    """Hold the prices and insert the jobs that could be paid."""
+    prices = {draft.job_id: _price(catalog, draft.submission) for draft in drafts}
+    holds = [Hold(draft.job_id, draft.submission.account_id, prices[draft.job_id]) for draft in drafts]
+    paid = place_holds(connection, holds) if holds else set()
+    for draft in drafts:
+        payable = draft.job_id in paid
+        draft.outcome = Accepted.of(draft.submission, draft.job_id) if payable else InsufficientBalance()
+    jobs = [
+        _job(draft, flows[_flow_key(draft.submission)], prices[draft.job_id])
+        for draft in drafts
+        if draft.job_id in paid
+    ]
+    if jobs:
+        insert_jobs(connection, jobs)
+
+
+def _price(catalog: Catalog, submission: Submission) -> Decimal:
+    return catalog.model(submission.request.model_id).price_usd * submission.request.image_count
+
+
+def _job(draft: Draft, flow_id: int, price: Decimal) -> NewJob:
+    submission = draft.submission
+    return NewJob(
+        id=draft.job_id,
+        account_id=submission.account_id,
+        flow_id=flow_id,
+        request=submission.request,
+        price_usd=price,
+        dialect=submission.dialect,
+        start_by=submission.start_by,
+        finish_by=submission.finish_by,
+        webhook_url=submission.webhook_url,
+        client_headers=submission.client_headers,
+    )
