@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import Any, cast
 
 from redis import Redis
 from redis.client import PubSub
@@ -61,7 +61,8 @@ class Bell:
             names, self._pending = list(self._pending), {}
         try:
             for start in range(0, len(names), _NAMES_PER_MESSAGE):
-                self._redis.publish(self._channel, " ".join(names[start : start + _NAMES_PER_MESSAGE]))
+                text = " ".join(names[start : start + _NAMES_PER_MESSAGE])
+                self._redis.publish(self._channel, text)  # pyright: ignore[reportUnknownMemberType]
         except RedisError:
             return False
         return True
@@ -106,7 +107,7 @@ class Listener:
         names: list[str] | None = None
         while True:
             patience = max(0.0, deadline - time.monotonic()) if names is None else 0.0
-            message: dict[str, Any] | None = self._pubsub.get_message(timeout=patience)
+            message = cast("dict[str, Any] | None", self._pubsub.get_message(timeout=patience))
             if message is not None and message["type"] == "message":
                 names = (names or []) + message["data"].decode().split()
             elif patience == 0.0:

@@ -62,25 +62,17 @@ def open_account(
         return _issue(connection, account.id, name, secret, terms)
 
 
-def add_key(  # noqa: PLR0913  # what the command takes
-    engine: Engine,
-    keyring: Keyring,
-    account_name: str,
-    name: str,
-    terms: KeyTerms,
-    funds: Decimal = Decimal(0),
-) -> IssuedKey:
-    """Make another key for an account, and deposit `funds` USD.
+def add_key(engine: Engine, keyring: Keyring, account_name: str, name: str, terms: KeyTerms) -> IssuedKey:
+    """Make another key for an account.
 
     Raises:
         NotFound: there is no such account.
-        InvalidRequest: the key's name is empty or too long, or the funds are negative.
+        InvalidRequest: the key's name is empty or too long.
     """
     require_name(name)
     with engine.begin() as connection:
         account = require_account(connection, account_name)
         secret = open_webhook_secrets(keyring, account.webhook_secrets)[0]
-        _deposit(connection, account.id, funds)
         return _issue(connection, account.id, name, secret, terms)
 
 

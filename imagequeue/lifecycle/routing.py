@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from imagequeue.domain.catalog import Catalog, Deployment
-from imagequeue.domain.errors import InvalidRequest, UnknownModel
+from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import Requirement
 from imagequeue.providers.registry import PROVIDERS
 

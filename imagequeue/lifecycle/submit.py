@@ -105,7 +105,7 @@ def _accept(
     """Hold the prices and insert the jobs that could be paid."""
     prices = {draft.job_id: _price(catalog, draft.submission) for draft in drafts}
     holds = [Hold(draft.job_id, draft.submission.account_id, prices[draft.job_id]) for draft in drafts]
-    paid = place_holds(connection, holds) if holds else set()
+    paid = place_holds(connection, holds)
     for draft in drafts:
         payable = draft.job_id in paid
         draft.outcome = Accepted.of(draft.submission, draft.job_id) if payable else InsufficientBalance()

@@ -82,7 +82,7 @@ def create_accounts(connection: Connection, new: Sequence[NewAccount]) -> set[st
         for account in new
     ]
     statement = postgresql.insert(accounts).on_conflict_do_nothing().returning(accounts.c.id, accounts.c.name)
-    made = connection.execute(statement, rows).all() if rows else []
+    made = connection.execute(statement, rows).all()
     if made:
         zero = {"available": 0, "held": 0, "spent": 0}
         connection.execute(insert(wallets), [{"account_id": row.id, **zero} for row in made])
@@ -115,7 +115,9 @@ def create_keys(connection: Connection, new: Sequence[NewKey]) -> None:
 
 def keys_by_lookup(connection: Connection, lookups: Sequence[str]) -> dict[str, StoredKey]:
     """Find keys by their public parts."""
-    rows = connection.execute(_KEYS.where(api_keys.c.lookup == text("ANY(:lookups)")), {"lookups": [*lookups]})
+    rows = connection.execute(
+        _KEYS.where(api_keys.c.lookup == text("ANY(:lookups)")), {"lookups": [*lookups]}
+    )
     return {row.lookup: _stored(row) for row in rows}
 
 
@@ -138,5 +140,5 @@ def revoke_keys(connection: Connection, ids: Sequence[UUID]) -> set[UUID]:
     return set(connection.execute(statement).scalars())
 
 
-def _stored(row: Row[Any]) -> StoredKey:
+def _stored(row: Row[*tuple[Any, ...]]) -> StoredKey:
     return StoredKey(*row)

@@ -97,7 +97,8 @@ _DROP_KEYS = text("""
 
 _DROP_RETRIES = text("""
     DELETE FROM recent_submits AS known
-    USING unnest(CAST(:api_key_ids AS uuid[]), CAST(:fingerprints AS bytea[])) AS gone (api_key_id, fingerprint)
+    USING unnest(CAST(:api_key_ids AS uuid[]), CAST(:fingerprints AS bytea[]))
+        AS gone (api_key_id, fingerprint)
     WHERE known.api_key_id = gone.api_key_id AND known.fingerprint = gone.fingerprint
 """)
 

@@ -99,8 +99,8 @@ _HOLD = text("""
     FROM total WHERE wallets.account_id = total.account_id
 """)
 
-_OPEN_HOLDS = text("""
-    SELECT id, account_id, job_id, -amount AS amount FROM ledger_entries AS hold
+_HOLDS = text("""
+    SELECT id, account_id, job_id, -amount AS amount FROM ledger_entries
     WHERE kind = 'HOLD' AND job_id = ANY(:job_ids)
 """)
 
@@ -142,6 +142,8 @@ def place_holds(connection: Connection, holds: Sequence[Hold]) -> set[UUID]:
     Returns the jobs that are held for; the others found too little. A smaller hold behind one that did not
     fit may still fit.
     """
+    if not holds:
+        return set()
     available = _lock(connection, {hold.account_id for hold in holds})
     placed: list[Hold] = []
     for hold in holds:
@@ -161,7 +163,7 @@ def end_holds(connection: Connection, ends: Sequence[HoldEnd]) -> None:
         IntegrityError: a hold has ended before (UNIQUE (hold_id)); whatever the code does, money is not
             taken or returned twice.
     """
-    holds = {row.job_id: row for row in connection.execute(_OPEN_HOLDS, {"job_ids": [e.job_id for e in ends]})}
+    holds = {row.job_id: row for row in connection.execute(_HOLDS, {"job_ids": [e.job_id for e in ends]})}
     for end in ends:
         hold = holds.get(end.job_id)
         if end.captured is not None and (hold is None or hold.amount != end.captured):
@@ -193,9 +195,7 @@ def recent_entries(connection: Connection, account_id: UUID, limit: int) -> list
     """The last entries of an account's ledger, newest first."""
     columns = ledger_entries.c
     rows = connection.execute(
-        select(
-            columns.id, columns.kind, columns.amount, columns.captured, columns.job_id, columns.created_at
-        )
+        select(columns.id, columns.kind, columns.amount, columns.captured, columns.job_id, columns.created_at)
         .where(columns.account_id == account_id)
         .order_by(columns.id.desc())
         .limit(limit)

@@ -164,7 +164,7 @@ def _parameters(wanted: JobFilter) -> dict[str, Any]:
     }
 
 
-def _status(row: Row[Any]) -> RequestStatus:
+def _status(row: Row[*tuple[Any, ...]]) -> RequestStatus:
     return RequestStatus(
         row.id,
         row.account_id,

@@ -1,0 +1,148 @@
+"""`imagequeue keys`: accounts and their API keys. Needs only DATABASE_URL and SECRET_KEY."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from decimal import Decimal
+from typing import Annotated, Any
+from uuid import UUID
+
+import typer
+from rich.table import Table
+from sqlalchemy import Engine
+
+from cli.errors import reported
+from cli.output import console, print_json
+from cli.store import operator_engine, operator_keyring
+from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.status_body import timestamp
+from imagequeue.lifecycle.accounts import (
+    IssuedKey,
+    KeyTerms,
+    add_key,
+    deposit_funds,
+    open_account,
+    revoke_key,
+)
+from imagequeue.signing import Keyring
+from imagequeue.store.accounts import StoredKey, all_keys
+
+app = typer.Typer(name="keys", help="Accounts and their API keys.", no_args_is_help=True)
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+def create_first_key(engine: Engine, keyring: Keyring, name: str, funds: Decimal) -> IssuedKey | None:
+    """Make the account `name` with an operator's key and funds in USD, if there is no key at all yet."""
+    with engine.connect() as connection:
+        if all_keys(connection):
+            return None
+    return open_account(engine, keyring, name, KeyTerms(operator=True), funds)
+
+
+@app.command()
+@reported
+def create(  # noqa: PLR0913  # the command's options
+    name: Annotated[str, typer.Argument(help="Name of the new account, or of the key with --account.")],
+    *,
+    funds: Annotated[str, typer.Option(help="USD to deposit.")] = "0",
+    rpm: Annotated[int | None, typer.Option(min=1, help="Most submits a minute with this key.")] = None,
+    operator: Annotated[bool, typer.Option("--operator", help="The key may use operator routes.")] = False,
+    account: Annotated[str | None, typer.Option(help="Add the key to this account instead.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Create the account NAME and its first key; the key is shown only here."""
+    terms, amount = KeyTerms(rpm, operator), usd(funds)
+    with operator_engine() as engine:
+        keyring = operator_keyring()
+        if account is None:
+            issued = open_account(engine, keyring, name, terms, amount)
+        else:
+            issued = add_key(engine, keyring, account, name, terms)
+            if amount:
+                deposit_funds(engine, account, amount)
+    _show(issued, as_json=as_json)
+
+
+@app.command("list")
+@reported
+def list_keys(
+    *,
+    account: Annotated[str | None, typer.Option(help="Only the keys of this account.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """List keys, without their secret parts."""
+    with operator_engine() as engine, engine.connect() as connection:
+        keys = all_keys(connection, account)
+    if as_json:
+        print_json([_record(key) for key in keys])
+    else:
+        console.print(_table(keys))
+
+
+@app.command()
+@reported
+def revoke(
+    key_id: Annotated[UUID, typer.Argument(metavar="ID", help="The key's id, from keys list.")],
+) -> None:
+    """Revoke a key for good; it is refused within a second."""
+    with operator_engine() as engine:
+        revoke_key(engine, key_id)
+    console.print(f"Revoked {key_id}")
+
+
+def usd(text: str) -> Decimal:
+    """Read an amount.
+
+    Raises:
+        InvalidRequest: it is not a plain decimal number.
+    """
+    try:
+        amount = Decimal(text)
+    except ArithmeticError:
+        amount = Decimal("NaN")
+    if not amount.is_finite():
+        raise InvalidRequest(f"'{text}' is not an amount of USD such as 25 or 0.039")
+    return amount
+
+
+def _show(issued: IssuedKey, *, as_json: bool) -> None:
+    if as_json:
+        secrets = {"key": issued.key, "webhook_secret": issued.webhook_secret}
+        print_json({"id": str(issued.id), "name": issued.name} | secrets)
+        return
+    typer.echo(f"id              {issued.id}")
+    typer.echo(f"name            {issued.name}")
+    typer.echo(f"key             {issued.key}")
+    typer.echo(f"webhook secret  {issued.webhook_secret}")
+    typer.echo("The key is shown only here.")
+
+
+def _record(key: StoredKey) -> dict[str, Any]:
+    return {
+        "id": str(key.id),
+        "name": key.name,
+        "account": key.account_name,
+        "lookup": key.lookup,
+        "operator": key.operator,
+        "rpm": key.rpm,
+        "created_at": timestamp(key.created_at),
+        "revoked_at": key.revoked_at and timestamp(key.revoked_at),
+    }
+
+
+def _table(keys: Sequence[StoredKey]) -> Table:
+    table = Table("id", "account", "name", "key", "operator", "rpm", "revoked")
+    for key in keys:
+        record = _record(key)
+        operator, rpm = "yes" if key.operator else "", str(key.rpm or "")
+        table.add_row(
+            record["id"],
+            key.account_name,
+            key.name,
+            f"iq_{key.lookup}_…",
+            operator,
+            rpm,
+            record["revoked_at"] or "",
+        )
+    return table

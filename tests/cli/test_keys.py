@@ -1,0 +1,146 @@
+"""The operator's commands, run as programs would."""
+
+from __future__ import annotations
+
+import json
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import typer
+from sqlalchemy import Engine, select, text
+from typer.testing import CliRunner
+
+from cli import keys, wallet
+from cli.keys import create_first_key
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.lifecycle.accounts import open_webhook_secrets
+from imagequeue.signing import Keyring, api_key_lookup, is_api_key
+from imagequeue.store.accounts import keys_by_lookup
+from imagequeue.store.tables import accounts, api_keys
+from tests.builders import SECRET_KEY, count
+
+app = typer.Typer()
+app.add_typer(keys.app)
+app.add_typer(wallet.app)
+
+
+class Shell:
+    """Runs commands with an environment of their own."""
+
+    def __init__(self, database_url: str) -> None:
+        self.environment = {"IMAGEQUEUE_DATABASE_URL": database_url, "IMAGEQUEUE_SECRET_KEY": SECRET_KEY}
+
+    def run(self, *words: str) -> Any:
+        result = self.fail(*words, status=0)
+        return json.loads(result) if "--json" in words else result
+
+    def fail(self, *words: str, status: int = 1) -> str:
+        result = CliRunner().invoke(app, words, env=self.environment)
+        assert result.exit_code == status, result.output
+        assert not result.exception or isinstance(result.exception, SystemExit)
+        return result.output
+
+
+@pytest.fixture
+def shell(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Shell:
+    monkeypatch.delenv("IMAGEQUEUE_TEST_DATABASE_URL", raising=False)
+    return Shell(database_url)
+
+
+def test_a_key_is_printed_once_and_only_its_digest_is_stored(shell: Shell, engine: Engine) -> None:
+    made = shell.run("keys", "create", "alice", "--funds", "12.5", "--rpm", "30", "--json")
+    assert set(made) == {"id", "name", "key", "webhook_secret"}
+    assert made["webhook_secret"].startswith("whsec_")
+    with engine.connect() as connection:
+        lookup = api_key_lookup(made["key"])
+        assert lookup
+        stored = keys_by_lookup(connection, [lookup])[lookup]
+        rows = [connection.execute(select(table)).all() for table in (api_keys, accounts)]
+        sealed = connection.execute(text("SELECT webhook_secrets FROM accounts")).scalar_one()
+    assert is_api_key(made["key"], stored.digest)
+    assert (stored.rpm, stored.operator, stored.account_name) == (30, False, "alice")
+    assert made["key"] not in str(rows)
+    assert made["webhook_secret"] not in str(rows)
+    assert open_webhook_secrets(Keyring(SECRET_KEY), sealed) == [made["webhook_secret"]]
+    assert shell.run("wallet", "show", "alice", "--json")["available"] == "12.5"
+
+
+def test_a_second_key_shares_the_account(shell: Shell, engine: Engine) -> None:
+    first = shell.run("keys", "create", "alice", "--json")
+    second = shell.run("keys", "create", "ci", "--account", "alice", "--operator", "--funds", "1", "--json")
+    assert second["name"] == "ci"
+    assert second["webhook_secret"] == first["webhook_secret"]
+    assert count(engine, "accounts") == 1
+    listed = shell.run("keys", "list", "--json")
+    assert [(key["account"], key["name"], key["operator"]) for key in listed] == [
+        ("alice", "alice", False),
+        ("alice", "ci", True),
+    ]
+    assert first["key"] not in shell.run("keys", "list")
+    assert shell.run("wallet", "show", "alice", "--json")["available"] == "1"
+
+
+def test_revoking(shell: Shell) -> None:
+    made = shell.run("keys", "create", "alice", "--json")
+    shell.run("keys", "revoke", made["id"])
+    assert shell.run("keys", "list", "--account", "alice", "--json")[0]["revoked_at"]
+    assert "No key" in shell.fail("keys", "revoke", "01890000-0000-7000-8000-000000000000")
+
+
+def test_deposits_add_up(shell: Shell) -> None:
+    shell.run("keys", "create", "alice")
+    shell.run("wallet", "deposit", "alice", "0.000000001")
+    assert shell.run("wallet", "deposit", "alice", "2", "--json") == {
+        "account": "alice",
+        "available": "2.000000001",
+        "held": "0",
+        "spent": "0",
+    }
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (("keys", "create", "alice"), "already"),
+        (("keys", "create", " "), "printable"),
+        (("keys", "create", "bob", "--funds", "much"), "not an amount"),
+        (("keys", "create", "bob", "--funds", "-1"), "amount"),
+        (("keys", "create", "bob", "--funds", "nan"), "not an amount"),
+        (("keys", "create", "x", "--account", "nobody"), "No account 'nobody'"),
+        (("wallet", "deposit", "alice", "0"), "above zero"),
+        (("wallet", "deposit", "alice", "0.0000000001"), "nine decimals"),
+        (("wallet", "show", "nobody"), "No account 'nobody'"),
+    ],
+)
+def test_refusals_are_one_line_and_change_nothing(
+    shell: Shell, engine: Engine, words: list[str], complaint: str
+) -> None:
+    shell.run("keys", "create", "alice")
+    output = shell.fail(*words)
+    assert complaint in output
+    assert len(output.splitlines()) == 1
+    assert (count(engine, "accounts"), count(engine, "api_keys"), count(engine, "ledger_entries")) == (
+        1,
+        1,
+        0,
+    )
+
+
+def test_a_database_that_is_away_is_one_line(shell: Shell) -> None:
+    shell.environment["IMAGEQUEUE_DATABASE_URL"] = "postgresql://nobody@127.0.0.1:1/none"
+    assert "database does not answer" in shell.fail("keys", "list")
+
+
+def test_a_short_secret_key_is_refused_by_name(shell: Shell) -> None:
+    shell.environment["IMAGEQUEUE_SECRET_KEY"] = "short"
+    assert "IMAGEQUEUE_SECRET_KEY" in shell.fail("keys", "create", "alice")
+
+
+def test_the_first_key_is_made_only_once(engine: Engine) -> None:
+    keyring = Keyring(SECRET_KEY)
+    first = create_first_key(engine, keyring, "first", Decimal(100))
+    assert first is not None
+    assert create_first_key(engine, keyring, "first", Decimal(100)) is None
+    with pytest.raises(ConfigurationError):
+        open_webhook_secrets(Keyring("another secret key, also long enough."), keyring.encrypt("x"))
