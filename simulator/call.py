@@ -56,7 +56,7 @@ def new_reference(route: Route) -> str:
     """An id for a call; submit-and-poll ids begin with the model that the path names."""
     if route.model is None:
         return uuid4().hex
-    return f"{route.model}{'-edit' if route.operation == 'edit' else ''}_{uuid4()}"
+    return f"{route.shown_model}_{uuid4()}"
 
 
 async def read_call(simulator: Simulator, call: Call, headers: Headers, connection: Connection) -> Call:
@@ -83,14 +83,15 @@ async def _understood(simulator: Simulator, call: Call, content: Content) -> Cal
     model = provider.model(call.route, content)
     if model is None:
         return replace(call, refusal=Refusal("invalid", "model: a string is required", "model"))
+    subject = call.route.shown_model or model
     if model not in config.models:
         return replace(
-            call, refusal=Refusal("unknown_model", f"{model!r} does not exist", "model", subject=model)
+            call, refusal=Refusal("unknown_model", f"{model!r} does not exist", "model", subject=subject)
         )
-    call = replace(call, model=model)
+    call = replace(call, model=model, route=provider.operation(call.route, content))
     if call.route.operation != "poll" and not offers(config.models[model], call.route.operation):
         message = f"{call.route.operation} is not supported by {model!r}"
-        return replace(call, refusal=Refusal("unsupported", message, "model"))
+        return replace(call, refusal=Refusal("unsupported", message, "model", subject=subject))
     try:
         ask = await simulator.in_thread(lambda: provider.read(call.route, content))
     except InvalidAskError as error:

@@ -13,6 +13,7 @@ from simulator.spoiled import OVERSIZED_MARK
 _FILLER = b"A" * 65536
 _DRIP_SECONDS = 0.05
 _LEAD_SECONDS = 0.05  # lets the first half reach the client before the reset overtakes it
+_GLANCE_SECONDS = 0.0001  # only to see whether the client is still there
 _HTML = b"<!doctype html><html><head><title>Service</title></head><body><h1>Welcome</h1></body></html>"
 
 
@@ -85,15 +86,23 @@ async def _drip(connection: Connection, answer: Answer, bytes_per_second: int) -
 
 async def _oversized(connection: Connection, answer: Answer, size: int) -> None:
     # Chunked, so that no Content-Length warns the client; never whole in the simulator's own memory.
-    mark = base64.b64encode(OVERSIZED_MARK)
-    head, found, tail = answer.body.partition(mark)
-    if not found:
-        head, tail = answer.body, b""
+    head, tail = _around_filler(answer.body)
+    if tail is None:
+        return await _whole(connection, answer, answer.body)
     await connection.start(answer.status, _headers(answer, None))
     await connection.write(head, more=True)
     left = max(0, size - len(head) - len(tail))
     while left > 0:
         await connection.write(_FILLER[:left], more=True)
         left -= len(_FILLER)
-        await connection.pause(0.0001)
-    await connection.write(tail, more=False)
+        await connection.pause(_GLANCE_SECONDS)
+    return await connection.write(tail, more=False)
+
+
+def _around_filler(body: bytes) -> tuple[bytes, bytes | None]:
+    """What comes before and after the filler; no tail where nothing is to be filled (URLs, no image)."""
+    for mark in (base64.b64encode(OVERSIZED_MARK), OVERSIZED_MARK):
+        head, found, tail = body.partition(mark)
+        if found:
+            return head, tail
+    return body, None

@@ -8,7 +8,7 @@ from starlette.datastructures import Headers
 
 from simulator.config import UpstreamConfig
 from simulator.content import Content
-from simulator.images import UnreadableImageError, read_input
+from simulator.providers.inputs import read_upload
 from simulator.providers.provider import (
     Ask,
     Failure,
@@ -111,8 +111,5 @@ def _read_edit(content: Content) -> Ask:
         raise InvalidAskError(f"{wrong[0]}: unknown file field" if wrong else "image: missing", "image")
     if len(content.files["image"]) != 1:
         raise InvalidAskError("image: exactly one image is taken", "image")
-    try:
-        source = read_input(content.files["image"][0], ("png", "jpeg"))
-    except UnreadableImageError as error:
-        raise InvalidAskError(f"image: {error}", "image") from error
+    source = read_upload(content.files["image"][0], "image", ("png", "jpeg"))
     return Ask(fields.prompt, 1, scaled(source.size), source=source)

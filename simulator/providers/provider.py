@@ -39,6 +39,11 @@ class Route:
     model: str | None = None
     reference: str | None = None
 
+    @property
+    def shown_model(self) -> str | None:
+        """The model as the path has it: an edit appends `-edit`."""
+        return f"{self.model}-edit" if self.model and self.operation == "edit" else self.model
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
@@ -132,6 +137,10 @@ class Provider(ABC):
         value = route.model or content.fields.get("model")
         return value if isinstance(value, str) else None
 
+    def operation(self, route: Route, content: Content) -> Route:  # noqa: ARG002  # most paths say it
+        """The route with the operation that the body asks for, where one path serves both."""
+        return route
+
     def inline(self, ask: Ask) -> bool:  # noqa: ARG002  # providers that answer with URLs look at it
         """Does the answer hold the images themselves?"""
         return True
@@ -148,12 +157,22 @@ class Provider(ABC):
         """The answer to a poll of a submit-and-poll provider."""
         raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {now_ns}")
 
+    def fault_code(self, status: int) -> str:
+        """The code of an injected error: this provider's own for the status, or a name of the status."""
+        usual: tuple[Reason, ...] = ("invalid", "unauthorized", "unknown_model", "policy", "throttled")
+        own = {self.table[reason][0]: self.table[reason][1] for reason in reversed(usual)}
+        return own.get(status) or self.status_name(status)
+
+    def status_name(self, status: int) -> str:
+        """What an error is called that this provider does not document."""
+        return str(status)
+
     def refuse(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
         """The answer to a refused call."""
         status, code = self.table.get(refusal.reason, (500, "internal_error"))
         status = refusal.status or status
         if refusal.reason == "fault":
-            code = next((known for number, known in self.table.values() if number == status), str(status))
+            code = self.fault_code(status)
         return json_answer(status, self.envelope(Failure(status, refusal.code or code, refusal)), headers)
 
 
@@ -187,6 +206,14 @@ def openai_envelope(error: Failure) -> dict[str, Any]:
     kind = "server_error" if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else "invalid_request_error"
     refusal = error.refusal
     return {"error": {"message": refusal.message, "type": kind, "param": refusal.param, "code": error.code}}
+
+
+def phrase(status: int) -> str:
+    """The usual words for a status, or its number where there are none."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return str(status)
 
 
 def offers(config: ModelConfig, operation: Operation) -> bool:

@@ -1,10 +1,13 @@
 """A simulator on a free port, and a client for it."""
 
+import base64
+import io
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 
 from simulator.config import ModelConfig, SimulatorConfig, UpstreamConfig
 from tests.servers import SimulatorThread
@@ -104,3 +107,36 @@ def entries(client: httpx.Client) -> Callable[..., list[dict[str, Any]]]:
         return client.get("/_sim/log", params=query).json()["entries"]
 
     return call
+
+
+@pytest.fixture
+def put_upstream(client: httpx.Client) -> Callable[[str, UpstreamConfig], None]:
+    """Add or change an upstream."""
+
+    def call(name: str, upstream: UpstreamConfig) -> None:
+        settings = upstream.model_dump(mode="json")
+        client.put(f"/_sim/upstreams/{name}", json=settings).raise_for_status()
+
+    return call
+
+
+def image_bytes(name: str = "PNG", size: tuple[int, int] = (300, 200)) -> bytes:
+    """A teal image."""
+    buffer = io.BytesIO()
+    Image.new("RGB", size, "teal").save(buffer, name)
+    return buffer.getvalue()
+
+
+def data_url(name: str = "PNG", size: tuple[int, int] = (300, 200)) -> str:
+    """The same as a data URL."""
+    text = base64.b64encode(image_bytes(name, size)).decode()
+    return f"data:image/{name.lower()};base64,{text}"
+
+
+def opened(data: bytes | str) -> Image.Image:
+    """The image in these bytes, or in this base64 text or data URL; decoded whole."""
+    if isinstance(data, str):
+        data = base64.b64decode(data.rpartition(",")[2], validate=True)
+    image = Image.open(io.BytesIO(data))
+    image.load()
+    return image

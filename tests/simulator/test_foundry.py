@@ -1,25 +1,16 @@
 """Foundry's two routes as its document has them."""
 
-import base64
-import io
 from typing import Any
 
 import httpx
 import pytest
 from PIL import Image
 
-from tests.simulator.conftest import Generate
+from tests.simulator.conftest import Generate, image_bytes, opened
 
 
 def decoded(response: httpx.Response) -> Image.Image:
-    text = response.json()["data"][0]["b64_json"]
-    return Image.open(io.BytesIO(base64.b64decode(text, validate=True)))
-
-
-def image_bytes(name: str, size: tuple[int, int] = (300, 200)) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", size, "teal").save(buffer, name)
-    return buffer.getvalue()
+    return opened(response.json()["data"][0]["b64_json"])
 
 
 def edit(client: httpx.Client, data: dict[str, Any] | None = None, files: Any = None) -> httpx.Response:
