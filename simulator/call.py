@@ -68,17 +68,19 @@ async def read_call(simulator: Simulator, call: Call, headers: Headers, connecti
     if not call.upstream.provider.authorized(headers, call.upstream.config):
         return replace(call, refusal=Refusal("unauthorized", "invalid or missing credentials"))
     try:
-        content = await _content(call.route, headers, body)
+        content = await _content(simulator, call.route, headers, body)
     except UnreadableBodyError as error:
         return replace(call, refusal=Refusal("unreadable", str(error)))
-    return await _understood(simulator, call, content)
+    return await _understood(simulator, call, content, len(body))
 
 
-async def _content(route: Route, headers: Headers, body: bytes) -> Content:
-    return await read_form(headers, body) if route.body == "multipart" else read_json(headers, body)
+async def _content(simulator: Simulator, route: Route, headers: Headers, body: bytes) -> Content:
+    if route.body == "multipart":
+        return await read_form(headers, body)
+    return await simulator.read_beside(lambda: read_json(headers, body), len(body))
 
 
-async def _understood(simulator: Simulator, call: Call, content: Content) -> Call:
+async def _understood(simulator: Simulator, call: Call, content: Content, size: int) -> Call:
     provider, config = call.upstream.provider, call.upstream.config
     model = provider.model(call.route, content)
     if model is None:
@@ -93,7 +95,7 @@ async def _understood(simulator: Simulator, call: Call, content: Content) -> Cal
         message = f"{call.route.operation} is not supported by {model!r}"
         return replace(call, refusal=Refusal("unsupported", message, "model", subject=subject))
     try:
-        ask = await simulator.in_thread(lambda: provider.read(call.route, content))
+        ask = await simulator.read_beside(lambda: provider.read(call.route, content), size)
     except InvalidAskError as error:
         return replace(call, refusal=Refusal("invalid", str(error), error.param))
     return _judged(replace(call, ask=ask, prompt=ask.prompt), ask)

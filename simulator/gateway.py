@@ -103,7 +103,7 @@ class Gateway:
         return await self._answer(file.target, upstream, answer, connection, file.fault)
 
     async def _file_answer(self, file: StoredFile) -> Answer:
-        data = await self._simulator.in_thread(lambda: paint(file.picture))
+        data = await self._simulator.paint_beside(lambda: paint(file.picture))
         return Answer(200, data, {}, file.picture.media_type)
 
     async def _answer(

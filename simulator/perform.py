@@ -105,7 +105,7 @@ def _pictures(call: Call, ask: Ask, fault: Fault | None) -> list[Picture]:
     model: ModelConfig | None = call.model_config
     picture = Picture(
         text=ask.prompt,
-        caption=f"{call.upstream.name}  {call.model}  {ask.size[0]} × {ask.size[1]}",
+        caption=f"{call.upstream.name}  {call.model}  {ask.size[0]} x {ask.size[1]}",
         size=ask.size,
         format=ask.format,
         texture=model.texture if model else "smooth",
@@ -118,7 +118,7 @@ def _pictures(call: Call, ask: Ask, fault: Fault | None) -> list[Picture]:
 
 
 async def _text(simulator: Simulator, picture: Picture) -> str:
-    return await simulator.in_thread(lambda: base64.b64encode(paint(picture)).decode())
+    return await simulator.paint_beside(lambda: base64.b64encode(paint(picture)).decode())
 
 
 def _undecodable(text: str) -> str:

@@ -16,12 +16,14 @@ from simulator.media import MediaShelf
 from simulator.quota import SlidingLog, nanoseconds
 
 PAINTERS = 2
+READERS = 2
+QUICK_BODY_BYTES = 16 * 1024
 
 Result = TypeVar("Result")
 
 
 class Simulator:
-    """One simulator; everything in it belongs to one event loop, except `in_thread`'s functions."""
+    """One simulator; everything in it belongs to one event loop, except what runs beside it."""
 
     def __init__(self, config: SimulatorConfig, log_path: Path | None = None) -> None:
         self.config = config
@@ -32,7 +34,8 @@ class Simulator:
         self.quotas: dict[str, SlidingLog] = {}
         # Latencies should be the same in every run; nothing secret depends on them.
         self._random = random.Random(config.seed)  # noqa: S311
-        self._threads = ThreadPoolExecutor(PAINTERS, thread_name_prefix="painter")
+        self._painters = ThreadPoolExecutor(PAINTERS, thread_name_prefix="painter")
+        self._readers = ThreadPoolExecutor(READERS, thread_name_prefix="reader")
         self._build_quotas()
 
     def upstream(self, name: str) -> UpstreamConfig | None:
@@ -61,14 +64,25 @@ class Simulator:
         """A duration in seconds, uniformly from a range in milliseconds."""
         return self._random.uniform(*range_ms) / 1000
 
-    async def in_thread(self, function: Callable[[], Result]) -> Result:
-        """Run something slow beside the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+    async def paint_beside(self, function: Callable[[], Result]) -> Result:
+        """Make an answer's images beside the event loop."""
+        return await asyncio.get_running_loop().run_in_executor(self._painters, function)
+
+    async def read_beside(self, function: Callable[[], Result], size: int) -> Result:
+        """Understand a request; beside the event loop when its body of `size` bytes is large.
+
+        Reading never waits for painting: it lies before admission, where a queue would move calls together
+        that their client had spaced.
+        """
+        if size <= QUICK_BODY_BYTES:
+            return function()
+        return await asyncio.get_running_loop().run_in_executor(self._readers, function)
 
     def close(self) -> None:
         """Close the log and the threads."""
         self.log.close()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        self._painters.shutdown(wait=False, cancel_futures=True)
+        self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _build_quotas(self) -> None:
         # Quotas that are no longer configured stay: a call may just be on its way to one of them.

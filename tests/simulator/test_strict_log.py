@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -195,3 +196,16 @@ def test_jitter_passes_before_the_gate_and_latency_after_it(
     before, late = (entry["monotonic_ns"] for entry in entries())
     assert late - before >= 200_000_000
     assert response.elapsed.total_seconds() >= 0.3
+
+
+def test_forty_callers_at_once_get_exactly_the_places_there_are(
+    client: httpx.Client, generate: Generate
+) -> None:
+    config = foundry(models={"mai": model(rpm=7, admission_jitter_ms=[0, 30])})
+    client.put("/_sim/upstreams/crowd", json=config.model_dump(mode="json"))
+    with ThreadPoolExecutor(40) as callers:
+        answers = [callers.submit(generate, "crowd") for _ in range(40)]
+        statuses = sorted(answer.result().status_code for answer in answers)
+    assert statuses == [200] * 7 + [429] * 33
+    report = quota(client, "crowd/mai")
+    assert (report["admitted"], report["throttled"], report["maximum_in_window"]) == (7, 33, 7)
