@@ -9,22 +9,35 @@ from pathlib import Path
 from redis import Redis
 from sqlalchemy import Engine
 
+from imagequeue import __version__
 from imagequeue.domain.catalog import Catalog, load_catalog
 from imagequeue.domain.errors import ConfigurationError
+from imagequeue.egress.client import GuardedClient
+from imagequeue.egress.policy import EgressPolicy
+from imagequeue.media.opening import open_storage
+from imagequeue.media.storage import Storage
 from imagequeue.settings import Settings
+from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
 from imagequeue.store.flow_ids import FlowIds
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """The parts that lifecycle verbs are given."""
+    """The parts that verbs and routes are given. Opening it touches no server yet."""
 
     settings: Settings
     engine: Engine
     redis: Redis
     catalog: Catalog
+    keyring: Keyring
+    policy: EgressPolicy
+    storage: Storage
     flow_ids: FlowIds = field(default_factory=FlowIds)
+
+    def guarded_client(self) -> GuardedClient:
+        """A client for addresses that clients, or upstream answers, chose."""
+        return GuardedClient(self.policy, user_agent=f"imagequeue/{__version__}")
 
     def close(self) -> None:
         """Close every connection."""
@@ -45,9 +58,16 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         engine=open_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size, name=name),
         redis=open_redis(settings.redis_url.get_secret_value()),
         catalog=load_catalog(Path(settings.catalog), os.environ),
+        keyring=Keyring(settings.secret_key.get_secret_value()),
+        policy=EgressPolicy.parse(
+            allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin
+        ),
+        storage=open_storage(settings.storage_url, settings.s3_endpoint_url),
     )
 
 
 def open_redis(url: str) -> Redis:
     """Open a pool of connections to Redis, with the timeouts of pipeline.md ("Celery"), in seconds."""
-    return Redis.from_url(url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=10)
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its keyword arguments are untyped
+        url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=10
+    )

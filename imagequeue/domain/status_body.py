@@ -21,7 +21,7 @@ class Output:
     media_type: str
 
 
-def status_body(
+def status_body(  # noqa: PLR0913  # the document's fields
     *,
     job_id: UUID,
     model_id: str,

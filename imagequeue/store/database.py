@@ -14,6 +14,9 @@ from sqlalchemy import Connection, Engine, create_engine
 MIGRATION_LOCK = 0x1A6E_0E0E
 """Key of the advisory lock under which migrations run, so that two starting processes do not race."""
 
+SESSION = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
+"""So that nothing waits for ever, and no forgotten transaction pins dead rows."""
+
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
@@ -43,7 +46,7 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,
-            "options": "-c lock_timeout=10s -c statement_timeout=30s -c idle_in_transaction_session_timeout=30s",
+            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         },
     )
 

@@ -5,7 +5,7 @@ change are narrow, rows that are wide never change. What must never happen is a 
 """
 
 from imagequeue.store.tables.accounts import accounts, api_keys, ledger_entries, wallets
-from imagequeue.store.tables.attempts import attempts, quota_groups
+from imagequeue.store.tables.attempts import attempts, deployment_states, quota_groups
 from imagequeue.store.tables.deliveries import deliveries, delivery_attempts
 from imagequeue.store.tables.jobs import (
     events,
@@ -26,6 +26,7 @@ __all__ = [
     "attempts",
     "deliveries",
     "delivery_attempts",
+    "deployment_states",
     "events",
     "flows",
     "idempotency_keys",

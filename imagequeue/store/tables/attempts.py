@@ -35,6 +35,18 @@ quota_groups = Table(
 )
 """One row per upstream quota. Its lock makes a grant atomic."""
 
+deployment_states = Table(
+    "deployment_states",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # in a row
+    Column("reason", Text, nullable=True),  # why it is blocked
+    moment("blocked_until"),
+    moment("updated_at", now=True),
+    CheckConstraint("failures >= 0", name="failures_not_negative"),
+)
+"""Which deployments are out for a while, and why. No row: nothing is known against it."""
+
 attempts = Table(
     "attempts",
     metadata,

@@ -1,0 +1,12 @@
+"""`imagequeue dispatcher`: grant, release, sweep."""
+
+from __future__ import annotations
+
+
+def dispatcher() -> None:
+    """Dispatch jobs until SIGTERM. Any number of dispatchers may run."""
+    from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
+    from worker.dispatcher import run_dispatcher  # noqa: PLC0415
+
+    with opened("dispatcher") as runtime:
+        run_dispatcher(runtime)

@@ -1,0 +1,43 @@
+"""How a process command starts: settings, logs, runtime; a wrong setting is one line, not a traceback."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import typer
+
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.logs import configure_logs
+from imagequeue.runtime import Runtime, open_runtime
+from imagequeue.settings import Settings, load_settings
+
+
+def settings() -> Settings:
+    """Read the settings and start the logs; a wrong setting ends the command."""
+    try:
+        read = load_settings()
+    except ConfigurationError as error:
+        raise refusal(error) from None
+    configure_logs(read.log_level, read.log_format)
+    return read
+
+
+@contextmanager
+def opened(name: str) -> Generator[Runtime]:
+    """Open the runtime of a process and close it at the end."""
+    read = settings()
+    try:
+        runtime = open_runtime(read, name=name)
+    except ConfigurationError as error:
+        raise refusal(error) from None
+    try:
+        yield runtime
+    finally:
+        runtime.close()
+
+
+def refusal(error: ConfigurationError) -> typer.Exit:
+    """Say what is wrong and end with 2."""
+    typer.echo(f"imagequeue: {error.message}", err=True)
+    return typer.Exit(2)

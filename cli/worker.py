@@ -1,0 +1,26 @@
+"""`imagequeue worker`: consume doorbells of some queues."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+
+def worker(
+    queues: Annotated[
+        str, typer.Option(help="Comma-separated: generate.interactive, generate.backfill, deliveries.")
+    ] = "generate.interactive,generate.backfill,deliveries",
+    concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Calls at the same time.")] = 64,
+) -> None:
+    """Make upstream calls and deliver callbacks until SIGTERM."""
+    from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
+    from worker.app import QUEUES  # noqa: PLC0415
+    from worker.worker import run_worker  # noqa: PLC0415
+
+    chosen = [name.strip() for name in queues.split(",") if name.strip()]
+    unknown = sorted(set(chosen) - set(QUEUES))
+    if unknown or not chosen:
+        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'}: the queues are {', '.join(QUEUES)}")
+    with opened("worker") as runtime:
+        raise typer.Exit(run_worker(runtime, chosen, concurrency))

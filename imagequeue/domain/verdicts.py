@@ -1,0 +1,141 @@
+"""What the outcome of an attempt means for its job, as a value (law 3; pipeline.md, "An attempt").
+
+outcome         counts  job
+Succeeded       -       COMPLETED once every image is stored
+Rejected        -       FAILED with the upstream's message
+Throttled       no      goes back to its place; its group is blocked for a while
+Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
+Misconfigured   no      waits for another deployment, or for this one to be mended
+Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
+GivenBack       no      goes back to its place: not one byte was sent
+ProcessDied     yes     as Ambiguous; three deaths are ERROR
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from random import Random
+
+from imagequeue.domain.backoff import exponential
+from imagequeue.domain.jobs import AttemptState, JobStatus
+from imagequeue.domain.upstream import (
+    Ambiguous,
+    Misconfigured,
+    Rejected,
+    Throttled,
+    Unavailable,
+    UpstreamError,
+)
+
+MAX_DEATHS = 3
+"""A job whose attempts killed their process this often is ERROR (pipeline.md)."""
+
+
+class GivenBack(UpstreamError):
+    """The call was not made, not one byte of it: its token is free.
+
+    `started` says that this process moved the attempt to CALLING; only then may it take it back from there.
+    `certain` is False when it cannot know whether it did: then the token runs on, to be safe.
+    """
+
+    def __init__(self, reason: str, *, started: bool, certain: bool = True) -> None:
+        super().__init__(reason)
+        self.started = started
+        self.certain = certain
+
+
+class ProcessDied(Ambiguous):
+    """The process that made the call died, or its deadline passed, before it said what came of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image that lies in the storage."""
+
+    storage_key: str
+    media_type: str
+    width: int
+    height: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Succeeded:
+    """The images of one call, stored."""
+
+    images: tuple[StoredImage, ...]
+    cost_usd: Decimal | None = None
+
+
+Outcome = Succeeded | UpstreamError
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """What the job went through before this outcome, and what its deployment allows."""
+
+    failures: int
+    deaths: int
+    max_attempts: int
+    retry_ambiguous: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What to do with the attempt and its job.
+
+    `ends` is the job's final status, if it ends now; COMPLETED is decided by the count of images instead.
+    `delay` in seconds holds the job back from the deployment that failed, and from no other.
+    """
+
+    state: AttemptState
+    ends: JobStatus | None = None
+    error: str | None = None
+    counts: bool = False
+    died: bool = False
+    delay: float = 0.0
+    frees_token: bool = False
+
+
+def judge(outcome: Outcome, history: History, random: Random) -> Verdict:
+    """Decide what an outcome means."""
+    match outcome:
+        case Succeeded():
+            return Verdict(AttemptState.SUCCEEDED)
+        case Rejected():
+            return Verdict(AttemptState.REFUSED, ends=JobStatus.FAILED, error=outcome.reason)
+        case Throttled():
+            return Verdict(AttemptState.THROTTLED)
+        case Misconfigured():
+            return Verdict(AttemptState.MISCONFIGURED)
+        case GivenBack():
+            return Verdict(AttemptState.GIVEN_BACK, frees_token=outcome.certain)
+        case _:
+            return _failure(outcome, history, random)
+
+
+def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdict:
+    ambiguous = isinstance(outcome, Ambiguous)
+    died = isinstance(outcome, ProcessDied)
+    state = AttemptState.UNKNOWN if ambiguous else AttemptState.UNAVAILABLE
+    error = _last_straw(ambiguous=ambiguous, died=died, history=history)
+    return Verdict(
+        state,
+        ends=JobStatus.ERROR if error else None,
+        error=error,
+        counts=True,
+        died=died,
+        delay=exponential(history.failures + 1, base=1, cap=60, random=random),
+        frees_token=isinstance(outcome, Unavailable) and not outcome.sent,
+    )
+
+
+def _last_straw(*, ambiguous: bool, died: bool, history: History) -> str | None:
+    if ambiguous and not history.retry_ambiguous:
+        return "The outcome of the call to the image service is unknown, and repeating it is not allowed"
+    if died and history.deaths + 1 >= MAX_DEATHS:
+        return f"The job was ended after {MAX_DEATHS} processes died while serving it"
+    if history.failures + 1 >= history.max_attempts:
+        return f"The image service could not serve the job in {history.failures + 1} attempts"
+    return None

@@ -1,0 +1,120 @@
+"""Deliver: one callback, signed, to an address that the guard admits; the result where the fence matches.
+
+The schedule is `next_attempt_at` in Postgres and nothing else. The POST never happens inside a transaction
+(webhooks.md, "Claim").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+
+import structlog
+from sqlalchemy import Engine
+
+from imagequeue.domain import webhooks
+from imagequeue.domain.errors import ConfigurationError, InvalidRequest
+from imagequeue.domain.webhooks import Action, Outcome
+from imagequeue.egress.client import GuardedClient
+from imagequeue.egress.errors import EgressError
+from imagequeue.egress.grammar import check_destination
+from imagequeue.egress.policy import EgressPolicy
+from imagequeue.failpoint import failpoint
+from imagequeue.signing import Keyring, sign
+from imagequeue.store import deliveries
+from imagequeue.store.deliveries import ClaimedDelivery, Parcel, Try
+
+log = structlog.get_logger()
+
+CLAIM_AT_ONCE = 100
+_OWN_FAULT_SECONDS = 10.0
+_STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PENDING"}
+
+
+@dataclass(frozen=True, slots=True)
+class Deliveries:
+    """Hand what is due to Celery. `release` may fail: the lease ends and the delivery is due again."""
+
+    engine: Engine
+    release: Callable[[Sequence[ClaimedDelivery]], None]
+
+    def run_once(self) -> int:
+        """Claim and release the deliveries that are due; how many."""
+        with self.engine.begin() as connection:
+            claimed = deliveries.claim_due(connection, CLAIM_AT_ONCE)
+        if claimed:
+            self.release(claimed)
+        return len(claimed)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivering:
+    """The verb, with what it needs."""
+
+    engine: Engine
+    client: GuardedClient
+    policy: EgressPolicy
+    keyring: Keyring
+    schedule: Sequence[float]
+    random: Random = field(default_factory=Random)
+
+    def run(self, claimed: ClaimedDelivery) -> None:
+        """Make one try and record it."""
+        with self.engine.connect() as connection:
+            parcel = deliveries.read_parcel(connection, claimed, webhooks.BLOCKED)
+        if parcel is None:
+            return
+        try:
+            made, outcome = self._try(parcel)
+        except ConfigurationError as error:
+            log.warning("delivery_postponed", delivery_id=str(claimed.id), reason=error.message)
+            with self.engine.begin() as connection:
+                deliveries.lease_back(connection, claimed, _OWN_FAULT_SECONDS)
+            return
+        failpoint("deliver.sent")
+        self._record(claimed, parcel, made, outcome)
+
+    def _try(self, parcel: Parcel) -> tuple[Try, Outcome]:
+        started = time.monotonic()
+        status, answer, outcome = self._post(parcel)
+        latency = round((time.monotonic() - started) * 1000)
+        return Try(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
+
+    def _post(self, parcel: Parcel) -> tuple[int | None, bytes, Outcome]:
+        body = parcel.body.encode()
+        headers = self._headers(parcel, body)
+        try:
+            destination = check_destination(parcel.url, self.policy)
+            receipt = self.client.post(destination, body, headers)
+        except InvalidRequest:  # the operator's lists have changed since the submit
+            return None, b"", webhooks.judge_failure(webhooks.BLOCKED, parcel.blocked_before)
+        except EgressError as error:
+            return None, b"", webhooks.judge_failure(error.code, parcel.blocked_before)
+        outcome = webhooks.judge_status(receipt.status, receipt.header("retry-after"), parcel.now)
+        return receipt.status, receipt.body, outcome
+
+    def _headers(self, parcel: Parcel, body: bytes) -> dict[str, str]:
+        secrets = self.keyring.decrypt(parcel.webhook_secrets).split()
+        return {
+            "Content-Type": "application/json",
+            "x-webhook-attempt": str(parcel.attempt_count + 1),
+            **sign(parcel.webhook_id, parcel.now, body, secrets),
+        }
+
+    def _record(self, claimed: ClaimedDelivery, parcel: Parcel, made: Try, outcome: Outcome) -> None:
+        due = None
+        if outcome.action is Action.RETRY:
+            due = webhooks.next_attempt_at(
+                self.schedule,
+                parcel.attempt_count + 1,
+                parcel.now,
+                jitter=self.random.random(),
+                pause_until=outcome.pause_until,
+            )
+        exhausted = outcome.action is Action.RETRY and due is None
+        state = "DEAD" if exhausted else _STATES[outcome.action]
+        with self.engine.begin() as connection:
+            deliveries.record_try(connection, claimed, made, state=state, next_attempt_at=due)
+        log.info("delivery_tried", delivery_id=str(claimed.id), outcome=made.outcome, state=state)

@@ -1,0 +1,185 @@
+"""Generate: one upstream call for one attempt, from the doorbell to its settled outcome.
+
+Everything slow comes before the slot: reading, building the request, opening the connection. Then the
+sender asks `_Slot` for leave, at the last moment before the first byte: it waits for the attempt's slot on
+this machine's monotonic clock, moves the attempt to CALLING, and looks once more whether the moment has
+passed in between. Late calls bunch up, and bunched calls are how a quota is exceeded
+(rate-limiting.md), so a late one is given back.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import httpx
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import OperationalError
+
+from imagequeue.domain.catalog import Catalog, Deployment
+from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.quota import LEASE_SLACK
+from imagequeue.domain.upstream import Images, Pending, Unavailable, UpstreamError
+from imagequeue.domain.verdicts import GivenBack, Outcome, Succeeded
+from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.keep import Keeper
+from imagequeue.lifecycle.settle import Settlement
+from imagequeue.providers.exchange import response_limit, send
+from imagequeue.providers.provider import Call, Provider
+from imagequeue.providers.registry import PROVIDERS
+from imagequeue.store import attempts
+from imagequeue.store.attempts import CallTicket
+
+log = structlog.get_logger()
+
+_SETTLE_RETRY_SECONDS = 1.0
+
+
+class DoorbellDropped(Exception):
+    """Somebody else makes this call, or nobody needs it any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The verb, with what it needs. `stopping` is set when the process is asked to end."""
+
+    engine: Engine
+    catalog: Callable[[], Catalog]
+    client: httpx.Client
+    keeper: Keeper
+    settlement: Settlement
+    process_id: UUID
+    stopping: threading.Event
+
+    def run(self, attempt_id: UUID) -> None:
+        """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
+        read_at = time.monotonic()
+        with self.engine.connect() as connection:
+            ticket = attempts.read_ticket(connection, attempt_id)
+        if ticket is None or ticket.state != "RELEASED":
+            return
+        try:
+            outcome = self._outcome(ticket, read_at + ticket.starts_in)
+        except DoorbellDropped:
+            return
+        failpoint("generate.before_settle")
+        self._settle(ticket, outcome)
+
+    def _outcome(self, ticket: CallTicket, slot: float) -> Outcome:
+        try:
+            answer = self._call(ticket, slot)
+            return Succeeded(self.keeper.keep(ticket, answer.images), answer.cost_usd)
+        except UpstreamError as error:
+            return error
+
+    def _call(self, ticket: CallTicket, slot: float) -> Images:
+        deployment = self.catalog().deployment(ticket.deployment)
+        if deployment is None:
+            raise GivenBack("the catalog no longer has this deployment", started=False)
+        provider = PROVIDERS[deployment.provider]
+        request = provider.build(_call(ticket), deployment, self.catalog().secret(deployment))
+        slot_watch = _Slot(self, ticket.attempt_id, deployment, slot)
+        response = send(
+            request,
+            client=self.client,
+            deadline_seconds=deployment.timeout_seconds + max(0.0, slot - time.monotonic()),
+            max_bytes=response_limit(ticket.image_count),
+            on_sent=slot_watch.sent,
+            before_send=slot_watch.leave,
+        )
+        failpoint("generate.answered")
+        with response:
+            return _images(provider, provider.parse(response, ticket.image_count))
+
+    def _settle(self, ticket: CallTicket, outcome: Outcome) -> None:
+        """Settle as soon as the database takes it: what is in our hands is not lost to its absence."""
+        while True:
+            try:
+                self.settlement.settle(ticket.attempt_id, outcome)
+            except OperationalError as error:
+                log.warning(
+                    "settle_postponed", attempt_id=str(ticket.attempt_id), reason=type(error).__name__
+                )
+                threading.Event().wait(_SETTLE_RETRY_SECONDS)
+            else:
+                log.info("attempt_settled", **_summary(ticket, outcome))
+                return
+
+
+@dataclass(slots=True)
+class _Slot:
+    """The moment at which an attempt's call may start, on this machine's monotonic clock."""
+
+    generation: Generation
+    attempt_id: UUID
+    deployment: Deployment
+    slot: float
+
+    def leave(self) -> None:
+        """Wait for the slot and move the attempt to CALLING; the next thing to happen is the first byte.
+
+        Raises:
+            GivenBack: the process stops, or the moment has passed.
+            DoorbellDropped: somebody else makes the call, or its job has ended.
+        """
+        if self.generation.stopping.wait(max(0.0, self.slot - time.monotonic())):
+            raise GivenBack("the worker stops", started=False)
+        if self._late():
+            raise GivenBack("too late for the slot", started=False)
+        failpoint("generate.before_start")
+        if not self._start():
+            raise DoorbellDropped
+        failpoint("generate.started")
+        if self._late():
+            raise GivenBack("too late for the slot", started=True)
+
+    def sent(self, moment: float) -> None:
+        """Store when the request body was written: from then on the token runs."""
+        failpoint("generate.sent")
+        cycle = self.deployment.window_seconds + self.deployment.guard_ms / 1000
+        with self.generation.engine.begin() as connection:
+            attempts.record_sent(connection, self.attempt_id, ago=time.monotonic() - moment, cycle=cycle)
+
+    def _start(self) -> bool:
+        timeout = self.deployment.timeout_seconds
+        try:
+            with self.generation.engine.begin() as connection:
+                return attempts.start(connection, self.attempt_id, self.generation.process_id, timeout)
+        except OperationalError as error:
+            raise GivenBack("the database is away", started=True, certain=False) from error
+
+    def _late(self) -> bool:
+        return time.monotonic() > self.slot + LEASE_SLACK
+
+
+def _call(ticket: CallTicket) -> Call:
+    asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
+    return Call(
+        prompt=asked.prompt,
+        operation=asked.operation,
+        image_count=ticket.image_count,
+        shape=asked.shape,
+        output_format=asked.output_format,
+        options=asked.options,
+    )
+
+
+def _images(provider: Provider, answer: Images | Pending) -> Images:
+    if isinstance(answer, Pending):
+        raise Unavailable(f"{type(provider).__name__} answered with a reference, which is not polled yet")
+    return answer
+
+
+def _summary(ticket: CallTicket, outcome: Outcome) -> dict[str, str]:
+    return {
+        "action": "generate",
+        "job_id": str(ticket.job_id),
+        "attempt_id": str(ticket.attempt_id),
+        "deployment": ticket.deployment,
+        "outcome": type(outcome).__name__,
+        "reason": outcome.reason if isinstance(outcome, UpstreamError) else "",
+    }

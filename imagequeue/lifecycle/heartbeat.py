@@ -1,0 +1,63 @@
+"""Heartbeat: a process says that it lives by counting up in its row.
+
+The counter vouches for the attempts that the process is calling. One that was declared dead, because it
+stood still too long, finds its row gone and writes it again: what it calls from then on is its own again, and
+what was taken from it is settled by whoever is first.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from imagequeue.domain.ids import new_id
+from imagequeue.store import processes
+from imagequeue.store.processes import Process
+
+log = structlog.get_logger()
+
+INTERVAL_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """The loop of one process. `slots` says how many calls it can take at the moment."""
+
+    engine: Engine
+    process: Process
+    slots: Callable[[], int]
+
+    def run_once(self) -> int:
+        """Beat once; 1 when the row is there, 0 when it was gone and has been written again."""
+        with self.engine.begin() as connection:
+            if processes.beat(connection, self.process.id, self.slots()):
+                return 1
+            processes.register(connection, self.process)
+            return 0
+
+    def run(self, stopping: threading.Event) -> None:
+        """Beat until the process stops; then take the row away."""
+        while True:
+            try:
+                self.run_once()
+            except DBAPIError as error:
+                log.warning("heartbeat_failed", reason=type(error).__name__)
+            if stopping.wait(INTERVAL_SECONDS):
+                return
+
+    def leave(self) -> None:
+        """Take the row away: this process calls nothing any more."""
+        with self.engine.begin() as connection:
+            processes.forget(connection, [self.process.id])
+
+
+def this_process(kind: str, *, queues: Sequence[str] = (), slots: int = 0) -> Process:
+    """Describe the running process under a new id."""
+    return Process(new_id(), kind, socket.gethostname(), os.getpid(), tuple(queues), slots)

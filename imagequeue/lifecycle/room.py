@@ -1,0 +1,70 @@
+"""Room: how many more calls the workers have slots for (rate-limiting.md, "The rule").
+
+Released and calling attempts never exceed the slots that live workers report, and one deployment holds at
+most half of a lane's slots, or its `max_in_flight`, so that one that hangs cannot starve the others.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.jobs import Lane
+from imagequeue.store import attempts, processes, quota
+from imagequeue.store.quota import DeploymentState
+
+BREAKER_FAILURES = 5
+"""From so many failures in a row on, a deployment that comes back gets one call at a time."""
+
+
+@dataclass(slots=True)
+class Room:
+    """Slots per lane, and what is in flight; `take` uses one up."""
+
+    slots: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
+    by_lane: Counter[Lane] = field(default_factory=Counter[Lane])
+    by_deployment: Counter[str] = field(default_factory=Counter[str])
+    states: Mapping[str, DeploymentState] = field(default_factory=dict[str, DeploymentState])
+
+    @classmethod
+    def look(cls, connection: Connection) -> Room:
+        """Read the slots and what is in flight."""
+        queues = processes.slots_by_queue(connection)
+        room = cls(
+            slots={lane: queues.get(f"generate.{lane}", 0) for lane in Lane},
+            states=quota.deployment_states(connection),
+        )
+        for (deployment, lane), count in attempts.open_counts(connection).items():
+            room.by_lane[lane] += count
+            room.by_deployment[deployment] += count
+        return room
+
+    def left(self, lane: Lane, deployment: Deployment) -> int:
+        """How many more calls of a lane a deployment may have."""
+        return max(
+            0,
+            min(
+                self.slots.get(lane, 0) - self.by_lane[lane],
+                self._limit(lane, deployment) - self.by_deployment[deployment.name],
+            ),
+        )
+
+    def take(self, lane: Lane, deployment: Deployment) -> bool:
+        """Use one slot up; False when there is none."""
+        if self.left(lane, deployment) == 0:
+            return False
+        self.by_lane[lane] += 1
+        self.by_deployment[deployment.name] += 1
+        return True
+
+    def _limit(self, lane: Lane, deployment: Deployment) -> int:
+        state = self.states.get(deployment.name)
+        if state and state.blocked_for > 0:
+            return 0
+        if state and state.failures >= BREAKER_FAILURES:
+            return 1
+        return deployment.max_in_flight or max(1, self.slots.get(lane, 0) // 2)

@@ -1,0 +1,35 @@
+"""Serving: which deployments can serve what waits. The answers are kept: a catalog never changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from imagequeue.domain.catalog import Catalog, Deployment
+from imagequeue.domain.images import Requirement
+from imagequeue.providers.registry import PROVIDERS
+
+
+@dataclass(slots=True)
+class Serving:
+    """Images per call of every (deployment, requirement) that was asked for; 0: cannot serve it."""
+
+    catalog: Catalog
+    _known: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+
+    def images_per_call(self, deployment: Deployment, requirement: str) -> int:
+        """How many images one call of a deployment may ask for; 0 when it cannot serve the requirement."""
+        key = (deployment.name, requirement)
+        if key not in self._known:
+            self._known[key] = _images_per_call(deployment, Requirement.parse(requirement))
+        return self._known[key]
+
+    def serves(self, deployment: Deployment, model_id: str, requirement: str) -> bool:
+        """Whether a deployment is of the model and can serve the requirement."""
+        return deployment.model == model_id and self.images_per_call(deployment, requirement) > 0
+
+
+def _images_per_call(deployment: Deployment, requirement: Requirement) -> int:
+    provider = PROVIDERS[deployment.provider]
+    if provider.refusal(requirement, deployment) is not None:
+        return 0
+    return provider.images_per_call(requirement)

@@ -1,0 +1,216 @@
+"""Settle: what an attempt came to, and the end of a job with its hold. One commit.
+
+First success wins. A failure is accepted only while its attempt is open; a success is accepted from any
+attempt of a live job, also one that was given up in the meantime, so that a paid image is never thrown
+away. An image that is no longer missing is kept as a cost (pipeline.md, "An attempt").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from sqlalchemy import Connection, Engine
+
+from imagequeue.domain.backoff import exponential
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.ids import new_id
+from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
+from imagequeue.domain.status_body import Output, encode, status_body
+from imagequeue.domain.upstream import Misconfigured, Throttled, Unavailable, UpstreamError
+from imagequeue.domain.verdicts import (
+    GivenBack,
+    History,
+    Outcome,
+    ProcessDied,
+    StoredImage,
+    Succeeded,
+    Verdict,
+    judge,
+)
+from imagequeue.failpoint import failpoint
+from imagequeue.store import quota, settlements
+from imagequeue.store.ledger import HoldEnd, end_holds
+from imagequeue.store.settlements import AttemptRow, Closing, LockedJob
+
+_SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST}
+_BREAKER_FAILURES = 5
+_BREAKER_SECONDS = (30.0, 900.0)
+_MISCONFIGURED_SECONDS = 60.0
+_THROTTLED_SECONDS = (0.5, 120.0)
+_DEFAULT_MAX_ATTEMPTS = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Settlement:
+    """The verb, with what it needs. `announce` is told of every job that became final, after the commit."""
+
+    engine: Engine
+    catalog: Callable[[], Catalog]
+    media_url: Callable[[str], str]
+    announce: Callable[[Sequence[UUID]], None]
+    random: Random = field(default_factory=Random)
+
+    def settle(self, attempt_id: UUID, outcome: Outcome) -> bool:
+        """Record an outcome; True when the job became final by it."""
+        failpoint("settle.before_commit")
+        with self.engine.begin() as connection:
+            finished = self._settle(connection, attempt_id, outcome)
+        failpoint("settle.after_commit")
+        if finished:
+            self.announce([finished])
+        return finished is not None
+
+    def end(self, job_ids: Sequence[UUID], status: JobStatus, error: str) -> list[UUID]:
+        """End jobs that no image will come for (cancelled, past a deadline); those that were still live."""
+        with self.engine.begin() as connection:
+            jobs = settlements.lock_jobs(connection, job_ids)
+            ended = [job.id for job in jobs if self._finish(connection, job, status, error)]
+        if ended:
+            self.announce(ended)
+        return ended
+
+    def _settle(self, connection: Connection, attempt_id: UUID, outcome: Outcome) -> UUID | None:
+        attempt = settlements.read_attempt(connection, attempt_id)
+        (job,) = settlements.lock_jobs(connection, [attempt.job_id])
+        verdict = judge(outcome, self._history(attempt, job), self.random)
+        if not settlements.close_attempt(
+            connection, attempt_id, _closing(verdict, outcome), _sources(outcome)
+        ):
+            return None
+        self._tell_deployment(connection, attempt, outcome)
+        if isinstance(outcome, Succeeded):
+            return self._keep_images(connection, job, attempt, outcome.images)
+        return self._after_failure(connection, job, attempt, verdict)
+
+    def _history(self, attempt: AttemptRow, job: LockedJob) -> History:
+        deployment = self.catalog().deployment(attempt.deployment)
+        return History(
+            failures=job.failures,
+            deaths=job.deaths,
+            max_attempts=deployment.max_attempts if deployment else _DEFAULT_MAX_ATTEMPTS,
+            retry_ambiguous=deployment.retry_ambiguous if deployment else True,
+        )
+
+    def _keep_images(
+        self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
+    ) -> UUID | None:
+        taken = {ordinal for ordinal, _, _ in settlements.stored_images(connection, job.id)}
+        missing = [ordinal for ordinal in range(1, job.image_count + 1) if ordinal not in taken]
+        new = list(zip(missing, images, strict=False)) if not job.status.is_final else []
+        settlements.add_images(connection, job.id, attempt.id, new)
+        if len(new) < len(images):
+            settlements.record_duplicates(connection, attempt.id, len(images) - len(new))
+        if job.status.is_final:
+            return None
+        if len(new) == len(missing):
+            return job.id if self._finish(connection, job, JobStatus.COMPLETED, None) else None
+        settlements.restore_wanted(connection, job.id)
+        return None
+
+    def _after_failure(
+        self, connection: Connection, job: LockedJob, attempt: AttemptRow, verdict: Verdict
+    ) -> UUID | None:
+        if job.status.is_final:
+            return None
+        if verdict.ends:
+            return job.id if self._finish(connection, job, verdict.ends, verdict.error) else None
+        settlements.restore_wanted(
+            connection,
+            job.id,
+            failed=verdict.counts,
+            died=verdict.died,
+            delay=verdict.delay,
+            avoid=attempt.deployment if verdict.counts else None,
+        )
+        return None
+
+    def _finish(self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None) -> bool:
+        if not settlements.finish_job(connection, job, status):
+            return False
+        captured = job.price_usd if status is JobStatus.COMPLETED else None
+        end_holds(connection, [HoldEnd(job.id, captured)])
+        body = encode(self._final_body(connection, job, status, error))
+        settlements.write_result(connection, job.id, error=error, body=body)
+        if job.webhook_url:
+            target = _target(job.webhook_url)
+            settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=body)
+        return True
+
+    def _final_body(
+        self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None
+    ) -> dict[str, object]:
+        images = settlements.stored_images(connection, job.id) if status is JobStatus.COMPLETED else []
+        urls = [self.media_url(storage_key) for _, storage_key, _ in images]
+        return status_body(
+            job_id=job.id,
+            model_id=job.model_id,
+            operation=job.operation,
+            status=status,
+            created_at=job.created_at,
+            updated_at=job.now,
+            completed_at=job.now,
+            error=error,
+            output=Output(urls, images[0][2]) if images else None,
+        )
+
+    def _tell_deployment(self, connection: Connection, attempt: AttemptRow, outcome: Outcome) -> None:
+        """Keep out what throttles, is misconfigured or fails again and again (rate-limiting.md)."""
+        match outcome:
+            case Succeeded():
+                quota.deployment_succeeded(connection, attempt.deployment)
+            case Throttled():
+                low, high = _THROTTLED_SECONDS
+                hint = outcome.retry_after if outcome.retry_after is not None else 1.0
+                quota.block_group(connection, attempt.quota_group, min(max(hint, low), high))
+            case Misconfigured():
+                self._keep_out(connection, attempt, outcome, threshold=1)
+            case Unavailable():
+                self._keep_out(connection, attempt, outcome, threshold=_BREAKER_FAILURES)
+            case _:
+                return
+
+    def _keep_out(
+        self, connection: Connection, attempt: AttemptRow, outcome: UpstreamError, *, threshold: int
+    ) -> None:
+        known = quota.deployment_states(connection).get(attempt.deployment)
+        failures = (known.failures if known else 0) + 1
+        base, cap = (_MISCONFIGURED_SECONDS, 900.0) if threshold == 1 else _BREAKER_SECONDS
+        seconds = 0.0
+        if failures >= threshold:
+            seconds = exponential(failures - threshold + 1, base=base, cap=cap, random=self.random)
+        quota.deployment_failed(connection, attempt.deployment, reason=outcome.reason, seconds=seconds)
+
+
+def _closing(verdict: Verdict, outcome: Outcome) -> Closing:
+    if isinstance(outcome, Succeeded):
+        return Closing(verdict.state, cost_usd=outcome.cost_usd)
+    return Closing(
+        verdict.state,
+        reason=outcome.reason[:1000],
+        http_status=outcome.http_status,
+        cost_usd=outcome.cost_usd,
+        frees_token=verdict.frees_token,
+        renews_token=isinstance(outcome, ProcessDied)
+        or (isinstance(outcome, GivenBack) and not outcome.certain),
+    )
+
+
+def _sources(outcome: Outcome) -> frozenset[AttemptState]:
+    match outcome:
+        case Succeeded():
+            return _SUCCESS_FROM
+        case GivenBack(started=False):
+            return frozenset({AttemptState.RELEASED})
+        case _:
+            return OPEN_ATTEMPTS
+
+
+def _target(url: str) -> str:
+    """Scheme, host and port of a URL that the egress guard accepted (webhooks.md, "Target")."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -1,0 +1,60 @@
+"""Vigil: which processes are dead? (pipeline.md, "Sweep").
+
+After an outage of the database every heartbeat looks old, and after a pause of this process too. So age
+says nothing. A process is dead when this observer, by its own monotonic clock, has seen its counter stand
+still in at least four successful reads over at least 20 s. A read that fails, or one that comes much too
+late, restarts every observation.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+READS = 4
+SECONDS = 20.0
+LONGEST_GAP = 15.0
+"""Seconds between two reads beyond which the observer itself may have stood still."""
+
+
+@dataclass(slots=True)
+class Sighting:
+    """A counter that has not moved since `since` (seconds, monotonic), in so many reads."""
+
+    beat: int
+    since: float
+    reads: int = 1
+
+
+@dataclass(slots=True)
+class Vigil:
+    """The observations of one sweeper."""
+
+    clock: Callable[[], float] = time.monotonic
+    sightings: dict[UUID, Sighting] = field(default_factory=dict[UUID, Sighting])
+    last_read: float = float("-inf")
+
+    def restart(self) -> None:
+        """Forget everything: a read has failed."""
+        self.sightings.clear()
+
+    def observe(self, beats: Mapping[UUID, int]) -> set[UUID]:
+        """Take in a successful read of all counters; the processes that are dead."""
+        now = self.clock()
+        if now - self.last_read > LONGEST_GAP:
+            self.restart()
+        self.last_read = now
+        self.sightings = {id_: self._sight(id_, beat, now) for id_, beat in beats.items()}
+        return {id_ for id_, seen in self.sightings.items() if _is_dead(seen, now)}
+
+    def _sight(self, id_: UUID, beat: int, now: float) -> Sighting:
+        seen = self.sightings.get(id_)
+        if seen is None or seen.beat != beat:
+            return Sighting(beat, now)
+        return Sighting(beat, seen.since, seen.reads + 1)
+
+
+def _is_dead(seen: Sighting, now: float) -> bool:
+    return seen.reads >= READS and now - seen.since >= SECONDS

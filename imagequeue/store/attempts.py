@@ -1,0 +1,145 @@
+"""Attempts: read one for its call, move it on, find those that need help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from imagequeue.domain.jobs import Lane
+from imagequeue.domain.quota import LEASE_SLACK
+
+RELEASE_SECONDS = 15
+"""An attempt that nobody started within this time is released again (pipeline.md, "Dispatch")."""
+
+_OPEN_COUNTS = text("""
+    SELECT deployment, lane, count(*) FROM attempts
+    WHERE state IN ('RELEASED', 'CALLING') GROUP BY deployment, lane
+""")
+
+_READ = text("""
+    SELECT attempts.id, job_id, deployment, image_count, state, upstream_reference,
+        flows.model_id, job_requests.prompt, job_requests.parameters,
+        extract(epoch FROM slot_at - clock_timestamp())::float8 AS starts_in
+    FROM attempts
+    JOIN jobs ON jobs.id = job_id
+    JOIN flows ON flows.id = jobs.flow_id
+    JOIN job_requests USING (job_id)
+    WHERE attempts.id = :id AND jobs.status = 'PROCESSING'
+""")
+
+_START = text(f"""
+    UPDATE attempts
+    SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp(),
+        call_deadline = clock_timestamp() + make_interval(secs => :timeout)
+    FROM jobs
+    WHERE attempts.id = :id AND state = 'RELEASED' AND jobs.id = job_id AND jobs.status = 'PROCESSING'
+        AND clock_timestamp() < slot_at + make_interval(secs => {LEASE_SLACK})
+""")  # noqa: S608  # a constant of the domain
+
+_SENT = text("""
+    UPDATE attempts
+    SET sent_at = clock_timestamp() - make_interval(secs => :ago),
+        token_returns_at = clock_timestamp() + make_interval(secs => :cycle - :ago)
+    WHERE id = :id AND sent_at IS NULL
+""")
+
+_RELEASE_AGAIN = text("""
+    UPDATE attempts SET release_deadline = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id IN (
+        SELECT id FROM attempts WHERE state = 'RELEASED' AND release_deadline < clock_timestamp()
+        ORDER BY release_deadline LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id, lane
+""")
+
+_WAKE_SLEEPING = text("""
+    UPDATE attempts SET poll_after = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id IN (
+        SELECT id FROM attempts WHERE state = 'SLEEPING' AND poll_after < clock_timestamp()
+        ORDER BY poll_after LIMIT :limit FOR UPDATE SKIP LOCKED
+    )
+    RETURNING id, lane
+""")
+
+_ORPHANED = text("""
+    SELECT id FROM attempts
+    WHERE state = 'CALLING' AND process_id <> ALL(CAST(:alive AS uuid[]))
+    ORDER BY id LIMIT :limit
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Doorbell:
+    """What Celery carries: which attempt, on which lane's queue."""
+
+    attempt_id: UUID
+    lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class CallTicket:
+    """Everything that a worker needs to make the call; `starts_in` in seconds, counted from the reading."""
+
+    attempt_id: UUID
+    job_id: UUID
+    deployment: str
+    image_count: int
+    state: str
+    upstream_reference: str | None
+    model_id: str
+    prompt: str
+    parameters: dict[str, Any]
+    starts_in: float
+
+
+def open_counts(connection: Connection) -> Mapping[tuple[str, Lane], int]:
+    """How many attempts are released or calling, by deployment and lane."""
+    return {(row[0], Lane(row[1])): row[2] for row in connection.execute(_OPEN_COUNTS)}
+
+
+def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:
+    """Read an attempt for its call; None when its job is final or unknown."""
+    row = connection.execute(_READ, {"id": attempt_id}).one_or_none()
+    return CallTicket(*row) if row else None
+
+
+def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: float) -> bool:
+    """RELEASED -> CALLING, if the job still lives and the start is not too late; False: do not call.
+
+    Args:
+        connection: the transaction.
+        attempt_id: whose call starts.
+        process_id: who calls; its heartbeat vouches for the attempt from now on.
+        timeout: seconds after which the call is given up, by whoever looks first.
+    """
+    values = {"id": attempt_id, "process_id": process_id, "timeout": timeout}
+    return connection.execute(_START, values).rowcount == 1
+
+
+def record_sent(connection: Connection, attempt_id: UUID, *, ago: float, cycle: float) -> None:
+    """Store when the request body was written (`ago` seconds before now): from then on its token runs.
+
+    `cycle` is W + G in seconds. If this is lost, the lease stands, which returns the token later.
+    """
+    connection.execute(_SENT, {"id": attempt_id, "ago": ago, "cycle": cycle})
+
+
+def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:
+    """Attempts that nobody started in time; ringing one again is always allowed."""
+    rows = connection.execute(_RELEASE_AGAIN, {"seconds": RELEASE_SECONDS, "limit": limit})
+    return [Doorbell(row.id, Lane(row.lane)) for row in rows]
+
+
+def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:
+    """Attempts at submit-and-poll upstreams whose next poll is due."""
+    rows = connection.execute(_WAKE_SLEEPING, {"seconds": RELEASE_SECONDS, "limit": limit})
+    return [Doorbell(row.id, Lane(row.lane)) for row in rows]
+
+
+def orphaned(connection: Connection, alive: Sequence[UUID], limit: int = 1000) -> list[UUID]:
+    """Attempts that are CALLING, but by no process that is known to live."""
+    return list(connection.execute(_ORPHANED, {"alive": list(alive), "limit": limit}).scalars())

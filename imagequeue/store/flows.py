@@ -1,0 +1,54 @@
+"""Which flows have jobs waiting: a loose index scan, so the length of a backlog costs nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import Connection, text
+
+from imagequeue.domain.fairness import Flow
+from imagequeue.domain.jobs import Lane
+
+
+def _loose_scan(condition: str) -> str:
+    """Jump from flow to flow through the partial index of `condition`."""
+    step = f"SELECT flow_id FROM jobs WHERE {condition}"  # noqa: S608  # a constant of this module
+    return f"""
+        WITH RECURSIVE found AS (
+            ({step} ORDER BY flow_id LIMIT 1)
+            UNION ALL
+            SELECT ({step} AND flow_id > found.flow_id ORDER BY flow_id LIMIT 1)
+            FROM found WHERE found.flow_id IS NOT NULL
+        )
+        SELECT flow_id FROM found WHERE flow_id IS NOT NULL
+    """  # noqa: S608
+
+
+_QUEUED = text(_loose_scan("status = 'QUEUED'"))
+_WANTING = text(_loose_scan("status = 'PROCESSING' AND wanted > 0"))
+
+
+def queued_flows(connection: Connection) -> set[int]:
+    """Ids of the flows in which a job waits for its first attempt."""
+    return set(connection.execute(_QUEUED).scalars())
+
+
+def wanting_flows(connection: Connection) -> set[int]:
+    """Ids of the flows in which a started job wants another attempt."""
+    return set(connection.execute(_WANTING).scalars())
+
+
+def load_flows(connection: Connection, ids: Sequence[int]) -> list[Flow]:
+    """Read flows, which never change, with the weight of their account."""
+    rows = connection.execute(
+        text("""
+            SELECT flows.id, model_id, requirement, account_id, lane, weight
+            FROM flows JOIN accounts ON accounts.id = account_id
+            WHERE flows.id = ANY(:ids)
+        """),
+        {"ids": list(ids)},
+    )
+    return [
+        Flow(row.id, row.model_id, row.requirement, row.account_id, Lane(row.lane), row.weight)
+        for row in rows
+    ]

@@ -1,0 +1,90 @@
+"""Heartbeats: who is alive, and how many slots the workers have."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, text
+
+from imagequeue.store.tables import processes
+
+FRESH_SECONDS = 15
+"""A worker whose last beat is older gets no new calls. Whether it is dead, the sweep decides otherwise."""
+
+_BEAT = text("""
+    UPDATE processes SET beat = beat + 1, beat_at = clock_timestamp(), slots = :slots WHERE id = :id
+""")
+
+_SLOTS = text("""
+    SELECT queue, sum(slots / queues_served)::int
+    FROM processes
+    CROSS JOIN LATERAL (
+        SELECT count(*) AS queues_served FROM unnest(queues) AS name WHERE name LIKE 'generate.%'
+    ) AS served
+    CROSS JOIN LATERAL unnest(queues) AS queue
+    WHERE kind = 'worker' AND queue LIKE 'generate.%'
+        AND beat_at > clock_timestamp() - make_interval(secs => :fresh)
+    GROUP BY queue
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """One run of one process; a restart is another one, with a new id."""
+
+    id: UUID
+    kind: str
+    host: str
+    pid: int
+    queues: tuple[str, ...] = ()
+    slots: int = 0
+
+
+def register(connection: Connection, process: Process) -> None:
+    """Write the row of a process that starts."""
+    connection.execute(
+        insert(processes),
+        {
+            "id": process.id,
+            "kind": process.kind,
+            "host": process.host,
+            "pid": process.pid,
+            "queues": list(process.queues),
+            "slots": process.slots,
+        },
+    )
+
+
+def beat(connection: Connection, process_id: UUID, slots: int) -> bool:
+    """Say that a process lives and has so many slots; False when its row is not there."""
+    return connection.execute(_BEAT, {"id": process_id, "slots": slots}).rowcount == 1
+
+
+def beats(connection: Connection) -> Mapping[UUID, int]:
+    """The heartbeat counter of every process."""
+    return {row.id: row.beat for row in connection.execute(text("SELECT id, beat FROM processes"))}
+
+
+def fresh_kinds(connection: Connection) -> Mapping[str, int]:
+    """How many processes of each kind have beaten lately; those that just started count after one beat."""
+    rows = connection.execute(
+        text("""
+            SELECT kind, count(*) FROM processes
+            WHERE beat > 0 AND beat_at > clock_timestamp() - make_interval(secs => :fresh)
+            GROUP BY kind
+        """),
+        {"fresh": FRESH_SECONDS},
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def slots_by_queue(connection: Connection) -> Mapping[str, int]:
+    """The slots of the live workers; one that serves several generate queues shares its slots out."""
+    return {row[0]: row[1] for row in connection.execute(_SLOTS, {"fresh": FRESH_SECONDS})}
+
+
+def forget(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Drop the rows of processes that ended or died."""
+    connection.execute(text("DELETE FROM processes WHERE id = ANY(:ids)"), {"ids": list(ids)})

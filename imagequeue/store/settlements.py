@@ -1,0 +1,234 @@
+"""The rows that settling writes. A job's row is locked first, always: settlements of one job queue up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Connection, insert, text
+
+from imagequeue.domain.jobs import AttemptState, JobStatus
+from imagequeue.domain.verdicts import StoredImage
+from imagequeue.store.tables import deliveries, images, job_results
+
+_LOCK_JOBS = text("""
+    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.failures, jobs.deaths,
+        jobs.price_usd, jobs.created_at, flows.model_id, job_requests.parameters ->> 'operation' AS operation,
+        job_requests.webhook_url, clock_timestamp() AS now
+    FROM jobs
+    JOIN flows ON flows.id = flow_id
+    JOIN job_requests ON job_requests.job_id = jobs.id
+    WHERE jobs.id = ANY(:ids)
+    ORDER BY jobs.id
+    FOR UPDATE OF jobs
+""")
+
+_READ_ATTEMPT = text("SELECT id, job_id, deployment, quota_group, state FROM attempts WHERE id = :id")
+
+_CLOSE_ATTEMPT = text("""
+    UPDATE attempts
+    SET state = :state, finished_at = clock_timestamp(), poll_after = NULL,
+        http_status = :http_status, reason = :reason, cost_usd = :cost_usd,
+        token_returns_at = CASE
+            WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
+            WHEN :renews_token AND sent_at IS NULL THEN clock_timestamp() + (
+                SELECT make_interval(secs => window_seconds + guard_seconds)
+                FROM quota_groups WHERE name = quota_group
+            )
+            ELSE token_returns_at
+        END
+    WHERE id = :id AND state = ANY(:sources)
+""")
+
+_RESTORE = text("""
+    UPDATE jobs
+    SET wanted = greatest(0, image_count - (
+            SELECT count(*) FROM images WHERE job_id = jobs.id
+        ) - (
+            SELECT coalesce(sum(image_count), 0) FROM attempts
+            WHERE job_id = jobs.id AND state IN ('RELEASED', 'CALLING', 'SLEEPING')
+        )),
+        failures = failures + :failures, deaths = deaths + :deaths,
+        not_before = CASE WHEN :delay > 0 THEN clock_timestamp() + make_interval(secs => :delay) END,
+        avoid_deployment = :avoid
+    WHERE id = :id
+""")
+
+_FINISH = text("""
+    UPDATE jobs
+    SET status = :status, finished_at = :now, updated_at = :now, wanted = 0
+    WHERE id = :id AND status IN ('QUEUED', 'PROCESSING')
+""")
+
+_GIVE_BACK = text("""
+    UPDATE attempts
+    SET state = 'GIVEN_BACK', finished_at = clock_timestamp(), token_returns_at = clock_timestamp(),
+        reason = 'the job ended first'
+    WHERE job_id = :job_id AND state = 'RELEASED'
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class LockedJob:
+    """A job whose row is locked, with what its final body needs; `now` is the database's clock."""
+
+    id: UUID
+    account_id: UUID
+    status: JobStatus
+    image_count: int
+    failures: int
+    deaths: int
+    price_usd: Decimal
+    created_at: datetime
+    model_id: str
+    operation: str
+    webhook_url: str | None
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """Which attempt, of which job, where, and how far it is."""
+
+    id: UUID
+    job_id: UUID
+    deployment: str
+    quota_group: str
+    state: AttemptState
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How an attempt ends.
+
+    `frees_token`: not one byte was sent. `renews_token`: it may have been sent a moment ago and nobody
+    knows when, so the token runs from now (rate-limiting.md, "Sent").
+    """
+
+    state: AttemptState
+    reason: str | None = None
+    http_status: int | None = None
+    cost_usd: Decimal | None = None
+    frees_token: bool = False
+    renews_token: bool = False
+
+
+def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
+    """Read which job an attempt belongs to."""
+    row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
+    return AttemptRow(row.id, row.job_id, row.deployment, row.quota_group, AttemptState(row.state))
+
+
+def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
+    """Lock jobs, in the order of their ids."""
+    rows = connection.execute(_LOCK_JOBS, {"ids": list(ids)})
+    return [LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:]) for row in rows]
+
+
+def close_attempt(
+    connection: Connection, attempt_id: UUID, closing: Closing, sources: frozenset[AttemptState]
+) -> bool:
+    """Compare-and-set the attempt's state from one of `sources`; False: somebody else closed it."""
+    values = {
+        "id": attempt_id,
+        "state": closing.state.value,
+        "reason": closing.reason,
+        "http_status": closing.http_status,
+        "cost_usd": closing.cost_usd,
+        "frees_token": closing.frees_token,
+        "renews_token": closing.renews_token,
+        "sources": [state.value for state in sources],
+    }
+    return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
+
+
+def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:
+    """Ordinal, storage key and media type of a job's images, in order."""
+    rows = connection.execute(
+        text("SELECT ordinal, storage_key, media_type FROM images WHERE job_id = :id ORDER BY ordinal"),
+        {"id": job_id},
+    )
+    return [(row.ordinal, row.storage_key, row.media_type) for row in rows]
+
+
+def add_images(
+    connection: Connection, job_id: UUID, attempt_id: UUID, new: Sequence[tuple[int, StoredImage]]
+) -> None:
+    """Insert images under their ordinals; the primary key refuses a second image for one ordinal."""
+    rows = [
+        {
+            "job_id": job_id,
+            "attempt_id": attempt_id,
+            "ordinal": ordinal,
+            "storage_key": image.storage_key,
+            "media_type": image.media_type,
+            "width": image.width,
+            "height": image.height,
+            "size_bytes": image.size_bytes,
+        }
+        for ordinal, image in new
+    ]
+    if rows:
+        connection.execute(insert(images), rows)
+
+
+def record_duplicates(connection: Connection, attempt_id: UUID, count: int) -> None:
+    """Remember images that came when they were no longer missing: a cost, not a result."""
+    connection.execute(
+        text("UPDATE attempts SET duplicate_images = :count WHERE id = :id"),
+        {"id": attempt_id, "count": count},
+    )
+
+
+def restore_wanted(  # noqa: PLR0913  # what a failure changes
+    connection: Connection,
+    job_id: UUID,
+    *,
+    failed: bool = False,
+    died: bool = False,
+    delay: float = 0.0,
+    avoid: str | None = None,
+) -> None:
+    """Let the dispatcher ask again for what is neither stored nor asked for by an open attempt."""
+    connection.execute(
+        _RESTORE,
+        {"id": job_id, "failures": int(failed), "deaths": int(died), "delay": delay, "avoid": avoid},
+    )
+
+
+def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> bool:
+    """Compare-and-set the job's status from a live one; False: somebody else settled it."""
+    if connection.execute(_FINISH, {"id": job.id, "status": status.value, "now": job.now}).rowcount == 0:
+        return False
+    connection.execute(_GIVE_BACK, {"job_id": job.id})
+    connection.execute(
+        text("INSERT INTO events (job_id, status) VALUES (:id, :status)"),
+        {"id": job.id, "status": status.value},
+    )
+    return True
+
+
+def write_result(connection: Connection, job_id: UUID, *, error: str | None, body: str) -> None:
+    """Fix the final body."""
+    connection.execute(insert(job_results), {"job_id": job_id, "error": error, "body": body})
+
+
+def write_delivery(
+    connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str
+) -> None:
+    """Write the callback into the outbox, due at once."""
+    connection.execute(
+        insert(deliveries),
+        {
+            "id": delivery_id,
+            "account_id": job.account_id,
+            "job_id": job.id,
+            "webhook_id": f"msg_{delivery_id}",
+            "url": job.webhook_url,
+            "target": target,
+            "body": body,
+        },
+    )

@@ -1,0 +1,54 @@
+"""The Celery app. Messages are doorbells: they carry an id, and may be lost, doubled or late without harm.
+
+Every option has its reason in pipeline.md, "Celery".
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery import Celery
+from kombu import Queue
+
+from imagequeue.domain.jobs import Lane
+
+GENERATE_QUEUES = {lane: f"generate.{lane}" for lane in Lane}
+DELIVERIES = "deliveries"
+QUEUES = (*GENERATE_QUEUES.values(), DELIVERIES)
+
+
+def make_app(redis_url: str) -> Celery:
+    """Make the app of this process."""
+    app = Celery("imagequeue", broker=redis_url, set_as_current=False, fixups=[])
+    app.conf.update(OPTIONS)
+    app.conf.task_queues = [Queue(name, durable=True) for name in QUEUES]
+    return app
+
+
+OPTIONS: dict[str, Any] = {
+    "broker_connection_retry_on_startup": True,
+    "broker_connection_max_retries": None,
+    "broker_transport_options": {
+        "visibility_timeout": 3600,
+        "socket_timeout": 5,
+        "socket_connect_timeout": 2,
+        "health_check_interval": 10,
+        "retry_on_timeout": False,
+    },
+    "task_create_missing_queues": False,
+    "task_acks_late": True,
+    "task_acks_on_failure_or_timeout": True,
+    "task_ignore_result": True,
+    "task_publish_retry": False,
+    "task_serializer": "json",
+    "accept_content": ["json"],
+    "result_backend": None,
+    "worker_prefetch_multiplier": 1,
+    "worker_disable_prefetch": False,
+    "worker_send_task_events": False,
+    "worker_enable_remote_control": False,
+    "worker_cancel_long_running_tasks_on_connection_loss": False,
+    "worker_hijack_root_logger": False,
+    "worker_redirect_stdouts": False,
+    "worker_disable_rate_limits": True,
+}

@@ -1,0 +1,78 @@
+"""The dispatcher process: grants and releases, hands out deliveries, sweeps. Each is a loop of its own."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from imagequeue.lifecycle import sweep as sweeping
+from imagequeue.lifecycle.backlog import Backlog
+from imagequeue.lifecycle.deliver import Deliveries
+from imagequeue.lifecycle.dispatch import Dispatch
+from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.serving import Serving
+from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.runtime import Runtime, open_redis
+from imagequeue.store.quota import ensure_groups
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Listener
+from worker import parts
+from worker.app import make_app
+from worker.exits import give_up, on_termination
+from worker.liveness import Watchdog
+from worker.loops import Loop, Pause
+from worker.ring import Doorbells
+
+LOOK_SECONDS = 0.25
+"""The dispatcher looks at least this often; a wake-up makes it look at once (pipeline.md, "Dispatch")."""
+
+LEAST_PAUSE_SECONDS = 0.005
+"""Between two looks, so that a flood of wake-ups is gathered into one look."""
+
+WATCH_SECONDS = 5.0
+
+
+def run_dispatcher(runtime: Runtime) -> None:
+    """Dispatch until SIGTERM."""
+    stopping = threading.Event()
+    on_termination(stopping)
+    with runtime.engine.begin() as connection:
+        ensure_groups(connection, runtime.catalog.quota_groups.values())
+    loops = _loops(runtime, stopping)
+    watchdog = Watchdog(lambda: [loop.age() for loop in loops], give_up)
+    threads = [loop.start() for loop in loops]
+    while not stopping.wait(WATCH_SECONDS):
+        watchdog.run_once()
+    for thread in threads:
+        thread.join()
+
+
+def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
+    doorbells = Doorbells(make_app(runtime.settings.redis_url.get_secret_value()))
+    settlement = parts.settlement(runtime, parts.announcement(runtime))
+    dispatch = Dispatch(runtime.engine, Serving(runtime.catalog), doorbells.attempts, Backlog())
+    sweep = Sweep(runtime.engine, settlement, parts.rescue(runtime, settlement), doorbells.attempts)
+    heartbeat = Heartbeat(runtime.engine, this_process("dispatcher"), lambda: 0)
+    deliveries = Deliveries(runtime.engine, doorbells.deliveries)
+    return [
+        Loop("dispatch", dispatch.run_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
+        Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
+        Loop("sweep", sweep.run_once, Pause(sweeping.INTERVAL_SECONDS, stopping), stopping),
+        Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
+    ]
+
+
+class Wake:
+    """Waits for a ring in Redis, and no longer than `LOOK_SECONDS`."""
+
+    def __init__(self, runtime: Runtime, channel: str, stopping: threading.Event) -> None:
+        self._listener = Listener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
+        self._stopping = stopping
+
+    def __call__(self, done: int) -> None:
+        """Pause; `done` says that there may be more to do, and changes nothing: the look is bounded."""
+        del done
+        began = time.monotonic()
+        self._listener.wait(LOOK_SECONDS)
+        rest = LEAST_PAUSE_SECONDS - (time.monotonic() - began)
+        if rest > 0:
+            self._stopping.wait(rest)

@@ -1,0 +1,68 @@
+"""Loops: `run()` around `run_once()` (law 4). One that meets an error logs it and goes on, ever later."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+
+import structlog
+
+from imagequeue.domain.backoff import exponential
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Loop:
+    """Calls `once` again and again; `pause` waits between two calls and is told what `once` returned."""
+
+    name: str
+    once: Callable[[], int]
+    pause: Callable[[int], None]
+    stopping: threading.Event
+    random: Random = field(default_factory=Random)
+    last_turn: float = field(default_factory=time.monotonic)
+    failures: int = 0
+
+    def run(self) -> None:
+        """Turn until the process stops."""
+        while not self.stopping.is_set():
+            self.last_turn = time.monotonic()
+            try:
+                done = self.once()
+            except Exception as error:  # noqa: BLE001  # a loop outlives whatever its turn meets
+                self._failed(error)
+            else:
+                self.failures = 0
+                self.pause(done)
+
+    def age(self) -> float:
+        """Seconds since the loop last began a turn."""
+        return time.monotonic() - self.last_turn
+
+    def start(self) -> threading.Thread:
+        """Run in a thread of its own."""
+        thread = threading.Thread(target=self.run, name=self.name, daemon=True)
+        thread.start()
+        return thread
+
+    def _failed(self, error: Exception) -> None:
+        self.failures += 1
+        log.warning("loop_failed", loop=self.name, reason=f"{type(error).__name__}: {error}"[:500])
+        self.stopping.wait(exponential(self.failures, base=0.2, cap=5, random=self.random))
+
+
+class Pause:
+    """Waits the same time after each turn, or until the process stops."""
+
+    def __init__(self, seconds: float, stopping: threading.Event) -> None:
+        self._seconds = seconds
+        self._stopping = stopping
+
+    def __call__(self, done: int) -> None:
+        """Pause."""
+        del done
+        self._stopping.wait(self._seconds)

@@ -1,0 +1,83 @@
+"""The verbs of the worker and dispatcher processes, put together from a Runtime."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+
+from imagequeue.domain.webhooks import parse_schedule
+from imagequeue.egress.transport import deadline_transport
+from imagequeue.lifecycle.deliver import Delivering
+from imagequeue.lifecycle.generate import Generation
+from imagequeue.lifecycle.keep import Keeper, StorageHealth
+from imagequeue.lifecycle.rescue import Rescue
+from imagequeue.lifecycle.settle import Settlement
+from imagequeue.media.spill import Spill
+from imagequeue.media_urls import media_urls
+from imagequeue.runtime import Runtime
+from imagequeue.wakeup import JOBS_FINAL, Bell
+
+
+def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> Settlement:
+    """The verb `settle`."""
+    return Settlement(
+        engine=runtime.engine,
+        catalog=lambda: runtime.catalog,
+        media_url=media_urls(runtime.settings, runtime.keyring),
+        announce=announce,
+    )
+
+
+def generation(
+    runtime: Runtime, keeper: Keeper, settlement: Settlement, process_id: UUID, stopping: threading.Event
+) -> Generation:
+    """The verb `generate`."""
+    return Generation(
+        engine=runtime.engine,
+        catalog=lambda: runtime.catalog,
+        client=httpx.Client(transport=deadline_transport(), trust_env=False),
+        keeper=keeper,
+        settlement=settlement,
+        process_id=process_id,
+        stopping=stopping,
+    )
+
+
+def keeper(runtime: Runtime, health: StorageHealth) -> Keeper:
+    """Where images go."""
+    return Keeper(runtime.storage, spill(runtime), runtime.guarded_client(), runtime.policy, health)
+
+
+def spill(runtime: Runtime) -> Spill:
+    """Where images wait on this machine while the storage is away."""
+    return Spill(runtime.settings.spill_dir or Path(".imagequeue") / "spill")
+
+
+def rescue(runtime: Runtime, settlement: Settlement) -> Rescue:
+    """The verb `rescue`."""
+    return Rescue(runtime.engine, runtime.storage, spill(runtime), settlement)
+
+
+def delivering(runtime: Runtime) -> Delivering:
+    """The verb `deliver`."""
+    return Delivering(
+        engine=runtime.engine,
+        client=runtime.guarded_client(),
+        policy=runtime.policy,
+        keyring=runtime.keyring,
+        schedule=parse_schedule(runtime.settings.webhook_schedule),
+    )
+
+
+def announcement(runtime: Runtime) -> Callable[[Sequence[UUID]], None]:
+    """Tell those who wait for a job that it is final, and the dispatcher that a callback may be due."""
+    final = Bell(runtime.redis, JOBS_FINAL)
+
+    def announce(job_ids: Sequence[UUID]) -> None:
+        final.ring(*map(str, job_ids))
+
+    return announce

@@ -1,0 +1,56 @@
+"""Ring: hand ids to Celery, in one batch. A message that is lost is rung again by the sweep."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import structlog
+from celery import Celery
+from kombu.exceptions import OperationalError
+
+from imagequeue.failpoint import failpoint
+from imagequeue.store.attempts import Doorbell
+from imagequeue.store.deliveries import ClaimedDelivery
+from worker.app import DELIVERIES, GENERATE_QUEUES
+from worker.names import DELIVER, GENERATE
+
+log = structlog.get_logger()
+
+
+class Doorbells:
+    """Rings for attempts and for deliveries; Redis being away is logged, not raised."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def attempts(self, doorbells: Sequence[Doorbell]) -> None:
+        """Ring for attempts, each on its lane's queue."""
+        with self._producer(len(doorbells)) as producer:
+            for number, doorbell in enumerate(doorbells):
+                if number:
+                    failpoint("dispatch.ringing")
+                self._send(producer, GENERATE, (str(doorbell.attempt_id),), GENERATE_QUEUES[doorbell.lane])
+
+    def deliveries(self, claimed: Sequence[ClaimedDelivery]) -> None:
+        """Ring for deliveries."""
+        with self._producer(len(claimed)) as producer:
+            for delivery in claimed:
+                self._send(producer, DELIVER, (str(delivery.id), delivery.fence), DELIVERIES)
+
+    def _send(self, producer: Any, task: str, arguments: tuple[object, ...], queue: str) -> None:
+        self._app.send_task(task, args=arguments, queue=queue, producer=producer)
+
+    @contextmanager
+    def _producer(self, count: int) -> Generator[Any]:
+        try:
+            with self._app.producer_pool.acquire(block=True) as producer, _batch(producer):
+                yield producer
+        except (OperationalError, OSError) as error:
+            log.warning("ringing_failed", count=count, reason=type(error).__name__)
+
+
+def _batch(producer: Any) -> AbstractContextManager[object]:
+    """Kombu 5.7 gathers messages into one round trip; the stubs do not know it yet."""
+    return producer.batch()

@@ -1,0 +1,76 @@
+"""The worker process: Celery's consumer around our two tasks, with a heartbeat and a watch on itself."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import structlog
+from celery import Celery, signals
+
+from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.keep import StorageHealth
+from imagequeue.media.storage import StorageUnavailable
+from imagequeue.runtime import Runtime
+from worker import parts
+from worker.app import make_app
+from worker.exits import give_up
+from worker.liveness import LOOK_SECONDS, Activity, Liveness
+from worker.loops import Loop, Pause
+from worker.tasks import register_tasks
+
+log = structlog.get_logger()
+
+
+def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int:
+    """Consume the queues until SIGTERM, then finish the running calls; the exit code."""
+    app = make_app(runtime.settings.redis_url.get_secret_value())
+    stopping, ended = threading.Event(), threading.Event()
+    activity, health = Activity(concurrency), StorageHealth()
+    process = this_process("worker", queues=queues, slots=concurrency)
+    heartbeat = Heartbeat(runtime.engine, process, lambda: concurrency if health.works else 0)
+    settlement = parts.settlement(runtime, parts.announcement(runtime))
+    generation = parts.generation(runtime, parts.keeper(runtime, health), settlement, process.id, stopping)
+    register_tasks(app, generation, parts.delivering(runtime), activity)
+    _unspill(runtime, settlement)
+    heartbeat.run_once()
+    liveness = Liveness(runtime.redis, queues, activity, give_up)
+    beats = Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, ended), ended).start()
+    Loop("liveness", liveness.run_once, Pause(LOOK_SECONDS, stopping), stopping).start()
+    try:
+        return _consume(app, queues, concurrency, stopping)
+    finally:
+        ended.set()
+        beats.join()
+        heartbeat.leave()
+
+
+def _consume(app: Celery, queues: Sequence[str], concurrency: int, stopping: threading.Event) -> int:
+    """Run Celery's worker in this thread; it handles SIGTERM by finishing what runs."""
+
+    def on_shutdown(**_: Any) -> None:
+        stopping.set()
+
+    signals.worker_shutting_down.connect(on_shutdown)  # pyright: ignore[reportUnknownMemberType]
+    worker = app.Worker(
+        queues=list(queues),
+        concurrency=concurrency,
+        pool="threads",
+        hostname=None,
+        loglevel="WARNING",
+        without_gossip=True,
+        without_mingle=True,
+        without_heartbeat=True,
+        task_events=False,
+    )
+    worker.start()
+    return int(worker.exitcode or 0)
+
+
+def _unspill(runtime: Runtime, settlement: parts.Settlement) -> None:
+    """Store what an earlier process on this machine could not; if the storage is away, the sweep does it."""
+    try:
+        parts.rescue(runtime, settlement).unspill()
+    except StorageUnavailable as error:
+        log.warning("storage_away", reason=str(error))
