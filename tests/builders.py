@@ -11,7 +11,9 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from imagequeue.domain.catalog import Catalog, parse_catalog
+from imagequeue.egress.policy import EgressPolicy
 from imagequeue.lifecycle.accounts import IssuedKey, KeyTerms, open_account
+from imagequeue.media.opening import open_storage
 from imagequeue.runtime import Runtime
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
@@ -59,11 +61,19 @@ def settings(database_url: str, **more: Any) -> Settings:
     return Settings(**(given | more))
 
 
-def runtime(engine: Engine, database_url: str, **more: Any) -> Runtime:
-    """A runtime on the test's database; no Redis unless `redis_url` is given."""
+def runtime(engine: Engine, database_url: str, *, of: Catalog | None = None, **more: Any) -> Runtime:
+    """A runtime on the test's database; no Redis unless `redis_url` is given, `of`: the catalog."""
     own = settings(database_url, **more)
     redis = Redis.from_url(own.redis_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)  # pyright: ignore[reportUnknownMemberType]
-    return Runtime(settings=own, engine=engine, redis=redis, catalog=catalog())
+    return Runtime(
+        settings=own,
+        engine=engine,
+        redis=redis,
+        catalog=of or catalog(),
+        keyring=Keyring(SECRET_KEY),
+        policy=EgressPolicy.parse(allow=own.egress_allow, deny=own.egress_deny, public_url=own.public_origin),
+        storage=open_storage(own.storage_url),
+    )
 
 
 def account(engine: Engine, name: str, funds: str = "10", **terms: Any) -> tuple[UUID, IssuedKey]:

@@ -21,13 +21,13 @@ _OPEN_COUNTS = text("""
 """)
 
 _READ = text("""
-    SELECT attempts.id, job_id, deployment, image_count, state, upstream_reference,
+    SELECT attempts.id, attempts.job_id, deployment, attempts.image_count, state, upstream_reference,
         flows.model_id, job_requests.prompt, job_requests.parameters,
         extract(epoch FROM slot_at - clock_timestamp())::float8 AS starts_in
     FROM attempts
-    JOIN jobs ON jobs.id = job_id
+    JOIN jobs ON jobs.id = attempts.job_id
     JOIN flows ON flows.id = jobs.flow_id
-    JOIN job_requests USING (job_id)
+    JOIN job_requests ON job_requests.job_id = jobs.id
     WHERE attempts.id = :id AND jobs.status = 'PROCESSING'
 """)
 

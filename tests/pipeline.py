@@ -1,0 +1,182 @@
+"""The back half in one process: a database, a storage and a simulator, and every verb to be called by hand."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import Engine, text
+
+from imagequeue.domain.ids import new_id
+from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.jobs import Lane
+from imagequeue.egress.transport import deadline_transport
+from imagequeue.lifecycle.dispatch import Dispatch
+from imagequeue.lifecycle.generate import Generation
+from imagequeue.lifecycle.keep import Keeper, StorageHealth
+from imagequeue.lifecycle.rescue import Rescue
+from imagequeue.lifecycle.serving import Serving
+from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.submission import Accepted, Submission
+from imagequeue.lifecycle.submit import submit
+from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.media.spill import Spill
+from imagequeue.media_urls import media_urls
+from imagequeue.runtime import Runtime
+from imagequeue.store import processes
+from imagequeue.store.attempts import Doorbell
+from imagequeue.store.processes import Process
+from imagequeue.store.quota import ensure_groups
+from simulator.config import SimulatorConfig
+from tests import builders
+from tests.servers import SimulatorThread
+
+UPSTREAM = {
+    "provider": "foundry",
+    "keys": ["upstream-key"],
+    "models": {"mai-image-2-5": {"rpm": 1000, "latency_ms": [0, 0]}},
+}
+
+
+@dataclass
+class Pipeline:
+    """Everything between an accepted submit and a settled job, driven by hand."""
+
+    runtime: Runtime
+    simulator: SimulatorThread
+    directory: Path
+    account_id: UUID
+    process_id: UUID = field(default_factory=new_id)
+    rung: list[Doorbell] = field(default_factory=list[Doorbell])
+    final: list[UUID] = field(default_factory=list[UUID])
+    stopping: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self.settlement = Settlement(
+            self.runtime.engine,
+            lambda: self.runtime.catalog,
+            media_urls(self.runtime.settings, self.runtime.keyring),
+            self.final.extend,
+        )
+        self.spill = Spill(self.directory / "spill")
+        self.health = StorageHealth()
+        guarded = self.runtime.guarded_client()
+        self.keeper = Keeper(self.runtime.storage, self.spill, guarded, self.runtime.policy, self.health)
+        self.client = httpx.Client(transport=deadline_transport(), trust_env=False)
+        self.generation = Generation(
+            self.runtime.engine,
+            lambda: self.runtime.catalog,
+            self.client,
+            self.keeper,
+            self.settlement,
+            self.process_id,
+            self.stopping,
+        )
+        self.dispatch = Dispatch(self.runtime.engine, Serving(self.runtime.catalog), self.ring)
+        self.rescue = Rescue(self.runtime.engine, self.runtime.storage, self.spill, self.settlement)
+        self.sweep = Sweep(self.runtime.engine, self.settlement, self.rescue, self.ring)
+        with self.runtime.engine.begin() as connection:
+            ensure_groups(connection, self.runtime.catalog.quota_groups.values())
+        self.register(self.process_id)
+
+    def register(self, process_id: UUID, slots: int = 64) -> None:
+        """Let a worker process with so many slots live."""
+        queues = tuple(f"generate.{lane}" for lane in Lane)
+        with self.runtime.engine.begin() as connection:
+            processes.register(
+                connection, Process(process_id, "worker", "test", 1, queues, slots * len(queues))
+            )
+
+    def ring(self, doorbells: Sequence[Doorbell]) -> None:
+        """Take doorbells instead of Celery."""
+        self.rung.extend(doorbells)
+
+    def submit(self, count: int = 1, **changes: Any) -> list[UUID]:
+        """Submit jobs; keywords of an ImageRequest, or of a Submission, change them."""
+        asked = {
+            name: changes.pop(name) for name in list(changes) if name in ImageRequest.__dataclass_fields__
+        }
+        submissions = [
+            Submission(
+                account_id=self.account_id,
+                api_key_id=self.account_id,
+                request=ImageRequest(**{"model_id": builders.MODEL, "prompt": f"job {number}", **asked}),
+                dialect="pixazo",
+                fingerprint=new_id().bytes,
+                **changes,
+            )
+            for number in range(count)
+        ]
+        outcomes = submit(self.runtime, submissions, wake=lambda: None)
+        return [outcome.job_id for outcome in outcomes if isinstance(outcome, Accepted)]
+
+    def answer(self) -> int:
+        """Answer every doorbell that was rung; how many."""
+        rung, self.rung[:] = list(self.rung), []
+        for doorbell in rung:
+            self.generation.run(doorbell.attempt_id)
+        return len(rung)
+
+    def run(self) -> None:
+        """Dispatch and answer until nothing is left to do now."""
+        while self.dispatch.run_once():
+            self.answer()
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """Ask the database."""
+        with self.runtime.engine.connect() as connection:
+            return list(connection.execute(text(query), values))
+
+    def execute(self, statement: str, **values: Any) -> None:
+        """Change the database."""
+        with self.runtime.engine.begin() as connection:
+            connection.execute(text(statement), values)
+
+    def status(self, job_id: UUID) -> str:
+        """A job's status."""
+        return self.rows("SELECT status FROM jobs WHERE id = :id", id=job_id)[0].status
+
+    def states(self, job_id: UUID) -> list[str]:
+        """The states of a job's attempts, oldest first."""
+        rows = self.rows("SELECT state FROM attempts WHERE job_id = :id ORDER BY id", id=job_id)
+        return [row.state for row in rows]
+
+    def calls(self) -> list[dict[str, Any]]:
+        """The simulator's log."""
+        return httpx.get(f"{self.simulator.url}/_sim/log", trust_env=False).json()["entries"]
+
+    def fault(self, **fault: Any) -> None:
+        """Arm a fault in the simulator."""
+        httpx.post(f"{self.simulator.url}/_sim/faults", json=fault, trust_env=False).raise_for_status()
+
+
+class RunningPipeline(AbstractContextManager[Pipeline]):
+    """A pipeline with its simulator; keywords are those of the deployment in the catalog."""
+
+    def __init__(self, engine: Engine, database_url: str, directory: Path, **deployment: Any) -> None:
+        upstreams = {"east": UPSTREAM, "west": UPSTREAM}
+        self._simulator = SimulatorThread(SimulatorConfig.model_validate({"upstreams": upstreams}))
+        self._engine, self._database_url, self._directory = engine, database_url, directory
+        self._deployment = {"cold_start": "fresh", "guard_ms": 0, "pace": False} | deployment
+        self._pipeline: Pipeline | None = None
+
+    def __enter__(self) -> Pipeline:
+        simulator = self._simulator.__enter__()
+        catalog = builders.catalog(f"{simulator.url}/east", **self._deployment)
+        storage_url = f"file://{self._directory / 'media'}"
+        runtime = builders.runtime(self._engine, self._database_url, of=catalog, storage_url=storage_url)
+        account_id, _ = builders.account(self._engine, "acme", funds="1000")
+        self._pipeline = Pipeline(runtime, simulator, self._directory, account_id)
+        return self._pipeline
+
+    def __exit__(self, *error: Any) -> None:
+        if self._pipeline:
+            self._pipeline.client.close()
+            self._pipeline.runtime.redis.close()
+        self._simulator.__exit__(*error)
