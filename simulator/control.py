@@ -1,9 +1,8 @@
 """The operator's side of the simulator, below `/_sim`: faults, foreign traffic, log, quotas, upstreams."""
 
-from dataclasses import asdict
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query
+from fastapi import APIRouter, HTTPException, Query, Response
 from pydantic import ValidationError
 
 from simulator.config import ModelConfig, UpstreamConfig
@@ -72,16 +71,19 @@ def _add_reading(router: APIRouter, simulator: Simulator) -> None:
         upstream: str | None = None,
         after: int = 0,
         wait: Annotated[float, Query(ge=0, le=600)] = 0,
-    ) -> dict[str, Any]:
+    ) -> Response:
         if wait:
             entries = await simulator.log.wait_after(after, upstream, wait)
         else:
             entries = simulator.log.after(after, upstream)
-        return {"last": simulator.log.last, "entries": [asdict(entry) for entry in entries]}
+        last = simulator.log.last
+        body = await simulator.report_beside(lambda: _log_body(last, entries))
+        return Response(body, media_type="application/json")
 
     @router.get("/quota")
     async def quota(after: int = 0) -> dict[str, Any]:
-        return {"quotas": quota_report(simulator, after)}
+        entries = simulator.log.after(after)
+        return {"quotas": await simulator.report_beside(lambda: quota_report(simulator, entries))}
 
     @router.get("/config")
     async def config() -> dict[str, Any]:
@@ -109,8 +111,13 @@ def _add_changes(router: APIRouter, simulator: Simulator, foreign: ForeignTraffi
     _ = (reset, put_upstream)
 
 
-def quota_report(simulator: Simulator, after: int = 0) -> list[dict[str, Any]]:
-    """Per quota, recomputed from the log's entries after a sequence number: counts, peak, use.
+def _log_body(last: int, entries: list[Entry]) -> str:
+    # Entry by entry, not in one call of the encoder, which would hold up the event loop's thread.
+    return f'{{"last":{last},"entries":[{",".join(entry.as_line() for entry in entries)}]}}'
+
+
+def quota_report(simulator: Simulator, entries: list[Entry]) -> list[dict[str, Any]]:
+    """Per quota, recomputed from these entries of the log: counts, peak, use.
 
     `maximum_in_window` is the largest number admitted in any half-open window; `utilisation` is None until
     more than rpm calls were admitted.
@@ -118,7 +125,7 @@ def quota_report(simulator: Simulator, after: int = 0) -> list[dict[str, Any]]:
     configs: dict[str, ModelConfig] = {}
     for name, upstream in simulator.config.upstreams.items():
         configs.update(upstream.quotas(name))
-    return [_report(simulator.log.after(after), quota, config) for quota, config in configs.items()]
+    return [_report(entries, quota, config) for quota, config in configs.items()]
 
 
 def _report(entries: list[Entry], quota: str, config: ModelConfig) -> dict[str, Any]:

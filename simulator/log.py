@@ -11,7 +11,7 @@ import contextlib
 import json
 from bisect import bisect_right
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, TextIO
 
@@ -48,6 +48,13 @@ class Entry:
     image_count: int | None
     reference: str
 
+    def as_line(self) -> str:
+        """The entry as JSON on one line."""
+        return json.dumps({name: getattr(self, name) for name in _NAMES}, separators=(",", ":"))
+
+
+_NAMES = tuple(field.name for field in fields(Entry))
+
 
 class CallLog:
     """Entries in memory and, with a path, as JSON lines that survive the process."""
@@ -71,7 +78,7 @@ class CallLog:
         self._last += 1
         entry = Entry(sequence=self._last, **values)
         self.entries.append(entry)
-        self._write(asdict(entry))
+        self._write(entry.as_line())
         self._grown.set()
         self._grown = asyncio.Event()
         return entry
@@ -100,16 +107,16 @@ class CallLog:
     def reset(self) -> None:
         """Forget all entries; the file keeps its lines and gets a mark that a later start honours."""
         self.entries.clear()
-        self._write({"reset": self._last})
+        self._write(json.dumps({"reset": self._last}))
 
     def close(self) -> None:
         """Close the file; the log must not be appended to afterwards."""
         if self._file is not None:
             self._file.close()
 
-    def _write(self, line: dict[str, Any]) -> None:
+    def _write(self, line: str) -> None:
         if self._file is not None:
-            self._file.write(json.dumps(line, separators=(",", ":")) + "\n")
+            self._file.write(line + "\n")
 
     def _load(self, path: Path) -> None:
         for line in _whole_lines(path):
@@ -117,7 +124,7 @@ class CallLog:
                 self.entries.clear()
                 self._last = line["reset"]
             else:
-                entry = Entry(**{field.name: line[field.name] for field in fields(Entry)})
+                entry = Entry(**{name: line[name] for name in _NAMES})
                 self.entries.append(entry)
                 self._last = entry.sequence
 
