@@ -13,6 +13,9 @@ happens, in the thread that makes the call:
   after it, nobody knows (`Ambiguous`). A status is worth more than its body: an error answer whose body
   breaks off is judged by its status.
 
+Every call has a connection of its own. A kept one may be closed by the other side at the very moment of
+sending, most likely while `before_send` waits, and the call's outcome would be unknown for nothing.
+
 The total deadline is in `request.extensions["deadline"]` (seconds of `time.monotonic`); the client's
 transport must hold it (`imagequeue.egress.deadline_transport`), because httpx's own timeouts are per
 operation. The loop that reads the body looks at it as well.
@@ -38,6 +41,11 @@ MIB = 1024 * 1024
 IN_MEMORY_BYTES = MIB
 """A larger body goes to disk: 64 calls in flight must not hold 64 images in memory (issue 5)."""
 ERROR_BODY_BYTES = 64 * 1024
+
+_HEADERS = {
+    "Accept-Encoding": "identity",  # a compressed body could unfold without bound
+    "Connection": "close",
+}
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +76,7 @@ def send(  # noqa: PLR0913  # each is a separate decision of the caller
     """
     deadline = time.monotonic() + deadline_seconds
     progress = _Progress(before_send or _nothing, on_sent or _ignored)
-    request.headers["Accept-Encoding"] = "identity"  # a compressed body could unfold without bound
+    request.headers.update(_HEADERS)
     request.extensions |= {"trace": progress, "deadline": deadline, "timeout": _timeouts(deadline_seconds)}
     try:
         return _exchange(request, client, deadline, max_bytes)

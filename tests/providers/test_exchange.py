@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Unavailable
+from imagequeue.egress import deadline_transport
 from imagequeue.providers import exchange
 from imagequeue.providers.response import UpstreamResponse
 from tests.providers.scripted import answer, read_request, reset, scripted_server, until_closed
@@ -20,10 +21,18 @@ from tests.providers.scripted import answer, read_request, reset, scripted_serve
 MIB = 1024 * 1024
 
 
+@pytest.fixture(scope="module", params=["with deadlines", "plain"])
+def client(request: pytest.FixtureRequest) -> Generator[httpx.Client]:
+    """The client that workers use, and one of httpx alone: the sender keeps its promises with both."""
+    transport = deadline_transport() if request.param == "with deadlines" else None
+    with httpx.Client(transport=transport, trust_env=False) as made:
+        yield made
+
+
 @pytest.fixture(scope="module")
-def client() -> Generator[httpx.Client]:
-    """A client of no special kind; the deadline's own transport has its own tests."""
-    with httpx.Client(trust_env=False) as made:
+def strict_client() -> Generator[httpx.Client]:
+    """The client that workers use."""
+    with httpx.Client(transport=deadline_transport()) as made:
         yield made
 
 
@@ -140,18 +149,21 @@ def test_before_send_can_withdraw_the_call(client: httpx.Client) -> None:
     assert (received, sent.moments) == ([b""], [])
 
 
-def test_before_send_runs_once_on_a_kept_connection_too(client: httpx.Client) -> None:
+def test_every_call_has_a_connection_of_its_own(client: httpx.Client) -> None:
+    heads: list[bytes] = []
     calls: list[str] = []
 
     def script(connection: socket.socket) -> None:
-        for _ in range(2):
-            read_request(connection)
-            connection.sendall(answer(200, b"{}"))
+        heads.append(read_request(connection).lower())
+        connection.sendall(answer(200, b"{}"))
+        until_closed(connection)  # waits for ever if the client keeps it
 
     with scripted_server(script) as url:
         for name in ("first", "second"):
             send(client, url, before=lambda name=name: calls.append(name)).close()
     assert calls == ["first", "second"]
+    assert all(b"connection: close" in head for head in heads)
+    assert len(heads) == 2
 
 
 def test_no_connection_is_unavailable_and_nothing_was_sent(client: httpx.Client) -> None:
@@ -222,6 +234,36 @@ def test_sent_without_a_whole_answer_is_ambiguous(
         send(client, url, sent=sent, seconds=0.5)
     assert len(sent.moments) == 1
     assert time.monotonic() - started < 3
+
+
+def drip_the_head(connection: socket.socket) -> None:
+    """A byte of the status line now and then: no read ever takes long."""
+    read_request(connection)
+    for byte in b"HTTP/1.1 200 OK\r\n" + b"X-Padding: 1\r\n" * 100:
+        connection.sendall(bytes([byte]))
+        time.sleep(0.05)  # the slowness itself is what is tested
+
+
+def continue_for_ever(connection: socket.socket) -> None:
+    """Informational answers without end."""
+    read_request(connection)
+    for _ in range(1000):
+        connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+        time.sleep(0.05)  # likewise
+
+
+@pytest.mark.parametrize("script", [drip_the_head, continue_for_ever])
+def test_the_deadline_is_total(strict_client: httpx.Client, script: Callable[[socket.socket], None]) -> None:
+    started = time.monotonic()
+    with scripted_server(script) as url, pytest.raises(Ambiguous):
+        send(strict_client, url, seconds=0.5)
+    assert time.monotonic() - started < 2
+
+
+def test_a_name_without_an_address_sent_nothing(client: httpx.Client) -> None:
+    with pytest.raises(Unavailable) as raised:
+        send(client, "http://no-such-host.invalid/")
+    assert raised.value.sent is False
 
 
 def test_an_answer_before_the_body_is_written_still_counts_as_sent(client: httpx.Client) -> None:
