@@ -7,6 +7,7 @@ exceeds.
 As root it runs in a user namespace, or else in a `Lodging`; see `tether` and `lodging`.
 """
 
+import shutil
 import signal
 import subprocess
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -16,6 +17,8 @@ from importlib import metadata
 from os import geteuid
 from pathlib import Path
 from tempfile import TemporaryDirectory
+
+import psycopg
 
 from cli.stack import binaries, identity, lodging, occupancy, private_file
 from cli.stack.errors import StackError, StartFailed
@@ -90,8 +93,6 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def answers(self) -> bool:
         """Whether a session can be opened now."""
-        import psycopg  # noqa: PLC0415 -- heavy, and `imagequeue --help` shall be quick
-
         try:
             psycopg.connect(self.url, connect_timeout=2).close()
         except psycopg.OperationalError:
@@ -137,6 +138,8 @@ class EmbeddedPostgres(EmbeddedServer):
     def _make_cluster(self) -> None:
         """Build the cluster aside and rename it: a half-made one is never mistaken for a whole one."""
         data = self._place.data
+        for abandoned in data.parent.glob("initialising-*"):  # by one that was killed: the lock is ours
+            shutil.rmtree(abandoned)
         with TemporaryDirectory(prefix="initialising-", dir=data.parent) as folder:
             work = Path(folder)
             private_file.replace(work / "password", self.password)

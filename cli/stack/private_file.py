@@ -1,8 +1,8 @@
 """Files that only their owner may read, written whole or not at all."""
 
 import os
-import secrets
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 
@@ -21,8 +21,8 @@ def replace(path: Path, text: str) -> None:
         raise
 
 
-def secret(path: Path) -> str:
-    """The secret in `path`; the first call makes it: 32 random bytes in URL-safe base64 without padding."""
+def kept(path: Path, make: Callable[[], str]) -> str:
+    """The text in `path`; the first call asks `make` for it."""
     if not path.exists():
-        replace(path, secrets.token_urlsafe(32))
+        replace(path, make())
     return path.read_text(encoding="utf-8").strip()

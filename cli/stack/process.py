@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,8 +74,3 @@ def start_alone(
     """
     with occupancy.occupied(process.lock, seconds) as held:
         return start(process, output, held)
-
-
-def python(module: str, *arguments: str) -> list[str]:
-    """The argument vector of `python -m module`, with this interpreter."""
-    return [sys.executable, "-m", module, *arguments]

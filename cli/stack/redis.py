@@ -6,6 +6,11 @@ The password stands in a configuration file of mode 0600, never on the command l
 import signal
 from pathlib import Path
 
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+from redis.retry import Retry
+
 from cli.stack import binaries, occupancy, private_file
 from cli.stack.process import Process
 from cli.stack.server import EmbeddedServer
@@ -50,16 +55,9 @@ class EmbeddedRedis(EmbeddedServer):
 
     def answers(self) -> bool:
         """Whether it has loaded its file and answers a PING."""
-        import redis  # noqa: PLC0415 -- heavy, and `imagequeue --help` shall be quick
-        from redis.backoff import NoBackoff  # noqa: PLC0415
-        from redis.exceptions import RedisError  # noqa: PLC0415
-        from redis.retry import Retry  # noqa: PLC0415
-
         at_once = Retry(NoBackoff(), 0)  # the default tries for seconds
         try:
-            with redis.Redis(
-                port=self.port, password=self.password, retry=at_once, socket_timeout=2
-            ) as client:
+            with Redis(port=self.port, password=self.password, retry=at_once, socket_timeout=2) as client:
                 return bool(client.ping())  # pyright: ignore[reportUnknownMemberType] -- redis's annotations
         except RedisError:  # BusyLoadingError too: the file is still being read
             return False

@@ -1,5 +1,6 @@
 """What the embedded Postgres and Redis have in common: a folder, a password, a port, a life as a child."""
 
+import secrets
 import subprocess
 import time
 from abc import ABC, abstractmethod
@@ -11,11 +12,11 @@ from typing import Self
 from cli.stack import port, private_file
 from cli.stack import process as processes
 from cli.stack.errors import StartFailed
+from cli.stack.logs import tail
 from cli.stack.process import Process
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0
-_TAIL_CHARACTERS = 2000
 # Neither wheel's server can report that it is ready (that needs systemd's libraries), so it is asked.
 ASK_EVERY_SECONDS = 0.02
 
@@ -62,8 +63,8 @@ class EmbeddedServer(ABC):
 
     @property
     def password(self) -> str:
-        """The password, kept in the directory."""
-        return private_file.secret(self.directory / "password")
+        """The password, kept in the directory; its characters mean nothing special in a URL."""
+        return private_file.kept(self.directory / "password", secrets.token_urlsafe)
 
     def command(self) -> list[str]:
         """The command that starts it tethered to this process; after `initialise`."""
@@ -107,8 +108,3 @@ class EmbeddedServer(ABC):
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
-
-
-def tail(log: Path) -> str:
-    """The end of a log file, at most 2000 characters."""
-    return log.read_text(encoding="utf-8", errors="replace")[-_TAIL_CHARACTERS:].strip()

@@ -1,0 +1,20 @@
+"""What `up` asks of the rest of the program; handed in, so that the stack can be tested without it."""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """Three questions. Each is asked in a thread, with the environment of the stack's processes where needed.
+
+    Attributes:
+        simulator_catalog: the text of the built-in catalog, for a simulator at the given URL.
+        first_key: called once the schema is there; makes the first API key and returns what to tell the user,
+            or returns None when there is one.
+        all_beat: whether each of the processes with these pids has written a heartbeat since its start.
+    """
+
+    simulator_catalog: Callable[[str], str]
+    first_key: Callable[[Mapping[str, str]], str | None]
+    all_beat: Callable[[Mapping[str, str], Collection[int]], bool]

@@ -1,0 +1,37 @@
+"""The socket on which the API answers, bound by the supervisor and inherited by every api process.
+
+While an api process is away connections wait in the socket's queue instead of being refused.
+"""
+
+import socket
+
+from cli.stack.errors import StackError
+
+_QUEUE = 2048
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Bind and listen; port 0 takes a free one.
+
+    Raises:
+        StackError: the address cannot be had; the message says why.
+    """
+    try:
+        return _bound(host, port)
+    except OSError as refused:
+        reason = f"Cannot listen on {host}:{port}: {refused.strerror}."
+        raise StackError(f"{reason} Choose another with --host or --port.") from refused
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _kind, _protocol, _name, address = found[0]
+    return socket.create_server(address[:2], family=family, backlog=_QUEUE)
+
+
+def url_of(host: str, listener: socket.socket) -> str:
+    """How a client on this machine reaches the listener."""
+    port = listener.getsockname()[1]
+    everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
+    name = everywhere.get(host, host)
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"

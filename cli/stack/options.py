@@ -1,0 +1,29 @@
+"""What the user of `up` can choose."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """The options of `imagequeue up` (contract.md, "Commands").
+
+    Attributes:
+        host: the address on which the API listens.
+        port: likewise; 0 takes a free one.
+        data_dir: the folder for everything.
+        catalog: None for `IMAGEQUEUE_CATALOG`, and without that the built-in catalog and the simulator.
+        api_workers: how many api processes.
+        workers: how many worker processes for each queue.
+        concurrency: how many calls each worker process makes at a time.
+        stop_timeout: seconds until what still runs is ended by force.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8000
+    data_dir: Path = Path(".imagequeue")
+    catalog: Path | None = None
+    api_workers: int = 1
+    workers: int = 1
+    concurrency: int = 64
+    stop_timeout: float = 15.0

@@ -1,0 +1,77 @@
+"""The list of processes that make up a stack, next to the servers: names, commands, environment."""
+
+import os
+import sys
+import sysconfig
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from cli.stack.data_directory import DataDirectory
+from cli.stack.options import Options
+from cli.stack.process import Process
+
+QUEUES = ("generate.interactive", "generate.backfill", "deliveries")
+
+# `-P` keeps the current folder from the import path: somebody's own `api` folder there must not be imported.
+IMAGEQUEUE = (sys.executable, "-P", "-m", "cli")
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Processes:
+    """Makes the processes of one stack.
+
+    Attributes:
+        data: where their locks are.
+        env: the variables of the stack, next to those that the supervisor has itself.
+        program: what is run, before the name of the command and its arguments.
+    """
+
+    data: DataDirectory
+    env: Mapping[str, str]
+    program: Sequence[str] = IMAGEQUEUE
+
+    def migrate(self) -> Process:
+        """Brings the schema up to date, then ends."""
+        return self._command("migrate", "migrate")
+
+    def simulator(self, port: int) -> Process:
+        """The upstreams of the built-in catalog."""
+        return self._command("simulator", "simulator", "--port", str(port))
+
+    def application(self, options: Options, listener: int) -> list[Process]:
+        """The api processes, which share the socket `listener`, the dispatcher, the workers of each queue."""
+        return [
+            *(self._api(number, listener) for number in range(1, options.api_workers + 1)),
+            self._command("dispatcher", "dispatcher"),
+            *(
+                self._worker(queue, number, options.concurrency)
+                for queue in QUEUES
+                for number in range(1, options.workers + 1)
+            ),
+        ]
+
+    def _api(self, number: int, listener: int) -> Process:
+        return self._command(f"api-{number}", "api", "--fd", str(listener), descriptors=(listener,))
+
+    def _worker(self, queue: str, number: int, concurrency: int) -> Process:
+        name = f"worker-{queue.replace('.', '-')}-{number}"
+        return self._command(name, "worker", "--queues", queue, "--concurrency", str(concurrency))
+
+    def _command(self, name: str, *arguments: str, descriptors: tuple[int, ...] = ()) -> Process:
+        return Process(
+            name=name,
+            argv=[*self.program, *arguments],
+            env={**os.environ, **self.env, **_import_path(), "PYTHONUNBUFFERED": "1"},
+            lock=self.data.lock_of(name),
+            pass_fds=descriptors,
+        )
+
+
+def _import_path() -> dict[str, str]:
+    """From a checkout that is not installed, the checkout is where the commands are."""
+    if str(_ROOT) in sysconfig.get_paths().values():
+        return {}
+    inherited = os.environ.get("PYTHONPATH")
+    return {"PYTHONPATH": os.pathsep.join([str(_ROOT), *([inherited] if inherited else [])])}

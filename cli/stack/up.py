@@ -1,0 +1,139 @@
+"""`imagequeue up`: start a stack, keep it running, stop it when asked."""
+
+import asyncio
+import signal
+from collections.abc import Sequence
+from contextlib import closing
+from typing import Any
+
+from cli.stack import plan, readiness
+from cli.stack.console import Console
+from cli.stack.data_directory import DataDirectory
+from cli.stack.hooks import Hooks
+from cli.stack.logs import Logs
+from cli.stack.options import Options
+from cli.stack.plan import Plan
+from cli.stack.processes import IMAGEQUEUE, QUEUES, Processes
+from cli.stack.stack_file import StackFile
+from cli.stack.supervisor import Supervisor
+
+
+def up(
+    options: Options,
+    hooks: Hooks,
+    console: Console,
+    *,
+    program: Sequence[str] = IMAGEQUEUE,
+) -> None:
+    """Run a stack until SIGTERM, SIGINT or SIGHUP. Call from the main thread.
+
+    Args:
+        options: the user's choices.
+        hooks: what the rest of the program answers.
+        console: where the user is told of it.
+        program: what the processes run; see `Processes`.
+
+    Raises:
+        StackError: the stack could not be started; whatever had been started has been stopped.
+    """
+    data = DataDirectory(options.data_dir)
+    with data.held():
+        data.stack_file.unlink(missing_ok=True)  # a killed supervisor has left its own
+        console.report(f"data in {data.path}, logs in {data.logs}")
+        made = plan.make(options, data, hooks)
+        with closing(made.listener):
+            commands = Processes(data, made.env, program)
+            asyncio.run(_Run(options, hooks, console, made, commands).until_stopped())
+
+
+class _Run:
+    """One life of a stack."""
+
+    def __init__(
+        self,
+        options: Options,
+        hooks: Hooks,
+        console: Console,
+        made: Plan,
+        processes: Processes,
+    ) -> None:
+        self._options, self._hooks, self._plan, self._processes = options, hooks, made, processes
+        self._console, self._report = console, console.report
+        self._stack_file = StackFile(processes.data.stack_file, made.api_url, made.env)
+
+    async def until_stopped(self) -> None:
+        """Start everything; stop everything on a signal, or when something cannot be started."""
+        self._supervisor = Supervisor(
+            Logs(self._processes.data.logs), report=self._report, changed=self._changed
+        )
+        self._stop = asyncio.Event()
+        self._watch_signals()
+        starting = asyncio.create_task(self._start())
+        trimming = asyncio.create_task(self._supervisor.trim_logs())
+        try:
+            await self._first_of(starting)
+        finally:
+            starting.cancel()
+            trimming.cancel()
+            await asyncio.gather(starting, trimming, return_exceptions=True)
+            await self._supervisor.stop(self._options.stop_timeout)
+            self._stack_file.remove()
+
+    async def _first_of(self, starting: asyncio.Task[None]) -> None:
+        """Return when a stop is asked for; raise when a start fails."""
+        stop = asyncio.create_task(self._stop.wait())
+        ends: set[asyncio.Future[Any]] = {stop, self._supervisor.failure}
+        await asyncio.wait({starting, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            await starting
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if self._supervisor.failure.done():
+            await self._supervisor.failure
+
+    async def _start(self) -> None:
+        for server in self._plan.servers:
+            self._supervisor.keep(server.process())
+            await readiness.until(server.answers)
+        await self._supervisor.run_once(self._processes.migrate())
+        key = await asyncio.to_thread(self._hooks.first_key, self._plan.env)
+        if key is not None:
+            self._console.say(key)
+        if self._plan.simulator_port is not None:
+            self._supervisor.keep(self._processes.simulator(self._plan.simulator_port))
+        listener = self._plan.listener.fileno()
+        self._supervisor.keep(*self._processes.application(self._options, listener))
+        await self._until_ready()
+
+    async def _until_ready(self) -> None:
+        await readiness.until_api_ready(self._plan.api_url)
+        await readiness.until(self._all_beat)
+        self._supervisor.settled = True
+        self._console.say(f"ready {self._plan.api_url}")
+
+    def _all_beat(self) -> bool:
+        pids = readiness.beating_pids(self._supervisor.running())
+        return len(pids) == self._beating and self._hooks.all_beat(self._plan.env, pids)
+
+    @property
+    def _beating(self) -> int:
+        return 1 + len(QUEUES) * self._options.workers
+
+    def _changed(self, running: Sequence[tuple[str, int]]) -> None:
+        try:
+            self._stack_file.write(running)
+        except OSError as refused:  # a full disk stops no process
+            self._report(f"{self._stack_file.path} cannot be written: {refused}")
+
+    def _watch_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(number, self._asked_to_stop)
+
+    def _asked_to_stop(self) -> None:
+        if self._stop.is_set():
+            self._supervisor.hurry()
+            return
+        self._report("stopping; once more to end what still runs at once")
+        self._stop.set()

@@ -1,0 +1,52 @@
+"""`imagequeue up`."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def up(  # noqa: PLR0913 -- one parameter for each option of the command line
+    *,
+    host: Annotated[str, typer.Option(help="Address on which the API listens.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
+    data_dir: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".imagequeue"),
+    catalog: Annotated[
+        Path | None,
+        typer.Option(
+            help="Catalog file. Without it: IMAGEQUEUE_CATALOG, else the simulator.", dir_okay=False
+        ),
+    ] = None,
+    api_workers: Annotated[int, typer.Option(min=1, help="Processes of the API.")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes for each queue.")] = 1,
+    concurrency: Annotated[int, typer.Option(min=1, help="Calls at a time in each worker process.")] = 64,
+    stop_timeout: Annotated[
+        float, typer.Option(min=0.5, help="Seconds until what still runs is ended by force.")
+    ] = 15.0,
+) -> None:
+    """Run the whole stack: Postgres, Redis, API, dispatcher, workers."""
+    from cli.first_start import hooks  # noqa: PLC0415 -- heavy, and `imagequeue --help` shall be quick
+    from cli.stack import up as stack  # noqa: PLC0415
+    from cli.stack.console import Console  # noqa: PLC0415
+    from cli.stack.errors import StackError  # noqa: PLC0415
+    from cli.stack.options import Options  # noqa: PLC0415
+
+    options = Options(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        catalog=catalog,
+        api_workers=api_workers,
+        workers=workers,
+        concurrency=concurrency,
+        stop_timeout=stop_timeout,
+    )
+    try:
+        stack.up(options, hooks(), Console(say=typer.echo, report=_report))
+    except StackError as error:
+        _report(str(error))
+        raise typer.Exit(1) from error
+
+
+def _report(line: str) -> None:
+    typer.echo(f"imagequeue: {line}", err=True)

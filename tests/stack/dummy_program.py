@@ -1,0 +1,69 @@
+"""Stands in for `python -m cli`: the same commands, which only leave marks in DUMMY_FOLDER."""
+
+import os
+import signal
+import socket
+import sys
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import FrameType
+
+FOLDER = Path(os.environ["DUMMY_FOLDER"])
+
+
+class Ready(BaseHTTPRequestHandler):
+    """Answers everything with its pid."""
+
+    def do_GET(self) -> None:
+        """Answer."""
+        body = str(os.getpid()).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+def note(what: str) -> None:
+    """Leave a mark that the tests look for, also while others do."""
+    with (FOLDER / "notes").open("a") as file:
+        file.write(f"{what}\n")
+
+
+def api(descriptor: int) -> None:
+    """Serve on the inherited socket."""
+    server = HTTPServer(("", 0), Ready, bind_and_activate=False)
+    server.socket.close()
+    server.socket = socket.socket(fileno=descriptor)
+    server.serve_forever()
+
+
+def wait(name: str) -> None:
+    """Beat once, then live until SIGTERM; with `stubborn` in the folder ignore that too."""
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        note(f"stopped {name}")
+        if not (FOLDER / "stubborn").exists():
+            raise SystemExit(0)
+
+    signal.signal(signal.SIGTERM, stop)
+    (FOLDER / f"beat-{os.getpid()}").touch()
+    while True:
+        signal.pause()
+
+
+def main() -> None:
+    """Run the command."""
+    command = sys.argv[1]
+    if (FOLDER / f"broken-{command}").exists():
+        sys.exit(f"{command} is broken")
+    note(f"started {' '.join(sys.argv[1:])}")
+    match command:
+        case "migrate":
+            return
+        case "api":
+            api(int(sys.argv[3]))
+        case _:
+            wait(command)
+
+
+main()
