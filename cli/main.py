@@ -1,24 +1,69 @@
-"""The console script `imagequeue`. Commands import what is heavy when they run, so that `--help` is quick."""
+"""The console script `imagequeue`.
+
+Each command lives in a module of its own, which is imported only when the command line names it: the whole
+program takes seconds to import where `imagequeue --help` should take none.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
 
 import typer
 
-from cli.up import up
 
-app = typer.Typer(
-    name="imagequeue",
-    help="An asynchronous job queue for image generation, with webhooks.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
-app.command()(up)
+@dataclass(frozen=True)
+class Command:
+    """Where a command is: a function, or a `typer.Typer` with commands of its own, in `module`."""
+
+    module: str
+    attribute: str
+    help: str
+
+    def load(self) -> "Callable[..., Any] | typer.Typer":
+        """Import it."""
+        found: Callable[..., Any] | typer.Typer = getattr(import_module(self.module), self.attribute)
+        return found
 
 
-@app.callback()
-def _imagequeue() -> None:  # pyright: ignore[reportUnusedFunction] -- keeps `up` a command while it is the only one
-    """Run and use an image queue."""
+COMMANDS = {
+    "up": Command("cli.up", "up", "Run the whole stack: Postgres, Redis, API, dispatcher, workers."),
+    "keys": Command("cli.keys", "app", "Accounts and their API keys."),
+    "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),
+}
+
+
+def application(words: Sequence[str]) -> typer.Typer:
+    """All commands; those that `words` name are loaded, the others are there to be listed."""
+    app = typer.Typer(
+        name="imagequeue",
+        help="An asynchronous job queue for image generation, with webhooks.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_options)
+    for name, command in COMMANDS.items():
+        _add(app, name, command, command.load() if name in words else _unloaded)
+    return app
 
 
 def main() -> None:
     """Run the command that the command line names."""
-    app()
+    application(sys.argv[1:])()
+
+
+def _add(app: typer.Typer, name: str, command: Command, loaded: "Callable[..., Any] | typer.Typer") -> None:
+    if isinstance(loaded, typer.Typer):
+        app.add_typer(loaded, name=name, help=command.help)
+    else:
+        app.command(name, help=command.help)(loaded)
+
+
+def _options() -> None:
+    """Without options of its own, `imagequeue` still is a group when it has a single command."""
+
+
+def _unloaded() -> None:
+    raise RuntimeError("a command ran that the command line does not name")

@@ -1,12 +1,22 @@
 """`imagequeue up`."""
 
+import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from cli.errors import reported
+from cli.first_start import hooks
+from cli.stack import up as stack
+from cli.stack.console import Console
+from cli.stack.errors import StackError
+from cli.stack.options import Options
+from imagequeue.settings import refuse_unknown_variables
 
-def up(  # noqa: PLR0913 -- one parameter for each option of the command line
+
+@reported
+def up(  # noqa: PLR0913  # the command's options
     *,
     host: Annotated[str, typer.Option(help="Address on which the API listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
@@ -25,12 +35,7 @@ def up(  # noqa: PLR0913 -- one parameter for each option of the command line
     ] = 15.0,
 ) -> None:
     """Run the whole stack: Postgres, Redis, API, dispatcher, workers."""
-    from cli.first_start import hooks  # noqa: PLC0415 -- heavy, and `imagequeue --help` shall be quick
-    from cli.stack import up as stack  # noqa: PLC0415
-    from cli.stack.console import Console  # noqa: PLC0415
-    from cli.stack.errors import StackError  # noqa: PLC0415
-    from cli.stack.options import Options  # noqa: PLC0415
-
+    refuse_unknown_variables(os.environ)
     options = Options(
         host=host,
         port=port,

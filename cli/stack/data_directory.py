@@ -60,9 +60,8 @@ class DataDirectory:
             return occupancy.acquire(self._lock, 0)
         except DirectoryInUse:
             pid = self._lock.read_text(encoding="ascii").strip()
-            raise DirectoryInUse(
-                f"`imagequeue up` already runs on {self.path} (pid {pid}). Stop it, or use another --data-dir."
-            ) from None
+            refusal = f"`imagequeue up` already runs on {self.path} (pid {pid})."
+            raise DirectoryInUse(f"{refusal} Stop it, or choose another --data-dir.") from None
 
     def _await_orphans(self) -> None:
         for lock in self._locks.iterdir():

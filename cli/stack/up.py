@@ -42,6 +42,7 @@ def up(
         console.report(f"data in {data.path}, logs in {data.logs}")
         made = plan.make(options, data, hooks)
         with closing(made.listener):
+            hooks.check(made.env)
             commands = Processes(data, made.env, program)
             asyncio.run(_Run(options, hooks, console, made, commands).until_stopped())
 

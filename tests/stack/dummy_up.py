@@ -15,6 +15,12 @@ FOLDER = Path(os.environ["DUMMY_FOLDER"])
 CATALOG = '[[deployments]]\nname = "one"\nendpoint = "{}"\nkey_env = "DUMMY_KEY"\n'
 
 
+def check(env: Mapping[str, str]) -> None:
+    """The catalog was written before."""
+    if not Path(env["IMAGEQUEUE_CATALOG"]).exists():
+        raise StackError("there is no catalog")
+
+
 def first_key(env: Mapping[str, str]) -> str | None:
     """A key, the first time."""
     made = FOLDER / "key"
@@ -32,7 +38,7 @@ def all_beat(_env: Mapping[str, str], pids: Collection[int]) -> bool:
 def main() -> None:
     """Run until stopped."""
     options = Options(data_dir=Path(sys.argv[1]), port=0, stop_timeout=float(sys.argv[2]))
-    hooks = Hooks(simulator_catalog=CATALOG.format, first_key=first_key, all_beat=all_beat)
+    hooks = Hooks(simulator_catalog=CATALOG.format, check=check, first_key=first_key, all_beat=all_beat)
     program = (sys.executable, str(Path(__file__).with_name("dummy_program.py")))
     try:
         up(options, hooks, Console(_say, _report), program=program)

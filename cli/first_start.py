@@ -1,0 +1,84 @@
+"""What a stack needs to know from the rest of the program while `up` starts it (`cli.stack.hooks`)."""
+
+import os
+import socket
+from collections.abc import Collection, Generator, Mapping
+from contextlib import contextmanager
+from decimal import Decimal
+from pathlib import Path
+
+from pydantic import SecretStr
+from sqlalchemy import Engine, distinct, func, select
+from sqlalchemy.exc import OperationalError
+
+from cli.keys import create_first_key
+from cli.stack.hooks import Hooks
+from imagequeue.domain.catalog import load_catalog
+from imagequeue.settings import Settings
+from imagequeue.signing import Keyring
+from imagequeue.store.database import open_engine
+from imagequeue.store.tables import processes
+
+FIRST_ACCOUNT = "first"
+FIRST_FUNDS_USD = Decimal(100)
+_CATALOG = Path(__file__).with_name("simulator.toml")
+_FRESH = func.make_interval(0, 0, 0, 0, 0, 0, 15)
+
+
+def hooks() -> Hooks:
+    """The answers of the real program."""
+    return Hooks(simulator_catalog=simulator_catalog, check=check, first_key=first_key, all_beat=all_beat)
+
+
+def simulator_catalog(url: str) -> str:
+    """The built-in catalog, for a simulator at `url`."""
+    return _CATALOG.read_text(encoding="utf-8").replace("{simulator}", url)
+
+
+def check(env: Mapping[str, str]) -> None:
+    """Refuse a wrong catalog or secret key before any process is started with it.
+
+    Raises:
+        ConfigurationError: names what is wrong.
+    """
+    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env})
+    Keyring(env["IMAGEQUEUE_SECRET_KEY"])
+
+
+def first_key(env: Mapping[str, str]) -> str | None:
+    """Make the account `first` with 100 USD and an operator's key, unless there is a key already."""
+    with _engine(env) as engine:
+        issued = create_first_key(
+            engine, Keyring(env["IMAGEQUEUE_SECRET_KEY"]), FIRST_ACCOUNT, FIRST_FUNDS_USD
+        )
+    if issued is None:
+        return None
+    return f"key             {issued.key}\nwebhook secret  {issued.webhook_secret}\nBoth are shown only here."
+
+
+def all_beat(env: Mapping[str, str], pids: Collection[int]) -> bool:
+    """Whether each of these processes of this machine has written a heartbeat, in the last 15 s.
+
+    The age keeps out an earlier process that had the same pid. A database that is away has seen none.
+    """
+    seen = select(func.count(distinct(processes.c.pid))).where(
+        processes.c.host == socket.gethostname(),
+        processes.c.pid.in_(pids),
+        processes.c.beat > 0,
+        processes.c.beat_at > func.clock_timestamp() - _FRESH,
+    )
+    try:
+        with _engine(env) as engine, engine.connect() as connection:
+            return connection.execute(seen).scalar_one() == len(pids)
+    except OperationalError:
+        return False
+
+
+@contextmanager
+def _engine(env: Mapping[str, str]) -> Generator[Engine]:
+    settings = Settings(database_url=SecretStr(env["IMAGEQUEUE_DATABASE_URL"]))
+    engine = open_engine(settings.sqlalchemy_url, pool_size=1, name="up")
+    try:
+        yield engine
+    finally:
+        engine.dispose()

@@ -1,0 +1,37 @@
+"""The console script as a program."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from cli.main import COMMANDS
+
+
+def _run(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-X", "importtime", "-m", "cli", *words]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_help_lists_every_command_and_imports_nothing_heavy() -> None:
+    done = _run("--help")
+    assert done.returncode == 0
+    assert all(name in done.stdout for name in COMMANDS)
+    assert not [
+        module for module in ("sqlalchemy", "redis", "psycopg", "httpx") if f" {module}\n" in done.stderr
+    ]
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_explains_itself(name: str) -> None:
+    done = _run(name, "--help")
+    assert done.returncode == 0
+    assert COMMANDS[name].help in " ".join(done.stdout.split())
+
+
+def test_an_unknown_command_is_refused() -> None:
+    done = _run("upp")
+    assert done.returncode == 2
+    assert "upp" in done.stderr
