@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import psutil
 
@@ -16,9 +17,9 @@ def family(pid: int) -> list[psutil.Process]:
     return psutil.Process(pid).children(recursive=True)
 
 
-def child(name: str) -> psutil.Process:
-    """This process's child whose program is called `name`; there must be exactly one."""
-    (found,) = [process for process in psutil.Process().children() if process.name() == name]
+def server_in(folder: Path) -> psutil.Process:
+    """This process's child that works in `folder`, as both servers do in that of their data."""
+    (found,) = [process for process in psutil.Process().children() if Path(process.cwd()) == folder.resolve()]
     return found
 
 

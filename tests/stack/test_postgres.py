@@ -15,7 +15,7 @@ from cli.stack import process as processes
 from cli.stack.binaries import postgres_installation
 from cli.stack.errors import DirectoryInUse, StackError
 from cli.stack.postgres import EmbeddedPostgres
-from tests.stack.processes_of import child, family, listening_on, survivors
+from tests.stack.processes_of import family, listening_on, server_in, survivors
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another identity")
 
@@ -62,7 +62,7 @@ def test_settings_can_be_overridden(directory: Path) -> None:
 
 def test_it_listens_on_loopback_only_and_on_no_socket_file(directory: Path) -> None:
     with EmbeddedPostgres(directory).running() as postgres:
-        assert listening_on(child("postgres")) == [("127.0.0.1", postgres.port)]
+        assert listening_on(server_in(directory / "data")) == [("127.0.0.1", postgres.port)]
         assert _ask(postgres, "SHOW unix_socket_directories") == ""
         assert _ask(postgres, "SHOW listen_addresses") == "127.0.0.1"
 
@@ -77,7 +77,7 @@ def test_a_wrong_password_is_refused(directory: Path) -> None:
 
 def test_the_password_is_private_and_not_in_the_process_list(directory: Path) -> None:
     with EmbeddedPostgres(directory).running() as postgres:
-        assert postgres.password not in " ".join(child("postgres").cmdline())
+        assert postgres.password not in " ".join(server_in(directory / "data").cmdline())
     assert stat.S_IMODE((directory / "password").stat().st_mode) == 0o600
 
 
@@ -117,7 +117,7 @@ def test_it_starts_again_after_sigkill_while_a_session_is_open(directory: Path) 
 def test_an_old_server_that_is_still_shutting_down_is_waited_for(directory: Path) -> None:
     postgres = EmbeddedPostgres(directory)
     with postgres.running(), psycopg.connect(postgres.url):
-        server = child("postgres")
+        server = server_in(directory / "data")
         server.send_signal(signal.SIGINT)
         again = EmbeddedPostgres(directory)
         again.initialise()
@@ -159,7 +159,7 @@ def test_without_namespaces_root_gives_it_a_folder_of_its_own(tmp_path: Path, lo
         )
 
     with postgres().running() as first:
-        server = child("postgres")
+        server = server_in(home / "postgres" / "data")
         folder = (home / "postgres" / "data").readlink().parent
         assert server.uids().effective == folder.stat().st_uid != 0
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700

@@ -14,7 +14,7 @@ from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
 from cli.stack.redis import EmbeddedRedis
-from tests.stack.processes_of import child, listening_on
+from tests.stack.processes_of import listening_on, server_in
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def test_what_was_written_survives_a_kill(directory: Path) -> None:
         client.execute_command("CONFIG", "SET", "appendfsync", "always")
         client.set("kept too", "43")
         url = first.url
-        child("redis-server").kill()
+        server_in(directory).kill()
     with EmbeddedRedis(directory).running() as second, redis.Redis.from_url(second.url) as client:
         assert second.url == url
         assert client.mget("kept", "kept too") == [b"42", b"43"]
@@ -51,7 +51,7 @@ def test_a_truncated_append_only_file_loads(directory: Path) -> None:
 
 def test_a_password_is_needed_and_not_in_the_process_list(directory: Path) -> None:
     with EmbeddedRedis(directory).running() as server:
-        assert server.password not in " ".join(child("redis-server").cmdline())
+        assert server.password not in " ".join(server_in(directory).cmdline())
         with (
             redis.Redis(port=server.port, retry=Retry(NoBackoff(), 0)) as stranger,
             pytest.raises(AuthenticationError),
@@ -64,4 +64,4 @@ def test_a_password_is_needed_and_not_in_the_process_list(directory: Path) -> No
 
 def test_it_listens_on_loopback_only(directory: Path) -> None:
     with EmbeddedRedis(directory).running() as server:
-        assert listening_on(child("redis-server")) == [("127.0.0.1", server.port)]
+        assert listening_on(server_in(directory)) == [("127.0.0.1", server.port)]
