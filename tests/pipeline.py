@@ -1,4 +1,4 @@
-"""The back half in one process: a database, a storage and a simulator, and every verb to be called by hand."""
+"""The back half in one process: a database, a storage, a simulator, and every verb to be called by hand."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 from uuid import UUID
 
@@ -106,7 +107,7 @@ class Pipeline:
             Submission(
                 account_id=self.account_id,
                 api_key_id=self.account_id,
-                request=ImageRequest(**{"model_id": builders.MODEL, "prompt": f"job {number}", **asked}),
+                request=_request(number, asked),
                 dialect="pixazo",
                 fingerprint=new_id().bytes,
                 **changes,
@@ -156,6 +157,11 @@ class Pipeline:
         httpx.post(f"{self.simulator.url}/_sim/faults", json=fault, trust_env=False).raise_for_status()
 
 
+def _request(number: int, asked: dict[str, Any]) -> ImageRequest:
+    named: dict[str, Any] = {"model_id": builders.MODEL, "prompt": f"job {number}", **asked}
+    return ImageRequest(**named)
+
+
 class RunningPipeline(AbstractContextManager[Pipeline]):
     """A pipeline with its simulator; keywords are those of the deployment in the catalog."""
 
@@ -175,8 +181,10 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
         self._pipeline = Pipeline(runtime, simulator, self._directory, account_id)
         return self._pipeline
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._pipeline:
             self._pipeline.client.close()
             self._pipeline.runtime.redis.close()
-        self._simulator.__exit__(*error)
+        self._simulator.__exit__(kind, error, trace)

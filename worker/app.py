@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from celery import Celery
-from kombu import Queue
+from kombu import Exchange, Queue
 
 from imagequeue.domain.jobs import Lane
 
@@ -18,10 +18,13 @@ QUEUES = (*GENERATE_QUEUES.values(), DELIVERIES)
 
 
 def make_app(redis_url: str) -> Celery:
-    """Make the app of this process."""
+    """Make the app of this process.
+
+    Each queue has an exchange of its own: on one that they share, Celery's default key would bind them all.
+    """
     app = Celery("imagequeue", broker=redis_url, set_as_current=False, fixups=[])
     app.conf.update(OPTIONS)
-    app.conf.task_queues = [Queue(name, durable=True) for name in QUEUES]
+    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]
     return app
 
 

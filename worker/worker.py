@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.exceptions import SecurityWarning
 
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.keep import StorageHealth
@@ -52,6 +54,7 @@ def _consume(app: Celery, queues: Sequence[str], concurrency: int, stopping: thr
     def on_shutdown(**_: Any) -> None:
         stopping.set()
 
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
     signals.worker_shutting_down.connect(on_shutdown)  # pyright: ignore[reportUnknownMemberType]
     worker = app.Worker(
         queues=list(queues),
@@ -63,6 +66,7 @@ def _consume(app: Celery, queues: Sequence[str], concurrency: int, stopping: thr
         without_mingle=True,
         without_heartbeat=True,
         task_events=False,
+        quiet=True,
     )
     worker.start()
     return int(worker.exitcode or 0)
