@@ -14,6 +14,11 @@ def picture(kind: str = "png", size: tuple[int, int] = (40, 30), mode: str = "RG
     """A gradient as a file of the kind."""
     gradient = Image.linear_gradient("L")
     image = gradient.resize(size).convert(mode)  # pyright: ignore[reportUnknownMemberType]
+    return encoded(image, kind, **options)
+
+
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """An image as a file of the kind."""
     buffer = io.BytesIO()
     image.save(buffer, kind.upper(), **options)
     return buffer.getvalue()
