@@ -37,7 +37,8 @@ def main(url: str) -> None:
         ThreadPoolExecutor(CALLS) as pool,
     ):
         storage = LocalStorage(Path(directory))
-        sizes = list(pool.map(lambda slot: attempt(slot, url, client, storage, everybody), range(CALLS)))
+        futures = [pool.submit(attempt, slot, url, client, storage, everybody) for slot in range(CALLS)]
+        sizes = [future.result() for future in futures]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(len(sizes), min(sizes), peak)  # noqa: T201  # its whole output
 
