@@ -25,6 +25,7 @@ from imagequeue.domain.upstream import (
 from imagequeue.providers.answers import require_success
 from imagequeue.providers.complaints import complaint_in
 from imagequeue.providers.hints import retry_after_seconds
+from imagequeue.providers.pictures import decoded
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.providers.values import usd
 from tests.providers.recordings import response
@@ -174,6 +175,16 @@ def test_an_outage_does_not_repeat_the_upstreams_words() -> None:
 )
 def test_messages_in_every_envelope(body: Any, message: str) -> None:
     assert complaint_in(body).message == message
+
+
+def test_base64_with_or_without_the_head_of_a_data_url() -> None:
+    assert decoded("aGVsbG8=") == decoded("data:image/png;base64,aGVsbG8=") == b"hello"
+
+
+@pytest.mark.parametrize("text", ["aGVs*bG8=", "aGVsbG8", "data:image/png;base64", "<html>", "äöü="])
+def test_base64_is_strict(text: str) -> None:
+    with pytest.raises(Unavailable):
+        decoded(text)
 
 
 @pytest.mark.parametrize(
