@@ -29,6 +29,10 @@ class Command:
 
 COMMANDS = {
     "up": Command("cli.up", "up", "Run the whole stack: Postgres, Redis, API, dispatcher, workers."),
+    "dispatcher": Command("cli.dispatcher", "dispatcher", "Grant quota, release jobs, sweep."),
+    "worker": Command("cli.worker", "worker", "Call the image services and deliver callbacks."),
+    "migrate": Command("cli.migrate", "migrate", "Bring the database's schema up to date."),
+    "simulator": Command("cli.simulator", "simulator", "The stand-in for the upstream services."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),
 }

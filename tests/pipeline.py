@@ -20,7 +20,9 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.generate import Generation
+from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, StorageHealth
+from imagequeue.lifecycle.poll import Polling
 from imagequeue.lifecycle.rescue import Rescue
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.settle import Settlement
@@ -38,6 +40,11 @@ from simulator.config import SimulatorConfig
 from tests import builders
 from tests.servers import SimulatorThread
 
+PIXAZO = {
+    "provider": "pixazo",
+    "keys": ["upstream-key"],
+    "models": {builders.MODEL: {"rpm": 1000, "latency_ms": [0, 0]}},
+}
 UPSTREAM = {
     "provider": "foundry",
     "keys": ["upstream-key"],
@@ -74,6 +81,8 @@ class Pipeline:
             self.runtime.engine,
             lambda: self.runtime.catalog,
             self.client,
+            Inputs(self.runtime.storage, guarded, self.runtime.policy),
+            Polling(self.runtime.engine, lambda: self.runtime.catalog, self.client),
             self.keeper,
             self.settlement,
             self.process_id,
@@ -165,8 +174,18 @@ def _request(number: int, asked: dict[str, Any]) -> ImageRequest:
 class RunningPipeline(AbstractContextManager[Pipeline]):
     """A pipeline with its simulator; keywords are those of the deployment in the catalog."""
 
-    def __init__(self, engine: Engine, database_url: str, directory: Path, **deployment: Any) -> None:
-        upstreams = {"east": UPSTREAM, "west": UPSTREAM}
+    def __init__(
+        self,
+        engine: Engine,
+        database_url: str,
+        directory: Path,
+        *,
+        upstream: str = "east",
+        allow: str = "",
+        **deployment: Any,
+    ) -> None:
+        self._upstream, self._allow = upstream, allow
+        upstreams = {"east": UPSTREAM, "west": UPSTREAM, "pixazo": PIXAZO}
         self._simulator = SimulatorThread(SimulatorConfig.model_validate({"upstreams": upstreams}))
         self._engine, self._database_url, self._directory = engine, database_url, directory
         self._deployment = {"cold_start": "fresh", "guard_ms": 0, "pace": False} | deployment
@@ -174,9 +193,15 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
 
     def __enter__(self) -> Pipeline:
         simulator = self._simulator.__enter__()
-        catalog = builders.catalog(f"{simulator.url}/east", **self._deployment)
+        catalog = builders.catalog(f"{simulator.url}/{self._upstream}", **self._deployment)
         storage_url = f"file://{self._directory / 'media'}"
-        runtime = builders.runtime(self._engine, self._database_url, of=catalog, storage_url=storage_url)
+        runtime = builders.runtime(
+            self._engine,
+            self._database_url,
+            of=catalog,
+            storage_url=storage_url,
+            egress_allow=f"127.0.0.1:{simulator.port}, {self._allow}".rstrip(", "),
+        )
         account_id, _ = builders.account(self._engine, "acme", funds="1000")
         self._pipeline = Pipeline(runtime, simulator, self._directory, account_id)
         return self._pipeline

@@ -10,6 +10,7 @@ from imagequeue.lifecycle.backlog import Backlog
 from imagequeue.lifecycle.deliver import Deliveries
 from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.poll import Polls
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.sweep import Sweep
 from imagequeue.runtime import Runtime, open_redis
@@ -28,6 +29,7 @@ LOOK_SECONDS = 0.25
 LEAST_PAUSE_SECONDS = 0.005
 """Between two looks, so that a flood of wake-ups is gathered into one look."""
 
+POLL_LOOK_SECONDS = 0.5
 WATCH_SECONDS = 5.0
 
 
@@ -53,9 +55,11 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     sweep = Sweep(runtime.engine, settlement, parts.rescue(runtime, settlement), doorbells.attempts)
     heartbeat = Heartbeat(runtime.engine, this_process("dispatcher"), lambda: 0)
     deliveries = Deliveries(runtime.engine, doorbells.deliveries)
+    polls = Polls(runtime.engine, doorbells.attempts)
     return [
         Loop("dispatch", dispatch.run_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
+        Loop("polls", polls.run_once, Pause(POLL_LOOK_SECONDS, stopping), stopping),
         Loop("sweep", sweep.run_once, Pause(sweeping.INTERVAL_SECONDS, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]

@@ -13,7 +13,9 @@ from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.deliver import Delivering
 from imagequeue.lifecycle.generate import Generation
+from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, StorageHealth
+from imagequeue.lifecycle.poll import Polling
 from imagequeue.lifecycle.rescue import Rescue
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.media.spill import Spill
@@ -36,10 +38,13 @@ def generation(
     runtime: Runtime, keeper: Keeper, settlement: Settlement, process_id: UUID, stopping: threading.Event
 ) -> Generation:
     """The verb `generate`."""
+    client = httpx.Client(transport=deadline_transport(), trust_env=False)
     return Generation(
         engine=runtime.engine,
         catalog=lambda: runtime.catalog,
-        client=httpx.Client(transport=deadline_transport(), trust_env=False),
+        client=client,
+        inputs=Inputs(runtime.storage, runtime.guarded_client(), runtime.policy),
+        polling=Polling(runtime.engine, lambda: runtime.catalog, client),
         keeper=keeper,
         settlement=settlement,
         process_id=process_id,

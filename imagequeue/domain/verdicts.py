@@ -45,6 +45,10 @@ class GivenBack(UpstreamError):
         self.certain = certain
 
 
+class InputRefused(Rejected):
+    """An input image cannot be used: found out before one byte was sent, so the token is free."""
+
+
 class ProcessDied(Ambiguous):
     """The process that made the call died, or its deadline passed, before it said what came of it."""
 
@@ -104,7 +108,8 @@ def judge(outcome: Outcome, history: History, random: Random) -> Verdict:
         case Succeeded():
             return Verdict(AttemptState.SUCCEEDED)
         case Rejected():
-            return Verdict(AttemptState.REFUSED, ends=JobStatus.FAILED, error=outcome.reason)
+            unsent = isinstance(outcome, InputRefused)
+            return Verdict(AttemptState.REFUSED, JobStatus.FAILED, outcome.reason, frees_token=unsent)
         case Throttled():
             return Verdict(AttemptState.THROTTLED)
         case Misconfigured():

@@ -26,10 +26,13 @@ from imagequeue.domain.quota import LEASE_SLACK
 from imagequeue.domain.upstream import Images, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import GivenBack, Outcome, Succeeded
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper
+from imagequeue.lifecycle.poll import Polling
 from imagequeue.lifecycle.settle import Settlement
+from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
-from imagequeue.providers.provider import Call, Provider
+from imagequeue.providers.provider import Call
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store import attempts
 from imagequeue.store.attempts import CallTicket
@@ -37,6 +40,7 @@ from imagequeue.store.attempts import CallTicket
 log = structlog.get_logger()
 
 _SETTLE_RETRY_SECONDS = 1.0
+_RINGABLE = ("RELEASED", "SLEEPING")
 
 
 class DoorbellDropped(Exception):
@@ -50,6 +54,8 @@ class Generation:
     engine: Engine
     catalog: Callable[[], Catalog]
     client: httpx.Client
+    inputs: Inputs
+    polling: Polling
     keeper: Keeper
     settlement: Settlement
     process_id: UUID
@@ -60,28 +66,42 @@ class Generation:
         read_at = time.monotonic()
         with self.engine.connect() as connection:
             ticket = attempts.read_ticket(connection, attempt_id)
-        if ticket is None or ticket.state != "RELEASED":
+        if ticket is None or ticket.state not in _RINGABLE:
             return
         try:
             outcome = self._outcome(ticket, read_at + ticket.starts_in)
         except DoorbellDropped:
             return
         failpoint("generate.before_settle")
-        self._settle(ticket, outcome)
+        if isinstance(outcome, Pending):
+            self._surely(ticket, outcome, lambda: self.polling.sleep(ticket, outcome))
+        else:
+            self._surely(ticket, outcome, lambda: self.settlement.settle(ticket.attempt_id, outcome))
 
-    def _outcome(self, ticket: CallTicket, slot: float) -> Outcome:
+    def _outcome(self, ticket: CallTicket, slot: float) -> Outcome | Pending:
         try:
-            answer = self._call(ticket, slot)
+            answer = self._answer(ticket, slot)
+            if isinstance(answer, Pending):
+                return answer
             return Succeeded(self.keeper.keep(ticket, answer.images), answer.cost_usd)
         except UpstreamError as error:
             return error
 
-    def _call(self, ticket: CallTicket, slot: float) -> Images:
+    def _answer(self, ticket: CallTicket, slot: float) -> Images | Pending:
+        try:
+            return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, slot)
+        except Unavailable as error:
+            if not error.images:
+                raise
+            # Fewer than asked, but paid: kept, and the rest is asked for again.
+            return Images(error.images, error.cost_usd)
+
+    def _call(self, ticket: CallTicket, slot: float) -> Images | Pending:
         deployment = self.catalog().deployment(ticket.deployment)
         if deployment is None:
             raise GivenBack("the catalog no longer has this deployment", started=False)
         provider = PROVIDERS[deployment.provider]
-        request = provider.build(_call(ticket), deployment, self.catalog().secret(deployment))
+        request = provider.build(self._prepared(ticket), deployment, self.catalog().secret(deployment))
         slot_watch = _Slot(self, ticket.attempt_id, deployment, slot)
         response = send(
             request,
@@ -93,13 +113,31 @@ class Generation:
         )
         failpoint("generate.answered")
         with response:
-            return _images(provider, provider.parse(response, ticket.image_count))
+            return provider.parse(response, ticket.image_count)
 
-    def _settle(self, ticket: CallTicket, outcome: Outcome) -> None:
-        """Settle as soon as the database takes it: what is in our hands is not lost to its absence."""
+    def _prepared(self, ticket: CallTicket) -> Call:
+        """The call with its input images at hand, before the slot comes."""
+        asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
+        try:
+            images, mask = self.inputs.load(ticket.job_id, asked)
+        except StorageError as error:
+            raise GivenBack(f"an input image cannot be read: {error}", started=False) from error
+        return Call(
+            prompt=asked.prompt,
+            operation=asked.operation,
+            image_count=ticket.image_count,
+            shape=asked.shape,
+            output_format=asked.output_format,
+            options=asked.options,
+            input_images=images,
+            mask=mask,
+        )
+
+    def _surely(self, ticket: CallTicket, outcome: Outcome | Pending, store: Callable[[], object]) -> None:
+        """Store as soon as the database takes it: what is in our hands is not lost to its absence."""
         while True:
             try:
-                self.settlement.settle(ticket.attempt_id, outcome)
+                store()
             except OperationalError as error:
                 log.warning(
                     "settle_postponed", attempt_id=str(ticket.attempt_id), reason=type(error).__name__
@@ -156,25 +194,7 @@ class _Slot:
         return time.monotonic() > self.slot + LEASE_SLACK
 
 
-def _call(ticket: CallTicket) -> Call:
-    asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
-    return Call(
-        prompt=asked.prompt,
-        operation=asked.operation,
-        image_count=ticket.image_count,
-        shape=asked.shape,
-        output_format=asked.output_format,
-        options=asked.options,
-    )
-
-
-def _images(provider: Provider, answer: Images | Pending) -> Images:
-    if isinstance(answer, Pending):
-        raise Unavailable(f"{type(provider).__name__} answered with a reference, which is not polled yet")
-    return answer
-
-
-def _summary(ticket: CallTicket, outcome: Outcome) -> dict[str, str]:
+def _summary(ticket: CallTicket, outcome: Outcome | Pending) -> dict[str, str]:
     return {
         "action": "generate",
         "job_id": str(ticket.job_id),

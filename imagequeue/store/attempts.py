@@ -23,7 +23,8 @@ _OPEN_COUNTS = text("""
 _READ = text("""
     SELECT attempts.id, attempts.job_id, deployment, attempts.image_count, state, upstream_reference,
         flows.model_id, job_requests.prompt, job_requests.parameters,
-        extract(epoch FROM slot_at - clock_timestamp())::float8 AS starts_in
+        extract(epoch FROM slot_at - clock_timestamp())::float8 AS starts_in,
+        extract(epoch FROM call_deadline - clock_timestamp())::float8 AS gives_up_in
     FROM attempts
     JOIN jobs ON jobs.id = attempts.job_id
     JOIN flows ON flows.id = jobs.flow_id
@@ -45,6 +46,13 @@ _SENT = text("""
     SET sent_at = clock_timestamp() - make_interval(secs => :ago),
         token_returns_at = clock_timestamp() + make_interval(secs => :cycle - :ago)
     WHERE id = :id AND sent_at IS NULL
+""")
+
+_SLEEP = text("""
+    UPDATE attempts
+    SET state = 'SLEEPING', process_id = NULL, upstream_reference = :reference,
+        poll_after = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = :id AND state IN ('CALLING', 'SLEEPING')
 """)
 
 _RELEASE_AGAIN = text("""
@@ -82,7 +90,10 @@ class Doorbell:
 
 @dataclass(frozen=True, slots=True)
 class CallTicket:
-    """Everything that a worker needs to make the call; `starts_in` in seconds, counted from the reading."""
+    """Everything that a worker needs to make the call.
+
+    `starts_in` and `gives_up_in` (None: it has not started) are seconds, counted from the reading.
+    """
 
     attempt_id: UUID
     job_id: UUID
@@ -94,6 +105,7 @@ class CallTicket:
     prompt: str
     parameters: dict[str, Any]
     starts_in: float
+    gives_up_in: float | None
 
 
 def open_counts(connection: Connection) -> Mapping[tuple[str, Lane], int]:
@@ -126,6 +138,11 @@ def record_sent(connection: Connection, attempt_id: UUID, *, ago: float, cycle: 
     `cycle` is W + G in seconds. If this is lost, the lease stands, which returns the token later.
     """
     connection.execute(_SENT, {"id": attempt_id, "ago": ago, "cycle": cycle})
+
+
+def sleep(connection: Connection, attempt_id: UUID, reference: str, seconds: float) -> None:
+    """CALLING -> SLEEPING: the upstream took the request; ask for `reference` again in some seconds."""
+    connection.execute(_SLEEP, {"id": attempt_id, "reference": reference, "seconds": seconds})
 
 
 def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:

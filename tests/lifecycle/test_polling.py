@@ -1,0 +1,67 @@
+"""Submit-and-poll upstreams: one submit, however often somebody dies or asks again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from imagequeue.lifecycle.poll import Polls
+from tests.builders import MODEL
+from tests.pipeline import Pipeline, RunningPipeline
+
+
+@pytest.fixture
+def pixazo(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
+    with RunningPipeline(
+        engine, database_url, tmp_path, upstream="pixazo", provider="pixazo", upstream_model=MODEL
+    ) as running:
+        yield running
+
+
+def _submits(pipeline: Pipeline) -> list[dict[str, Any]]:
+    return [call for call in pipeline.calls() if call["operation"] in ("generate", "edit")]
+
+
+def _poll(pipeline: Pipeline) -> None:
+    pipeline.execute("UPDATE attempts SET poll_after = clock_timestamp() WHERE state = 'SLEEPING'")
+    Polls(pipeline.runtime.engine, pipeline.ring).run_once()
+    pipeline.answer()
+
+
+def test_an_attempt_sleeps_with_its_reference_until_the_result_is_there(pixazo: Pipeline) -> None:
+    (job_id,) = pixazo.submit(image_count=2)
+    pixazo.dispatch.run_once()
+    pixazo.answer()
+    assert pixazo.states(job_id) == ["SLEEPING"]
+    while pixazo.status(job_id) == "PROCESSING":
+        _poll(pixazo)
+    assert pixazo.status(job_id) == "COMPLETED"
+    assert len(_submits(pixazo)) == 1
+    assert pixazo.rows("SELECT count(*) FROM images")[0][0] == 2
+
+
+def test_a_poll_that_fails_asks_again_and_never_submits_again(pixazo: Pipeline) -> None:
+    (job_id,) = pixazo.submit()
+    pixazo.dispatch.run_once()
+    pixazo.answer()
+    pixazo.fault(kind="status", status=500, match={"operation": "poll"}, count=2)
+    for _ in range(2):
+        _poll(pixazo)
+        assert pixazo.states(job_id) == ["SLEEPING"]
+    while pixazo.status(job_id) == "PROCESSING":
+        _poll(pixazo)
+    assert pixazo.status(job_id) == "COMPLETED"
+    assert len(_submits(pixazo)) == 1
+
+
+def test_a_result_that_never_comes_ends_with_the_deadline(pixazo: Pipeline) -> None:
+    (job_id,) = pixazo.submit()
+    pixazo.dispatch.run_once()
+    pixazo.answer()
+    pixazo.execute("UPDATE attempts SET call_deadline = clock_timestamp() - interval '1 second'")
+    _poll(pixazo)
+    assert pixazo.states(job_id) == ["UNKNOWN"]
