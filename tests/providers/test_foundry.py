@@ -7,7 +7,7 @@ from fractions import Fraction
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imagequeue.domain.encoded import EncodedImage
@@ -28,6 +28,7 @@ def off_by(size: tuple[int, int], ratio: tuple[int, int]) -> Fraction:
     return abs(Fraction(*size) / wanted - 1)
 
 
+@settings(deadline=None)  # other work on the machine is not a fault
 @given(st.tuples(st.integers(1, 64), st.integers(1, 64)))
 def test_size_is_the_largest_within_the_rules_and_one_percent(ratio: tuple[int, int]) -> None:
     size = size_for(Shape(ratio=ratio))
@@ -42,6 +43,7 @@ def test_size_is_the_largest_within_the_rules_and_one_percent(ratio: tuple[int, 
     assert max(w * h for w, h in possible) <= size[0] * size[1] <= MOST_PIXELS
 
 
+@settings(deadline=None)  # other work on the machine is not a fault
 @given(st.tuples(st.integers(1, 64), st.integers(1, 64)))
 def test_a_turned_ratio_has_the_turned_size(ratio: tuple[int, int]) -> None:
     size, turned = size_for(Shape(ratio=ratio)), size_for(Shape(ratio=(ratio[1], ratio[0])))
