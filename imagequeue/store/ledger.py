@@ -17,7 +17,7 @@ from uuid import UUID
 from sqlalchemy import Connection, select, text
 
 from imagequeue.domain.ids import new_id
-from imagequeue.store.tables import ledger_entries, wallets
+from imagequeue.store.tables import wallets
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,10 @@ class HoldEnd:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One line of the ledger; `amount` is what it does to `available`."""
+    """One line of the ledger; `amount` is what it does to `available`.
+
+    `model_id` and `operation` are the job's; None for a deposit, and when the job is no longer kept.
+    """
 
     id: UUID
     kind: str
@@ -64,6 +67,8 @@ class Entry:
     captured: Decimal | None
     job_id: UUID | None
     created_at: datetime
+    model_id: str | None
+    operation: str | None
 
 
 class HoldNotOpen(Exception):
@@ -120,6 +125,15 @@ _END = text("""
     UPDATE wallets SET available = available + voided, held = held - voided - captured,
         spent = spent + captured
     FROM total WHERE wallets.account_id = total.account_id
+""")
+
+_RECENT = text("""
+    SELECT entry.id, kind, amount, captured, job_id, entry.created_at, model_id,
+        split_part(requirement, '/', 1) AS operation
+    FROM ledger_entries AS entry
+    LEFT JOIN jobs ON jobs.id = job_id
+    LEFT JOIN flows ON flows.id = flow_id
+    WHERE entry.account_id = :account_id ORDER BY entry.id DESC LIMIT :limit
 """)
 
 
@@ -193,13 +207,7 @@ def read_wallets(connection: Connection, account_ids: Sequence[UUID]) -> dict[UU
 
 def recent_entries(connection: Connection, account_id: UUID, limit: int) -> list[Entry]:
     """The last entries of an account's ledger, newest first."""
-    columns = ledger_entries.c
-    rows = connection.execute(
-        select(columns.id, columns.kind, columns.amount, columns.captured, columns.job_id, columns.created_at)
-        .where(columns.account_id == account_id)
-        .order_by(columns.id.desc())
-        .limit(limit)
-    )
+    rows = connection.execute(_RECENT, {"account_id": account_id, "limit": limit})
     return [Entry(*row) for row in rows]
 
 

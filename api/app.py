@@ -1,0 +1,46 @@
+"""The HTTP app: its routes, its errors, its life."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from api import errors, health, media, models, requests, wallet
+from api.auth import KeyCache
+from api.dialects import pixazo
+from api.front import Front
+from imagequeue import __version__
+from imagequeue.runtime import Runtime
+
+
+def create_app(runtime: Runtime) -> FastAPI:
+    """Make the app. The caller closes the runtime after the app has ended.
+
+    Raises:
+        ConfigurationError: a setting that only the API reads is wrong.
+    """
+    front = Front(runtime)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
+        del app
+        yield
+        front.close()
+
+    app = FastAPI(
+        title="imagequeue",
+        version=__version__,
+        description="An asynchronous job queue for image generation, with webhooks.",
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.front = front
+    app.state.key_cache = KeyCache()
+    errors.install(app)
+    # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
+    for module in (health, requests, wallet, models, media, pixazo):
+        app.include_router(module.router)
+    return app

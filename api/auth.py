@@ -1,0 +1,101 @@
+"""From a key in any dialect's header to its account.
+
+Keys are remembered for at most a second, so a revoked one stops working within that time, and a busy client
+costs one look-up a second.
+"""
+
+from __future__ import annotations
+
+import time
+
+from fastapi import Request
+
+from api.front import Front, front_of
+from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
+from imagequeue.signing import api_key_lookup, is_api_key
+from imagequeue.store.accounts import StoredKey
+from imagequeue.throttle import Allowance
+
+REMEMBERED_SECONDS = 1.0
+_MOST = 10_000
+
+
+class KeyCache:
+    """Stored keys by their public part, each for a second."""
+
+    def __init__(self) -> None:
+        self._keys: dict[str, tuple[float, StoredKey]] = {}
+
+    def get(self, lookup: str) -> StoredKey | None:
+        """The key, if it was read within the last second."""
+        found = self._keys.get(lookup)
+        return found[1] if found and time.monotonic() - found[0] < REMEMBERED_SECONDS else None
+
+    def put(self, stored: StoredKey, read_at: float) -> None:
+        """Remember a key that a query begun at `read_at` (monotonic seconds) found."""
+        if len(self._keys) >= _MOST:
+            self._keys.clear()
+        self._keys[stored.lookup] = (read_at, stored)
+
+
+async def authenticate(request: Request) -> StoredKey:
+    """Find out who asks.
+
+    Raises:
+        Unauthenticated: there is no key, or nobody has it.
+        KeyRevoked: it was revoked.
+    """
+    key = _given(request)
+    lookup = api_key_lookup(key)
+    stored = await _stored(request, lookup) if lookup else None
+    if stored is None or not is_api_key(key, stored.digest):
+        raise Unauthenticated
+    if stored.revoked_at is not None:
+        raise KeyRevoked
+    return stored
+
+
+async def require_operator(request: Request) -> StoredKey:
+    """Find out who asks, and refuse whoever is no operator.
+
+    Raises:
+        Unauthenticated, KeyRevoked: as `authenticate`.
+        OperatorOnly: the key was made without --operator.
+    """
+    stored = await authenticate(request)
+    if not stored.operator:
+        raise OperatorOnly
+    return stored
+
+
+async def spend_allowance(front: Front, key: StoredKey) -> None:
+    """Count one submit against the key's limit, if it has one.
+
+    Raises:
+        TooManyRequests: the limit is reached; says when to come back.
+    """
+    if key.rpm is None:
+        return
+    wait = await front.limits.call(Allowance(str(key.id), key.rpm))
+    if wait > 0:
+        raise TooManyRequests(f"This key may make {key.rpm} requests a minute", retry_after=wait)
+
+
+async def _stored(request: Request, lookup: str) -> StoredKey | None:
+    cache: KeyCache = request.app.state.key_cache
+    stored = cache.get(lookup)
+    if stored is None:
+        read_at = time.monotonic()
+        stored = await front_of(request).keys.call(lookup)
+        if stored is not None:
+            cache.put(stored, read_at)
+    return stored
+
+
+def _given(request: Request) -> str:
+    headers = request.headers
+    own = headers.get("ocp-apim-subscription-key") or headers.get("api-key")
+    if own:
+        return own.strip()
+    scheme, _, credentials = headers.get("authorization", "").partition(" ")
+    return credentials.strip() if scheme.casefold() == "bearer" else ""

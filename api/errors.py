@@ -1,0 +1,160 @@
+"""The one table from error classes to HTTP, and the answers that carry them (contract.md, "HTTP").
+
+The envelope is the dialect's own; routes that belong to no dialect use Pixazo's `{"error", "message"}`.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from imagequeue.domain import errors
+
+log = logging.getLogger(__name__)
+
+Envelope = Callable[[int, str, str], Mapping[str, Any]]
+"""Makes an error's body from status, title and message."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How an error class is told: status, title, and whether the same request may succeed later."""
+
+    status: int
+    title: str
+    repeatable: bool = False
+
+
+ANSWERS: Mapping[type[errors.ImagequeueError], Answer] = {
+    errors.ImagequeueError: Answer(500, "Internal Server Error", repeatable=True),
+    errors.InvalidRequest: Answer(400, "Bad Request"),
+    errors.UnknownModel: Answer(400, "Model not found"),
+    errors.DestinationRefused: Answer(400, "Bad Request"),
+    errors.Unauthenticated: Answer(401, "Unauthorized"),
+    errors.InsufficientBalance: Answer(402, "Insufficient Balance"),
+    errors.Forbidden: Answer(403, "Forbidden"),
+    errors.KeyRevoked: Answer(403, "Forbidden"),
+    errors.OperatorOnly: Answer(403, "Forbidden"),
+    errors.NotFound: Answer(404, "Not Found"),
+    errors.AlreadyFinal: Answer(409, "Conflict"),
+    errors.TooLarge: Answer(413, "Content Too Large"),
+    errors.UnsupportedMediaType: Answer(415, "Unsupported Media Type"),
+    errors.IdempotencyMismatch: Answer(422, "Unprocessable Content"),
+    errors.TooManyRequests: Answer(429, "Too Many Requests", repeatable=True),
+    errors.ServiceUnavailable: Answer(503, "Service Unavailable", repeatable=True),
+    errors.ConfigurationError: Answer(500, "Internal Server Error", repeatable=True),
+}
+
+_TITLES = {404: "Not Found", 405: "Method Not Allowed"}
+_SAYS_NOTHING = 500
+_NOT_INSIDE = "Something went wrong on our side."
+_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+
+
+def pixazo_envelope(status: int, title: str, message: str) -> Mapping[str, Any]:
+    """Pixazo's error body."""
+    del status
+    return {"error": title, "message": message}
+
+
+def install(app: FastAPI) -> None:
+    """Let the app answer every error from the table."""
+    app.add_exception_handler(errors.ImagequeueError, _refused)
+    app.add_exception_handler(HTTPException, _not_routed)
+    for kind in _AWAY:
+        app.add_exception_handler(kind, _database_away)
+    app.add_middleware(Shield)
+
+
+def answer_to(error: errors.ImagequeueError, envelope: Envelope = pixazo_envelope) -> Response:
+    """The response that tells an error."""
+    found = ANSWERS[type(error)]
+    headers: dict[str, str] = {} if found.repeatable else {"x-should-retry": "false"}
+    if isinstance(error, errors.TooManyRequests | errors.ServiceUnavailable):
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    if found.status == ANSWERS[errors.Unauthenticated].status:
+        headers["WWW-Authenticate"] = "Bearer"
+    message = _NOT_INSIDE if found.status == _SAYS_NOTHING else error.message
+    return _response(envelope, found.status, found.title, message, headers)
+
+
+def is_outage(error: BaseException) -> bool:
+    """Whether an error means that the database is away."""
+    return isinstance(error, _AWAY)
+
+
+class Shield:
+    """Answers what nobody expected with a 500 that says nothing inside.
+
+    The log gets the type and the places, never the text: an exception's text may hold a prompt.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve, or answer 500."""
+        started = False
+
+        async def noting(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, noting)
+        except Exception as error:  # the last resort
+            if scope["type"] != "http":
+                raise
+            log_unexpected(error)
+            if not started:
+                state: dict[str, Any] = scope.get("state", {})
+                envelope: Envelope = state.get("envelope", pixazo_envelope)
+                await answer_to(errors.ImagequeueError(), envelope)(scope, receive, send)
+
+
+def log_unexpected(error: BaseException) -> None:
+    """Log what an unexpected error was and where it came from, without its text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))
+    log.error("unexpected %s at %s", type(error).__name__, places, extra={"action": "api.unexpected"})
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    assert isinstance(error, errors.ImagequeueError)  # noqa: S101  # registered for it
+    return answer_to(error, _envelope(request))
+
+
+async def _database_away(request: Request, error: Exception) -> Response:
+    log.warning("database away: %s", type(error).__name__, extra={"action": "api.database_away"})
+    return answer_to(errors.ServiceUnavailable(), _envelope(request))
+
+
+async def _not_routed(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+    title = _TITLES.get(error.status_code, "Bad Request")
+    message = f"{request.method} {request.url.path[:200]}: {title.lower()}"
+    headers = {**(error.headers or {}), "x-should-retry": "false"}
+    return _response(_envelope(request), error.status_code, title, message, headers)
+
+
+def _envelope(request: Request) -> Envelope:
+    return getattr(request.state, "envelope", pixazo_envelope)
+
+
+def _response(
+    envelope: Envelope, status: int, title: str, message: str, headers: Mapping[str, str]
+) -> Response:
+    content = json.dumps(envelope(status, title, message), ensure_ascii=False).encode("utf-8", "replace")
+    return Response(content, status, headers, media_type="application/json")

@@ -1,0 +1,28 @@
+"""`/healthz`: this process serves. `/readyz`: it can take submits, which needs Postgres and nothing else."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+from sqlalchemy import Connection, text
+
+from api.front import front_of
+
+router = APIRouter(tags=["Health"])
+
+
+@router.get("/healthz")
+async def healthz() -> JSONResponse:
+    """Whether the process serves."""
+    return JSONResponse({"status": "ok"})
+
+
+@router.get("/readyz")
+async def readyz(request: Request) -> JSONResponse:
+    """Whether submits can be accepted: 503 while the database is away."""
+    await front_of(request).query(_ask)
+    return JSONResponse({"status": "ready"})
+
+
+def _ask(connection: Connection) -> None:
+    connection.execute(text("SELECT id FROM jobs LIMIT 1"))

@@ -1,0 +1,87 @@
+"""The query of `GET /v2/requests`: every parameter is checked, unknown ones are refused by name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
+
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.errors import InvalidRequest, UnknownModel
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.store.requests import JobFilter
+
+_FIRST_YEAR = 2000
+_LAST_YEAR = 9000
+
+
+def _split(text: Any) -> Any:
+    return text.split(",") if isinstance(text, str) else text
+
+
+def _plausible(moment: datetime) -> datetime:
+    if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
+        raise ValueError("is not a plausible time")
+    return moment
+
+
+Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+
+
+class Listing(BaseModel):
+    """The parameters, as the query has them."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    status: Annotated[tuple[JobStatus, ...], BeforeValidator(_split)] = ()
+    model: str | None = None
+    batch: UUID | None = None
+    created_after: Moment | None = None
+    created_before: Moment | None = None
+    cursor: UUID | None = None
+    limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+def read_listing(query: Mapping[str, str], account_id: UUID, catalog: Catalog) -> JobFilter:
+    """Read the query.
+
+    Raises:
+        InvalidRequest: names the parameter and what is wrong with it.
+    """
+    try:
+        listing = Listing.model_validate(dict(query))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        name = str(first["loc"][0])[:100]
+        unknown = first["type"] == "extra_forbidden"
+        text = f"Unknown parameter '{name}'" if unknown else f"{name}: {first['msg']}"
+        raise InvalidRequest(text) from None
+    return JobFilter(
+        account_id=account_id,
+        statuses=listing.status,
+        model_id=listing.model and _model_id(catalog, listing.model),
+        batch_id=listing.batch,
+        created_after=listing.created_after,
+        created_before=listing.created_before,
+        before=listing.cursor,
+        limit=listing.limit,
+    )
+
+
+def _model_id(catalog: Catalog, name: str) -> str:
+    """The id behind a name; a model that the catalog no longer has is asked for by its id."""
+    try:
+        return catalog.model(name).id
+    except UnknownModel:
+        return name.replace("\0", "")

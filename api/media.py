@@ -1,0 +1,64 @@
+"""`GET /media/{token}/{key}`: stored objects by their unguessable token, which is all the permission needed.
+
+A local directory's files are sent as they are and may be cached for ever, because a key never changes what it
+names. A bucket serves its own: the answer is a redirect to a fresh presigned URL.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import FileResponse, RedirectResponse
+
+from api.front import front_of
+from imagequeue.domain.errors import NotFound, ServiceUnavailable
+from imagequeue.media.local import LocalStorage
+from imagequeue.media.storage import Storage, StorageUnavailable
+
+router = APIRouter(tags=["Media"])
+
+_TYPES = {".png": "image/png", ".jpeg": "image/jpeg", ".webp": "image/webp"}
+_FOR_EVER = {
+    "Cache-Control": "public, max-age=31536000, immutable",
+    "X-Content-Type-Options": "nosniff",
+    "Content-Security-Policy": "default-src 'none'; sandbox",
+}
+
+
+@router.get("/media/{token}/{key:path}")
+async def read_media(request: Request, token: str, key: str) -> Response:
+    """One stored image."""
+    front = front_of(request)
+    if not front.keyring.is_media_token(key, token):
+        raise NotFound
+    if isinstance(front.storage, LocalStorage):
+        return await asyncio.to_thread(_file, front.storage, key)
+    return await asyncio.to_thread(_redirect, front.storage, key)
+
+
+def _file(storage: LocalStorage, key: str) -> Response:
+    path = _existing(storage, key)
+    media_type = _TYPES.get(path.suffix, "application/octet-stream")
+    return FileResponse(path, headers=_FOR_EVER, media_type=media_type)
+
+
+def _existing(storage: LocalStorage, key: str) -> Path:
+    try:
+        path = storage.path(key)
+    except ValueError:
+        raise NotFound from None
+    if not path.is_file():
+        raise NotFound
+    return path
+
+
+def _redirect(storage: Storage, key: str) -> Response:
+    try:
+        url = storage.url(key)
+    except (StorageUnavailable, ValueError):
+        raise ServiceUnavailable from None
+    if url is None:
+        raise NotFound
+    return RedirectResponse(url, 302, {"Cache-Control": "no-store"})

@@ -1,0 +1,34 @@
+"""`GET /v1/models`: the catalog, in the shape that OpenAI's clients list models in."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.responses import JSONResponse
+
+from api.auth import authenticate
+from api.front import front_of
+from imagequeue.domain.catalog import Model
+
+router = APIRouter(tags=["Models"])
+
+
+@router.get("/v1/models")
+async def list_models(request: Request) -> JSONResponse:
+    """The models that can be asked for, with their prices per image."""
+    await authenticate(request)
+    models = front_of(request).runtime.catalog.models
+    return JSONResponse({"object": "list", "data": [_entry(model) for model in models if model.enabled]})
+
+
+def _entry(model: Model) -> dict[str, Any]:
+    return {
+        "id": model.id,
+        "object": "model",
+        "created": 0,
+        "owned_by": "imagequeue",
+        "aliases": list(model.aliases),
+        "operations": list(model.operations),
+        "price_usd": str(model.price_usd),
+    }

@@ -1,0 +1,87 @@
+"""The universal routes about one's own jobs. Other accounts' jobs do not exist here."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+
+from api.auth import authenticate
+from api.front import front_of
+from api.listing import read_listing
+from imagequeue.domain.errors import NotFound
+from imagequeue.domain.ids import model_label, split_request_id
+from imagequeue.domain.jobs import AttemptState
+from imagequeue.domain.money import plain
+from imagequeue.domain.status_body import timestamp
+from imagequeue.store.accounts import StoredKey
+from imagequeue.store.requests import AttemptRecord, RequestStatus, attempts_of, list_jobs
+
+router = APIRouter(prefix="/v2/requests", tags=["Requests"])
+
+_JSON = "application/json"
+
+
+@router.get("/status/{request_id}")
+async def read_status(request: Request, request_id: str) -> Response:
+    """Where a job stands. Once it is final the body never changes by a byte."""
+    job = await own_job(request, await authenticate(request), request_id)
+    return Response(job.body(), headers={"X-Request-Id": job.request_id}, media_type=_JSON)
+
+
+@router.get("/{request_id}/attempts")
+async def read_attempts(request: Request, request_id: str) -> Response:
+    """Every upstream call that was made for a job."""
+    key = await authenticate(request)
+    job = await own_job(request, key, request_id)
+    attempts = await front_of(request).query(lambda connection: attempts_of(connection, job.job_id))
+    body = {"data": [_attempt(attempt, operator=key.operator) for attempt in attempts]}
+    return Response(json.dumps(body), headers={"X-Request-Id": job.request_id}, media_type=_JSON)
+
+
+@router.get("")
+async def read_list(request: Request) -> Response:
+    """One's own jobs, newest first.
+
+    Query: `status` (several, with commas), `model`, `batch`, `created_after`, `created_before` (RFC 3339),
+    `limit` (1 to 100, default 20), `cursor` (the `next_cursor` of the page before).
+    """
+    key = await authenticate(request)
+    front = front_of(request)
+    wanted = read_listing(request.query_params, key.account_id, front.runtime.catalog)
+    jobs = await front.query(lambda connection: list_jobs(connection, wanted))
+    more = len(jobs) == wanted.limit
+    cursor = json.dumps(str(jobs[-1].job_id) if more else None)
+    data = ",".join(job.body() for job in jobs)
+    return Response(f'{{"data":[{data}],"next_cursor":{cursor}}}', media_type=_JSON)
+
+
+async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestStatus:
+    """The job behind an id.
+
+    Raises:
+        NotFound: there is none, or it is somebody else's.
+    """
+    label, job_id = split_request_id(request_id)
+    job = await front_of(request).statuses.call(job_id)
+    if job is None or job.account_id != key.account_id or model_label(job.model_id, job.operation) != label:
+        raise NotFound(f"No request '{request_id[:200]}'")
+    return job
+
+
+def _attempt(attempt: AttemptRecord, *, operator: bool) -> dict[str, Any]:
+    """An attempt as its owner sees it; what an upstream said about our account is for operators."""
+    told = operator or attempt.state == AttemptState.REFUSED
+    return {
+        "id": str(attempt.id),
+        "deployment": attempt.deployment,
+        "outcome": attempt.state,
+        "image_count": attempt.image_count,
+        "created_at": timestamp(attempt.created_at),
+        "called_at": attempt.called_at and timestamp(attempt.called_at),
+        "finished_at": attempt.finished_at and timestamp(attempt.finished_at),
+        "http_status": attempt.http_status,
+        "reason": attempt.reason if told else None,
+        "cost_usd": None if attempt.cost_usd is None else plain(attempt.cost_usd),
+    }

@@ -1,0 +1,53 @@
+"""`GET /v2/wallet`: what one's account has, holds and has spent, and the last entries of its ledger."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastapi import APIRouter, Request, Response
+from sqlalchemy import Connection
+
+from api.auth import authenticate
+from api.front import front_of
+from imagequeue.domain.ids import request_id
+from imagequeue.domain.money import plain
+from imagequeue.domain.status_body import timestamp
+from imagequeue.store.ledger import Entry, Wallet, read_wallets, recent_entries
+
+router = APIRouter(tags=["Wallet"])
+
+RECENT = 20
+
+
+@router.get("/v2/wallet")
+async def read_wallet(request: Request) -> Response:
+    """Amounts are USD, as decimal strings."""
+    key = await authenticate(request)
+
+    def read(connection: Connection) -> tuple[Wallet, list[Entry]]:
+        wallet = read_wallets(connection, [key.account_id])[key.account_id]
+        return wallet, recent_entries(connection, key.account_id, RECENT)
+
+    wallet, entries = await front_of(request).query(read)
+    body = {
+        "available": plain(wallet.available),
+        "held": plain(wallet.held),
+        "spent": plain(wallet.spent),
+        "entries": [_entry(entry) for entry in entries],
+    }
+    return Response(json.dumps(body), media_type="application/json")
+
+
+def _entry(entry: Entry) -> dict[str, Any]:
+    name = None
+    if entry.job_id is not None and entry.model_id is not None and entry.operation is not None:
+        name = request_id(entry.model_id, entry.operation, entry.job_id)
+    return {
+        "id": str(entry.id),
+        "kind": entry.kind,
+        "amount": plain(entry.amount),
+        "captured": None if entry.captured is None else plain(entry.captured),
+        "request_id": name,
+        "created_at": timestamp(entry.created_at),
+    }
