@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import errors, health, media, models, requests, wallet
+from api import errors, events, health, media, models, requests, wallet
 from api.auth import KeyCache
 from api.dialects import pixazo
 from api.front import Front
@@ -16,18 +16,14 @@ from imagequeue.runtime import Runtime
 
 
 def create_app(runtime: Runtime) -> FastAPI:
-    """Make the app. The caller closes the runtime after the app has ended.
-
-    Raises:
-        ConfigurationError: a setting that only the API reads is wrong.
-    """
+    """Make the app. The caller closes the runtime after the app has ended."""
     front = Front(runtime)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
-        yield
-        front.close()
+        async with front.running():
+            yield
 
     app = FastAPI(
         title="imagequeue",
@@ -41,6 +37,6 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.key_cache = KeyCache()
     errors.install(app)
     # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
-    for module in (health, requests, wallet, models, media, pixazo):
+    for module in (health, requests, events, wallet, models, media, pixazo):
         app.include_router(module.router)
     return app

@@ -73,7 +73,7 @@ class Coalescer(Generic[T, R]):
 
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor.shutdown(cancel_futures=True)
 
     def _hangs(self) -> bool:
         if len(self._running) < self._threads:

@@ -6,13 +6,13 @@ The envelope is the dialect's own; routes that belong to no dialect use Pixazo's
 from __future__ import annotations
 
 import json
-import logging
 import math
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import structlog
 from fastapi import FastAPI, Request, Response
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from imagequeue.domain import errors
 
-log = logging.getLogger(__name__)
+log = structlog.get_logger()
 
 Envelope = Callable[[int, str, str], Mapping[str, Any]]
 """Makes an error's body from status, title and message."""
@@ -89,11 +89,6 @@ def answer_to(error: errors.ImagequeueError, envelope: Envelope = pixazo_envelop
     return _response(envelope, found.status, found.title, message, headers)
 
 
-def is_outage(error: BaseException) -> bool:
-    """Whether an error means that the database is away."""
-    return isinstance(error, _AWAY)
-
-
 class Shield:
     """Answers what nobody expected with a 500 that says nothing inside.
 
@@ -128,7 +123,7 @@ def log_unexpected(error: BaseException) -> None:
     """Log what an unexpected error was and where it came from, without its text."""
     frames = traceback.extract_tb(error.__traceback__)
     places = " < ".join(f"{frame.name}:{frame.lineno}" for frame in reversed(frames[-8:]))
-    log.error("unexpected %s at %s", type(error).__name__, places, extra={"action": "api.unexpected"})
+    log.error("unexpected_error", kind=type(error).__name__, places=places)
 
 
 async def _refused(request: Request, error: Exception) -> Response:
@@ -137,7 +132,7 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _database_away(request: Request, error: Exception) -> Response:
-    log.warning("database away: %s", type(error).__name__, extra={"action": "api.database_away"})
+    log.warning("database_away", reason=type(error).__name__)
     return answer_to(errors.ServiceUnavailable(), _envelope(request))
 
 

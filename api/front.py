@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import TypeVar, cast
 from uuid import UUID
 
@@ -10,56 +12,83 @@ from fastapi import Request
 from sqlalchemy import Connection
 
 from api.coalesce import Coalescer
+from api.watch import Watch
 from imagequeue.domain.errors import ImagequeueError
-from imagequeue.egress import EgressPolicy
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.lifecycle.settle import Settlement
 from imagequeue.lifecycle.submission import Accepted, Submission
 from imagequeue.lifecycle.submit import submit
-from imagequeue.media.opening import open_storage
+from imagequeue.media_urls import media_urls
 from imagequeue.runtime import Runtime, open_redis
-from imagequeue.signing import Keyring
 from imagequeue.store.accounts import StoredKey, keys_by_lookup
-from imagequeue.store.requests import RequestStatus, read_statuses
+from imagequeue.store.requests import RequestStatus, StatusEvent, events_after, read_statuses
 from imagequeue.throttle import Throttle
-from imagequeue.wakeup import JOBS_WAITING, Bell
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Bell
+
+CANCELLED = "cancelled"
+"""The error of a job that its client cancelled (contract.md, "HTTP")."""
 
 R = TypeVar("R")
 
 
 class Front:
-    """Everything that routes share. Made once per process; `request.app.state.front`.
-
-    Raises:
-        ConfigurationError: the secret key, the storage or an egress list is wrong.
-    """
+    """Everything that routes share. Made once per process; `request.app.state.front`."""
 
     def __init__(self, runtime: Runtime) -> None:
-        settings = runtime.settings
+        redis_url = runtime.settings.redis_url.get_secret_value()
         self.runtime = runtime
-        self.keyring = Keyring(settings.secret_key.get_secret_value())
-        self.storage = open_storage(settings.storage_url, settings.s3_endpoint_url)
-        self.policy = EgressPolicy.parse(
-            allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin
+        self.waiting = Bell(runtime.redis, JOBS_WAITING)
+        self.final = Bell(runtime.redis, JOBS_FINAL)
+        self.settlement = Settlement(
+            engine=runtime.engine,
+            catalog=lambda: runtime.catalog,
+            media_url=media_urls(runtime.settings, runtime.keyring),
+            announce=lambda job_ids: self.final.ring(*map(str, job_ids)),
         )
-        self.bell = Bell(runtime.redis, JOBS_WAITING)
-        self.throttle = Throttle(open_redis(settings.redis_url.get_secret_value()))
         self.submits = Coalescer(self._submit, name="submits")
         self.statuses = Coalescer(self._statuses, name="statuses")
+        self.cancels = Coalescer(self._cancel, name="cancels", threads=1)
         self.keys = Coalescer(self._keys, name="keys", threads=1)
-        self.limits = Coalescer(self.throttle.take, name="limits", threads=1)
+        self.limits = Coalescer(Throttle(open_redis(redis_url)).take, name="limits", threads=1)
         self._queries = Coalescer(self._query, name="queries", most=1)
+        self.watch = Watch(open_redis(redis_url), self._look)
 
     async def query(self, read: Callable[[Connection], R]) -> R:
         """Run a reading function in a worker thread, with a connection of its own."""
         return cast("R", await self._queries.call(read))
 
-    def close(self) -> None:
-        """End the threads."""
-        for coalescer in (self.submits, self.statuses, self.keys, self.limits, self._queries):
+    @contextlib.asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Serve while the context is open; at its end what runs in threads is finished."""
+        try:
+            async with self.watch.running():
+                yield
+        finally:
+            await asyncio.to_thread(self._close)
+
+    def _close(self) -> None:
+        for coalescer in (
+            self.submits,
+            self.statuses,
+            self.cancels,
+            self.keys,
+            self.limits,
+            self._queries,
+        ):
             coalescer.close()
-        self.bell.close()
+        self.waiting.close()
+        self.final.close()
 
     def _submit(self, submissions: list[Submission]) -> Sequence[Accepted | ImagequeueError]:
-        return submit(self.runtime, submissions, wake=self.bell.ring)
+        return submit(self.runtime, submissions, wake=self.waiting.ring)
+
+    def _cancel(self, job_ids: list[UUID]) -> Sequence[bool]:
+        """Which of the jobs were still live, and are FAILED now."""
+        ended = set(self.settlement.end(job_ids, JobStatus.FAILED, CANCELLED))
+        return [job_id in ended for job_id in job_ids]
+
+    async def _look(self, seen: Sequence[tuple[UUID, int]]) -> Sequence[StatusEvent]:
+        return await self.query(lambda connection: events_after(connection, seen))
 
     def _statuses(self, job_ids: list[UUID]) -> Sequence[RequestStatus | None]:
         with self.runtime.engine.connect() as connection:

@@ -31,11 +31,12 @@ _FOR_EVER = {
 async def read_media(request: Request, token: str, key: str) -> Response:
     """One stored image."""
     front = front_of(request)
-    if not front.keyring.is_media_token(key, token):
+    if not front.runtime.keyring.is_media_token(key, token):
         raise NotFound
-    if isinstance(front.storage, LocalStorage):
-        return await asyncio.to_thread(_file, front.storage, key)
-    return await asyncio.to_thread(_redirect, front.storage, key)
+    storage = front.runtime.storage
+    if isinstance(storage, LocalStorage):
+        return await asyncio.to_thread(_file, storage, key)
+    return await asyncio.to_thread(_redirect, storage, key)
 
 
 def _file(storage: LocalStorage, key: str) -> Response:

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Request, Response
 from api.auth import authenticate
 from api.front import front_of
 from api.listing import read_listing
-from imagequeue.domain.errors import NotFound
+from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.ids import model_label, split_request_id
 from imagequeue.domain.jobs import AttemptState
 from imagequeue.domain.money import plain
@@ -38,6 +38,20 @@ async def read_attempts(request: Request, request_id: str) -> Response:
     attempts = await front_of(request).query(lambda connection: attempts_of(connection, job.job_id))
     body = {"data": [_attempt(attempt, operator=key.operator) for attempt in attempts]}
     return Response(json.dumps(body), headers={"X-Request-Id": job.request_id}, media_type=_JSON)
+
+
+@router.post("/{request_id}/cancel", status_code=202)
+async def cancel(request: Request, request_id: str) -> Response:
+    """Stop a job: it is FAILED with the error `cancelled`, and its hold is returned.
+
+    A call that is in flight may finish; it is not charged.
+    """
+    job = await own_job(request, await authenticate(request), request_id)
+    front = front_of(request)
+    if job.status.is_final or not await front.cancels.call(job.job_id):
+        raise AlreadyFinal
+    final = await front.statuses.call(job.job_id) or job
+    return Response(final.body(), 202, {"X-Request-Id": job.request_id}, media_type=_JSON)
 
 
 @router.get("")

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import socket
+import threading
 
+import structlog
 import uvicorn
 from fastapi import FastAPI
+from sqlalchemy.exc import SQLAlchemyError
 
 from api.app import create_app
+from imagequeue.lifecycle.heartbeat import Heartbeat, this_process
 from imagequeue.runtime import Runtime
+
+log = structlog.get_logger()
 
 
 class Server(uvicorn.Server):
@@ -20,7 +26,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end streams, let the rest finish."""
-        self._app.state.front.watch.end_streams()
+        self._app.state.front.watch.end()
         await super().shutdown(sockets)
 
 
@@ -39,4 +45,19 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
         timeout_keep_alive=75,
         backlog=2048,
     )
-    Server(config, app).run(sockets=[listener])
+    heartbeat, stopping = Heartbeat(runtime.engine, this_process("api"), lambda: 0), threading.Event()
+    beats = threading.Thread(target=heartbeat.run, args=(stopping,), name="heartbeat", daemon=True)
+    beats.start()
+    try:
+        Server(config, app).run(sockets=[listener])
+    finally:
+        stopping.set()
+        beats.join()
+        _leave(heartbeat)
+
+
+def _leave(heartbeat: Heartbeat) -> None:
+    try:
+        heartbeat.leave()
+    except SQLAlchemyError as error:  # the database may have stopped first; the sweep forgets the row
+        log.info("leave_failed", reason=type(error).__name__)

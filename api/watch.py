@@ -1,7 +1,7 @@
-"""Tells those who wait that their job's status changed.
+"""Tells those who wait that their job entered another status.
 
-One task looks for new events of all watched jobs with one query, at once when Redis rings and every second
-anyhow, so neither a lost ring nor a Redis that is away keeps anybody waiting for longer.
+One task reads the new events of all watched jobs with one query: at once when Redis rings, and every second
+anyhow. So neither a lost ring nor a Redis that is away keeps anybody waiting for longer than that.
 """
 
 from __future__ import annotations
@@ -9,36 +9,51 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
 from uuid import UUID
 
+import structlog
 from redis import Redis
+from sqlalchemy.exc import SQLAlchemyError
 
-from api.errors import is_outage, log_unexpected
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.store.requests import StatusEvent
 from imagequeue.wakeup import JOBS_FINAL, Listener
 
+log = structlog.get_logger()
+
 LOOK_SECONDS = 1.0
 
-Seen = tuple[UUID, int]
-Look = Callable[[list[Seen]], Awaitable[Sequence[StatusEvent]]]
-"""Reads the events of jobs behind the last ones seen."""
+Look = Callable[[Sequence[tuple[UUID, int]]], Awaitable[Sequence[StatusEvent]]]
+"""Reads the events of each job behind the last one that was seen of it."""
 
 
 class Watcher:
-    """One who waits for events of one job."""
+    """Somebody who waits for the events of one job behind `after`."""
 
     def __init__(self, job_id: UUID, after: int) -> None:
         self.job_id = job_id
         self.after = after
-        self.news: asyncio.Queue[StatusEvent | None] = asyncio.Queue()
+        self._news: asyncio.Queue[StatusEvent | None] = asyncio.Queue()
+
+    async def next(self, patience: float) -> StatusEvent | None:
+        """The next event; None when the process ends.
+
+        Raises:
+            TimeoutError: there was none within `patience` seconds.
+        """
+        async with asyncio.timeout(patience):
+            return await self._news.get()
 
     def tell(self, event: StatusEvent) -> None:
         """Pass an event on, unless it is known already."""
         if event.id > self.after:
             self.after = event.id
-            self.news.put_nowait(event)
+            self._news.put_nowait(event)
+
+    def end(self) -> None:
+        """Say that nothing more comes."""
+        self._news.put_nowait(None)
 
 
 class Watch:
@@ -48,28 +63,72 @@ class Watch:
         self._look = look
         self._listener = Listener(redis, JOBS_FINAL)
         self._watchers: set[Watcher] = set()
-        self._rung = asyncio.Event()
+        self._awake = asyncio.Event()
         self._ended = threading.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._thread: threading.Thread | None = None
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Look and listen while the context is open."""
+        """Listen and look while the context is open."""
         loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._listen, args=(loop,), name="watch", daemon=True)
-        self._thread.start()
-        self._task = asyncio.create_task(self._run())
+        thread = threading.Thread(target=self._listen, args=(loop,), name="watch", daemon=True)
+        thread.start()
+        task = asyncio.create_task(self._run())
         try:
             yield
         finally:
-            self.end_streams()
-            self._task.cancel()
-            self._listener.interrupt()
-            await asyncio.to_thread(self._thread.join)
+            self.end()
+            task.cancel()
+            await asyncio.to_thread(thread.join)
             self._listener.close()
 
     @contextlib.contextmanager
-    def watching(self, job_id: UUID, after: int) -> contextlib.AbstractContextManager[Watcher]:
-        """Watch a job for events behind `after` (0: from its first)."""
-        raise NotImplementedError
+    def watching(self, job_id: UUID, after: int) -> Generator[Watcher]:
+        """Watch a job for its events behind `after` (0: from its first)."""
+        watcher = Watcher(job_id, after)
+        self._watchers.add(watcher)
+        if self._ended.is_set():
+            watcher.end()
+        self._awake.set()
+        try:
+            yield watcher
+        finally:
+            self._watchers.discard(watcher)
+
+    def end(self) -> None:
+        """Let everybody go: the process ends."""
+        self._ended.set()
+        self._listener.interrupt()
+        for watcher in self._watchers:
+            watcher.end()
+
+    async def _run(self) -> None:
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await self._awake.wait()
+            self._awake.clear()
+            if self._watchers:
+                await self._look_once()
+
+    async def _look_once(self) -> None:
+        watchers = list(self._watchers)
+        try:
+            events = await self._look([(watcher.job_id, watcher.after) for watcher in watchers])
+        except (SQLAlchemyError, ServiceUnavailable) as error:
+            log.warning("watch_failed", reason=type(error).__name__)
+            return
+        for event in events:
+            for watcher in watchers:
+                if watcher.job_id == event.job_id:
+                    watcher.tell(event)
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Pass rings on to the event loop; rings that name nobody's job wake nobody."""
+        while not self._ended.is_set():
+            names = self._listener.wait_names(LOOK_SECONDS)
+            if names and not self._ended.is_set():
+                loop.call_soon_threadsafe(self._rung, frozenset(names))
+
+    def _rung(self, names: frozenset[str]) -> None:
+        if any(str(watcher.job_id) in names for watcher in self._watchers):
+            self._awake.set()

@@ -72,7 +72,7 @@ async def take_submission(
     front = front_of(request)
     key = await authenticate(request)
     await spend_allowance(front, key)
-    headers = read_submission_headers(request.headers, front.policy, datetime.now(UTC))
+    headers = read_submission_headers(request.headers, front.runtime.policy, datetime.now(UTC))
     body = await read_json(request, front.runtime.settings.max_body_bytes)
     submission = _submission(key, dialect, headers, read(body), fingerprint_of(key, request, body))
     return await front.submits.call(submission)

@@ -1,0 +1,77 @@
+"""`GET /v2/requests/{id}/events`: every status change as server-sent events, until the job is final.
+
+Each event's id is its row's, so a client that comes back with `Last-Event-ID` misses nothing and gets nothing
+twice. Comments keep silent connections open.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncGenerator
+
+from fastapi import APIRouter, Request
+from fastapi.responses import StreamingResponse
+
+from api.auth import authenticate
+from api.front import Front, front_of
+from api.requests import own_job
+from api.watch import Watcher
+from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.status_body import timestamp
+from imagequeue.store.requests import RequestStatus, StatusEvent, events_after
+
+router = APIRouter(prefix="/v2/requests", tags=["Requests"])
+
+PING_SECONDS = 15.0
+_LARGEST_ID = 2**63 - 1
+
+
+@router.get("/{request_id}/events", response_class=StreamingResponse)
+async def stream_events(request: Request, request_id: str) -> StreamingResponse:
+    """Follow a job; resume with `Last-Event-ID`."""
+    job = await own_job(request, await authenticate(request), request_id)
+    after = _last_event_id(request)
+    headers = {"X-Request-Id": job.request_id, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    stream = _stream(front_of(request), job, after)
+    return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
+
+
+async def _stream(front: Front, job: RequestStatus, after: int) -> AsyncGenerator[str]:
+    past = await front.query(lambda connection: events_after(connection, [(job.job_id, after)]))
+    for event in past:
+        yield _line(job, event)
+    if job.status.is_final or any(event.status.is_final for event in past):
+        return
+    with front.watch.watching(job.job_id, past[-1].id if past else after) as watcher:
+        async for line in _news(job, watcher):
+            yield line
+
+
+async def _news(job: RequestStatus, watcher: Watcher) -> AsyncGenerator[str]:
+    while True:
+        try:
+            event = await watcher.next(PING_SECONDS)
+        except TimeoutError:
+            yield ": waiting\n\n"
+            continue
+        if event is None:
+            return
+        yield _line(job, event)
+        if event.status.is_final:
+            return
+
+
+def _line(job: RequestStatus, event: StatusEvent) -> str:
+    data = {
+        "request_id": job.request_id,
+        "status": event.status.value,
+        "created_at": timestamp(event.created_at),
+    }
+    return f"id: {event.id}\nevent: status\ndata: {json.dumps(data)}\n\n"
+
+
+def _last_event_id(request: Request) -> int:
+    text = request.headers.get("last-event-id", "0")
+    if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST_ID):  # noqa: PLR2004
+        raise InvalidRequest("Last-Event-ID: use the id of an event of this stream")
+    return int(text)
