@@ -29,6 +29,7 @@ class Command:
 
 COMMANDS = {
     "up": Command("cli.up", "up", "Run the whole stack: Postgres, Redis, API, dispatcher, workers."),
+    "api": Command("cli.api", "api", "Serve the HTTP API."),
     "dispatcher": Command("cli.dispatcher", "dispatcher", "Grant quota, release jobs, sweep."),
     "worker": Command("cli.worker", "worker", "Call the image services and deliver callbacks."),
     "migrate": Command("cli.migrate", "migrate", "Bring the database's schema up to date."),
