@@ -109,12 +109,21 @@ class Child:
     async def _live(self) -> int:
         """One life; the exit code, negative for a signal."""
         try:
-            held = await asyncio.to_thread(occupancy.acquire, self.process.lock, _PATIENCE_SECONDS)
-            child = self._start(held)
-        except (DirectoryInUse, OSError) as refused:  # OSError: no memory, no descriptors, no room
+            child = self._start(await asyncio.to_thread(self._make_room))
+        except (DirectoryInUse, OSError, subprocess.SubprocessError) as refused:
             self._report(f"{self.name}: {refused}")
             return 1
         return 0 if child is None else await self._end_of(child)
+
+    def _make_room(self) -> int:
+        """Wait for the lock, mend what was left; the descriptor of the lock."""
+        held = occupancy.acquire(self.process.lock, _PATIENCE_SECONDS)
+        try:
+            self.process.clear()
+        except BaseException:
+            os.close(held)
+            raise
+        return held
 
     def _start(self, held: int) -> subprocess.Popen[bytes] | None:
         try:

@@ -23,7 +23,7 @@ class Process:
         argv: the program, an absolute path, and its arguments.
         env: its whole environment; None for the supervisor's own.
         lock: the file that it and its descendants hold locked while any of them lives (`occupancy`).
-        clear: called under the lock before each start; removes what a killed process has left.
+        clear: called under the lock before each start, in any thread; mends what a killed process has left.
         pass_fds: descriptors that it inherits under the same numbers.
         identity: who it runs as (`tether`).
         stop_signal: what asks it to end.
@@ -48,9 +48,8 @@ class Process:
 def start(process: Process, output: IO[bytes], held: int) -> subprocess.Popen[bytes]:
     """Start `process` in a session of its own, so that a Ctrl-C in the terminal reaches the supervisor alone.
 
-    `held` is the descriptor of its lock, taken by the caller (`occupancy.acquire`).
+    `held` is the descriptor of its lock; the caller has taken it (`occupancy.acquire`) and called `clear`.
     """
-    process.clear()
     return subprocess.Popen(  # noqa: S603 -- the command is built here, of this installation's programs
         process.command(),
         env=process.env,
@@ -73,4 +72,5 @@ def start_alone(
         DirectoryInUse: an earlier one did not end in time.
     """
     with occupancy.occupied(process.lock, seconds) as held:
+        process.clear()
         return start(process, output, held)

@@ -5,6 +5,7 @@ import shutil
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -169,6 +170,20 @@ def test_without_namespaces_root_gives_it_a_folder_of_its_own(tmp_path: Path, lo
         assert _ask(second, "SELECT answer FROM kept") == "42"
     assert len(list(lodgings.iterdir())) == 1
     assert stat.S_IMODE(home.stat().st_mode) == 0o700
+
+
+@as_root
+def test_that_namespaces_are_refused_is_noticed(directory: Path, lodgings: Path) -> None:
+    run = (
+        "import sys; from pathlib import Path; from cli.stack.postgres import EmbeddedPostgres as E\n"
+        "with E(Path(sys.argv[1]), lodgings=Path(sys.argv[2])).running() as e: print('answers', e.answers())"
+    )
+    words = [sys.executable, str(Path(__file__).with_name("refusing.py")), sys.executable, "-c", run]
+    done = subprocess.run(
+        [*words, str(directory), str(lodgings)], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert done.stdout == "answers True\n", done.stderr
+    assert (directory / "data").readlink().is_relative_to(lodgings)
 
 
 @as_root

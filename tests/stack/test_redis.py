@@ -49,6 +49,15 @@ def test_a_truncated_append_only_file_loads(directory: Path) -> None:
         assert client.get("half") is None
 
 
+def test_an_append_only_file_that_ends_in_zeros_loads(directory: Path) -> None:
+    with EmbeddedRedis(directory).running() as first, redis.Redis.from_url(first.url) as client:
+        client.set("whole", "1")
+    with _append_only_file(directory).open("ab") as file:
+        file.write(bytes(4096))
+    with EmbeddedRedis(directory).running() as second, redis.Redis.from_url(second.url) as client:
+        assert client.get("whole") == b"1"
+
+
 def test_a_password_is_needed_and_not_in_the_process_list(directory: Path) -> None:
     with EmbeddedRedis(directory).running() as server:
         assert server.password not in " ".join(server_in(directory).cmdline())
