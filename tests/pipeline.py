@@ -80,9 +80,12 @@ class Pipeline:
         self.generation = Generation(
             self.runtime.engine,
             lambda: self.runtime.catalog,
+            self.runtime.catalog.secret,
             self.client,
             Inputs(self.runtime.storage, guarded, self.runtime.policy),
-            Polling(self.runtime.engine, lambda: self.runtime.catalog, self.client),
+            Polling(
+                self.runtime.engine, lambda: self.runtime.catalog, self.runtime.catalog.secret, self.client
+            ),
             self.keeper,
             self.settlement,
             self.process_id,

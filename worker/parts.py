@@ -9,6 +9,7 @@ from uuid import UUID
 
 import httpx
 
+from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.deliver import Delivering
@@ -20,6 +21,7 @@ from imagequeue.lifecycle.rescue import Rescue
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
+from imagequeue.providers.entra import EntraTokens
 from imagequeue.runtime import Runtime
 from imagequeue.wakeup import JOBS_FINAL, Bell
 
@@ -39,17 +41,39 @@ def generation(
 ) -> Generation:
     """The verb `generate`."""
     client = httpx.Client(transport=deadline_transport(), trust_env=False)
+    secret = Secrets(runtime)
     return Generation(
         engine=runtime.engine,
         catalog=lambda: runtime.catalog,
+        secret=secret,
         client=client,
         inputs=Inputs(runtime.storage, runtime.guarded_client(), runtime.policy),
-        polling=Polling(runtime.engine, lambda: runtime.catalog, client),
+        polling=Polling(runtime.engine, lambda: runtime.catalog, secret, client),
         keeper=keeper,
         settlement=settlement,
         process_id=process_id,
         stopping=stopping,
     )
+
+
+class Secrets:
+    """What authenticates a call: the key that the catalog names, or an Entra ID token."""
+
+    def __init__(self, runtime: Runtime) -> None:
+        self._runtime = runtime
+        self._entra: EntraTokens | None = None
+
+    def __call__(self, deployment: Deployment) -> str:
+        """The secret of one deployment.
+
+        Raises:
+            Misconfigured: there is no token to be had.
+        """
+        if deployment.auth == "key":
+            return self._runtime.catalog.secret(deployment)
+        if self._entra is None:
+            self._entra = EntraTokens()
+        return self._entra.token()
 
 
 def keeper(runtime: Runtime, health: StorageHealth) -> Keeper:

@@ -28,12 +28,14 @@ from imagequeue.domain.verdicts import GivenBack, Outcome, Succeeded
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper
-from imagequeue.lifecycle.poll import Polling
+from imagequeue.lifecycle.poll import Parse, Polling, StillPending
 from imagequeue.lifecycle.settle import Settlement
+from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.provider import Call
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store import attempts
 from imagequeue.store.attempts import CallTicket
 
@@ -53,6 +55,7 @@ class Generation:
 
     engine: Engine
     catalog: Callable[[], Catalog]
+    secret: Callable[[Deployment], str]
     client: httpx.Client
     inputs: Inputs
     polling: Polling
@@ -80,28 +83,37 @@ class Generation:
 
     def _outcome(self, ticket: CallTicket, slot: float) -> Outcome | Pending:
         try:
-            answer = self._answer(ticket, slot)
-            if isinstance(answer, Pending):
-                return answer
-            return Succeeded(self.keeper.keep(ticket, answer.images), answer.cost_usd)
+            response, parse = self._exchanged(ticket, slot)
+            with response:
+                return self._taken(ticket, response, parse)
+        except StillPending:
+            return Pending(ticket.upstream_reference or "")
         except UpstreamError as error:
             return error
 
-    def _answer(self, ticket: CallTicket, slot: float) -> Images | Pending:
-        try:
-            return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, slot)
-        except Unavailable as error:
-            if not error.images:
-                raise
-            # Fewer than asked, but paid: kept, and the rest is asked for again.
-            return Images(error.images, error.cost_usd)
+    def _exchanged(self, ticket: CallTicket, slot: float) -> tuple[UpstreamResponse, Parse]:
+        return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, slot)
 
-    def _call(self, ticket: CallTicket, slot: float) -> Images | Pending:
+    def _taken(self, ticket: CallTicket, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
+        """Parse and keep inside the decoding gate; what waits for a network waits outside of it."""
+        with DECODING:
+            answer = _parsed(parse, response)
+            if isinstance(answer, Images) and all(image.content is not None for image in answer.images):
+                kept = self.keeper.keep(ticket, answer.images)
+                answer = Images((), answer.cost_usd)
+            else:
+                kept = None
+        if isinstance(answer, Pending):
+            return answer
+        kept = kept or self.keeper.keep(ticket, answer.images)
+        return Succeeded(self.keeper.finish(kept), answer.cost_usd)
+
+    def _call(self, ticket: CallTicket, slot: float) -> tuple[UpstreamResponse, Parse]:
         deployment = self.catalog().deployment(ticket.deployment)
         if deployment is None:
             raise GivenBack("the catalog no longer has this deployment", started=False)
         provider = PROVIDERS[deployment.provider]
-        request = provider.build(self._prepared(ticket), deployment, self.catalog().secret(deployment))
+        request = provider.build(self._prepared(ticket), deployment, self.secret(deployment))
         slot_watch = _Slot(self, ticket.attempt_id, deployment, slot)
         response = send(
             request,
@@ -112,8 +124,7 @@ class Generation:
             before_send=slot_watch.leave,
         )
         failpoint("generate.answered")
-        with response:
-            return provider.parse(response, ticket.image_count)
+        return response, lambda answered: provider.parse(answered, ticket.image_count)
 
     def _prepared(self, ticket: CallTicket) -> Call:
         """The call with its input images at hand, before the slot comes."""
@@ -192,6 +203,16 @@ class _Slot:
 
     def _late(self) -> bool:
         return time.monotonic() > self.slot + LEASE_SLACK
+
+
+def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:
+    """Fewer images than asked are paid all the same: they are kept, and the rest is asked for again."""
+    try:
+        return parse(response)
+    except Unavailable as error:
+        if not error.images:
+            raise
+        return Images(error.images, error.cost_usd)
 
 
 def _summary(ticket: CallTicket, outcome: Outcome | Pending) -> dict[str, str]:

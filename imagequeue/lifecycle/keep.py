@@ -3,15 +3,21 @@
 A put that fails is no failed call. The bytes go to local disk and the put is tried again until it
 succeeds; meanwhile this process says that it has no free slots, so nothing new is bought that could not be
 stored (pipeline.md, "Storage away").
+
+Decoding is gated by cores (`media/gate.py`), waiting is not: an image waits for its turn, and for the
+storage to come back, on disk.
 """
 
 from __future__ import annotations
 
+import io
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
+from typing import IO, cast
 
 import structlog
 
@@ -27,6 +33,7 @@ from imagequeue.egress.errors import EgressError
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
+from imagequeue.media.gate import DECODING
 from imagequeue.media.images import MOST_OUTPUT_BYTES, check_output
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill
@@ -55,6 +62,23 @@ class StorageHealth:
 
 
 @dataclass(frozen=True, slots=True)
+class Postponed:
+    """An image whose put failed; `image` is None when its bytes wait on disk."""
+
+    key: str
+    stored: StoredImage
+    image: EncodedImage | None
+
+
+@dataclass(slots=True)
+class Kept:
+    """What became of an answer's images so far."""
+
+    stored: list[StoredImage] = field(default_factory=list[StoredImage])
+    postponed: list[Postponed] = field(default_factory=list[Postponed])
+
+
+@dataclass(frozen=True, slots=True)
 class Keeper:
     """The verb, with what it needs."""
 
@@ -65,65 +89,101 @@ class Keeper:
     health: StorageHealth = field(default_factory=StorageHealth)
     random: Random = field(default_factory=Random)
 
-    def keep(self, ticket: CallTicket, images: Sequence[RawImage]) -> tuple[StoredImage, ...]:
-        """Store every image of an answer.
+    def keep(self, ticket: CallTicket, images: Sequence[RawImage]) -> Kept:
+        """Check and store the images of an answer; what the storage does not take now is postponed.
+
+        An unusable image does not spoil those before it: they are paid, so they are kept.
 
         Raises:
-            Unavailable: one is not an image that decodes.
-            Ambiguous: one could not be downloaded from where the upstream put it.
+            Unavailable: the first one is not an image that decodes.
+            Ambiguous: the first one could not be downloaded from where the upstream put it.
         """
-        output_format: OutputFormat = ticket.parameters["output_format"]
-        checked = [check_output(self._content(image), output_format) for image in images]
-        return tuple(self._put(ticket, number, image) for number, image in enumerate(checked, start=1))
+        kept = Kept()
+        for number, raw in enumerate(images, start=1):
+            try:
+                self._keep(ticket, number, raw, kept)
+            except (Unavailable, Ambiguous):
+                if not kept.stored:
+                    raise
+        return kept
 
-    def _content(self, image: RawImage) -> bytes:
+    def finish(self, kept: Kept) -> tuple[StoredImage, ...]:
+        """Store what was postponed, however long that takes."""
+        for postponed in kept.postponed:
+            self.health.failed(+1)
+            try:
+                self._put_until_it_works(postponed)
+            finally:
+                self.health.failed(-1)
+        return tuple(kept.stored)
+
+    def _keep(self, ticket: CallTicket, number: int, raw: RawImage, kept: Kept) -> None:
+        output_format: OutputFormat = ticket.parameters["output_format"]
+        with self._content(raw) as file, DECODING:
+            image = check_output(file.read(), output_format)
+            name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
+            key = output_key(name, ticket.attempt_id, number, output_format)
+            stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
+            self._put(ticket, image, stored, kept)
+        kept.stored.append(stored)
+        failpoint(f"generate.stored_{number}")
+
+    @contextmanager
+    def _content(self, image: RawImage) -> Generator[IO[bytes]]:
         if image.content is not None:
-            return image.content
+            yield io.BytesIO(image.content)
+            return
         try:
             destination = check_destination(image.url or "", self.policy, Purpose.IMAGE)
-            with self.downloads.download(destination, max_bytes=MOST_OUTPUT_BYTES) as download:
-                if download.status != HTTPStatus.OK:
-                    raise Ambiguous(f"the image could not be downloaded: {download.status}")
-                return download.file.read()
+            download = self.downloads.download(destination, max_bytes=MOST_OUTPUT_BYTES)
         except InvalidRequest as error:
             raise Unavailable(f"the upstream points to a URL that is refused: {error.message}") from error
         except EgressError as error:
             raise Ambiguous(f"the image could not be downloaded: {error.code}") from error
+        with download:
+            if download.status != HTTPStatus.OK:
+                raise Ambiguous(f"the image could not be downloaded: status {download.status}")
+            yield cast("IO[bytes]", download.file)
 
-    def _put(self, ticket: CallTicket, number: int, image: EncodedImage) -> StoredImage:
-        name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
-        key = output_key(name, ticket.attempt_id, number, ticket.parameters["output_format"])
-        self._put_surely(ticket, key, image)
-        failpoint(f"generate.stored_{number}")
-        return StoredImage(key, image.media_type, image.width, image.height, len(image.content))
-
-    def _put_surely(self, ticket: CallTicket, key: str, image: EncodedImage) -> None:
+    def _put(self, ticket: CallTicket, image: EncodedImage, stored: StoredImage, kept: Kept) -> None:
+        key = stored.storage_key
         try:
             self.storage.put(key, image.content, image.media_type)
         except StorageUnavailable as error:
             log.warning("put_failed", storage_key=key, reason=str(error))
-            self.health.failed(+1)
-            try:
-                self._put_until_it_works(ticket, key, image)
-            finally:
-                self.health.failed(-1)
+            spilled = self._spilled(ticket, key, image)
+            kept.postponed.append(Postponed(key, stored, None if spilled else image))
 
-    def _put_until_it_works(self, ticket: CallTicket, key: str, image: EncodedImage) -> None:
-        self._spill(ticket, key, image)
-        failures = 1
-        while True:
-            pause = exponential(failures, base=0.5, cap=10, random=self.random)
-            threading.Event().wait(pause)
-            try:
-                self.storage.put(key, image.content, image.media_type)
-            except StorageUnavailable:
-                failures += 1
-            else:
-                self.spill.remove(key)
-                return
-
-    def _spill(self, ticket: CallTicket, key: str, image: EncodedImage) -> None:
+    def _spilled(self, ticket: CallTicket, key: str, image: EncodedImage) -> bool:
         try:
             self.spill.put(key, image.content, image.media_type, {"attempt_id": str(ticket.attempt_id)})
         except StorageUnavailable as error:
             log.warning("spill_failed", storage_key=key, reason=str(error))
+            return False
+        return True
+
+    def _put_until_it_works(self, postponed: Postponed) -> None:
+        failures = 0
+        while not self._put_again(postponed):
+            failures += 1
+            pause = exponential(failures, base=0.5, cap=10, random=self.random)
+            threading.Event().wait(pause)
+
+    def _put_again(self, postponed: Postponed) -> bool:
+        try:
+            if postponed.image is not None:
+                self.storage.put(postponed.key, postponed.image.content, postponed.image.media_type)
+            else:
+                self._unspill(postponed)
+        except StorageUnavailable:
+            return False
+        return True
+
+    def _unspill(self, postponed: Postponed) -> None:
+        """Store from disk; when the file is gone, the sweep has stored it already."""
+        waiting = next((one for one in self.spill.pending() if one.key == postponed.key), None)
+        if waiting is not None:
+            self.storage.put(waiting.key, waiting.content(), waiting.media_type)
+            self.spill.remove(waiting.key)
+        elif not self.storage.exists(postponed.key):
+            raise StorageUnavailable(f"{postponed.key} is neither spilled nor stored")

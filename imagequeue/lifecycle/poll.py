@@ -12,12 +12,13 @@ from dataclasses import dataclass
 import httpx
 from sqlalchemy import Engine
 
-from imagequeue.domain.catalog import Catalog
-from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable
+from imagequeue.domain.catalog import Catalog, Deployment
+from imagequeue.domain.upstream import Ambiguous, Images, Misconfigured, Pending, UpstreamError
 from imagequeue.failpoint import failpoint
 from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.provider import PollingProvider
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store import attempts
 from imagequeue.store.attempts import CallTicket, Doorbell
 
@@ -25,6 +26,13 @@ POLL_SECONDS = 30.0
 """The total deadline of one poll."""
 
 WAKE_AT_ONCE = 200
+
+
+Parse = Callable[[UpstreamResponse], Images | Pending]
+
+
+class StillPending(UpstreamError):
+    """A poll got no answer; the upstream still has the request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +57,7 @@ class Polling:
 
     engine: Engine
     catalog: Callable[[], Catalog]
+    secret: Callable[[Deployment], str]
     client: httpx.Client
 
     def sleep(self, ticket: CallTicket, pending: Pending) -> None:
@@ -57,27 +66,37 @@ class Polling:
             attempts.sleep(connection, ticket.attempt_id, pending.reference, pending.poll_after_seconds)
         failpoint("generate.sleeping")
 
-    def ask(self, ticket: CallTicket) -> Images | Pending:
-        """Ask once. An outage of the upstream, or of the way to it, is Pending again.
+    def ask(self, ticket: CallTicket) -> tuple[UpstreamResponse, Parse]:
+        """Ask once; the answer, and how to read it.
 
         Raises:
-            Ambiguous: the call's total deadline passed without a result; the upstream may bill it.
-            UpstreamError: the upstream's final answer is that there will be no image.
+            Ambiguous: there is nobody to ask, or the call's total deadline passed; it may be billed.
+            StillPending: the upstream, or the way to it, is out: it is asked again, never submitted again.
         """
+        deployment, provider = self._asked(ticket)
+        reference = ticket.upstream_reference or ""
+        request = provider.build_poll(reference, deployment, self.secret(deployment))
+        limit = response_limit(ticket.image_count)
+        try:
+            response = send(request, client=self.client, deadline_seconds=POLL_SECONDS, max_bytes=limit)
+        except UpstreamError as error:
+            raise StillPending(error.reason) from error
+
+        def parse(answered: UpstreamResponse) -> Images | Pending:
+            try:
+                return provider.parse_poll(answered, reference, ticket.image_count)
+            except Misconfigured:
+                return Pending(
+                    reference
+                )  # our key is wrong now; what was submitted with a good one is not lost
+
+        return response, parse
+
+    def _asked(self, ticket: CallTicket) -> tuple[Deployment, PollingProvider]:
         deployment = self.catalog().deployment(ticket.deployment)
-        reference = ticket.upstream_reference
-        if deployment is None or reference is None:
+        provider = PROVIDERS[deployment.provider] if deployment else None
+        if deployment is None or not isinstance(provider, PollingProvider):
             raise Ambiguous("the catalog no longer has the deployment that took the request")
         if ticket.gives_up_in is not None and ticket.gives_up_in < 0:
             raise Ambiguous("the upstream took the request and gave no result in time")
-        provider = PROVIDERS[deployment.provider]
-        if not isinstance(provider, PollingProvider):
-            raise Ambiguous("the deployment's provider has changed since it took the request")
-        request = provider.build_poll(reference, deployment, self.catalog().secret(deployment))
-        try:
-            limit = response_limit(ticket.image_count)
-            response = send(request, client=self.client, deadline_seconds=POLL_SECONDS, max_bytes=limit)
-        except (Ambiguous, Unavailable):
-            return Pending(reference)
-        with response:
-            return provider.parse_poll(response, reference, ticket.image_count)
+        return deployment, provider
