@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Sequence
@@ -61,7 +62,7 @@ def _consume(app: Celery, queues: Sequence[str], concurrency: int, stopping: thr
         concurrency=concurrency,
         pool="threads",
         hostname=None,
-        loglevel="WARNING",
+        loglevel=logging.getLevelName(logging.getLogger().level),
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,

@@ -18,6 +18,7 @@ class DataDirectory:
         self.redis = self.path / "redis"
         self.logs = self.path / "logs"
         self.media = self.path / "media"
+        self.spill = self.path / "spill"
         self.secret_key = self.path / "secret.key"
         self.stack_file = self.path / "stack.json"
         self.catalog = self.path / "simulator.toml"

@@ -52,6 +52,7 @@ def make(options: Options, data: DataDirectory, hooks: Hooks) -> Plan:
     env = {
         "IMAGEQUEUE_SECRET_KEY": private_file.kept(data.secret_key, new_secret_key),
         "IMAGEQUEUE_STORAGE_URL": data.media.as_uri(),
+        "IMAGEQUEUE_SPILL_DIR": str(data.spill),
         "IMAGEQUEUE_PUBLIC_URL": api_url,
         **environment.inherited(os.environ, text),
         "IMAGEQUEUE_CATALOG": str(catalog),
