@@ -9,18 +9,21 @@ Backfill gets what interactive leaves, and at least every tenth grant (`FLOOR`),
 One interactive job that meets a backfill always gets the next grant: the floor counts only grants that
 went to interactive jobs while backfill waited.
 
-State lives in the dispatcher's memory. Losing it costs a moment of fairness, never correctness.
+State lives in the dispatcher's memory. Losing it costs a moment of fairness, never correctness. A plan
+costs one pass over the flows that wait, and then the logarithm of their number for each turn.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
+from heapq import heapify, heapreplace
 from uuid import UUID
 
 from imagequeue.domain.jobs import Lane
 
 FLOOR = 10
+_MANY_TAGS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,19 +45,30 @@ class Turns:
     now: float = 0.0
     tags: dict[Hashable, float] = field(default_factory=dict[Hashable, float])
 
-    def next(self, waiting: Iterable[Hashable]) -> Hashable:
-        """The key whose turn it is, of those that wait (at least one)."""
-        return min(waiting, key=lambda key: (max(self.now, self.tags.get(key, 0.0)), str(key)))
+    def start(self, key: Hashable) -> float:
+        """The virtual time at which a key's next turn starts; the smallest is next."""
+        return max(self.now, self.tags.get(key, 0.0))
 
     def took(self, key: Hashable, cost: float) -> None:
         """Charge a key for a turn, and let the virtual time go on."""
-        start = max(self.now, self.tags.get(key, 0.0))
+        start = self.start(key)
         self.now = start
         self.tags[key] = start + cost
+        if len(self.tags) > _MANY_TAGS and len(self.tags).bit_count() == 1:  # now and then: at powers of two
+            self.tags = {key: tag for key, tag in self.tags.items() if tag > start}
 
-    def forget_idle(self) -> None:
-        """Drop the tags that say no more than the virtual time does."""
-        self.tags = {key: tag for key, tag in self.tags.items() if tag > self.now}
+
+@dataclass(slots=True)
+class _Account:
+    """An account's flows, the next one first: [start, id, flow]."""
+
+    weight: int
+    flows: list[tuple[float, int, Flow]] = field(default_factory=list[tuple[float, int, Flow]])
+
+    def next(self) -> Flow:
+        start, id_, flow = self.flows[0]
+        heapreplace(self.flows, (start + 1, id_, flow))
+        return flow
 
 
 @dataclass(slots=True)
@@ -67,38 +81,48 @@ class FairQueue:
 
     def order(self, flows: Sequence[Flow], grants: int) -> list[Flow]:
         """Plan who takes the next `grants` turns, as if every flow had jobs enough. Charges nobody."""
-        planned = FairQueue(
-            {lane: Turns(turns.now, dict(turns.tags)) for lane, turns in self.accounts.items()},
-            Turns(self.flows.now, dict(self.flows.tags)),
-            self.interactive_in_a_row,
-        )
-        turns = list[Flow]()
-        for _ in range(grants if flows else 0):
-            flow = planned.next(flows)
-            planned.took(flow, flows)
-            turns.append(flow)
+        if grants == 0 or not flows:
+            return []
+        lines = {lane: self._line(lane, flows) for lane in {flow.lane for flow in flows}}
+        in_a_row, turns = self.interactive_in_a_row, list[Flow]()
+        while len(turns) < grants:
+            lane = _lane(lines.keys(), in_a_row)
+            in_a_row = in_a_row + 1 if lane is Lane.INTERACTIVE else 0
+            turns.append(_next(lines[lane]))
         return turns
 
-    def next(self, flows: Sequence[Flow]) -> Flow:
-        """The flow whose turn it is, of those that wait (at least one)."""
-        lane = self._lane({flow.lane for flow in flows})
-        mine = [flow for flow in flows if flow.lane is lane]
-        account = self.accounts[lane].next({flow.account_id for flow in mine})
-        by_id = {flow.id: flow for flow in mine if flow.account_id == account}
-        chosen = self.flows.next(by_id)
-        return by_id[chosen] if isinstance(chosen, int) else mine[0]
-
-    def took(self, flow: Flow, waiting: Sequence[Flow], grants: int = 1) -> None:
+    def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
         """Charge a flow, and its account, for grants that it used."""
         self.accounts[flow.lane].took(flow.account_id, grants / flow.weight)
         self.flows.took(flow.id, grants)
         if flow.lane is Lane.BACKFILL:
             self.interactive_in_a_row = 0
-        elif any(other.lane is Lane.BACKFILL for other in waiting):
+        elif backfill_waits:
             self.interactive_in_a_row += grants
 
-    def _lane(self, waiting: set[Lane]) -> Lane:
-        if Lane.INTERACTIVE not in waiting:
-            return Lane.BACKFILL
-        owed = Lane.BACKFILL in waiting and self.interactive_in_a_row >= FLOOR - 1
-        return Lane.BACKFILL if owed else Lane.INTERACTIVE
+    def _line(self, lane: Lane, flows: Iterable[Flow]) -> list[tuple[float, str, _Account]]:
+        accounts = dict[UUID, _Account]()
+        for flow in flows:
+            if flow.lane is lane:
+                account = accounts.setdefault(flow.account_id, _Account(flow.weight))
+                account.flows.append((self.flows.start(flow.id), flow.id, flow))
+        turns = self.accounts[lane]
+        line = [(turns.start(id_), str(id_), account) for id_, account in accounts.items()]
+        for account in accounts.values():
+            heapify(account.flows)
+        heapify(line)
+        return line
+
+
+def _next(line: list[tuple[float, str, _Account]]) -> Flow:
+    start, key, account = line[0]
+    heapreplace(line, (start + 1 / account.weight, key, account))
+    return account.next()
+
+
+def _lane(waiting: Iterable[Lane], interactive_in_a_row: int) -> Lane:
+    lanes = set(waiting)
+    if Lane.INTERACTIVE not in lanes:
+        return Lane.BACKFILL
+    owed = Lane.BACKFILL in lanes and interactive_in_a_row >= FLOOR - 1
+    return Lane.BACKFILL if owed else Lane.INTERACTIVE

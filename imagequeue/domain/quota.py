@@ -41,26 +41,38 @@ class Quota:
         """Seconds between two paced starts."""
         return self.cycle / self.rpm
 
+    @property
+    def rate(self) -> float:
+        """Calls per second, when every token is always used."""
+        return self.rpm / self.cycle
+
 
 @dataclass(frozen=True, slots=True)
 class GroupState:
-    """What the database knows about a group while its row is locked, in seconds."""
+    """What the database knows about a group at `now`.
+
+    Of n tokens that are out the n - R + 1 earliest returns open the next start, and each later return one
+    more. So `free` is R - n, or 0, and `returns` begins at the return that opens a start when none is free;
+    it is ascending, and need not be longer than the number of starts that are asked for.
+    `probing` says that the group is out of quota: one call may try it.
+    """
 
     now: float
-    returns: Sequence[float]  # when each token that is out returns; any order
+    free: int
+    returns: Sequence[float] = ()
     last_slot: float | None = None
     blocked_until: float | None = None
+    probing: bool = False
 
 
 def grant(quota: Quota, state: GroupState, want: int, horizon: float = HORIZON) -> list[float]:
     """The starts of up to `want` more calls, none later than `horizon` seconds from now."""
-    returns = sorted(moment for moment in state.returns if moment > state.now)
-    last, slots = state.last_slot, list[float]()
-    while len(slots) < want:
-        slot = _earliest(quota, state, returns, last)
+    opens, last, slots = list(state.returns), state.last_slot, list[float]()
+    while len(slots) < (min(want, 1) if state.probing else want):
+        slot = _earliest(quota, state, opens, last, len(slots))
         if slot > state.now + horizon:
             break
-        insort(returns, slot + quota.cycle + LEASE_SLACK)
+        insort(opens, slot + quota.cycle + LEASE_SLACK)
         last = slot if last is None else max(last, slot)
         slots.append(slot)
     return slots
@@ -68,13 +80,13 @@ def grant(quota: Quota, state: GroupState, want: int, horizon: float = HORIZON) 
 
 def next_start(quota: Quota, state: GroupState) -> float:
     """When the next call may start."""
-    returns = sorted(moment for moment in state.returns if moment > state.now)
-    return _earliest(quota, state, returns, state.last_slot)
+    return _earliest(quota, state, state.returns, state.last_slot, 0)
 
 
-def _earliest(quota: Quota, state: GroupState, returns: Sequence[float], last: float | None) -> float:
-    out = len(returns)
-    slot = state.now if out < quota.rpm else returns[out - quota.rpm]
+def _earliest(
+    quota: Quota, state: GroupState, opens: Sequence[float], last: float | None, taken: int
+) -> float:
+    slot = state.now if taken < state.free else max(state.now, opens[taken - state.free])
     if state.blocked_until is not None:
         slot = max(slot, state.blocked_until)
     if last is not None and (quota.pace or _recovers(quota, state)):

@@ -8,15 +8,18 @@ nothing depends on it.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from uuid import UUID
 
 from sqlalchemy import Connection
 
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.ids import uuid7_floor
+from imagequeue.domain.jobs import Lane
 from imagequeue.store import flows
 from imagequeue.store.claims import WaitingJob
 
@@ -25,7 +28,7 @@ FORGET_SECONDS = 60.0
 _START = UUID(int=0)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Waiting:
     """The flows in which jobs wait: for their first attempt (`queued`), or for another one (`wanting`)."""
 
@@ -35,6 +38,14 @@ class Waiting:
 
     def __bool__(self) -> bool:
         return bool(self.flows)
+
+    @cached_property
+    def classes(self) -> Mapping[tuple[str, str, Lane], Sequence[Flow]]:
+        """The flows by model, requirement and lane: the same deployments can serve all of a class."""
+        classes = defaultdict[tuple[str, str, Lane], list[Flow]](list)
+        for flow in self.flows:
+            classes[flow.model_id, flow.requirement, flow.lane].append(flow)
+        return classes
 
 
 @dataclass(slots=True)

@@ -7,14 +7,16 @@ so may have attempts on several deployments at once. A flow that runs dry leaves
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue, Flow
+from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.backlog import Backlog, Waiting
 from imagequeue.lifecycle.room import Room
 from imagequeue.lifecycle.serving import Serving
@@ -44,67 +46,101 @@ def find_candidates(
 ) -> dict[int, Candidate]:
     """The waiting flows that a group can serve now, each with the first deployment that has room."""
     found = dict[int, Candidate]()
-    for flow in waiting.flows:
-        for deployment in deployments:
-            if serving.serves(deployment, flow.model_id, flow.requirement) and room.left(
-                flow.lane, deployment
-            ):
-                per_call = serving.images_per_call(deployment, flow.requirement)
-                found[flow.id] = Candidate(flow, deployment, per_call)
-                break
+    for (model_id, requirement, lane), flows in waiting.classes.items():
+        deployment = next(
+            (
+                one
+                for one in deployments
+                if serving.serves(one, model_id, requirement) and room.left(lane, one) > 0
+            ),
+            None,
+        )
+        if deployment is not None:
+            per_call = serving.images_per_call(deployment, requirement)
+            found |= {flow.id: Candidate(flow, deployment, per_call) for flow in flows}
     return found
 
 
 @dataclass(slots=True)
 class Claim:
-    """The claim of one transaction."""
+    """The claim of one transaction. `locked` are the jobs that it holds, with their flows."""
 
     connection: Connection
     backlog: Backlog
     waiting: Waiting
     room: Room
     queue: FairQueue
+    serving: Serving
+    locked: dict[UUID, int] = field(default_factory=dict[UUID, int])
 
     def take(self, candidates: Mapping[int, Candidate], tokens: int) -> list[ClaimedCall]:
         """Lock jobs for up to `tokens` calls."""
-        left = dict(candidates)
-        calls, locked = list[ClaimedCall](), set[UUID]()
+        left, calls = dict(candidates), list[ClaimedCall]()
         while left and len(calls) < tokens:
             flows = [candidate.flow for candidate in left.values()]
+            backfill_waits = any(flow.lane is Lane.BACKFILL for flow in flows)
             planned = self.queue.order(flows, tokens - len(calls))
-            jobs = self._lock(Counter(flow.id for flow in planned), left, locked)
+            jobs = self._lock(Counter(flow.id for flow in planned), left)
             for flow in planned:
-                if not jobs[flow.id]:
-                    left.pop(flow.id, None)
-                elif len(calls) < tokens:
-                    new = list(self._calls(jobs[flow.id].popleft(), candidates[flow.id], tokens - len(calls)))
-                    self.queue.took(flow, flows, len(new))
+                new = self._calls(jobs[flow.id], candidates[flow.id], tokens - len(calls))
+                if new:
+                    self.queue.took(flow, len(new), backfill_waits=backfill_waits)
                     calls += new
+                else:
+                    left.pop(flow.id, None)
         return calls
 
     def _lock(
-        self, turns_by_flow: Mapping[int, int], candidates: Mapping[int, Candidate], locked: set[UUID]
+        self, turns_by_flow: Mapping[int, int], candidates: Mapping[int, Candidate]
     ) -> dict[int, deque[WaitingJob]]:
-        """Lock a job for each turn, those that want another attempt first."""
-        turns = [
-            Turn(flow_id, count, self.backlog.cursor(flow_id), candidates[flow_id].deployment.name)
-            for flow_id, count in turns_by_flow.items()
-        ]
+        """Lock a job for each turn; those that this claim holds already come again and do not count."""
+        held = Counter(self.locked.values())
+        turns = [self._turn(candidates[id_], count + held[id_]) for id_, count in turns_by_flow.items()]
         found = {flow_id: deque[WaitingJob]() for flow_id in turns_by_flow}
-        wanting = lock_wanting(
-            self.connection, [turn for turn in turns if turn.flow_id in self.waiting.wanting]
-        )
-        queued = lock_queued(self.connection, [turn for turn in turns if turn.flow_id in self.waiting.queued])
-        for job in (*wanting, *queued):
-            if job.id not in locked:
-                locked.add(job.id)
+        for job in self._jobs(turns):
+            if job.id not in self.locked and len(found[job.flow_id]) < turns_by_flow[job.flow_id]:
+                self.locked[job.id] = job.flow_id
                 found[job.flow_id].append(job)
         return found
 
-    def _calls(self, job: WaitingJob, candidate: Candidate, most: int) -> Iterator[ClaimedCall]:
-        """The calls of a job, as far as tokens and slots go; each asks for what one call may."""
-        starts = range(0, job.wanted, candidate.images_per_call)
-        for done in starts[:most]:
-            if not self.room.take(candidate.flow.lane, candidate.deployment):
-                return
-            yield ClaimedCall(job, candidate, min(candidate.images_per_call, job.wanted - done))
+    def _jobs(self, turns: Sequence[Turn]) -> list[WaitingJob]:
+        """Those that want another attempt first, so that what was begun ends; but see `Turn.wary`."""
+        wanting = [turn for turn in turns if turn.flow_id in self.waiting.wanting]
+        queued = [turn for turn in turns if turn.flow_id in self.waiting.queued]
+        return [
+            *lock_wanting(self.connection, [turn for turn in wanting if not turn.wary]),
+            *lock_queued(self.connection, queued),
+            *lock_wanting(self.connection, [turn for turn in wanting if turn.wary]),
+        ]
+
+    def _turn(self, candidate: Candidate, limit: int) -> Turn:
+        deployment, flow = candidate.deployment, candidate.flow
+        state = self.room.states.get(deployment.name)
+        return Turn(
+            flow_id=flow.id,
+            limit=limit,
+            cursor=self.backlog.cursor(flow.id),
+            deployment=deployment.name,
+            wary=state is not None and state.failures > 0,
+            others=self._has_others(deployment, flow),
+        )
+
+    def _has_others(self, deployment: Deployment, flow: Flow) -> bool:
+        """Whether a job that this deployment failed may as well wait for another one."""
+        return any(
+            other.order <= deployment.order and self.room.breaker(other) is Breaker.CLOSED
+            for other in self.serving.deployments(flow.model_id, flow.requirement)
+            if other.name != deployment.name
+        )
+
+    def _calls(self, jobs: deque[WaitingJob], candidate: Candidate, most: int) -> list[ClaimedCall]:
+        """The calls of the flow's next job, as far as tokens and slots go; each asks for what it may."""
+        if not jobs or most <= 0:
+            return []
+        job = jobs.popleft()
+        starts = range(0, job.wanted, candidate.images_per_call)[:most]
+        return [
+            ClaimedCall(job, candidate, min(candidate.images_per_call, job.wanted - done))
+            for done in starts
+            if self.room.take(candidate.flow.lane, candidate.deployment)
+        ]

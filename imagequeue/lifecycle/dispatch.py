@@ -2,7 +2,8 @@
 
 A grant, the claim of its job and the insert of its attempt are one transaction under the lock of the
 group's row: there is no second store of tokens that could disagree (rate-limiting.md, "The rule").
-Token first, then job: who goes next is decided at the last moment.
+Token first, then job: who goes next is decided at the last moment. So a turn begins with the tokens: one
+query tells which groups can start a call within the horizon, and unless one can, nothing else is read.
 
 Any number of dispatchers may run; row locks make them correct, and each keeps its own memory of turns and
 cursors, which is about fairness and speed only.
@@ -10,29 +11,45 @@ cursors, which is about fairness and speed only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
 from sqlalchemy import Connection, Engine
 
+from imagequeue.domain import throttling
+from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue
 from imagequeue.domain.ids import new_id
-from imagequeue.domain.quota import LEASE_SLACK, Quota, grant
+from imagequeue.domain.quota import HORIZON, LEASE_SLACK, Quota, grant, next_start
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.backlog import Backlog, Waiting
 from imagequeue.lifecycle.claim import Candidate, Claim, ClaimedCall, find_candidates
 from imagequeue.lifecycle.room import Room
 from imagequeue.lifecycle.serving import Serving
-from imagequeue.store import quota
+from imagequeue.lifecycle.spill import Spill
+from imagequeue.store import deployments, quota
 from imagequeue.store.attempts import RELEASE_SECONDS, Doorbell
 from imagequeue.store.claims import NewAttempt, insert_attempts
+from imagequeue.store.quota import Group
 
 GRANTS_AT_ONCE = 100
 """The most tokens that one transaction grants, so that a group's lock is held for milliseconds."""
 
+PROBE_SECONDS = 30.0
+"""Beyond its own deadline, how long a probe may take before another one goes."""
+
 Release = Callable[[Sequence[Doorbell]], None]
+
+
+@dataclass(slots=True)
+class Turn:
+    """What one turn of the dispatcher knows."""
+
+    groups: Mapping[str, Group]
+    waiting: Waiting
+    room: Room
 
 
 @dataclass(slots=True)
@@ -47,23 +64,28 @@ class Dispatch:
 
     def run_once(self) -> int:
         """Grant what can be granted now; how many attempts were released."""
+        by_group = self._deployments_by_group()
         with self.engine.begin() as connection:
-            waiting = self.backlog.look(connection)
+            groups = quota.read_groups(connection, list(by_group), GRANTS_AT_ONCE)
+            due = [group for group in groups.values() if _is_due(group)]
+            waiting = self.backlog.look(connection) if due else Waiting()
             room = Room.look(connection) if waiting else Room()
-        return sum(self._serve(group, waiting, room) for group in self._groups()) if waiting else 0
+        turn = Turn(groups, waiting, room)
+        due.sort(key=lambda group: _preference(by_group[group.name][0], group))
+        return sum(self._serve(by_group[group.name], turn) for group in due) if waiting else 0
 
-    def _groups(self) -> Iterator[list[Deployment]]:
-        """The deployments of each quota group; the group with the lowest order, then cost, first."""
-        by_group = sorted(self.serving.catalog.deployments, key=lambda one: one.group)
-        groups = [sorted(some, key=_preference) for _, some in groupby(by_group, key=lambda one: one.group)]
-        yield from sorted(groups, key=lambda some: _preference(some[0]))
+    def _deployments_by_group(self) -> dict[str, list[Deployment]]:
+        by_group = sorted(
+            self.serving.catalog.deployments, key=lambda one: (one.group, one.order, _cost(one), one.name)
+        )
+        return {name: list(some) for name, some in groupby(by_group, key=lambda one: one.group)}
 
-    def _serve(self, deployments: Sequence[Deployment], waiting: Waiting, room: Room) -> int:
-        candidates = find_candidates(deployments, waiting, self.serving, room)
+    def _serve(self, members: Sequence[Deployment], turn: Turn) -> int:
+        candidates = find_candidates(members, turn.waiting, self.serving, turn.room)
         if not candidates:
             return 0
         with self.engine.begin() as connection:
-            calls, new = self._grant(connection, candidates, waiting, room)
+            calls, new = self._grant(connection, candidates, turn)
         failpoint("dispatch.claimed")
         self.backlog.claimed([call.job for call in calls])
         if new:
@@ -71,25 +93,54 @@ class Dispatch:
         return len(new)
 
     def _grant(
-        self, connection: Connection, candidates: Mapping[int, Candidate], waiting: Waiting, room: Room
+        self, connection: Connection, candidates: Mapping[int, Candidate], turn: Turn
     ) -> tuple[list[ClaimedCall], list[NewAttempt]]:
-        group = next(iter(candidates.values())).deployment.group
-        rule = self._rule(group)
-        slots = grant(rule, quota.group_state(connection, group), GRANTS_AT_ONCE)
+        name = next(iter(candidates.values())).deployment.group
+        group = quota.lock_group(connection, name, GRANTS_AT_ONCE)
+        _recover(connection, group)
+        slots = grant(group.quota, group.state, GRANTS_AT_ONCE)
         if not slots:
             return [], []
-        claim = Claim(connection, self.backlog, waiting, room, self.queues.setdefault(group, FairQueue()))
-        calls = claim.take(candidates, len(slots))
+        _look_for_probes(connection, candidates, turn.room)
+        rule = Spill(self.serving, turn.groups, turn.waiting, turn.room, GRANTS_AT_ONCE)
+        left, tokens = rule.leave(connection, candidates)
+        queue = self.queues.setdefault(name, FairQueue())
+        claim = Claim(connection, self.backlog, turn.waiting, turn.room, queue, self.serving)
+        calls = claim.take(left, min(tokens, len(slots)))
         failpoint("dispatch.claiming")
-        new = [_attempt(call, slot, rule) for call, slot in zip(calls, slots, strict=False)]
+        new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
             insert_attempts(connection, new)
-            quota.set_last_slot(connection, group, slots[len(new) - 1])
+            quota.set_last_slot(connection, name, slots[len(new) - 1], throttling.PROBE_SECONDS)
+            _mark_probes(connection, calls, new, turn.room)
         return calls, new
 
-    def _rule(self, group_name: str) -> Quota:
-        group = self.serving.catalog.quota_groups[group_name]
-        return Quota(group.rpm, group.window_seconds, group.guard_ms / 1000, group.pace)
+
+def _is_due(group: Group) -> bool:
+    return next_start(group.quota, group.state) <= group.state.now + HORIZON
+
+
+def _recover(connection: Connection, group: Group) -> None:
+    drift = throttling.recovered(group.drift, rpm=group.rpm, window=group.quota.window, now=group.state.now)
+    if drift:
+        quota.set_drift(connection, group.name, drift)
+
+
+def _look_for_probes(connection: Connection, candidates: Mapping[int, Candidate], room: Room) -> None:
+    """Whether somebody else's probe is on its way is certain only under the group's lock."""
+    tried = {one.deployment.name: one.deployment for one in candidates.values()}
+    if any(room.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
+        room.states = deployments.read_states(connection)
+
+
+def _mark_probes(
+    connection: Connection, calls: Sequence[ClaimedCall], new: Sequence[NewAttempt], room: Room
+) -> None:
+    for call, attempt in zip(calls, new, strict=False):
+        deployment = call.candidate.deployment
+        if room.breaker(deployment) is Breaker.HALF_OPEN:
+            patience = deployment.timeout_seconds + PROBE_SECONDS
+            deployments.take_probe(connection, deployment.name, attempt.id, patience)
 
 
 def _attempt(call: ClaimedCall, slot: float, rule: Quota) -> NewAttempt:
@@ -107,5 +158,10 @@ def _attempt(call: ClaimedCall, slot: float, rule: Quota) -> NewAttempt:
     )
 
 
-def _preference(deployment: Deployment) -> tuple[int, float, str]:
-    return (deployment.order, float(deployment.cost_usd or 0), deployment.name)
+def _preference(deployment: Deployment, group: Group) -> tuple[int, float, float]:
+    """Which group is asked first: by order, then by when it can start, then by cost."""
+    return (deployment.order, next_start(group.quota, group.state), _cost(deployment))
+
+
+def _cost(deployment: Deployment) -> float:
+    return float(deployment.cost_usd or 0)

@@ -1,7 +1,7 @@
 """Generate: one upstream call for one attempt, from the doorbell to its settled outcome.
 
 Everything slow comes before the slot: reading, building the request, opening the connection. Then the
-sender asks `_Slot` for leave, at the last moment before the first byte: it waits for the attempt's slot on
+sender asks `_Watch` for leave, at the last moment before the first byte: it waits for the attempt's slot on
 this machine's monotonic clock, moves the attempt to CALLING, and looks once more whether the moment has
 passed in between. Late calls bunch up, and bunched calls are how a quota is exceeded
 (rate-limiting.md), so a late one is given back.
@@ -71,8 +71,9 @@ class Generation:
             ticket = attempts.read_ticket(connection, attempt_id)
         if ticket is None or ticket.state not in _RINGABLE:
             return
+        slot = Slot.of(ticket.starts_in, read_at, time.monotonic())
         try:
-            outcome = self._outcome(ticket, read_at + ticket.starts_in)
+            outcome = self._outcome(ticket, slot)
         except DoorbellDropped:
             return
         failpoint("generate.before_settle")
@@ -81,7 +82,7 @@ class Generation:
         else:
             self._surely(ticket, outcome, lambda: self.settlement.settle(ticket.attempt_id, outcome))
 
-    def _outcome(self, ticket: CallTicket, slot: float) -> Outcome | Pending:
+    def _outcome(self, ticket: CallTicket, slot: Slot) -> Outcome | Pending:
         try:
             response, parse = self._exchanged(ticket, slot)
             with response:
@@ -91,7 +92,7 @@ class Generation:
         except UpstreamError as error:
             return error
 
-    def _exchanged(self, ticket: CallTicket, slot: float) -> tuple[UpstreamResponse, Parse]:
+    def _exchanged(self, ticket: CallTicket, slot: Slot) -> tuple[UpstreamResponse, Parse]:
         return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, slot)
 
     def _taken(self, ticket: CallTicket, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
@@ -108,17 +109,17 @@ class Generation:
         kept = kept or self.keeper.keep(ticket, answer.images)
         return Succeeded(self.keeper.finish(kept), answer.cost_usd)
 
-    def _call(self, ticket: CallTicket, slot: float) -> tuple[UpstreamResponse, Parse]:
+    def _call(self, ticket: CallTicket, slot: Slot) -> tuple[UpstreamResponse, Parse]:
         deployment = self.catalog().deployment(ticket.deployment)
         if deployment is None:
             raise GivenBack("the catalog no longer has this deployment", started=False)
         provider = PROVIDERS[deployment.provider]
         request = provider.build(self._prepared(ticket), deployment, self.secret(deployment))
-        slot_watch = _Slot(self, ticket.attempt_id, deployment, slot)
+        slot_watch = _Watch(self, ticket.attempt_id, deployment, slot)
         response = send(
             request,
             client=self.client,
-            deadline_seconds=deployment.timeout_seconds + max(0.0, slot - time.monotonic()),
+            deadline_seconds=deployment.timeout_seconds + max(0.0, slot.opens - time.monotonic()),
             max_bytes=response_limit(ticket.image_count),
             on_sent=slot_watch.sent,
             before_send=slot_watch.leave,
@@ -159,14 +160,32 @@ class Generation:
                 return
 
 
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """Between which moments an attempt's call may start, on this machine's monotonic clock.
+
+    The database said how long it was until `slot_at`, at some moment of the reading; nobody knows which.
+    So the slot opens as if that had been the reading's end, and closes as if it had been its beginning:
+    however slow the reading was, the call never starts early, and never later than its lease.
+    """
+
+    opens: float
+    closes: float
+
+    @classmethod
+    def of(cls, starts_in: float, began: float, ended: float) -> Slot:
+        """From what a reading said that began and ended at these moments."""
+        return cls(ended + starts_in, began + starts_in + LEASE_SLACK)
+
+
 @dataclass(slots=True)
-class _Slot:
-    """The moment at which an attempt's call may start, on this machine's monotonic clock."""
+class _Watch:
+    """What the sender asks at the moments that matter to the quota."""
 
     generation: Generation
     attempt_id: UUID
     deployment: Deployment
-    slot: float
+    slot: Slot
 
     def leave(self) -> None:
         """Wait for the slot and move the attempt to CALLING; the next thing to happen is the first byte.
@@ -175,7 +194,7 @@ class _Slot:
             GivenBack: the process stops, or the moment has passed.
             DoorbellDropped: somebody else makes the call, or its job has ended.
         """
-        if self.generation.stopping.wait(max(0.0, self.slot - time.monotonic())):
+        if self.generation.stopping.wait(max(0.0, self.slot.opens - time.monotonic())):
             raise GivenBack("the worker stops", started=False)
         if self._late():
             raise GivenBack("too late for the slot", started=False)
@@ -189,9 +208,8 @@ class _Slot:
     def sent(self, moment: float) -> None:
         """Store when the request body was written: from then on the token runs."""
         failpoint("generate.sent")
-        cycle = self.deployment.window_seconds + self.deployment.guard_ms / 1000
         with self.generation.engine.begin() as connection:
-            attempts.record_sent(connection, self.attempt_id, ago=time.monotonic() - moment, cycle=cycle)
+            attempts.record_sent(connection, self.attempt_id, ago=time.monotonic() - moment)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds
@@ -202,7 +220,7 @@ class _Slot:
             raise GivenBack("the database is away", started=True, certain=False) from error
 
     def _late(self) -> bool:
-        return time.monotonic() > self.slot + LEASE_SLACK
+        return time.monotonic() > self.slot.closes
 
 
 def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:

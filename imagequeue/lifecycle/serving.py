@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from imagequeue.domain.catalog import Catalog, Deployment
@@ -15,6 +16,9 @@ class Serving:
 
     catalog: Catalog
     _known: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    _serving: dict[tuple[str, str], list[Deployment]] = field(
+        default_factory=dict[tuple[str, str], list[Deployment]]
+    )
 
     def images_per_call(self, deployment: Deployment, requirement: str) -> int:
         """How many images one call of a deployment may ask for; 0 when it cannot serve the requirement."""
@@ -22,6 +26,15 @@ class Serving:
         if key not in self._known:
             self._known[key] = _images_per_call(deployment, Requirement.parse(requirement))
         return self._known[key]
+
+    def deployments(self, model_id: str, requirement: str) -> Sequence[Deployment]:
+        """The deployments of a model that can serve the requirement, lowest order first."""
+        key = (model_id, requirement)
+        if key not in self._serving:
+            self._serving[key] = [
+                one for one in self.catalog.deployments_of(model_id) if self.images_per_call(one, requirement)
+            ]
+        return self._serving[key]
 
     def serves(self, deployment: Deployment, model_id: str, requirement: str) -> bool:
         """Whether a deployment is of the model and can serve the requirement."""

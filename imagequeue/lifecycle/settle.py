@@ -15,32 +15,26 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from imagequeue.domain.backoff import exponential
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
-from imagequeue.domain.upstream import Misconfigured, Throttled, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import (
     GivenBack,
     History,
     Outcome,
-    ProcessDied,
     StoredImage,
     Succeeded,
     Verdict,
     judge,
 )
 from imagequeue.failpoint import failpoint
-from imagequeue.store import quota, settlements
+from imagequeue.lifecycle import deployments
+from imagequeue.store import settlements
 from imagequeue.store.ledger import HoldEnd, end_holds
 from imagequeue.store.settlements import AttemptRow, Closing, LockedJob
 
 _SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST}
-_BREAKER_FAILURES = 5
-_BREAKER_SECONDS = (30.0, 900.0)
-_MISCONFIGURED_SECONDS = 60.0
-_THROTTLED_SECONDS = (0.5, 120.0)
 _DEFAULT_MAX_ATTEMPTS = 6
 
 
@@ -81,7 +75,7 @@ class Settlement:
             connection, attempt_id, _closing(verdict, outcome), _sources(outcome)
         ):
             return None
-        self._tell_deployment(connection, attempt, outcome)
+        deployments.tell(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
             return self._keep_images(connection, job, attempt, outcome.images)
         return self._after_failure(connection, job, attempt, verdict)
@@ -157,33 +151,6 @@ class Settlement:
             output=Output(urls, images[0][2]) if images else None,
         )
 
-    def _tell_deployment(self, connection: Connection, attempt: AttemptRow, outcome: Outcome) -> None:
-        """Keep out what throttles, is misconfigured or fails again and again (rate-limiting.md)."""
-        match outcome:
-            case Succeeded():
-                quota.deployment_succeeded(connection, attempt.deployment)
-            case Throttled():
-                low, high = _THROTTLED_SECONDS
-                hint = outcome.retry_after if outcome.retry_after is not None else 1.0
-                quota.block_group(connection, attempt.quota_group, min(max(hint, low), high))
-            case Misconfigured():
-                self._keep_out(connection, attempt, outcome, threshold=1)
-            case Unavailable():
-                self._keep_out(connection, attempt, outcome, threshold=_BREAKER_FAILURES)
-            case _:
-                return
-
-    def _keep_out(
-        self, connection: Connection, attempt: AttemptRow, outcome: UpstreamError, *, threshold: int
-    ) -> None:
-        known = quota.deployment_states(connection).get(attempt.deployment)
-        failures = (known.failures if known else 0) + 1
-        base, cap = (_MISCONFIGURED_SECONDS, 900.0) if threshold == 1 else _BREAKER_SECONDS
-        seconds = 0.0
-        if failures >= threshold:
-            seconds = exponential(failures - threshold + 1, base=base, cap=cap, random=self.random)
-        quota.deployment_failed(connection, attempt.deployment, reason=outcome.reason, seconds=seconds)
-
 
 def _closing(verdict: Verdict, outcome: Outcome) -> Closing:
     if isinstance(outcome, Succeeded):
@@ -194,8 +161,6 @@ def _closing(verdict: Verdict, outcome: Outcome) -> Closing:
         http_status=outcome.http_status,
         cost_usd=outcome.cost_usd,
         frees_token=verdict.frees_token,
-        renews_token=isinstance(outcome, ProcessDied)
-        or (isinstance(outcome, GivenBack) and not outcome.certain),
     )
 
 

@@ -44,8 +44,11 @@ _START = text(f"""
 _SENT = text("""
     UPDATE attempts
     SET sent_at = clock_timestamp() - make_interval(secs => :ago),
-        token_returns_at = clock_timestamp() + make_interval(secs => :cycle - :ago)
-    WHERE id = :id AND sent_at IS NULL
+        token_returns_at = clock_timestamp() + make_interval(
+            secs => window_seconds + guard_seconds + extra_guard_seconds - :ago
+        )
+    FROM quota_groups
+    WHERE id = :id AND sent_at IS NULL AND name = quota_group
 """)
 
 _SLEEP = text("""
@@ -132,12 +135,12 @@ def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: f
     return connection.execute(_START, values).rowcount == 1
 
 
-def record_sent(connection: Connection, attempt_id: UUID, *, ago: float, cycle: float) -> None:
+def record_sent(connection: Connection, attempt_id: UUID, *, ago: float) -> None:
     """Store when the request body was written (`ago` seconds before now): from then on its token runs.
 
-    `cycle` is W + G in seconds. If this is lost, the lease stands, which returns the token later.
+    If this is lost, the lease stands, which returns the token later.
     """
-    connection.execute(_SENT, {"id": attempt_id, "ago": ago, "cycle": cycle})
+    connection.execute(_SENT, {"id": attempt_id, "ago": ago})
 
 
 def sleep(connection: Connection, attempt_id: UUID, reference: str, seconds: float) -> None:

@@ -30,12 +30,17 @@ _QUEUED = text("""
 
 _WANTING = text("""
     SELECT job.id, job.flow_id, job.wanted
-    FROM unnest(CAST(:flow_ids AS int[]), CAST(:limits AS int[]), CAST(:deployments AS text[]))
-        AS flow (id, quota, deployment)
+    FROM unnest(
+        CAST(:flow_ids AS int[]), CAST(:limits AS int[]), CAST(:deployments AS text[]),
+        CAST(:others AS boolean[])
+    ) AS flow (id, quota, deployment, others)
     CROSS JOIN LATERAL (
         SELECT id, flow_id, wanted FROM jobs
         WHERE flow_id = flow.id AND status = 'PROCESSING' AND wanted > 0
-            AND (not_before <= clock_timestamp() OR not_before IS NULL OR avoid_deployment <> flow.deployment)
+            AND (
+                avoid_deployment IS DISTINCT FROM flow.deployment
+                OR (NOT flow.others AND (not_before <= clock_timestamp() OR not_before IS NULL))
+            )
         ORDER BY jobs.id LIMIT flow.quota
         FOR UPDATE SKIP LOCKED
     ) AS job
@@ -59,12 +64,18 @@ _MOVE_ON = text("""
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """Take up to `limit` jobs of a flow for a deployment; of the queued ones, those above `cursor`."""
+    """Take up to `limit` jobs of a flow for a deployment; of the queued ones, those above `cursor`.
+
+    `wary`: the deployment failed lately, so it gets new jobs rather than those that failed before: a row of
+    failures is spread over many jobs. `others`: another deployment would take what this one failed.
+    """
 
     flow_id: int
     limit: int
     cursor: UUID
     deployment: str
+    wary: bool = False
+    others: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +118,7 @@ def lock_wanting(connection: Connection, turns: Sequence[Turn]) -> list[WaitingJ
         "flow_ids": [turn.flow_id for turn in turns],
         "limits": [turn.limit for turn in turns],
         "deployments": [turn.deployment for turn in turns],
+        "others": [turn.others for turn in turns],
     }
     return [WaitingJob(*row) for row in connection.execute(_WANTING, parameters)] if turns else []
 

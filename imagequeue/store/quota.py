@@ -1,72 +1,151 @@
 """Quota groups and the tokens that are out. A token is an attempt row.
 
-`lock_group` and `tokens_out` are two statements on purpose: the second must start after the lock is held,
+`lock_group` and `read_groups` are two statements on purpose: the second must start after the lock is held,
 because its snapshot, not the lock, decides what it counts (rate-limiting.md, "The rule").
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from imagequeue.domain.catalog import QuotaGroup
-from imagequeue.domain.quota import GroupState
+from imagequeue.domain.quota import GroupState, Quota
+from imagequeue.domain.throttling import Drift, Rest
 
+# A longer cycle also holds for the calls before it: they were granted with the shorter one.
 _UPSERT = text("""
-    INSERT INTO quota_groups (name, rpm, window_seconds, guard_seconds, blocked_until)
+    INSERT INTO quota_groups AS known
+        (name, rpm, effective_rpm, window_seconds, guard_seconds, pace, blocked_until)
     VALUES (
-        :name, :rpm, :window, :guard,
+        :name, :rpm, :rpm, :window, :guard, :pace,
         CASE WHEN :spent THEN clock_timestamp() + make_interval(secs => :window + :guard) END
     )
     ON CONFLICT (name) DO UPDATE
-    SET rpm = excluded.rpm, window_seconds = excluded.window_seconds, guard_seconds = excluded.guard_seconds
-    WHERE (quota_groups.rpm, quota_groups.window_seconds, quota_groups.guard_seconds)
-        IS DISTINCT FROM (excluded.rpm, excluded.window_seconds, excluded.guard_seconds)
+    SET rpm = excluded.rpm, window_seconds = excluded.window_seconds,
+        guard_seconds = excluded.guard_seconds, pace = excluded.pace,
+        effective_rpm = CASE
+            WHEN known.rpm = excluded.rpm THEN known.effective_rpm ELSE excluded.rpm
+        END,
+        blocked_until = greatest(known.blocked_until, clock_timestamp() + make_interval(secs =>
+            excluded.window_seconds + excluded.guard_seconds - known.window_seconds - known.guard_seconds
+        ))
+    WHERE (known.rpm, known.window_seconds, known.guard_seconds, known.pace)
+        IS DISTINCT FROM (excluded.rpm, excluded.window_seconds, excluded.guard_seconds, excluded.pace)
 """)
 
-_LOCK = text("SELECT last_slot_at, blocked_until FROM quota_groups WHERE name = :name FOR UPDATE")
+_LOCK = text("SELECT 1 FROM quota_groups WHERE name = :name FOR UPDATE")
 
-_TOKENS_OUT = text("""
-    SELECT extract(epoch FROM clock_timestamp())::float8,
-        (
-            SELECT coalesce(array_agg(extract(epoch FROM token_returns_at)::float8), '{}')
-            FROM attempts
-            WHERE quota_group = :name AND token_returns_at > clock_timestamp()
-        )
+# The clock is read once, in a subquery that Postgres cannot merge: a volatile function in the condition
+# itself would not be looked up in the index, and every attempt ever made would be read.
+_READ = text("""
+    SELECT name, rpm, effective_rpm, window_seconds, guard_seconds, extra_guard_seconds, pace, out_of_quota,
+        throttled, throttled_in_a_row, drifts, reason, tokens.out,
+        extract(epoch FROM clock.now)::float8 AS now,
+        extract(epoch FROM last_slot_at)::float8 AS last_slot,
+        extract(epoch FROM blocked_until)::float8 AS blocked_until,
+        extract(epoch FROM drifted_at)::float8 AS drifted_at,
+        extract(epoch FROM clean_since)::float8 AS clean_since,
+        ARRAY(
+            SELECT extract(epoch FROM token_returns_at)::float8 FROM attempts
+            WHERE quota_group = name AND token_returns_at > clock.now
+            ORDER BY token_returns_at
+            OFFSET greatest(0, tokens.out - effective_rpm) LIMIT :want
+        ) AS returns
+    FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+    CROSS JOIN quota_groups
+    CROSS JOIN LATERAL (
+        SELECT count(*)::int AS out FROM attempts
+        WHERE quota_group = name AND token_returns_at > clock.now
+    ) AS tokens
+    WHERE name = ANY(:names)
 """)
 
 _SET_LAST_SLOT = text("""
-    UPDATE quota_groups SET last_slot_at = greatest(last_slot_at, to_timestamp(:slot)) WHERE name = :name
+    UPDATE quota_groups
+    SET last_slot_at = greatest(last_slot_at, to_timestamp(:slot)),
+        blocked_until = CASE
+            WHEN out_of_quota THEN greatest(
+                blocked_until, to_timestamp(:slot) + make_interval(secs => :probe_every)
+            )
+            ELSE blocked_until
+        END
+    WHERE name = :name
 """)
 
-_BLOCK = text("""
+_SET_DRIFT = text("""
     UPDATE quota_groups
-    SET blocked_until = greatest(blocked_until, clock_timestamp() + make_interval(secs => :seconds))
+    SET effective_rpm = least(rpm, :effective_rpm), extra_guard_seconds = :extra_guard,
+        drifted_at = to_timestamp(:drifted_at), clean_since = to_timestamp(:clean_since),
+        drifts = drifts + :drifts
     WHERE name = :name
+""")
+
+_REST = text("""
+    UPDATE quota_groups
+    SET blocked_until = greatest(blocked_until, clock_timestamp() + make_interval(secs => :seconds)),
+        throttled = throttled + 1, throttled_in_a_row = throttled_in_a_row + 1,
+        throttled_at = clock_timestamp(), out_of_quota = out_of_quota OR :out_of_quota, reason = :reason
+    WHERE name = :name
+""")
+
+# A success of a call that was sent before the last 429 says nothing about what came after it.
+_SUCCEEDED = text("""
+    UPDATE quota_groups
+    SET throttled_in_a_row = 0, out_of_quota = false,
+        blocked_until = CASE WHEN out_of_quota THEN clock_timestamp() ELSE blocked_until END
+    FROM attempts
+    WHERE name = :name AND (throttled_in_a_row > 0 OR out_of_quota)
+        AND attempts.id = :attempt_id AND sent_at > throttled_at
+""")
+
+_CALLS_BEFORE = text("""
+    SELECT count(*)::int
+    FROM attempts AS this
+    JOIN quota_groups ON name = this.quota_group
+    JOIN attempts AS other ON other.quota_group = this.quota_group AND other.id <> this.id
+        AND other.token_returns_at > this.sent_at
+        AND other.sent_at > this.sent_at - make_interval(secs => window_seconds)
+        AND other.sent_at <= this.sent_at
+    WHERE this.id = :attempt_id
 """)
 
 
 @dataclass(frozen=True, slots=True)
-class DeploymentState:
-    """How a deployment does: failures in a row, and the seconds for which it is still out."""
+class Group:
+    """A quota group as the database knows it; `quota` is what it is granted by at the moment."""
 
     name: str
-    failures: int
-    blocked_for: float
+    rpm: int
+    catalog_guard: float
+    quota: Quota
+    state: GroupState
+    drift: Drift
+    out: int
+    out_of_quota: bool
+    throttled: int
+    throttled_in_a_row: int
+    drifts: int
     reason: str | None
 
 
 def ensure_groups(connection: Connection, groups: Iterable[QuotaGroup]) -> None:
-    """Make the rows of the catalog's groups; a new group starts as its `cold_start` says."""
+    """Make the rows of the catalog's groups, or bring them up to date.
+
+    A new group starts as its `cold_start` says.
+    """
     rows = [
         {
             "name": group.name,
             "rpm": group.rpm,
             "window": group.window_seconds,
             "guard": group.guard_ms / 1000,
+            "pace": group.pace,
             "spent": group.cold_start == "spent",
         }
         for group in groups
@@ -75,66 +154,81 @@ def ensure_groups(connection: Connection, groups: Iterable[QuotaGroup]) -> None:
         connection.execute(_UPSERT, sorted(rows, key=lambda row: str(row["name"])))
 
 
-def lock_group(connection: Connection, name: str) -> tuple[datetime | None, datetime | None]:
-    """Lock a group's row until the transaction ends; its last planned start, and until when it is blocked."""
-    last_slot_at, blocked_until = connection.execute(_LOCK, {"name": name}).one()
-    return last_slot_at, blocked_until
+def read_groups(connection: Connection, names: Sequence[str], want: int) -> Mapping[str, Group]:
+    """Read groups and count their tokens, enough of them to plan `want` starts of each."""
+    rows = connection.execute(_READ, {"names": list(names), "want": want})
+    return {row.name: _group(row) for row in rows}
 
 
-def group_state(connection: Connection, name: str) -> GroupState:
-    """Lock a group, then count its tokens that are out."""
-    last_slot_at, blocked_until = lock_group(connection, name)
-    now, returns = connection.execute(_TOKENS_OUT, {"name": name}).one()
-    return GroupState(
-        now=now,
-        returns=returns,
-        last_slot=last_slot_at and last_slot_at.timestamp(),
-        blocked_until=blocked_until and blocked_until.timestamp(),
-    )
+def lock_group(connection: Connection, name: str, want: int = 1) -> Group:
+    """Lock a group's row until the transaction ends; then read it and count its tokens."""
+    connection.execute(_LOCK, {"name": name}).one()
+    return read_groups(connection, [name], want)[name]
 
 
-def set_last_slot(connection: Connection, name: str, slot: float) -> None:
-    """Remember the last planned start (seconds on the database's clock), for pacing."""
-    connection.execute(_SET_LAST_SLOT, {"name": name, "slot": slot})
+def set_last_slot(connection: Connection, name: str, slot: float, probe_every: float) -> None:
+    """Remember the last planned start (seconds on the database's clock), for pacing.
+
+    While the group is out of quota that was a probe: the next one may go after `probe_every` seconds.
+    """
+    connection.execute(_SET_LAST_SLOT, {"name": name, "slot": slot, "probe_every": probe_every})
 
 
-def block_group(connection: Connection, name: str, seconds: float) -> None:
-    """Grant nothing for a while; a block only ever moves later."""
-    connection.execute(_BLOCK, {"name": name, "seconds": seconds})
+def set_drift(connection: Connection, name: str, drift: Drift, *, new_drifts: int = 0) -> None:
+    """Store how far a group has moved away from its catalog entry."""
+    values = {
+        "name": name,
+        "effective_rpm": drift.effective_rpm,
+        "extra_guard": drift.extra_guard,
+        "drifted_at": drift.drifted_at,
+        "clean_since": drift.clean_since,
+        "drifts": new_drifts,
+    }
+    connection.execute(_SET_DRIFT, values)
 
 
-def deployment_states(connection: Connection) -> Mapping[str, DeploymentState]:
-    """What is known against deployments."""
-    rows = connection.execute(
-        text("""
-            SELECT name, failures, reason,
-                coalesce(extract(epoch FROM blocked_until - clock_timestamp()), 0)::float8 AS blocked_for
-            FROM deployment_states
-        """)
-    )
-    return {row.name: DeploymentState(row.name, row.failures, row.blocked_for, row.reason) for row in rows}
+def rest_group(connection: Connection, name: str, rest: Rest, reason: str) -> None:
+    """Count a 429, and grant nothing for a while; a block only ever moves later."""
+    values = {"name": name, "seconds": rest.seconds, "out_of_quota": rest.out_of_quota, "reason": reason}
+    connection.execute(_REST, values)
 
 
-def deployment_failed(connection: Connection, name: str, *, reason: str, seconds: float) -> None:
-    """Count a failure in a row, and keep the deployment out for some seconds (0: not yet)."""
-    connection.execute(
-        text("""
-            INSERT INTO deployment_states AS known (name, failures, reason, blocked_until)
-            VALUES (:name, 1, :reason, clock_timestamp() + make_interval(secs => :seconds))
-            ON CONFLICT (name) DO UPDATE
-            SET failures = known.failures + 1, reason = excluded.reason,
-                blocked_until = greatest(known.blocked_until, excluded.blocked_until),
-                updated_at = clock_timestamp()
-        """),
-        {"name": name, "reason": reason, "seconds": seconds},
-    )
+def group_succeeded(connection: Connection, name: str, attempt_id: UUID) -> None:
+    """After a call that was sent since the last 429 succeeded: forget the row of 429s."""
+    connection.execute(_SUCCEEDED, {"name": name, "attempt_id": attempt_id})
 
 
-def deployment_succeeded(connection: Connection, name: str) -> None:
-    """Forget what was known against a deployment."""
-    connection.execute(text("DELETE FROM deployment_states WHERE name = :name"), {"name": name})
+def calls_before(connection: Connection, attempt_id: UUID) -> int:
+    """How many other calls of its group were sent in the window that ended when this one was."""
+    return connection.execute(_CALLS_BEFORE, {"attempt_id": attempt_id}).scalar_one()
 
 
 def at(seconds: float) -> datetime:
     """A time on the database's clock as a value for `timestamptz`."""
     return datetime.fromtimestamp(seconds, UTC)
+
+
+def _group(row: Row[Any]) -> Group:
+    return Group(
+        name=row.name,
+        rpm=row.rpm,
+        catalog_guard=row.guard_seconds,
+        quota=Quota(
+            row.effective_rpm, row.window_seconds, row.guard_seconds + row.extra_guard_seconds, row.pace
+        ),
+        state=GroupState(
+            now=row.now,
+            free=max(0, row.effective_rpm - row.out),
+            returns=row.returns,
+            last_slot=row.last_slot,
+            blocked_until=row.blocked_until,
+            probing=row.out_of_quota,
+        ),
+        drift=Drift(row.effective_rpm, row.extra_guard_seconds, row.drifted_at, row.clean_since),
+        out=row.out,
+        out_of_quota=row.out_of_quota,
+        throttled=row.throttled,
+        throttled_in_a_row=row.throttled_in_a_row,
+        drifts=row.drifts,
+        reason=row.reason,
+    )

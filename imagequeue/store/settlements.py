@@ -34,10 +34,10 @@ _CLOSE_ATTEMPT = text("""
         http_status = :http_status, reason = :reason, cost_usd = :cost_usd,
         token_returns_at = CASE
             WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
-            WHEN :renews_token AND sent_at IS NULL THEN clock_timestamp() + (
-                SELECT make_interval(secs => window_seconds + guard_seconds)
+            WHEN sent_at IS NULL THEN greatest(token_returns_at, clock_timestamp() + (
+                SELECT make_interval(secs => window_seconds + guard_seconds + extra_guard_seconds)
                 FROM quota_groups WHERE name = quota_group
-            )
+            ))
             ELSE token_returns_at
         END
     WHERE id = :id AND state = ANY(:sources)
@@ -104,8 +104,8 @@ class AttemptRow:
 class Closing:
     """How an attempt ends.
 
-    `frees_token`: not one byte was sent. `renews_token`: it may have been sent a moment ago and nobody
-    knows when, so the token runs from now (rate-limiting.md, "Sent").
+    `frees_token`: not one byte was sent. Where that is not certain and the moment of sending is not known,
+    the call may have been sent just now, so the token runs from now (rate-limiting.md, "Sent").
     """
 
     state: AttemptState
@@ -113,7 +113,6 @@ class Closing:
     http_status: int | None = None
     cost_usd: Decimal | None = None
     frees_token: bool = False
-    renews_token: bool = False
 
 
 def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
@@ -139,7 +138,6 @@ def close_attempt(
         "http_status": closing.http_status,
         "cost_usd": closing.cost_usd,
         "frees_token": closing.frees_token,
-        "renews_token": closing.renews_token,
         "sources": [state.value for state in sources],
     }
     return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1

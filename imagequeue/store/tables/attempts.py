@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     Double,
@@ -15,6 +17,7 @@ from sqlalchemy import (
     Uuid,
     text,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState
 from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id, usd
@@ -28,10 +31,22 @@ quota_groups = Table(
     Column("rpm", Integer, nullable=False),
     Column("window_seconds", Double, nullable=False),
     Column("guard_seconds", Double, nullable=False),
+    Column("pace", Boolean, nullable=False, server_default="true"),
+    Column("effective_rpm", Integer, nullable=False),  # less than rpm while the quota drifts
+    Column("extra_guard_seconds", Double, nullable=False, server_default="0"),
+    moment("drifted_at"),  # the last impossible 429 that has not led to a smaller effective rpm yet
+    moment("clean_since"),  # the last change of effective_rpm or extra_guard_seconds
+    Column("drifts", BigInteger, nullable=False, server_default="0"),  # impossible 429s, ever
+    Column("throttled", BigInteger, nullable=False, server_default="0"),  # 429s, ever
+    Column("throttled_in_a_row", Integer, nullable=False, server_default="0"),
+    moment("throttled_at"),
     moment("blocked_until"),  # only ever moves later
+    Column("out_of_quota", Boolean, nullable=False, server_default="false"),
+    Column("reason", Text, nullable=True),  # of the last 429
     moment("last_slot_at"),
     moment("created_at", now=True),
     CheckConstraint("rpm > 0", name="rpm_positive"),
+    CheckConstraint("effective_rpm BETWEEN 1 AND rpm", name="effective_rpm_range"),
 )
 """One row per upstream quota. Its lock makes a grant atomic."""
 
@@ -40,8 +55,12 @@ deployment_states = Table(
     metadata,
     Column("name", Text, primary_key=True),
     Column("failures", Integer, nullable=False, server_default="0"),  # in a row
-    Column("reason", Text, nullable=True),  # why it is blocked
-    moment("blocked_until"),
+    Column("misconfigured", Boolean, nullable=False, server_default="false"),
+    Column("refused", ARRAY(BigInteger), nullable=False, server_default="{}"),  # hashes of prompts, in a row
+    Column("reason", Text, nullable=True),  # of the last failure
+    moment("opened_at"),  # when the breaker last opened
+    moment("blocked_until"),  # no call before; then one, as a probe
+    Column("probe_id", Uuid, nullable=True),  # the attempt that tries it now
     moment("updated_at", now=True),
     CheckConstraint("failures >= 0", name="failures_not_negative"),
 )

@@ -1,0 +1,103 @@
+"""What an attempt's outcome tells about its deployment and its quota group (rate-limiting.md).
+
+Part of the transaction that settles the attempt. The rules are values of the domain: `throttling` for the
+group, `breaker` for the deployment.
+"""
+
+from __future__ import annotations
+
+from random import Random
+
+import structlog
+from sqlalchemy import Connection
+
+from imagequeue.domain import throttling
+from imagequeue.domain.breaker import REFUSALS, rest_after
+from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
+from imagequeue.domain.verdicts import GivenBack, Outcome, ProcessDied, Succeeded
+from imagequeue.store import deployments, quota
+from imagequeue.store.quota import Group
+from imagequeue.store.settlements import AttemptRow
+
+log = structlog.get_logger()
+
+
+def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: Random) -> None:
+    """Keep out what throttles, is misconfigured or fails again and again; trust again what serves."""
+    match outcome:
+        case Succeeded():
+            quota.group_succeeded(connection, attempt.quota_group, attempt.id)
+            deployments.succeeded(connection, attempt.deployment, attempt.id)
+        case Throttled():
+            _throttled(connection, attempt, outcome)
+            deployments.probe_untried(connection, attempt.deployment, attempt.id)
+        case GivenBack() | ProcessDied():
+            deployments.probe_untried(connection, attempt.deployment, attempt.id)
+        case Rejected():
+            _refused(connection, attempt, outcome, random)
+        case Misconfigured() | Unavailable() | Ambiguous():
+            wrong = isinstance(outcome, Misconfigured)
+            failures = deployments.count_failure(
+                connection, attempt.id, outcome.reason[:500], misconfigured=wrong
+            )
+            _open(connection, attempt, failures, random, misconfigured=wrong)
+        case _:
+            return
+
+
+def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) -> None:
+    group = quota.lock_group(connection, attempt.quota_group)
+    rest = throttling.rest(
+        outcome.retry_after,
+        group.throttled_in_a_row,
+        group.quota.window,
+        out_of_quota=outcome.out_of_quota,
+    )
+    quota.rest_group(connection, group.name, rest, outcome.reason[:500])
+    if not rest.out_of_quota and quota.calls_before(connection, attempt.id) < group.rpm:
+        _drifted(connection, group)
+    log.warning("throttled", quota_group=group.name, seconds=rest.seconds, out_of_quota=rest.out_of_quota)
+
+
+def _drifted(connection: Connection, group: Group) -> None:
+    """Our own calls were within the quota: somebody else's were not, or the way there jitters more."""
+    drift = throttling.drifted(
+        group.drift,
+        rpm=group.rpm,
+        guard=group.catalog_guard,
+        window=group.quota.window,
+        now=group.state.now,
+    )
+    quota.set_drift(connection, group.name, drift, new_drifts=1)
+    log.warning(
+        "quota_drift",
+        quota_group=group.name,
+        effective_rpm=drift.effective_rpm,
+        extra_guard_seconds=drift.extra_guard,
+    )
+
+
+def _refused(connection: Connection, attempt: AttemptRow, outcome: Rejected, random: Random) -> None:
+    """A refusal by policy is about the prompt. Many others in a row are about the deployment."""
+    if outcome.policy:
+        deployments.probe_untried(connection, attempt.deployment, attempt.id)
+        return
+    reason = outcome.reason[:500]
+    if deployments.count_refusal(connection, attempt.id, reason) < REFUSALS:
+        deployments.probe_untried(connection, attempt.deployment, attempt.id)
+        return
+    failures = deployments.count_failure(connection, attempt.id, reason, misconfigured=True)
+    _open(connection, attempt, failures, random, misconfigured=True)
+
+
+def _open(
+    connection: Connection, attempt: AttemptRow, failures: int | None, random: Random, *, misconfigured: bool
+) -> None:
+    if failures is None:
+        return
+    seconds = rest_after(failures, random, misconfigured=misconfigured)
+    if seconds > 0:
+        deployments.open_breaker(connection, attempt.deployment, seconds)
+        log.error(
+            "deployment_out", deployment=attempt.deployment, seconds=seconds, misconfigured=misconfigured
+        )

@@ -1,0 +1,130 @@
+"""What is known against deployments: failures in a row, and until when they get no calls.
+
+A deployment without a row does well. `opened_at` is when its breaker last opened: what was called before
+that and fails later is the same outage, and what was called before and succeeds later does not end it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from imagequeue.domain.breaker import Breaker, breaker
+
+_READ = text("""
+    SELECT name, failures, misconfigured, reason, cardinality(refused) AS refusals,
+        coalesce(extract(epoch FROM blocked_until - clock_timestamp()), 0)::float8 AS blocked_for
+    FROM deployment_states
+""")
+
+_COUNT_FAILURE = text("""
+    INSERT INTO deployment_states AS known (name, failures, misconfigured, reason)
+    SELECT deployment, 1, :misconfigured, :reason FROM attempts WHERE id = :attempt_id
+    ON CONFLICT (name) DO UPDATE
+    SET failures = known.failures + 1, misconfigured = excluded.misconfigured,
+        reason = excluded.reason, probe_id = NULL, updated_at = clock_timestamp()
+    WHERE known.opened_at IS NULL
+        OR known.opened_at <= (SELECT called_at FROM attempts WHERE id = :attempt_id)
+    RETURNING failures
+""")
+
+_COUNT_REFUSAL = text("""
+    INSERT INTO deployment_states AS known (name, refused, reason)
+    SELECT deployment, ARRAY[hashtextextended(prompt, 0)], :reason
+    FROM attempts JOIN job_requests USING (job_id) WHERE id = :attempt_id
+    ON CONFLICT (name) DO UPDATE
+    SET refused = CASE
+            WHEN excluded.refused <@ known.refused THEN known.refused
+            ELSE known.refused || excluded.refused
+        END,
+        reason = excluded.reason, updated_at = clock_timestamp()
+    RETURNING cardinality(refused)
+""")
+
+_OPEN = text("""
+    UPDATE deployment_states
+    SET opened_at = clock_timestamp(), blocked_until = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE name = :name
+""")
+
+_SUCCEEDED = text("""
+    DELETE FROM deployment_states
+    WHERE name = :name AND (
+        opened_at IS NULL OR opened_at <= (SELECT called_at FROM attempts WHERE id = :attempt_id)
+    )
+""")
+
+_TAKE_PROBE = text("""
+    UPDATE deployment_states
+    SET probe_id = :attempt_id, blocked_until = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE name = :name
+""")
+
+_PROBE_UNTRIED = text("""
+    UPDATE deployment_states SET probe_id = NULL, blocked_until = clock_timestamp()
+    WHERE name = :name AND probe_id = :attempt_id
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentState:
+    """How a deployment does; `blocked_for` in seconds until it may be called again."""
+
+    name: str
+    failures: int
+    misconfigured: bool
+    reason: str | None
+    refusals: int
+    blocked_for: float
+
+    @property
+    def breaker(self) -> Breaker:
+        """The state of its circuit breaker."""
+        return breaker(self.failures, self.blocked_for, misconfigured=self.misconfigured)
+
+
+def read_states(connection: Connection) -> Mapping[str, DeploymentState]:
+    """What is known, by the deployment's name."""
+    return {row.name: DeploymentState(*row) for row in connection.execute(_READ)}
+
+
+def count_failure(
+    connection: Connection, attempt_id: UUID, reason: str, *, misconfigured: bool = False
+) -> int | None:
+    """Count a failure in a row; how many now, or None when it belongs to an outage already known."""
+    values = {"attempt_id": attempt_id, "reason": reason, "misconfigured": misconfigured}
+    return connection.execute(_COUNT_FAILURE, values).scalar_one_or_none()
+
+
+def count_refusal(connection: Connection, attempt_id: UUID, reason: str) -> int:
+    """Count a refusal that is not by policy; how many different prompts were refused in a row."""
+    return connection.execute(_COUNT_REFUSAL, {"attempt_id": attempt_id, "reason": reason}).scalar_one()
+
+
+def open_breaker(connection: Connection, name: str, seconds: float) -> None:
+    """Give a deployment no calls for some seconds; after that one at a time."""
+    connection.execute(_OPEN, {"name": name, "seconds": seconds})
+
+
+def succeeded(connection: Connection, name: str, attempt_id: UUID) -> None:
+    """Forget what was known against a deployment before this attempt was called."""
+    connection.execute(_SUCCEEDED, {"name": name, "attempt_id": attempt_id})
+
+
+def take_probe(connection: Connection, name: str, attempt_id: UUID, seconds: float) -> None:
+    """Let this attempt be the one call that tries the deployment; nobody else does for some seconds."""
+    connection.execute(_TAKE_PROBE, {"name": name, "attempt_id": attempt_id, "seconds": seconds})
+
+
+def probe_untried(connection: Connection, name: str, attempt_id: UUID) -> None:
+    """If this attempt was the probe, let another one go: it has told nothing."""
+    connection.execute(_PROBE_UNTRIED, {"name": name, "attempt_id": attempt_id})
+
+
+def forget(connection: Connection, names: Iterable[str]) -> None:
+    """Try deployments again as if nothing had happened: their catalog entries have changed."""
+    statement = text("DELETE FROM deployment_states WHERE name = ANY(:names)")
+    connection.execute(statement, {"names": sorted(names)})
