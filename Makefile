@@ -1,0 +1,94 @@
+# Everything one does with a checkout. Needs make, and Python 3.11 or 3.12; `make help` lists the targets.
+#
+# Paths are relative, so that a checkout may lie below a folder with spaces in its name. The stamps in .venv say
+# which requirement files it holds: what is up to date is not installed again.
+
+SHELL := /bin/sh
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+unexport PYTHONPATH PYTHONHOME
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_USER := 0
+
+VENV := .venv
+BIN := $(VENV)/bin
+CREATED := $(VENV)/created.stamp
+RUN := $(VENV)/run.stamp
+DEV := $(VENV)/dev.stamp
+PIP = $(BIN)/python -m pip install --quiet
+
+# The first of these that is there, can start (a pyenv shim may not), is 3.11 or 3.12 and can make environments.
+PYTHONS := python3 python3.12 python3.11 python
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+
+# A removed or replaced interpreter leaves a dangling .venv/bin/python behind: begin again.
+ifeq ($(wildcard $(BIN)/python),)
+$(CREATED): again
+endif
+
+.PHONY: again help install demo up test coverage check format bench chaos pins
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile | expand -t 14
+
+install: $(RUN) ## create .venv and install what running needs; nothing when it is up to date
+
+$(CREATED):
+	@for python in $(or $(PYTHON),$(PYTHONS)); do \
+	    if "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then \
+	        echo "creating $(VENV) with $$python ($$("$$python" -V 2>&1))"; \
+	        "$$python" -m venv --clear $(VENV) && touch $@; exit; \
+	    fi; \
+	done; \
+	echo "make: no Python 3.11 or 3.12 with the venv module found (tried: $(or $(PYTHON),$(PYTHONS)));" \
+	    "install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	exit 1
+
+$(RUN): requirements/run.txt pyproject.toml $(CREATED)
+	@echo "installing requirements/run.txt (about a minute when nothing is cached)"
+	@$(PIP) --require-hashes -r requirements/run.txt
+	@$(PIP) --no-index --no-deps --no-build-isolation --editable .
+	@touch $@
+	@echo "installed: $(BIN)/imagequeue"
+
+$(DEV): requirements/dev.txt $(RUN)
+	@echo "installing requirements/dev.txt: what tests and checks need"
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: install ## the whole stack with the simulator: real jobs, images in demo/, then everything stops
+	@$(BIN)/imagequeue demo --output demo
+
+up: install ## run the whole stack until Ctrl-C
+	@$(BIN)/imagequeue up
+
+test: $(DEV) ## the whole test suite
+	@$(BIN)/python -m pytest
+
+coverage: $(DEV) ## the whole test suite, with branch coverage
+	@$(BIN)/python -m pytest --cov=api --cov=worker --cov=cli --cov=simulator --cov=imagequeue --cov-branch \
+	    --cov-report=term-missing:skip-covered
+
+check: $(DEV) ## format, lint, types, import contracts
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/basedpyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports
+
+format: $(DEV) ## format, and mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+bench: $(DEV) ## benchmark rows, as one table: make bench ROWS=a,b RUNS=3
+	@$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(RUNS),--runs $(RUNS))
+
+chaos: $(DEV) ## a bounded run on the real stack under faults, then the checker
+	@$(BIN)/python -m tests.chaos
+
+# After a change of requirements/*.in. uv (0.8 or later) is needed for this alone. The files hold hashes for every
+# platform and name no index, so whoever installs uses the index that pip is set up with.
+UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
+    --no-emit-index-url --no-emit-find-links
+pins: ## recompile requirements/*.txt with uv, with newest versions: make pins UPGRADE=--upgrade
+	@cd requirements && $(UV_COMPILE) $(UPGRADE) run.in --output-file run.txt
+	@cd requirements && $(UV_COMPILE) $(UPGRADE) dev.in --constraint run.txt --output-file dev.txt
