@@ -66,8 +66,7 @@ test: $(DEV) ## the whole test suite
 	@$(BIN)/python -m pytest
 
 coverage: $(DEV) ## the whole test suite, with branch coverage
-	@$(BIN)/python -m pytest --cov=api --cov=worker --cov=cli --cov=simulator --cov=imagequeue --cov-branch \
-	    --cov-report=term-missing:skip-covered
+	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
 
 check: $(DEV) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
