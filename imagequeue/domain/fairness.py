@@ -15,6 +15,7 @@ costs one pass over the flows that wait, and then the logarithm of their number 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
@@ -23,7 +24,8 @@ from uuid import UUID
 from imagequeue.domain.jobs import Lane
 
 FLOOR = 10
-_MANY_TAGS = 1000
+_MANY_TAGS = 10_000
+"""Beyond so many, all is forgotten at once: a moment of fairness is cheaper than memory without bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +56,8 @@ class Turns:
         start = self.start(key)
         self.now = start
         self.tags[key] = start + cost
-        if len(self.tags) > _MANY_TAGS and len(self.tags).bit_count() == 1:  # now and then: at powers of two
-            self.tags = {key: tag for key, tag in self.tags.items() if tag > start}
+        if len(self.tags) > _MANY_TAGS:
+            self.tags.clear()
 
 
 @dataclass(slots=True)
@@ -76,7 +78,7 @@ class FairQueue:
     """The turns of one quota group."""
 
     accounts: dict[Lane, Turns] = field(default_factory=lambda: {lane: Turns() for lane in Lane})
-    flows: Turns = field(default_factory=Turns)
+    flows: defaultdict[UUID, Turns] = field(default_factory=lambda: defaultdict[UUID, Turns](Turns))
     interactive_in_a_row: int = 0
 
     def order(self, flows: Sequence[Flow], grants: int) -> list[Flow]:
@@ -94,7 +96,9 @@ class FairQueue:
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
         """Charge a flow, and its account, for grants that it used."""
         self.accounts[flow.lane].took(flow.account_id, grants / flow.weight)
-        self.flows.took(flow.id, grants)
+        self.flows[flow.account_id].took(flow.id, grants)
+        if len(self.flows) > _MANY_TAGS:
+            self.flows.clear()
         if flow.lane is Lane.BACKFILL:
             self.interactive_in_a_row = 0
         elif backfill_waits:
@@ -105,7 +109,7 @@ class FairQueue:
         for flow in flows:
             if flow.lane is lane:
                 account = accounts.setdefault(flow.account_id, _Account(flow.weight))
-                account.flows.append((self.flows.start(flow.id), flow.id, flow))
+                account.flows.append((self.flows[flow.account_id].start(flow.id), flow.id, flow))
         turns = self.accounts[lane]
         line = [(turns.start(id_), str(id_), account) for id_, account in accounts.items()]
         for account in accounts.values():

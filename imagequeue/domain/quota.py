@@ -89,11 +89,13 @@ def _earliest(
     slot = state.now if taken < state.free else max(state.now, opens[taken - state.free])
     if state.blocked_until is not None:
         slot = max(slot, state.blocked_until)
-    if last is not None and (quota.pace or _recovers(quota, state)):
+    if last is not None and (quota.pace or _recovers(quota, state, last)):
         slot = max(slot, last + quota.spacing)
     return slot
 
 
-def _recovers(quota: Quota, state: GroupState) -> bool:
-    """For a window after a block the tokens go out one by one: what blocked us may still be near."""
-    return state.blocked_until is not None and state.now < state.blocked_until + quota.window
+def _recovers(quota: Quota, state: GroupState, last: float) -> bool:
+    """For a window after a block one token goes, then the others spaced: what blocked us may be near."""
+    return state.blocked_until is not None and (
+        state.now < state.blocked_until + quota.window and last >= state.blocked_until
+    )

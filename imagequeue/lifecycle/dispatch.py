@@ -70,6 +70,8 @@ class Dispatch:
             due = [group for group in groups.values() if _is_due(group)]
             waiting = self.backlog.look(connection) if due else Waiting()
             room = Room.look(connection) if waiting else Room()
+        if due and not waiting:
+            self.queues.clear()  # nobody waits, so nobody owes or is owed a turn
         turn = Turn(groups, waiting, room)
         due.sort(key=lambda group: _preference(by_group[group.name][0], group))
         return sum(self._serve(by_group[group.name], turn) for group in due) if waiting else 0

@@ -1,0 +1,99 @@
+"""Who goes next."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imagequeue.domain.fairness import FairQueue, Flow
+from imagequeue.domain.jobs import Lane
+
+
+def flow(number: int, account: int, lane: Lane = Lane.INTERACTIVE, weight: int = 1) -> Flow:
+    return Flow(number, "model", "generate", UUID(int=account), lane, weight)
+
+
+def served(queue: FairQueue, flows: list[Flow], grants: int, at_once: int = 1) -> list[Flow]:
+    """Plan and charge so many grants, as the claim does."""
+    taken = list[Flow]()
+    waits = any(one.lane is Lane.BACKFILL for one in flows)
+    while len(taken) < grants:
+        for turn in queue.order(flows, min(at_once, grants - len(taken))):
+            queue.took(turn, backfill_waits=waits)
+            taken.append(turn)
+    return taken
+
+
+@given(accounts=st.integers(1, 20), at_once=st.integers(1, 30), data=st.data())
+def test_equal_accounts_get_equal_shares_however_many_flows_they_have(
+    accounts: int, at_once: int, data: st.DataObject
+) -> None:
+    flows = [
+        flow(account * 100 + number, account)
+        for account in range(accounts)
+        for number in range(data.draw(st.integers(1, 4)))
+    ]
+    shares = Counter(one.account_id for one in served(FairQueue(), flows, 20 * accounts, at_once))
+    assert max(shares.values()) <= 1.2 * min(shares.values())
+
+
+def test_weights_are_kept() -> None:
+    flows = [flow(1, 1, weight=3), flow(2, 2, weight=1)]
+    shares = Counter(one.id for one in served(FairQueue(), flows, 400, at_once=7))
+    assert shares[1] / shares[2] == pytest.approx(3, rel=0.02)
+
+
+def test_flows_of_an_account_take_turns() -> None:
+    shares = Counter(one.id for one in served(FairQueue(), [flow(1, 1), flow(2, 1), flow(3, 2)], 120))
+    assert shares == {1: 30, 2: 30, 3: 60}
+
+
+def test_who_was_away_neither_saved_turns_nor_owes_any() -> None:
+    queue = FairQueue()
+    served(queue, [flow(1, 1)], 1000)
+    shares = Counter(one.id for one in served(queue, [flow(1, 1), flow(2, 2)], 100))
+    assert shares[1] == pytest.approx(50, abs=1)
+
+
+def test_backfill_gets_every_tenth_grant() -> None:
+    flows = [flow(1, 1), flow(2, 2, Lane.BACKFILL)]
+    lanes = [one.lane for one in served(FairQueue(), flows, 100, at_once=3)]
+    assert lanes.count(Lane.BACKFILL) == 10
+
+
+def test_one_interactive_job_meets_a_backfill_and_gets_the_next_grant() -> None:
+    queue, backfill = FairQueue(), flow(1, 1, Lane.BACKFILL)
+    served(queue, [backfill], 500)
+    for number in range(2, 50):
+        (turn,) = queue.order([backfill, flow(number, 2)], 1)
+        assert turn.lane is Lane.INTERACTIVE
+        queue.took(turn, backfill_waits=True)
+        served(queue, [backfill], 3)
+
+
+def test_a_plan_charges_nobody() -> None:
+    queue, flows = FairQueue(), [flow(1, 1), flow(2, 2)]
+    assert queue.order(flows, 5) == queue.order(flows, 5)
+    assert queue.order([], 5) == []
+    assert queue.order(flows, 0) == []
+
+
+def test_memory_does_not_grow_with_the_accounts_that_came_and_went() -> None:
+    queue = FairQueue()
+    for number in range(50_000):
+        queue.took(flow(number, number))
+    assert len(queue.flows) <= 10_000
+    assert len(queue.accounts[Lane.INTERACTIVE].tags) <= 10_000
+
+
+def test_a_hundred_turns_over_a_thousand_flows_take_milliseconds() -> None:
+    flows = [flow(number, number) for number in range(1000)]
+    queue, began = FairQueue(), time.process_time()
+    for _ in range(10):
+        queue.order(flows, 100)
+    assert (time.process_time() - began) / 10 < 0.05
