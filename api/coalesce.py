@@ -5,7 +5,8 @@ the next group. So an idle service answers at once, and a busy one works in larg
 small ones (group commit).
 
 A group that the database does not answer holds its thread. Callers do not wait for that: each gives up after
-`patience` seconds, and once a group hangs that long, new calls are refused at once.
+`patience` seconds, and once groups hang that long, or an attempt to connect has taken its time and failed,
+new calls are refused at once for a while.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Generic, TypeVar
 
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from imagequeue.domain.errors import ServiceUnavailable
 
@@ -27,6 +29,11 @@ Call = tuple[T, "asyncio.Future[R]"]
 
 GATHER_SECONDS = 0.001
 PATIENCE_SECONDS = 5.0
+SLOW_SECONDS = 1.0
+REST_SECONDS = 1.0
+"""After an outage that took `SLOW_SECONDS` to be noticed, nobody else is made to wait for this long."""
+
+_OUTAGES = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class Coalescer(Generic[T, R]):
@@ -52,12 +59,13 @@ class Coalescer(Generic[T, R]):
         self._waiting: deque[Call[T, R]] = deque()
         self._running: dict[asyncio.Future[Sequence[R | Exception]], float] = {}
         self._gathering = False
+        self._refuse_until = 0.0
 
     async def call(self, item: T) -> R:
         """Have one item done in the next group.
 
         Raises:
-            ServiceUnavailable: the groups hang.
+            ServiceUnavailable: the groups hang, or were slow to find that the database is away.
             Exception: what `bulk` returned for the item, or raised for its group.
         """
         if self._hangs():
@@ -71,11 +79,18 @@ class Coalescer(Generic[T, R]):
         except TimeoutError:
             raise ServiceUnavailable from None
 
+    @property
+    def busy(self) -> int:
+        """How many groups are running."""
+        return len(self._running)
+
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
         self._executor.shutdown(cancel_futures=True)
 
     def _hangs(self) -> bool:
+        if time.monotonic() < self._refuse_until:
+            return True
         if len(self._running) < self._threads:
             return False
         return time.monotonic() - max(self._running.values()) > self._patience
@@ -101,7 +116,7 @@ class Coalescer(Generic[T, R]):
         """Run a group; when the database refuses one of its items, every item runs alone."""
         try:
             return self._bulk(items)
-        except (OperationalError, InterfaceError):
+        except _OUTAGES:
             raise
         except DBAPIError:
             if len(items) == 1:
@@ -115,9 +130,11 @@ class Coalescer(Generic[T, R]):
             return error
 
     def _finish(self, group: list[Call[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
-        del self._running[done]
+        began = self._running.pop(done)
         self._gather()
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
+        if isinstance(failure, _OUTAGES) and time.monotonic() - began > SLOW_SECONDS:
+            self._refuse_until = time.monotonic() + REST_SECONDS
         results = [failure] * len(group) if failure is not None else done.result()
         for (_, future), result in zip(group, results, strict=True):
             if future.done():

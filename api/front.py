@@ -28,6 +28,9 @@ from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Bell
 CANCELLED = "cancelled"
 """The error of a job that its client cancelled (contract.md, "HTTP")."""
 
+THROTTLE_PATIENCE = 0.25
+"""Seconds that a submit waits for Redis at most; then it is not limited (see `throttle`)."""
+
 R = TypeVar("R")
 
 
@@ -49,7 +52,9 @@ class Front:
         self.statuses = Coalescer(self._statuses, name="statuses")
         self.cancels = Coalescer(self._cancel, name="cancels", threads=1)
         self.keys = Coalescer(self._keys, name="keys", threads=1)
-        self.limits = Coalescer(Throttle(open_redis(redis_url)).take, name="limits", threads=1)
+        self.limits = Coalescer(
+            Throttle(open_redis(redis_url, patience=THROTTLE_PATIENCE)).take, name="limits", threads=1
+        )
         self._queries = Coalescer(self._query, name="queries", most=1)
         self.watch = Watch(open_redis(redis_url), self._look)
 

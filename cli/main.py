@@ -34,6 +34,9 @@ COMMANDS = {
     "worker": Command("cli.worker", "worker", "Call the image services and deliver callbacks."),
     "migrate": Command("cli.migrate", "migrate", "Bring the database's schema up to date."),
     "simulator": Command("cli.simulator", "simulator", "The stand-in for the upstream services."),
+    "submit": Command("cli.submit", "submit", "Queue a job over HTTP."),
+    "status": Command("cli.watch", "status", "Show where jobs stand."),
+    "watch": Command("cli.watch", "watch", "Wait until jobs are final."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),
 }

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis import Redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 from sqlalchemy import Engine
 
 from imagequeue import __version__
@@ -66,8 +68,17 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
     )
 
 
-def open_redis(url: str) -> Redis:
-    """Open a pool of connections to Redis, with the timeouts of pipeline.md ("Celery"), in seconds."""
+def open_redis(url: str, *, patience: float = 5.0) -> Redis:
+    """Open a pool of connections to Redis.
+
+    `patience` is how long a command may take; connecting may take 2 s, as in pipeline.md ("Celery"). A
+    connection that broke is replaced once and at once: the default goes on trying for seconds, and nothing
+    here may wait so long for a server that is only asked for doorbells and counters.
+    """
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its keyword arguments are untyped
-        url, socket_timeout=5, socket_connect_timeout=2, health_check_interval=10
+        url,
+        socket_timeout=patience,
+        socket_connect_timeout=min(2.0, patience),
+        health_check_interval=10,
+        retry=Retry(NoBackoff(), 1),
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+from redis import Redis
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
@@ -59,6 +60,24 @@ def engine(database_url: str) -> Iterator[Engine]:
     engine = open_engine(database_url, pool_size=8, name="tests")
     yield engine
     engine.dispose()
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a Redis of this session."""
+    from cli.stack.redis import EmbeddedRedis  # noqa: PLC0415  # only where it is started
+
+    server = EmbeddedRedis(tmp_path_factory.mktemp("redis") / "data")
+    with server.running():
+        yield server.url
+
+
+@pytest.fixture
+def redis_url(redis_server: str) -> str:
+    """The URL of a Redis that is empty when the test begins."""
+    with Redis.from_url(redis_server) as redis:  # pyright: ignore[reportUnknownMemberType]
+        redis.flushall()  # pyright: ignore[reportUnknownMemberType]
+    return redis_server
 
 
 def _url(server: URL, database: str) -> str:

@@ -1,0 +1,78 @@
+"""Waiting for jobs with a display of how far they are; on standard error, so that results can be piped."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any, cast
+
+import typer
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
+from cli.output import notices, print_json
+from cli.remote import Remote
+from imagequeue.domain.jobs import FINAL, JobStatus
+
+Body = dict[str, Any]
+
+_FIRST_PAUSE = 0.2
+_LONGEST_PAUSE = 5.0
+"""Seconds between two polls of everything that is not final yet; the pause grows from the first to this."""
+
+
+def follow(server: Remote, request_ids: Sequence[str], *, as_json: bool) -> None:
+    """Wait until every job is final, then show them all.
+
+    Raises:
+        Exit: with 1 if a job was not completed.
+    """
+    bodies = _wait(server, list(dict.fromkeys(request_ids)))
+    show(bodies, as_json=as_json)
+    if any(body["status"] != JobStatus.COMPLETED for body in bodies):
+        raise typer.Exit(1)
+
+
+def show(bodies: Sequence[Body], *, as_json: bool) -> None:
+    """Print status bodies."""
+    for body in bodies:
+        if as_json:
+            print_json(body)
+        else:
+            _print(body)
+
+
+def _wait(server: Remote, request_ids: list[str]) -> list[Body]:
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeElapsedColumn(), console=notices, transient=True) as progress:
+        task = progress.add_task("waiting", total=len(request_ids))
+        bodies = {request_id: server.status(request_id) for request_id in request_ids}
+        pause = _FIRST_PAUSE
+        while True:
+            waiting = [request_id for request_id, body in bodies.items() if body["status"] not in FINAL]
+            progress.update(task, completed=len(bodies) - len(waiting), description=_summary(bodies))
+            if not waiting:
+                return list(bodies.values())
+            time.sleep(pause)
+            pause = min(pause * 1.3, _LONGEST_PAUSE)
+            bodies |= {request_id: server.status(request_id) for request_id in waiting}
+
+
+def _summary(bodies: dict[str, Body]) -> str:
+    counts = Counter(body["status"] for body in bodies.values())
+    return ", ".join(f"{counts[status]} {status}" for status in JobStatus if counts[status])
+
+
+def _print(body: Body) -> None:
+    reason = f"  {body['error']}" if body["error"] else ""
+    typer.echo(f"{body['request_id']}  {body['status']}{reason}")
+    output = cast("Body", body["output"] or {})
+    for url in output.get("media_url", ()):
+        typer.echo(f"  {url}")

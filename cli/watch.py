@@ -1,0 +1,32 @@
+"""`imagequeue status` and `imagequeue watch`: where jobs stand, now or until they are final."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.errors import reported
+
+RequestIds = Annotated[list[str], typer.Argument(metavar="REQUEST_ID...", help="Ids that submit printed.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the status bodies as JSON, one a line.")]
+
+
+@reported
+def status(request_ids: RequestIds, *, as_json: AsJson = False) -> None:
+    """Show where jobs stand."""
+    from cli.progress import show  # noqa: PLC0415  # heavy imports belong to the command that needs them
+    from cli.remote import remote  # noqa: PLC0415
+
+    with remote() as server:
+        show([server.status(request_id) for request_id in request_ids], as_json=as_json)
+
+
+@reported
+def watch(request_ids: RequestIds, *, as_json: AsJson = False) -> None:
+    """Wait until jobs are final; status 1 if one was not completed."""
+    from cli.progress import follow  # noqa: PLC0415
+    from cli.remote import remote  # noqa: PLC0415
+
+    with remote() as server:
+        follow(server, request_ids, as_json=as_json)

@@ -1,0 +1,144 @@
+"""Groups: who shares one, who fails alone, and what happens when one hangs."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Sequence
+
+import pytest
+from sqlalchemy.exc import DataError, OperationalError
+
+from api.coalesce import Coalescer
+from imagequeue.domain.errors import NotFound, ServiceUnavailable
+
+
+class Bulk:
+    """Records its groups; numbers double, 13 is refused, 99 poisons its whole group."""
+
+    def __init__(self) -> None:
+        self.groups: list[list[int]] = []
+        self.gate = threading.Event()
+        self.gate.set()
+        self.started = threading.Event()
+        self.away = False
+
+    def __call__(self, items: list[int]) -> Sequence[int | Exception]:
+        self.groups.append(items)
+        self.started.set()
+        self.gate.wait(timeout=10)
+        if self.away:
+            raise OperationalError("SELECT", {}, Exception("gone"))
+        if 99 in items:
+            raise DataError("INSERT", {}, Exception("poison"))
+        return [NotFound() if item == 13 else item * 2 for item in items]
+
+
+async def idle(coalescer: Coalescer[int, int]) -> None:
+    """Wait until no group runs."""
+    async with asyncio.timeout(10):
+        while coalescer.busy:  # noqa: ASYNC110  # nothing else tells it
+            await asyncio.sleep(0.001)
+
+
+def test_concurrent_calls_share_groups_and_get_their_own_results() -> None:
+    bulk = Bulk()
+
+    async def run() -> list[int]:
+        coalescer = Coalescer(bulk, name="test", most=30)
+        results = await asyncio.gather(*[coalescer.call(n) for n in range(100, 200)])
+        coalescer.close()
+        return results
+
+    assert asyncio.run(run()) == [n * 2 for n in range(100, 200)]
+    assert sorted(len(group) for group in bulk.groups) == [10, 30, 30, 30]
+
+
+def test_calls_gather_while_all_threads_are_busy() -> None:
+    bulk = Bulk()
+    bulk.gate.clear()
+
+    async def run() -> None:
+        coalescer = Coalescer(bulk, name="test", threads=1)
+        first = asyncio.create_task(coalescer.call(1))
+        assert await asyncio.to_thread(bulk.started.wait, 10)
+        later = [asyncio.create_task(coalescer.call(n)) for n in (2, 3, 4)]
+        await asyncio.sleep(0.01)
+        bulk.gate.set()
+        assert await asyncio.gather(first, *later) == [2, 4, 6, 8]
+        coalescer.close()
+
+    asyncio.run(run())
+    assert bulk.groups == [[1], [2, 3, 4]]
+
+
+def test_a_refusal_or_a_poisonous_item_fails_alone() -> None:
+    bulk = Bulk()
+
+    async def run() -> list[int | BaseException]:
+        coalescer = Coalescer(bulk, name="test")
+        results = await asyncio.gather(*[coalescer.call(n) for n in (1, 13, 99, 2)], return_exceptions=True)
+        coalescer.close()
+        return results
+
+    first, refused, poison, last = asyncio.run(run())
+    assert (first, last) == (2, 4)
+    assert isinstance(refused, NotFound)
+    assert isinstance(poison, DataError)
+
+
+def test_an_outage_fails_the_group_and_is_not_repeated() -> None:
+    bulk = Bulk()
+    bulk.away = True
+
+    async def run() -> list[int | BaseException]:
+        coalescer = Coalescer(bulk, name="test")
+        results = await asyncio.gather(*[coalescer.call(n) for n in (1, 2)], return_exceptions=True)
+        bulk.away = False
+        assert await coalescer.call(3) == 6
+        coalescer.close()
+        return results
+
+    assert all(isinstance(result, OperationalError) for result in asyncio.run(run()))
+    assert bulk.groups == [[1, 2], [3]]
+
+
+def test_hanging_groups_are_not_waited_for_and_then_refused_at_once() -> None:
+    bulk = Bulk()
+    bulk.gate.clear()
+
+    async def run() -> None:
+        coalescer = Coalescer(bulk, name="test", threads=1, patience=0.2)
+        with pytest.raises(ServiceUnavailable):
+            await coalescer.call(1)
+        await asyncio.sleep(0.01)  # the group began a moment after the call
+        async with asyncio.timeout(0.05):
+            with pytest.raises(ServiceUnavailable):
+                await coalescer.call(2)
+        bulk.gate.set()
+        await idle(coalescer)
+        assert await coalescer.call(3) == 6
+        coalescer.close()
+
+    asyncio.run(run())
+    assert bulk.groups == [[1], [3]]
+
+
+def test_a_call_that_was_given_up_before_its_group_began_is_never_made() -> None:
+    bulk = Bulk()
+    bulk.gate.clear()
+
+    async def run() -> None:
+        coalescer = Coalescer(bulk, name="test", threads=1, patience=0.1)
+        first = asyncio.create_task(coalescer.call(1))
+        assert await asyncio.to_thread(bulk.started.wait, 10)
+        second = asyncio.create_task(coalescer.call(2))
+        results = await asyncio.gather(first, second, return_exceptions=True)
+        assert all(isinstance(result, ServiceUnavailable) for result in results)
+        bulk.gate.set()
+        await idle(coalescer)
+        assert await coalescer.call(3) == 6
+        coalescer.close()
+
+    asyncio.run(run())
+    assert bulk.groups == [[1], [3]]
