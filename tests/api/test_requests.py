@@ -15,6 +15,7 @@ from sqlalchemy import Engine, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.store.quota import ensure_groups
 from tests.api.service import Client, Service, serving, title_and_message
 
 
@@ -109,14 +110,12 @@ def test_what_an_upstream_says_of_our_account_is_for_operators(
     client = service.client("asker", operator=operator)
     request_id = client.generate().json()["request_id"]
     with service.engine.begin() as connection:
-        connection.execute(
-            text("INSERT INTO quota_groups (name, rpm, window_seconds, guard_seconds) VALUES ('g', 1, 60, 0)")
-        )
+        ensure_groups(connection, service.runtime.catalog.quota_groups.values())
         connection.execute(
             text("""
                 INSERT INTO attempts (id, job_id, deployment, quota_group, lane, image_count, state, slot_at,
                     token_returns_at, release_deadline, called_at, finished_at, http_status, reason, cost_usd)
-                SELECT CAST(:id AS uuid), id, 'east', 'g', 'interactive', 1, :state, now(), now(), now(),
+                SELECT CAST(:id AS uuid), id, 'east', 'foundry-test', 'interactive', 1, :state, now(), now(), now(),
                     now(), now(), 403, 'why', 0.033 FROM jobs
             """),
             {"id": str(new_id()), "state": state},
