@@ -1,4 +1,4 @@
-"""An httpx transport for the operator's own endpoints: pooled, unguarded, one total deadline per request.
+"""An httpx transport for the operator's own endpoints: unguarded, one total deadline per request.
 
 The deadline is an instant on the monotonic clock in `request.extensions["deadline"]`. It holds for the wait
 for a connection, for the look-up, the handshake, the request and the whole body, and on a kept-alive
@@ -88,16 +88,22 @@ class _DeadlineBody(httpx.SyncByteStream):
 def deadline_transport(
     *,
     max_connections: int = 512,
+    max_idle: int = 0,
     keepalive_seconds: float = 15.0,
     tls: ssl.SSLContext | None = None,
     resolver: BoundedResolver | None = None,
     limits: Limits = UPSTREAM_LIMITS,
 ) -> DeadlineTransport:
-    """Make the transport. `limits.total_seconds` is not used: the total comes with each request."""
+    """Make the transport. `limits.total_seconds` is not used: the total comes with each request.
+
+    No connection is kept (`max_idle`) unless asked for. A kept one may be closed by its server, or by
+    another thread's pass over the pool (seen with httpcore 1.0.9: a read met a closed descriptor), after its
+    next request was begun; nobody knows then whether an image was paid for.
+    """
     pool = httpcore.ConnectionPool(
         ssl_context=tls or tls_context(),
         max_connections=max_connections,
-        max_keepalive_connections=max_connections,
+        max_keepalive_connections=max_idle,
         keepalive_expiry=keepalive_seconds,
         network_backend=DeadlineNetwork(resolver),
     )
