@@ -30,6 +30,10 @@ CANCELLED = "cancelled"
 
 THROTTLE_PATIENCE = 0.25
 """Seconds that a submit waits for Redis at most; then it is not limited (see `throttle`)."""
+UPLOAD_THREADS = 4
+"""How many submits may have their input images decoded and stored at a time; the others wait in line."""
+UPLOAD_PATIENCE = 30.0
+"""Seconds after which a submit with input images is told to try again."""
 
 R = TypeVar("R")
 
@@ -56,11 +60,22 @@ class Front:
             Throttle(open_redis(redis_url, patience=THROTTLE_PATIENCE)).take, name="limits", threads=1
         )
         self._queries = Coalescer(self._query, name="queries", most=1)
+        self._uploads = Coalescer(
+            _work, name="uploads", threads=UPLOAD_THREADS, most=1, patience=UPLOAD_PATIENCE
+        )
         self.watch = Watch(open_redis(redis_url), self._look)
 
     async def query(self, read: Callable[[Connection], R]) -> R:
         """Run a reading function in a worker thread, with a connection of its own."""
         return cast("R", await self._queries.call(read))
+
+    async def beside(self, work: Callable[[], R]) -> R:
+        """Do what decodes images and waits for the storage in a thread, as far as there is a place.
+
+        Raises:
+            ServiceUnavailable: it takes too long.
+        """
+        return cast("R", await self._uploads.call(work))
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
@@ -79,6 +94,7 @@ class Front:
             self.keys,
             self.limits,
             self._queries,
+            self._uploads,
         ):
             coalescer.close()
         self.waiting.close()
@@ -108,6 +124,10 @@ class Front:
     def _query(self, reads: list[Callable[[Connection], object]]) -> Sequence[object]:
         with self.runtime.engine.connect() as connection:
             return [read(connection) for read in reads]
+
+
+def _work(items: list[Callable[[], object]]) -> Sequence[object]:
+    return [item() for item in items]
 
 
 def front_of(request: Request) -> Front:

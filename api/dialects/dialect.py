@@ -22,6 +22,7 @@ from api.submission_headers import SubmissionHeaders, read_submission_headers
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submission import Accepted, Submission, fingerprint
+from imagequeue.lifecycle.uploads import Ask
 from imagequeue.store.accounts import StoredKey
 
 _LONGEST_NAME = 100
@@ -61,7 +62,7 @@ def validated(kind: type[B], body: dict[str, Any]) -> B:
 
 
 async def take_submission(
-    request: Request, dialect: Dialect, read: Callable[[dict[str, Any]], ImageRequest]
+    request: Request, dialect: Dialect, read: Callable[[dict[str, Any]], Ask]
 ) -> Accepted:
     """Serve a submit from its key to a durable job; `read` turns the parsed body into the ask.
 
@@ -72,10 +73,23 @@ async def take_submission(
     front = front_of(request)
     key = await authenticate(request)
     await spend_allowance(front, key)
+    return await front.submits.call(await _read(request, dialect, key, read))
+
+
+async def _read(
+    request: Request, dialect: Dialect, key: StoredKey, read: Callable[[dict[str, Any]], Ask]
+) -> Submission:
+    """Read what is asked for; the body, which may hold large images, is dropped with this frame."""
+    front = front_of(request)
     headers = read_submission_headers(request.headers, front.runtime.policy, datetime.now(UTC))
     body = await read_json(request, front.runtime.settings.max_body_bytes)
-    submission = _submission(key, dialect, headers, read(body), fingerprint_of(key, request, body))
-    return await front.submits.call(submission)
+    ask = read(body)
+
+    def made() -> Submission:
+        kept = ask.keep(front.runtime.storage, front.runtime.policy)
+        return _submission(key, dialect, headers, kept, fingerprint_of(key, request, body))
+
+    return await front.beside(made) if ask.has_uploads else made()
 
 
 def fingerprint_of(key: StoredKey, request: Request, body: dict[str, Any]) -> bytes:

@@ -16,6 +16,7 @@ from imagequeue.domain.errors import InvalidRequest, NotFound, UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.submission import Accepted
+from imagequeue.lifecycle.uploads import Ask, Upload
 
 PIXAZO = Dialect("pixazo", pixazo_envelope)
 EDIT_SUFFIX = "-edit"
@@ -58,7 +59,11 @@ class EditBody(PixazoBody):
 _DOCUMENTED_BODY = {
     "requestBody": {
         "required": True,
-        "content": {"application/json": {"schema": GenerateBody.model_json_schema()}},
+        "content": {
+            "application/json": {
+                "schema": {"anyOf": [GenerateBody.model_json_schema(), EditBody.model_json_schema()]}
+            }
+        },
     }
 }
 
@@ -78,7 +83,7 @@ async def queue_request(request: Request, model_id: str, same_model_id: str) -> 
     return queued(request, accepted)
 
 
-def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> ImageRequest:
+def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> Ask:
     """Read a body that was sent for a model label (`{model_id}` or `{model_id}-edit`).
 
     Raises:
@@ -89,9 +94,7 @@ def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> ImageReq
     fields = validated(EditBody if operation == "edit" else GenerateBody, body)
     if fields.sync_mode:
         raise InvalidRequest("sync_mode: true is not available yet; poll, or use X-Webhook-URL")
-    if isinstance(fields, EditBody):
-        raise InvalidRequest("image_urls: input images are not available yet")
-    return ImageRequest(
+    ask = ImageRequest(
         model_id=model.id,
         prompt=fields.prompt,
         operation=operation,
@@ -99,6 +102,8 @@ def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> ImageReq
         shape=Shape.parse(fields.aspect_ratio),
         output_format=fields.output_format,
     )
+    urls = fields.image_urls if isinstance(fields, EditBody) else []
+    return Ask(ask, tuple(Upload("image_urls", url) for url in urls))
 
 
 def queued(request: Request, accepted: Accepted) -> Response:

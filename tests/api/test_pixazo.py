@@ -167,14 +167,6 @@ def test_an_unknown_model(client: Client, model: str, told: str) -> None:
     assert client.service.rows() == NOTHING
 
 
-def test_the_edit_route_refuses_input_images_by_name_for_now(client: Client) -> None:
-    route = f"/{MODEL}-edit/v1/{MODEL}-edit-request"
-    answer = client.generate(route, image_urls=["https://example.com/a.png"])
-    assert (answer.status_code, "image_urls" in title_and_message(answer)[1]) == (400, True)
-    two = client.generate(route, image_urls=["https://example.com/a.png"] * 2)
-    assert (two.status_code, "image_urls" in title_and_message(two)[1]) == (400, True)
-
-
 def test_an_empty_wallet_is_402_in_the_documents_words(service: Service) -> None:
     poor = service.client("poor", funds="0")
     answer = poor.generate()

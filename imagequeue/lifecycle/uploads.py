@@ -1,0 +1,106 @@
+"""Uploads: the input images of a submit, before there is a job that names them.
+
+What came as data is decoded and stored once, under its content's name; the job names it by that key, so rows
+stay small and a bomb or a text file is refused where the client can see it (pipeline.md, "Input images"). A
+URL passes every rule that needs no look-up, and is fetched by the worker before the call's slot.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from urllib.parse import unquote_to_bytes
+
+from imagequeue.domain.encoded import EncodedImage
+from imagequeue.domain.errors import DestinationRefused, InvalidRequest, ServiceUnavailable
+from imagequeue.domain.images import ImageRequest
+from imagequeue.egress.grammar import Purpose, check_destination
+from imagequeue.egress.policy import EgressPolicy
+from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
+from imagequeue.media.keys import input_key
+from imagequeue.media.storage import Storage, StorageUnavailable
+
+_DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
+_WEB_URL = re.compile(r"https?:", re.IGNORECASE)
+_LONGEST_BASE64 = 4 * MOST_INPUT_BYTES // 3 + 4
+
+Prepare = Callable[..., EncodedImage]
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """An input image as its client sent it: bytes, or a data: or http(s) URL. `field` is its name there."""
+
+    field: str
+    source: str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a client asks for, with the input images that came along; `request` names none of them yet."""
+
+    request: ImageRequest
+    images: tuple[Upload, ...] = ()
+    mask: Upload | None = None
+
+    @property
+    def has_uploads(self) -> bool:
+        """Whether there is anything to decode or to check."""
+        return bool(self.images or self.mask)
+
+    def keep(self, storage: Storage, policy: EgressPolicy) -> ImageRequest:
+        """Store what came as data, check what came as a URL; the request that names both.
+
+        It decodes and writes, so it belongs beside an event loop.
+
+        Raises:
+            InvalidRequest: names the field, and why it is no image or no URL that may be fetched.
+            ServiceUnavailable: the storage is away.
+        """
+        images = tuple(_kept(image, storage, policy, prepare_input) for image in self.images)
+        mask = self.mask and _kept(self.mask, storage, policy, prepare_mask)
+        return replace(self.request, input_images=images, mask=mask)
+
+
+def _kept(upload: Upload, storage: Storage, policy: EgressPolicy, prepare: Prepare) -> str:
+    source = upload.source
+    if isinstance(source, str) and _WEB_URL.match(source):
+        return _checked(upload.field, source, policy)
+    content = source if isinstance(source, bytes) else data_of(source, upload.field)
+    image = prepare(content, name=upload.field)
+    key = input_key(image.content)
+    try:
+        storage.put(key, image.content, image.media_type)
+    except StorageUnavailable as error:
+        raise ServiceUnavailable("Input images cannot be stored at the moment; try again") from error
+    return key
+
+
+def _checked(field: str, url: str, policy: EgressPolicy) -> str:
+    try:
+        return check_destination(url, policy, Purpose.IMAGE).url
+    except DestinationRefused as error:
+        raise DestinationRefused(f"{field}: {error.message}") from None
+
+
+def data_of(url: str, field: str) -> bytes:
+    """The bytes of a data URL (RFC 2397): base64, or percent-encoded.
+
+    Raises:
+        InvalidRequest: it is no data URL, its base64 is broken, or it is larger than an input may be.
+    """
+    head = _DATA_URL.match(url)
+    if head is None:
+        raise InvalidRequest(f"{field}: use an http(s) URL, or a data URL such as data:image/png;base64,...")
+    if len(url) - head.end() > _LONGEST_BASE64:
+        raise InvalidRequest(f"{field}: the image has more than {MOST_INPUT_BYTES // 2**20} MiB")
+    payload = url[head.end() :]
+    if not head["kind"].casefold().endswith(";base64"):
+        return unquote_to_bytes(payload)
+    try:
+        return base64.b64decode(payload, validate=True)
+    except (binascii.Error, ValueError):
+        raise InvalidRequest(f"{field}: the data URL holds no valid base64") from None
