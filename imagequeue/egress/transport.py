@@ -85,7 +85,7 @@ class _DeadlineBody(httpx.SyncByteStream):
         self._response.close()
 
 
-def deadline_transport(
+def deadline_transport(  # noqa: PLR0913  # each has a default that production uses
     *,
     max_connections: int = 512,
     max_idle: int = 0,
