@@ -53,14 +53,18 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     settlement = parts.settlement(runtime, parts.announcement(runtime))
     dispatch = Dispatch(runtime.engine, Serving(runtime.catalog), doorbells.attempts, Backlog())
     sweep = Sweep(runtime.engine, settlement, parts.rescue(runtime, settlement), doorbells.attempts)
-    heartbeat = Heartbeat(runtime.engine, this_process("dispatcher"), lambda: 0)
+    heartbeat = Heartbeat(parts.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
+    seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = Deliveries(runtime.engine, doorbells.deliveries)
     polls = Polls(runtime.engine, doorbells.attempts)
     return [
         Loop("dispatch", dispatch.run_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
         Loop("polls", polls.run_once, Pause(POLL_LOOK_SECONDS, stopping), stopping),
-        Loop("sweep", sweep.run_once, Pause(sweeping.INTERVAL_SECONDS, stopping), stopping),
+        Loop("ring again", sweep.ring_again, Pause(seldom, stopping), stopping),
+        Loop("deadlines", sweep.end_overdue, Pause(often, stopping), stopping),
+        Loop("vigil", sweep.watch, Pause(seldom, stopping), stopping),
+        Loop("rescue", sweep.recover, Pause(seldom, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]
 

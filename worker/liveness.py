@@ -2,7 +2,8 @@
 
 A consumer can stop for reasons that no exception shows (a broker connection that is half open, a library's
 bug). So the process watches the effect: messages wait in its queues, it has slots free, and it has
-begun nothing for a while, although Redis answers. That must hold in a row of looks before it exits.
+begun nothing for a while, although Redis answers. That must hold in a row of looks before it exits. Calls
+that still run are paid for, so they get far longer.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 5.0
 LOOKS = 8
+LOOKS_WHILE_RUNNING = 60
 
 
 @dataclass(slots=True)
@@ -56,8 +58,8 @@ class Liveness:
         idle = self.activity.begun == self.begun and self.activity.running < self.activity.slots
         self.begun = self.activity.begun
         self.strikes = self.strikes + 1 if idle and self._messages_wait() else 0
-        if self.strikes >= LOOKS:
-            self.give_up(f"messages wait, slots are free, and nothing was begun in {LOOKS} looks")
+        if self.strikes >= (LOOKS_WHILE_RUNNING if self.activity.running else LOOKS):
+            self.give_up(f"messages wait, slots are free, and nothing was begun in {self.strikes} looks")
         return self.strikes
 
     def _messages_wait(self) -> bool:

@@ -8,10 +8,12 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+from sqlalchemy import Engine
 
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
+from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.deliver import Delivering
 from imagequeue.lifecycle.generate import Generation
 from imagequeue.lifecycle.inputs import Inputs
@@ -23,6 +25,7 @@ from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.entra import EntraTokens
 from imagequeue.runtime import Runtime
+from imagequeue.store.database import open_engine
 from imagequeue.wakeup import JOBS_FINAL, Bell
 
 
@@ -36,10 +39,15 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
     )
 
 
+def heartbeat_engine(runtime: Runtime) -> Engine:
+    """A pool for the heartbeat alone: see `Heartbeat`."""
+    return open_engine(runtime.settings.sqlalchemy_url, pool_size=1, name="heartbeat")
+
+
 def generation(
-    runtime: Runtime, keeper: Keeper, settlement: Settlement, process_id: UUID, stopping: threading.Event
+    runtime: Runtime, keeper: Keeper, settlement: Settlement, process_id: UUID, custody: Custody
 ) -> Generation:
-    """The verb `generate`."""
+    """The verb `generate`; it ends with its keeper."""
     client = httpx.Client(transport=deadline_transport(), trust_env=False)
     secret = Secrets(runtime)
     return Generation(
@@ -52,7 +60,8 @@ def generation(
         keeper=keeper,
         settlement=settlement,
         process_id=process_id,
-        stopping=stopping,
+        stopping=keeper.stopping,
+        custody=custody,
     )
 
 
@@ -76,9 +85,10 @@ class Secrets:
         return self._entra.token()
 
 
-def keeper(runtime: Runtime, health: StorageHealth) -> Keeper:
-    """Where images go."""
-    return Keeper(runtime.storage, spill(runtime), runtime.guarded_client(), runtime.policy, health)
+def keeper(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> Keeper:
+    """Where images go; `stopping` is set when the process is asked to end."""
+    client = runtime.guarded_client()
+    return Keeper(runtime.storage, spill(runtime), client, runtime.policy, health, stopping=stopping)
 
 
 def spill(runtime: Runtime) -> Spill:

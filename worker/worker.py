@@ -11,9 +11,11 @@ from typing import Any
 import structlog
 from celery import Celery, signals
 from celery.exceptions import SecurityWarning
+from sqlalchemy.exc import SQLAlchemyError
 
+from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
-from imagequeue.lifecycle.keep import StorageHealth
+from imagequeue.lifecycle.keep import Slots, StorageHealth
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from worker import parts
@@ -31,10 +33,12 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     app = make_app(runtime.settings.redis_url.get_secret_value())
     stopping, ended = threading.Event(), threading.Event()
     activity, health = Activity(concurrency), StorageHealth()
-    process = this_process("worker", queues=queues, slots=concurrency)
-    heartbeat = Heartbeat(runtime.engine, process, lambda: concurrency if health.works else 0)
+    process, custody = this_process("worker", queues=queues, slots=concurrency), Custody()
+    keeper = parts.keeper(runtime, health, stopping)
+    slots = Slots(concurrency, health, keeper.spill, stopping)
+    heartbeat = Heartbeat(parts.heartbeat_engine(runtime), process, slots, custody)
     settlement = parts.settlement(runtime, parts.announcement(runtime))
-    generation = parts.generation(runtime, parts.keeper(runtime, health), settlement, process.id, stopping)
+    generation = parts.generation(runtime, keeper, settlement, process.id, custody)
     register_tasks(app, generation, parts.delivering(runtime), activity)
     _unspill(runtime, settlement)
     heartbeat.run_once()
@@ -46,7 +50,14 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     finally:
         ended.set()
         beats.join()
+        _leave(heartbeat)
+
+
+def _leave(heartbeat: Heartbeat) -> None:
+    try:
         heartbeat.leave()
+    except SQLAlchemyError as error:  # the vigil will find that it is gone
+        log.warning("leave_failed", reason=type(error).__name__)
 
 
 def _consume(app: Celery, queues: Sequence[str], concurrency: int, stopping: threading.Event) -> int:

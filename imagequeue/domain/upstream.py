@@ -23,7 +23,8 @@ class UpstreamError(Exception):
 
     def __init__(self, reason: str, *, http_status: int | None = None) -> None:
         super().__init__(reason)
-        self.reason = reason
+        # An upstream may say anything, also what a text column does not take.
+        self.reason = reason.encode("utf-8", "replace").decode().replace("\x00", "")
         self.http_status = http_status
         self.cost_usd: Decimal | None = None
 

@@ -8,6 +8,7 @@ Unavailable     yes     another deployment at once, this one after a back-off; E
 Misconfigured   no      waits for another deployment, or for this one to be mended
 Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
 GivenBack       no      goes back to its place: not one byte was sent
+OwnFault        yes     as Unavailable
 ProcessDied     yes     as Ambiguous; three deaths are ERROR
 """
 
@@ -47,6 +48,13 @@ class GivenBack(UpstreamError):
 
 class InputRefused(Rejected):
     """An input image cannot be used: found out before one byte was sent, so the token is free."""
+
+
+class OwnFault(Unavailable):
+    """Something of ours failed before one byte was sent: it counts, but not against the deployment."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(reason, sent=False)
 
 
 class ProcessDied(Ambiguous):

@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from imagequeue.domain import throttling
 from imagequeue.domain.breaker import REFUSALS, rest_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
-from imagequeue.domain.verdicts import GivenBack, InputRefused, Outcome, ProcessDied, Succeeded
+from imagequeue.domain.verdicts import GivenBack, InputRefused, Outcome, OwnFault, ProcessDied, Succeeded
 from imagequeue.store import deployments, quota
 from imagequeue.store.quota import Group
 from imagequeue.store.settlements import AttemptRow
@@ -31,7 +31,7 @@ def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: 
         case Throttled():
             _throttled(connection, attempt, outcome)
             deployments.probe_untried(connection, attempt.deployment, attempt.id)
-        case GivenBack() | ProcessDied() | InputRefused():
+        case GivenBack() | ProcessDied() | InputRefused() | OwnFault():
             deployments.probe_untried(connection, attempt.deployment, attempt.id)
         case Rejected():
             _refused(connection, attempt, outcome, random)

@@ -5,6 +5,10 @@ sender asks `_Watch` for leave, at the last moment before the first byte: it wai
 this machine's monotonic clock, moves the attempt to CALLING, and looks once more whether the moment has
 passed in between. Late calls bunch up, and bunched calls are how a quota is exceeded
 (rate-limiting.md), so a late one is given back.
+
+Whatever happens after CALLING ends in a settled outcome. Where that is impossible (the process stops
+while the database or the storage is away; a fault of ours), the attempt leaves this process's custody, and
+the sweep takes it up with what is stored of it.
 """
 
 from __future__ import annotations
@@ -12,22 +16,23 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import httpx
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.quota import LEASE_SLACK
-from imagequeue.domain.upstream import Images, Pending, Unavailable, UpstreamError
-from imagequeue.domain.verdicts import GivenBack, Outcome, Succeeded
+from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
+from imagequeue.domain.verdicts import GivenBack, Outcome, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.inputs import Inputs
-from imagequeue.lifecycle.keep import Keeper
+from imagequeue.lifecycle.keep import Keeper, LeftBehind
 from imagequeue.lifecycle.poll import Parse, Polling, StillPending
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.media.gate import DECODING
@@ -42,11 +47,10 @@ from imagequeue.store.attempts import CallTicket
 log = structlog.get_logger()
 
 _SETTLE_RETRY_SECONDS = 1.0
+
 _RINGABLE = ("RELEASED", "SLEEPING")
-
-
-class DoorbellDropped(Exception):
-    """Somebody else makes this call, or nobody needs it any more."""
+_FAULTS = (IntegrityError, DataError, ProgrammingError)
+"""What no repetition cures."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,37 +67,55 @@ class Generation:
     settlement: Settlement
     process_id: UUID
     stopping: threading.Event
+    custody: Custody = field(default_factory=Custody)
+    last_tries: int = 8
+    """So often, a second apart, a process that stops asks the database; its supervisor waits 15 s."""
 
     def run(self, attempt_id: UUID) -> None:
         """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
+        with self.custody.take(attempt_id) as ours:
+            if ours:
+                self._run(attempt_id)
+
+    def _run(self, attempt_id: UUID) -> None:
         read_at = time.monotonic()
-        with self.engine.connect() as connection:
-            ticket = attempts.read_ticket(connection, attempt_id)
+        try:
+            with self.engine.connect() as connection:
+                ticket = attempts.read_ticket(connection, attempt_id)
+        except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
+            log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
+            return
         if ticket is None or ticket.state not in _RINGABLE:
             return
         slot = Slot.of(ticket.starts_in, read_at, time.monotonic())
+        watch = _Watch(self, ticket, slot)
         try:
-            outcome = self._outcome(ticket, slot)
-        except DoorbellDropped:
-            return
-        failpoint("generate.before_settle")
-        if isinstance(outcome, Pending):
-            self._surely(ticket, outcome, lambda: self.polling.sleep(ticket, outcome))
-        else:
-            self._surely(ticket, outcome, lambda: self.settlement.settle(ticket.attempt_id, outcome))
+            outcome = self._outcome(ticket, watch)
+            failpoint("generate.before_settle")
+            self._surely(ticket, outcome)
+        except LeftBehind as error:
+            log.warning("attempt_left_behind", attempt_id=str(attempt_id), reason=str(error))
 
-    def _outcome(self, ticket: CallTicket, slot: Slot) -> Outcome | Pending:
+    def _outcome(self, ticket: CallTicket, watch: _Watch) -> Outcome | Pending:
         try:
-            response, parse = self._exchanged(ticket, slot)
+            response, parse = self._exchanged(ticket, watch)
             with response:
                 return self._taken(ticket, response, parse)
         except StillPending:
             return Pending(ticket.upstream_reference or "")
         except UpstreamError as error:
             return error
+        except LeftBehind:
+            raise
+        except Exception as error:
+            log.exception("attempt_broke", attempt_id=str(ticket.attempt_id))
+            if ticket.upstream_reference:  # the upstream still has it, and is asked again
+                return Pending(ticket.upstream_reference)
+            reason = f"a fault of the queue itself: {type(error).__name__}"
+            return Ambiguous(reason) if watch.started else OwnFault(reason)
 
-    def _exchanged(self, ticket: CallTicket, slot: Slot) -> tuple[UpstreamResponse, Parse]:
-        return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, slot)
+    def _exchanged(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
+        return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, watch)
 
     def _taken(self, ticket: CallTicket, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
         """Parse and keep inside the decoding gate; what waits for a network waits outside of it."""
@@ -109,20 +131,17 @@ class Generation:
         kept = kept or self.keeper.keep(ticket, answer.images)
         return Succeeded(self.keeper.finish(kept), answer.cost_usd)
 
-    def _call(self, ticket: CallTicket, slot: Slot) -> tuple[UpstreamResponse, Parse]:
-        deployment = self.catalog().deployment(ticket.deployment)
-        if deployment is None:
-            raise GivenBack("the catalog no longer has this deployment", started=False)
+    def _call(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
+        deployment = watch.deployment
         provider = PROVIDERS[deployment.provider]
         request = provider.build(self._prepared(ticket), deployment, self.secret(deployment))
-        slot_watch = _Watch(self, ticket.attempt_id, deployment, slot)
         response = send(
             request,
             client=self.client,
-            deadline_seconds=deployment.timeout_seconds + max(0.0, slot.opens - time.monotonic()),
+            deadline_seconds=deployment.timeout_seconds + max(0.0, watch.slot.opens - time.monotonic()),
             max_bytes=response_limit(ticket.image_count),
-            on_sent=slot_watch.sent,
-            before_send=slot_watch.leave,
+            on_sent=watch.sent,
+            before_send=watch.leave,
         )
         failpoint("generate.answered")
         return response, lambda answered: provider.parse(answered, ticket.image_count)
@@ -145,19 +164,35 @@ class Generation:
             mask=mask,
         )
 
-    def _surely(self, ticket: CallTicket, outcome: Outcome | Pending, store: Callable[[], object]) -> None:
-        """Store as soon as the database takes it: what is in our hands is not lost to its absence."""
+    def _surely(self, ticket: CallTicket, outcome: Outcome | Pending) -> None:
+        """Store as soon as the database takes it: what is in our hands is not lost to its absence.
+
+        Raises:
+            LeftBehind: the process stops and the database is still away, or never will take it.
+        """
+        tries_when_stopping = self.last_tries
         while True:
             try:
-                store()
-            except OperationalError as error:
-                log.warning(
-                    "settle_postponed", attempt_id=str(ticket.attempt_id), reason=type(error).__name__
-                )
+                self._store(ticket, outcome)
+            except _FAULTS as error:
+                log.exception("settle_refused", attempt_id=str(ticket.attempt_id))
+                raise LeftBehind(type(error).__name__) from error
+            except SQLAlchemyError as error:
+                reason = type(error).__name__
+                log.warning("settle_postponed", attempt_id=str(ticket.attempt_id), reason=reason)
+                tries_when_stopping -= self.stopping.is_set()
+                if tries_when_stopping < 0:
+                    raise LeftBehind(reason) from error
                 threading.Event().wait(_SETTLE_RETRY_SECONDS)
             else:
                 log.info("attempt_settled", **_summary(ticket, outcome))
                 return
+
+    def _store(self, ticket: CallTicket, outcome: Outcome | Pending) -> None:
+        if isinstance(outcome, Pending):
+            self.polling.sleep(ticket, self.process_id, outcome)
+        else:
+            self.settlement.settle(ticket.attempt_id, outcome, self.process_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,19 +215,31 @@ class Slot:
 
 @dataclass(slots=True)
 class _Watch:
-    """What the sender asks at the moments that matter to the quota."""
+    """What the sender asks at the moments that matter to the quota; whether the call has started."""
 
     generation: Generation
-    attempt_id: UUID
-    deployment: Deployment
+    ticket: CallTicket
     slot: Slot
+    started: bool = False
+
+    @property
+    def deployment(self) -> Deployment:
+        """Where the call goes.
+
+        Raises:
+            GivenBack: the catalog no longer has it.
+        """
+        found = self.generation.catalog().deployment(self.ticket.deployment)
+        if found is None:
+            raise GivenBack("the catalog no longer has this deployment", started=False)
+        return found
 
     def leave(self) -> None:
         """Wait for the slot and move the attempt to CALLING; the next thing to happen is the first byte.
 
         Raises:
-            GivenBack: the process stops, or the moment has passed.
-            DoorbellDropped: somebody else makes the call, or its job has ended.
+            GivenBack: the process stops, the moment has passed, or the call may not start: then whoever
+                made it, or ended its job, has the attempt, and giving it back changes nothing.
         """
         if self.generation.stopping.wait(max(0.0, self.slot.opens - time.monotonic())):
             raise GivenBack("the worker stops", started=False)
@@ -200,7 +247,8 @@ class _Watch:
             raise GivenBack("too late for the slot", started=False)
         failpoint("generate.before_start")
         if not self._start():
-            raise DoorbellDropped
+            raise GivenBack("the call may not start", started=False)
+        self.started = True
         failpoint("generate.started")
         if self._late():
             raise GivenBack("too late for the slot", started=True)
@@ -209,14 +257,15 @@ class _Watch:
         """Store when the request body was written: from then on the token runs."""
         failpoint("generate.sent")
         with self.generation.engine.begin() as connection:
-            attempts.record_sent(connection, self.attempt_id, ago=time.monotonic() - moment)
+            attempts.record_sent(connection, self.ticket.attempt_id, ago=time.monotonic() - moment)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds
         try:
             with self.generation.engine.begin() as connection:
-                return attempts.start(connection, self.attempt_id, self.generation.process_id, timeout)
-        except OperationalError as error:
+                process_id = self.generation.process_id
+                return attempts.start(connection, self.ticket.attempt_id, process_id, timeout)
+        except SQLAlchemyError as error:
             raise GivenBack("the database is away", started=True, certain=False) from error
 
     def _late(self) -> bool:

@@ -11,14 +11,15 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.ids import new_id
-from imagequeue.store import processes
+from imagequeue.lifecycle.custody import Custody
+from imagequeue.store import attempts, processes
 from imagequeue.store.processes import Process
 
 log = structlog.get_logger()
@@ -28,26 +29,35 @@ INTERVAL_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The loop of one process. `slots` says how many calls it can take at the moment."""
+    """The loop of one process. `slots` says how many calls it can take at the moment.
+
+    It needs a pool of its own: one that every thread of the process shares may be used up by all of them
+    waiting for each other, and then a process that works would look dead.
+    """
 
     engine: Engine
     process: Process
     slots: Callable[[], int]
+    custody: Custody = field(default_factory=Custody)
 
     def run_once(self) -> int:
         """Beat once; 1 when the row is there, 0 when it was gone and has been written again."""
         with self.engine.begin() as connection:
-            if processes.beat(connection, self.process.id, self.slots()):
-                return 1
-            processes.register(connection, self.process)
-            return 0
+            known = processes.beat(connection, self.process.id, self.slots())
+            if not known:
+                processes.register(connection, self.process)
+            # What is in hand is looked up after the beat: what starts later has a later deadline anyway.
+            attempts.vouch(connection, self.custody.held())
+        if not known:
+            log.info("process_registered", process_id=str(self.process.id), pid=self.process.pid)
+        return int(known)
 
     def run(self, stopping: threading.Event) -> None:
         """Beat until the process stops; then take the row away."""
         while True:
             try:
                 self.run_once()
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 log.warning("heartbeat_failed", reason=type(error).__name__)
             if stopping.wait(INTERVAL_SECONDS):
                 return

@@ -5,7 +5,7 @@ succeeds; meanwhile this process says that it has no free slots, so nothing new 
 stored (pipeline.md, "Storage away").
 
 Decoding is gated by cores (`media/gate.py`), waiting is not: an image waits for its turn, and for the
-storage to come back, on disk.
+storage to come back, on disk. A process that is asked to stop leaves it there, and the sweep stores it.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
+from imagequeue.egress.answers import Download
 from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.errors import EgressError
+from imagequeue.egress.errors import DestinationBlocked, EgressError
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
@@ -41,6 +42,15 @@ from imagequeue.media.storage import Storage, StorageUnavailable
 from imagequeue.store.attempts import CallTicket
 
 log = structlog.get_logger()
+
+
+DOWNLOAD_TRIES = 3
+LEAST_FREE_BYTES = 256 * 1024 * 1024
+"""With less room on the disk where images wait, nothing new is bought."""
+
+
+class LeftBehind(Exception):
+    """The process stops before an attempt's outcome is stored; the sweep finds what there is of it."""
 
 
 @dataclass(slots=True)
@@ -59,6 +69,27 @@ class StorageHealth:
         """Count puts that began (+1) or ceased (-1) to fail."""
         with self._lock:
             self.failing += change
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """How many calls this process can take now: none while their images could not be stored."""
+
+    most: int
+    health: StorageHealth
+    spill: Spill
+    stopping: threading.Event
+
+    def __call__(self) -> int:
+        """The slots to be told with the next heartbeat."""
+        return self.most if self.health.works and not self.stopping.is_set() and self._room() else 0
+
+    def _room(self) -> bool:
+        try:
+            return self.spill.free_bytes() >= LEAST_FREE_BYTES
+        except StorageUnavailable as error:
+            log.warning("spill_directory_unusable", reason=str(error))
+            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,27 +119,33 @@ class Keeper:
     policy: EgressPolicy
     health: StorageHealth = field(default_factory=StorageHealth)
     random: Random = field(default_factory=Random)
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     def keep(self, ticket: CallTicket, images: Sequence[RawImage]) -> Kept:
         """Check and store the images of an answer; what the storage does not take now is postponed.
 
-        An unusable image does not spoil those before it: they are paid, so they are kept.
+        An unusable image does not spoil the others: they are paid, so they are kept.
 
         Raises:
-            Unavailable: the first one is not an image that decodes.
-            Ambiguous: the first one could not be downloaded from where the upstream put it.
+            Unavailable: none is an image that decodes.
+            Ambiguous: none could be downloaded from where the upstream put it.
         """
-        kept = Kept()
+        kept, failure = Kept(), None
         for number, raw in enumerate(images, start=1):
             try:
                 self._keep(ticket, number, raw, kept)
-            except (Unavailable, Ambiguous):
-                if not kept.stored:
-                    raise
+            except (Unavailable, Ambiguous) as error:
+                failure = error
+        if failure and not kept.stored:
+            raise failure
         return kept
 
     def finish(self, kept: Kept) -> tuple[StoredImage, ...]:
-        """Store what was postponed, however long that takes."""
+        """Store what was postponed, however long that takes.
+
+        Raises:
+            LeftBehind: the process stops; what was postponed lies on the local disk.
+        """
         for postponed in kept.postponed:
             self.health.failed(+1)
             try:
@@ -133,17 +170,30 @@ class Keeper:
         if image.content is not None:
             yield io.BytesIO(image.content)
             return
+        with self._download(image.url or "") as download:
+            yield cast("IO[bytes]", download.file)
+
+    def _download(self, url: str) -> Download:
+        """Download an image. It is paid, so a broken download is tried again before it is given up."""
+        for number in range(1, DOWNLOAD_TRIES):
+            try:
+                return self._download_once(url)
+            except Ambiguous:
+                self.stopping.wait(exponential(number, base=0.5, cap=5, random=self.random))
+        return self._download_once(url)
+
+    def _download_once(self, url: str) -> Download:
         try:
-            destination = check_destination(image.url or "", self.policy, Purpose.IMAGE)
+            destination = check_destination(url, self.policy, Purpose.IMAGE)
             download = self.downloads.download(destination, max_bytes=MOST_OUTPUT_BYTES)
-        except InvalidRequest as error:
-            raise Unavailable(f"the upstream points to a URL that is refused: {error.message}") from error
+        except (InvalidRequest, DestinationBlocked) as error:
+            raise Unavailable("the upstream points to a URL that is refused") from error
         except EgressError as error:
             raise Ambiguous(f"the image could not be downloaded: {error.code}") from error
+        if download.status == HTTPStatus.OK:
+            return download
         with download:
-            if download.status != HTTPStatus.OK:
-                raise Ambiguous(f"the image could not be downloaded: status {download.status}")
-            yield cast("IO[bytes]", download.file)
+            raise Ambiguous(f"the image could not be downloaded: status {download.status}")
 
     def _put(self, ticket: CallTicket, image: EncodedImage, stored: StoredImage, kept: Kept) -> None:
         key = stored.storage_key
@@ -167,7 +217,10 @@ class Keeper:
         while not self._put_again(postponed):
             failures += 1
             pause = exponential(failures, base=0.5, cap=10, random=self.random)
-            threading.Event().wait(pause)
+            if postponed.image is not None:  # only our memory has it
+                threading.Event().wait(pause)
+            elif self.stopping.wait(pause):
+                raise LeftBehind("the storage is away; the image lies on the local disk")
 
     def _put_again(self, postponed: Postponed) -> bool:
         try:
@@ -181,7 +234,7 @@ class Keeper:
 
     def _unspill(self, postponed: Postponed) -> None:
         """Store from disk; when the file is gone, the sweep has stored it already."""
-        waiting = next((one for one in self.spill.pending() if one.key == postponed.key), None)
+        waiting = self.spill.find(postponed.key)
         if waiting is not None:
             self.storage.put(waiting.key, waiting.content(), waiting.media_type)
             self.spill.remove(waiting.key)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from uuid import UUID
 
 import httpx
 from sqlalchemy import Engine
@@ -60,10 +61,11 @@ class Polling:
     secret: Callable[[Deployment], str]
     client: httpx.Client
 
-    def sleep(self, ticket: CallTicket, pending: Pending) -> None:
+    def sleep(self, ticket: CallTicket, process_id: UUID, pending: Pending) -> None:
         """Store the reference and let the attempt sleep until its next poll."""
+        seconds = pending.poll_after_seconds
         with self.engine.begin() as connection:
-            attempts.sleep(connection, ticket.attempt_id, pending.reference, pending.poll_after_seconds)
+            attempts.sleep(connection, ticket.attempt_id, process_id, pending.reference, seconds)
         failpoint("generate.sleeping")
 
     def ask(self, ticket: CallTicket) -> tuple[UpstreamResponse, Parse]:

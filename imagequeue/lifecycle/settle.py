@@ -1,8 +1,9 @@
 """Settle: what an attempt came to, and the end of a job with its hold. One commit.
 
-First success wins. A failure is accepted only while its attempt is open; a success is accepted from any
-attempt of a live job, also one that was given up in the meantime, so that a paid image is never thrown
-away. An image that is no longer missing is kept as a cost (pipeline.md, "An attempt").
+First success wins. A failure is accepted only from whoever has the attempt in hand; a success is accepted
+from any attempt of a live job, also one that was given up in the meantime, or settled before with fewer
+images, so that a paid image is never thrown away. An image that is no longer missing is kept as a cost
+(pipeline.md, "An attempt").
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from imagequeue.domain.verdicts import (
     GivenBack,
     History,
     Outcome,
+    ProcessDied,
     StoredImage,
     Succeeded,
     Verdict,
@@ -32,9 +34,9 @@ from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle import deployments
 from imagequeue.store import settlements
 from imagequeue.store.ledger import HoldEnd, end_holds
-from imagequeue.store.settlements import AttemptRow, Closing, LockedJob
+from imagequeue.store.settlements import AttemptRow, Closing, Fence, LockedJob
 
-_SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST}
+_SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}
 _DEFAULT_MAX_ATTEMPTS = 6
 
 
@@ -48,11 +50,15 @@ class Settlement:
     announce: Callable[[Sequence[UUID]], None]
     random: Random = field(default_factory=Random)
 
-    def settle(self, attempt_id: UUID, outcome: Outcome) -> bool:
-        """Record an outcome; True when the job became final by it."""
-        failpoint("settle.before_commit")
+    def settle(self, attempt_id: UUID, outcome: Outcome, process_id: UUID | None = None) -> bool:
+        """Record an outcome; True when the job became final by it.
+
+        Repeating it, because nobody knows whether the commit before went through, changes nothing.
+        `process_id` is whose call it was: without it a failure closes no call that is in flight.
+        """
         with self.engine.begin() as connection:
-            finished = self._settle(connection, attempt_id, outcome)
+            finished = self._settle(connection, attempt_id, outcome, process_id)
+            failpoint("settle.before_commit")
         failpoint("settle.after_commit")
         if finished:
             self.announce([finished])
@@ -61,19 +67,21 @@ class Settlement:
     def end(self, job_ids: Sequence[UUID], status: JobStatus, error: str) -> list[UUID]:
         """End jobs that no image will come for (cancelled, past a deadline); those that were still live."""
         with self.engine.begin() as connection:
-            jobs = settlements.lock_jobs(connection, job_ids)
+            # Wallets are locked in account order, as everywhere, or two of us could wait in a circle.
+            jobs = sorted(settlements.lock_jobs(connection, job_ids), key=lambda job: job.account_id)
             ended = [job.id for job in jobs if self._finish(connection, job, status, error)]
         if ended:
             self.announce(ended)
         return ended
 
-    def _settle(self, connection: Connection, attempt_id: UUID, outcome: Outcome) -> UUID | None:
+    def _settle(
+        self, connection: Connection, attempt_id: UUID, outcome: Outcome, process_id: UUID | None
+    ) -> UUID | None:
         attempt = settlements.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
         verdict = judge(outcome, self._history(attempt, job), self.random)
-        if not settlements.close_attempt(
-            connection, attempt_id, _closing(verdict, outcome), _sources(outcome)
-        ):
+        fence = _fence(outcome, process_id)
+        if not settlements.close_attempt(connection, attempt_id, _closing(verdict, outcome), fence):
             return None
         deployments.tell(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
@@ -92,12 +100,14 @@ class Settlement:
     def _keep_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
     ) -> UUID | None:
-        taken = {ordinal for ordinal, _, _ in settlements.stored_images(connection, job.id)}
+        stored = settlements.stored_images(connection, job.id)
+        taken, known = {ordinal for ordinal, _, _ in stored}, {key for _, key, _ in stored}
         missing = [ordinal for ordinal in range(1, job.image_count + 1) if ordinal not in taken]
-        new = list(zip(missing, images, strict=False)) if not job.status.is_final else []
+        fresh = [image for image in images if image.storage_key not in known]
+        new = list(zip(missing, fresh, strict=False)) if not job.status.is_final else []
         settlements.add_images(connection, job.id, attempt.id, new)
-        if len(new) < len(images):
-            settlements.record_duplicates(connection, attempt.id, len(images) - len(new))
+        if len(new) < len(fresh):
+            settlements.record_duplicates(connection, attempt.id, len(fresh) - len(new))
         if job.status.is_final:
             return None
         if len(new) == len(missing):
@@ -164,14 +174,16 @@ def _closing(verdict: Verdict, outcome: Outcome) -> Closing:
     )
 
 
-def _sources(outcome: Outcome) -> frozenset[AttemptState]:
+def _fence(outcome: Outcome, process_id: UUID | None) -> Fence:
     match outcome:
         case Succeeded():
-            return _SUCCESS_FROM
+            return Fence("anyone", _SUCCESS_FROM)
         case GivenBack(started=False):
-            return frozenset({AttemptState.RELEASED})
+            return Fence("anyone", frozenset({AttemptState.RELEASED}))
+        case ProcessDied():
+            return Fence("orphaned", frozenset({AttemptState.CALLING}))
         case _:
-            return OPEN_ATTEMPTS
+            return Fence("caller", OPEN_ATTEMPTS, process_id)
 
 
 def _target(url: str) -> str:

@@ -2,17 +2,20 @@
 
 Doorbells that nobody answered are rung again, calls whose process died are settled, deadlines end jobs.
 Every step is safe to repeat and safe to race with.
+
+The steps are loops of their own, because they must not wait for each other: a storage that hangs delays the
+rescue, and must neither blind the vigil, whose reads may not lie far apart, nor keep doorbells unrung.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.failpoint import failpoint
@@ -21,12 +24,16 @@ from imagequeue.lifecycle.settle import Settlement
 from imagequeue.lifecycle.vigil import Vigil
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import attempts, deadlines, processes
-from imagequeue.store.attempts import Doorbell
+from imagequeue.store.attempts import Doorbell, Orphan
 
 log = structlog.get_logger()
 
 AT_ONCE = 500
 INTERVAL_SECONDS = 5.0
+DEADLINES_SECONDS = 1.0
+RESCUE_SECONDS = 20.0
+"""After so long a turn of the rescue ends, so that its loop is seen to turn."""
+
 OVERDUE = "The deadline of the job passed before it was served"
 
 
@@ -42,50 +49,68 @@ class Sweep:
 
     def run_once(self) -> int:
         """Look for everything that needs help once; how much was helped."""
-        steps = (self._ring_again, self._end_overdue, self._unspill, self._rescue)
-        return sum(step() for step in steps)
+        return self.ring_again() + self.end_overdue() + self.watch() + self.recover()
 
-    def _ring_again(self) -> int:
+    def ring_again(self) -> int:
+        """Ring for the attempts that nobody started in time; how many."""
         with self.engine.begin() as connection:
-            found = [
-                *attempts.release_again(connection, AT_ONCE),
-                *attempts.wake_sleeping(connection, AT_ONCE),
-            ]
-        failpoint("sweep.ringing")
+            found = attempts.release_again(connection, AT_ONCE)
+            failpoint("sweep.ringing")
         if found:
             self.release(found)
         return len(found)
 
-    def _end_overdue(self) -> int:
+    def end_overdue(self) -> int:
+        """End the jobs whose deadline has passed; how many."""
         with self.engine.connect() as connection:
             found = deadlines.overdue_jobs(connection, AT_ONCE)
         failpoint("sweep.selected")
         return len(self.settlement.end(found, JobStatus.ERROR, OVERDUE)) if found else 0
 
-    def _unspill(self) -> int:
-        try:
-            return self.rescue.unspill()
-        except StorageUnavailable as error:
-            log.warning("storage_away", reason=str(error))
-            return 0
-
-    def _rescue(self) -> int:
+    def watch(self) -> int:
+        """Look at every heartbeat, and bury the processes that are dead; how many."""
         try:
             with self.engine.begin() as connection:
                 beats = processes.beats(connection)
                 dead = self.vigil.observe(beats)
-                processes.forget(connection, sorted(dead))
-        except DBAPIError:
+                buried = processes.bury(connection, {id_: beats[id_] for id_ in dead}) if dead else []
+        except SQLAlchemyError:
             self.vigil.restart()
             raise
-        with self.engine.connect() as connection:
-            lost = attempts.orphaned(connection, sorted(beats.keys() - dead), AT_ONCE)
-        for attempt_id in lost:
-            self._rescue_one(attempt_id)
-        return len(lost)
+        for process_id in buried:
+            log.warning("process_found_dead", process_id=str(process_id))
+        return len(buried)
 
-    def _rescue_one(self, attempt_id: UUID) -> None:
+    def recover(self) -> int:
+        """Store what was spilled, and settle the calls that are in nobody's hands; how many of both.
+
+        While the storage is away this does nothing: a rescue that cannot see what is stored would have a
+        paid image made again.
+        """
+        until = time.monotonic() + RESCUE_SECONDS
         try:
-            self.rescue.rescue(attempt_id)
+            return self.rescue.unspill() + self._rescue_until(until)
         except StorageUnavailable as error:
-            log.warning("rescue_postponed", attempt_id=str(attempt_id), reason=str(error))
+            log.warning("rescue_postponed", reason=str(error))
+            return 0
+
+    def _rescue_until(self, until: float) -> int:
+        with self.engine.connect() as connection:
+            lost = attempts.orphaned(connection, AT_ONCE)
+        failpoint("sweep.found_orphans")
+        rescued = 0
+        for orphan in lost:
+            if time.monotonic() > until:
+                break
+            rescued += self._rescue(orphan)
+        return rescued
+
+    def _rescue(self, orphan: Orphan) -> bool:
+        try:
+            self.rescue.rescue(orphan)
+        except (StorageUnavailable, SQLAlchemyError):
+            raise
+        except Exception:  # one that cannot be rescued must not keep the others waiting
+            log.exception("rescue_failed", attempt_id=str(orphan.attempt_id))
+            return False
+        return True

@@ -72,6 +72,14 @@ class Spill:
             if spilled:
                 yield spilled
 
+    def find(self, key: str) -> SpilledObject | None:
+        """The object that waits under a key; None when there is none.
+
+        Raises:
+            StorageUnavailable: it cannot be read.
+        """
+        return _read_head(self._path(key))
+
     def remove(self, key: str) -> None:
         """Forget an object that is stored now; one that is not there is fine."""
         with _failures():

@@ -38,6 +38,8 @@ _START = text(f"""
         call_deadline = clock_timestamp() + make_interval(secs => :timeout)
     FROM jobs
     WHERE attempts.id = :id AND state = 'RELEASED' AND jobs.id = job_id AND jobs.status = 'PROCESSING'
+        AND (jobs.finish_by IS NULL OR jobs.finish_by > clock_timestamp())
+        AND EXISTS (SELECT FROM processes WHERE id = :process_id)
         AND clock_timestamp() < slot_at + make_interval(secs => {LEASE_SLACK})
 """)  # noqa: S608  # a constant of the domain
 
@@ -55,7 +57,7 @@ _SLEEP = text("""
     UPDATE attempts
     SET state = 'SLEEPING', process_id = NULL, upstream_reference = :reference,
         poll_after = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id = :id AND state IN ('CALLING', 'SLEEPING')
+    WHERE id = :id AND (state = 'SLEEPING' OR state = 'CALLING' AND process_id = :process_id)
 """)
 
 _RELEASE_AGAIN = text("""
@@ -76,11 +78,28 @@ _WAKE_SLEEPING = text("""
     RETURNING id, lane
 """)
 
-_ORPHANED = text("""
-    SELECT id FROM attempts
-    WHERE state = 'CALLING' AND process_id <> ALL(CAST(:alive AS uuid[]))
-    ORDER BY id LIMIT :limit
+_VOUCH = text("""
+    UPDATE attempts SET call_deadline = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = ANY(:ids) AND state = 'CALLING'
+        AND call_deadline < clock_timestamp() + make_interval(secs => :seconds / 2)
 """)
+
+IN_NO_HANDS = """
+    attempts.state = 'CALLING' AND NOT EXISTS (
+        SELECT FROM processes WHERE processes.id = process_id AND beat_at <= call_deadline
+    )
+"""
+"""Of an attempt: its process is gone, or has beaten after the deadline without putting it off.
+
+One statement, so that a process that has just started, and its first call, are seen together.
+"""
+
+_ORPHANED = text(f"""
+    SELECT id, process_id FROM attempts WHERE {IN_NO_HANDS} ORDER BY id LIMIT :limit
+""")  # noqa: S608  # a constant of this module
+
+VOUCH_SECONDS = 60.0
+"""How far a beat puts off the deadline of an attempt that is in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +108,14 @@ class Doorbell:
 
     attempt_id: UUID
     lane: Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Orphan:
+    """An attempt that is CALLING, and the process that made the call."""
+
+    attempt_id: UUID
+    process_id: UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +152,8 @@ def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:
 def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: float) -> bool:
     """RELEASED -> CALLING, if the job still lives and the start is not too late; False: do not call.
 
+    A process that was declared dead has no row; it may not call until it has written itself in again.
+
     Args:
         connection: the transaction.
         attempt_id: whose call starts.
@@ -143,9 +172,10 @@ def record_sent(connection: Connection, attempt_id: UUID, *, ago: float) -> None
     connection.execute(_SENT, {"id": attempt_id, "ago": ago})
 
 
-def sleep(connection: Connection, attempt_id: UUID, reference: str, seconds: float) -> None:
+def sleep(connection: Connection, attempt_id: UUID, process_id: UUID, reference: str, seconds: float) -> None:
     """CALLING -> SLEEPING: the upstream took the request; ask for `reference` again in some seconds."""
-    connection.execute(_SLEEP, {"id": attempt_id, "reference": reference, "seconds": seconds})
+    values = {"id": attempt_id, "process_id": process_id, "reference": reference, "seconds": seconds}
+    connection.execute(_SLEEP, values)
 
 
 def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:
@@ -160,6 +190,12 @@ def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:
     return [Doorbell(row.id, Lane(row.lane)) for row in rows]
 
 
-def orphaned(connection: Connection, alive: Sequence[UUID], limit: int = 1000) -> list[UUID]:
-    """Attempts that are CALLING, but by no process that is known to live."""
-    return list(connection.execute(_ORPHANED, {"alive": list(alive), "limit": limit}).scalars())
+def vouch(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Put off the deadlines of calls that are in hand, where they are near."""
+    if ids:
+        connection.execute(_VOUCH, {"ids": list(ids), "seconds": VOUCH_SECONDS})
+
+
+def orphaned(connection: Connection, limit: int = 1000) -> list[Orphan]:
+    """Attempts that are CALLING, but in nobody's hands."""
+    return [Orphan(*row) for row in connection.execute(_ORPHANED, {"limit": limit})]

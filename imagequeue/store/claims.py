@@ -23,6 +23,7 @@ _QUEUED = text("""
     CROSS JOIN LATERAL (
         SELECT id, flow_id, wanted FROM jobs
         WHERE flow_id = flow.id AND status = 'QUEUED' AND jobs.id > flow.cursor
+            AND (LEAST(start_by, finish_by) IS NULL OR LEAST(start_by, finish_by) > clock_timestamp())
         ORDER BY jobs.id LIMIT flow.quota
         FOR UPDATE SKIP LOCKED
     ) AS job
@@ -37,6 +38,7 @@ _WANTING = text("""
     CROSS JOIN LATERAL (
         SELECT id, flow_id, wanted FROM jobs
         WHERE flow_id = flow.id AND status = 'PROCESSING' AND wanted > 0
+            AND (finish_by IS NULL OR finish_by > clock_timestamp())
             AND (
                 avoid_deployment IS DISTINCT FROM flow.deployment
                 OR (NOT flow.others AND (not_before <= clock_timestamp() OR not_before IS NULL))

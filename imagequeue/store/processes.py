@@ -17,6 +17,13 @@ _BEAT = text("""
     UPDATE processes SET beat = beat + 1, beat_at = clock_timestamp(), slots = :slots WHERE id = :id
 """)
 
+_BURY = text("""
+    DELETE FROM processes
+    USING unnest(CAST(:ids AS uuid[]), CAST(:beats AS bigint[])) AS seen (id, beat)
+    WHERE processes.id = seen.id AND processes.beat = seen.beat
+    RETURNING processes.id
+""")
+
 _SLOTS = text("""
     SELECT queue, sum(slots / queues_served)::int
     FROM processes
@@ -86,5 +93,11 @@ def slots_by_queue(connection: Connection) -> Mapping[str, int]:
 
 
 def forget(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Drop the rows of processes that ended or died."""
+    """Drop the rows of processes that ended."""
     connection.execute(text("DELETE FROM processes WHERE id = ANY(:ids)"), {"ids": list(ids)})
+
+
+def bury(connection: Connection, dead: Mapping[UUID, int]) -> list[UUID]:
+    """Drop the rows of processes whose counters still stand where they were seen; those dropped."""
+    values = {"ids": list(dead), "beats": list(dead.values())}
+    return list(connection.execute(_BURY, values).scalars())

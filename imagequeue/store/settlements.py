@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
+from imagequeue.store.attempts import IN_NO_HANDS
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""
@@ -28,20 +30,26 @@ _LOCK_JOBS = text("""
 
 _READ_ATTEMPT = text("SELECT id, job_id, deployment, quota_group, state FROM attempts WHERE id = :id")
 
-_CLOSE_ATTEMPT = text("""
+_CLOSE_ATTEMPT = text(f"""
     UPDATE attempts
-    SET state = :state, finished_at = clock_timestamp(), poll_after = NULL,
-        http_status = :http_status, reason = :reason, cost_usd = :cost_usd,
+    SET state = :state, poll_after = NULL,
+        finished_at = CASE WHEN state = :state THEN finished_at ELSE clock_timestamp() END,
+        http_status = :http_status, reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd),
         token_returns_at = CASE
             WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
-            WHEN sent_at IS NULL THEN greatest(token_returns_at, clock_timestamp() + (
+            WHEN sent_at IS NULL AND finished_at IS NULL THEN greatest(token_returns_at, clock_timestamp() + (
                 SELECT make_interval(secs => window_seconds + guard_seconds + extra_guard_seconds)
                 FROM quota_groups WHERE name = quota_group
             ))
             ELSE token_returns_at
         END
     WHERE id = :id AND state = ANY(:sources)
-""")
+        AND CASE CAST(:fence AS text)
+            WHEN 'caller' THEN state <> 'CALLING' OR process_id = :process_id
+            WHEN 'orphaned' THEN {IN_NO_HANDS}
+            ELSE true
+        END
+""")  # noqa: S608  # a constant of the store
 
 _RESTORE = text("""
     UPDATE jobs
@@ -52,8 +60,10 @@ _RESTORE = text("""
             WHERE job_id = jobs.id AND state IN ('RELEASED', 'CALLING', 'SLEEPING')
         )),
         failures = failures + :failures, deaths = deaths + :deaths,
-        not_before = CASE WHEN :delay > 0 THEN clock_timestamp() + make_interval(secs => :delay) END,
-        avoid_deployment = :avoid
+        not_before = CASE
+            WHEN :delay > 0 THEN clock_timestamp() + make_interval(secs => :delay) ELSE not_before
+        END,
+        avoid_deployment = coalesce(:avoid, avoid_deployment)
     WHERE id = :id
 """)
 
@@ -65,9 +75,10 @@ _FINISH = text("""
 
 _GIVE_BACK = text("""
     UPDATE attempts
-    SET state = 'GIVEN_BACK', finished_at = clock_timestamp(), token_returns_at = clock_timestamp(),
-        reason = 'the job ended first'
-    WHERE job_id = :job_id AND state = 'RELEASED'
+    SET state = CASE state WHEN 'RELEASED' THEN 'GIVEN_BACK' ELSE 'LOST' END,
+        token_returns_at = CASE state WHEN 'RELEASED' THEN clock_timestamp() ELSE token_returns_at END,
+        finished_at = clock_timestamp(), poll_after = NULL, reason = 'the job ended first'
+    WHERE job_id = :job_id AND state IN ('RELEASED', 'SLEEPING')
 """)
 
 
@@ -115,6 +126,19 @@ class Closing:
     frees_token: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Who may close an attempt, and from which states.
+
+    `who`: "caller" (a call in flight only by the process that makes it), "orphaned" (a call that is in
+    nobody's hands), "anyone".
+    """
+
+    who: Literal["caller", "orphaned", "anyone"]
+    sources: frozenset[AttemptState]
+    process_id: UUID | None = None
+
+
 def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
     """Read which job an attempt belongs to."""
     row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
@@ -127,10 +151,8 @@ def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
     return [LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:]) for row in rows]
 
 
-def close_attempt(
-    connection: Connection, attempt_id: UUID, closing: Closing, sources: frozenset[AttemptState]
-) -> bool:
-    """Compare-and-set the attempt's state from one of `sources`; False: somebody else closed it."""
+def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fence: Fence) -> bool:
+    """Compare-and-set the attempt's state, if the fence lets us; False: somebody else has, or closed, it."""
     values = {
         "id": attempt_id,
         "state": closing.state.value,
@@ -138,7 +160,9 @@ def close_attempt(
         "http_status": closing.http_status,
         "cost_usd": closing.cost_usd,
         "frees_token": closing.frees_token,
-        "sources": [state.value for state in sources],
+        "sources": [state.value for state in fence.sources],
+        "fence": fence.who,
+        "process_id": fence.process_id,
     }
     return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
 

@@ -1,0 +1,122 @@
+"""A storage that is away costs time, never a second call (pipeline.md, "Storage away")."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+from sqlalchemy import Engine
+
+from imagequeue.domain.ids import request_id
+from imagequeue.lifecycle.keep import Slots
+from imagequeue.lifecycle.rescue import Rescue
+from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.media.keys import output_key
+from imagequeue.media.local import LocalStorage
+from imagequeue.media.storage import StorageUnavailable
+from imagequeue.store import attempts
+from tests.builders import MODEL
+from tests.lifecycle.refusing import RefusingStorage
+from tests.media.pictures import picture
+from tests.pipeline import Pipeline, RunningPipeline
+
+
+class Outage:
+    """A pipeline whose storage can be taken away."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.pipeline = pipeline
+        assert isinstance(pipeline.runtime.storage, LocalStorage)
+        self.storage = RefusingStorage(pipeline.runtime.storage)
+        keeper = replace(pipeline.keeper, storage=self.storage, stopping=pipeline.stopping)
+        pipeline.generation = replace(pipeline.generation, keeper=keeper)
+        rescue = Rescue(pipeline.runtime.engine, self.storage, pipeline.spill, pipeline.settlement)
+        self.sweep = Sweep(pipeline.runtime.engine, pipeline.settlement, rescue, pipeline.ring)
+        self.slots = Slots(64, pipeline.health, pipeline.spill, pipeline.stopping)
+
+    def begin(self) -> tuple[UUID, threading.Thread]:
+        """A job whose image has come and cannot be stored."""
+        (job_id,) = self.pipeline.submit()
+        self.pipeline.dispatch.run_once()
+        self.storage.away.set()
+        thread = threading.Thread(target=self.pipeline.answer, daemon=True)
+        thread.start()
+        assert self.storage.refused.wait(10)
+        return job_id, thread
+
+    def end(self, thread: threading.Thread) -> None:
+        self.storage.away.clear()
+        thread.join(20)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def outage(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Outage]:
+    with RunningPipeline(engine, database_url, tmp_path) as pipeline:
+        yield Outage(pipeline)
+
+
+def test_the_image_waits_and_nothing_new_is_bought(outage: Outage) -> None:
+    assert outage.slots() == 64
+    job_id, thread = outage.begin()
+    while outage.slots():
+        assert thread.is_alive()
+    assert outage.sweep.recover() == 0
+    assert outage.pipeline.states(job_id) == ["CALLING"]
+    outage.end(thread)
+    assert outage.pipeline.status(job_id) == "COMPLETED"
+    assert len(outage.pipeline.calls()) == 1
+    assert outage.slots() == 64
+    assert list(outage.pipeline.spill.pending()) == []
+
+
+def test_a_process_that_stops_leaves_the_image_to_the_sweep(outage: Outage) -> None:
+    job_id, thread = outage.begin()
+    outage.pipeline.stopping.set()
+    thread.join(20)
+    assert not thread.is_alive(), "stopping must not wait for the storage"
+    assert outage.slots() == 0
+    outage.pipeline.execute("DELETE FROM processes")
+    assert outage.sweep.recover() == 0, "nobody can tell what is stored"
+    assert outage.pipeline.states(job_id) == ["CALLING"]
+    outage.storage.away.clear()
+    assert outage.sweep.recover() == 2
+    assert outage.pipeline.status(job_id) == "COMPLETED"
+    assert len(outage.pipeline.calls()) == 1
+
+
+def test_a_spilled_image_is_found_by_the_rescue_of_its_attempt(outage: Outage) -> None:
+    job_id, thread = outage.begin()
+    outage.pipeline.stopping.set()
+    thread.join(20)
+    outage.pipeline.execute("DELETE FROM processes")
+    outage.storage.away.clear()
+    with outage.pipeline.runtime.engine.connect() as connection:
+        (orphan,) = attempts.orphaned(connection)
+    outage.sweep.rescue.rescue(orphan)
+    assert outage.pipeline.status(job_id) == "COMPLETED"
+
+
+def test_the_sweep_stores_for_a_live_process_but_does_not_settle_for_it(outage: Outage) -> None:
+    (job_id,) = outage.pipeline.submit(image_count=2)
+    outage.pipeline.dispatch.run_once()
+    attempt_id = outage.pipeline.rung[0].attempt_id
+    with outage.pipeline.runtime.engine.begin() as connection:
+        assert attempts.start(connection, attempt_id, outage.pipeline.process_id, 180)
+    key = output_key(request_id(MODEL, "generate", job_id), attempt_id, 1, "png")
+    outage.pipeline.spill.put(key, picture(), "image/png", {"attempt_id": str(attempt_id)})
+    assert outage.sweep.recover() == 1
+    assert outage.storage.exists(key)
+    assert outage.pipeline.rows("SELECT state FROM attempts WHERE id = :id", id=attempt_id) == [("CALLING",)]
+
+
+def test_the_vigil_and_the_doorbells_go_on_while_the_storage_is_away(outage: Outage) -> None:
+    outage.storage.away.set()
+    outage.pipeline.spill.put("v1/a", b"x", "image/png", {"attempt_id": str(outage.pipeline.process_id)})
+    with pytest.raises(StorageUnavailable):
+        outage.sweep.rescue.unspill()
+    assert outage.sweep.run_once() == 0
