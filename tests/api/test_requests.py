@@ -115,8 +115,8 @@ def test_what_an_upstream_says_of_our_account_is_for_operators(
             text("""
                 INSERT INTO attempts (id, job_id, deployment, quota_group, lane, image_count, state, slot_at,
                     token_returns_at, release_deadline, called_at, finished_at, http_status, reason, cost_usd)
-                SELECT CAST(:id AS uuid), id, 'east', 'foundry-test', 'interactive', 1, :state, now(), now(), now(),
-                    now(), now(), 403, 'why', 0.033 FROM jobs
+                SELECT CAST(:id AS uuid), id, 'east', 'foundry-test', 'interactive', 1, :state, now(), now(),
+                    now(), now(), now(), 403, 'why', 0.033 FROM jobs
             """),
             {"id": str(new_id()), "state": state},
         )
