@@ -37,6 +37,7 @@ COMMANDS = {
     "submit": Command("cli.submit", "submit", "Queue a job over HTTP."),
     "status": Command("cli.watch", "status", "Show where jobs stand."),
     "watch": Command("cli.watch", "watch", "Wait until jobs are final."),
+    "demo": Command("cli.demo.command", "demo", "Try everything: a stack of its own, real jobs, images."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),
 }

@@ -63,13 +63,13 @@ class Processes:
         return Process(
             name=name,
             argv=[*self.program, *arguments],
-            env={**os.environ, **self.env, **_import_path(), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self.env, **import_path(), "PYTHONUNBUFFERED": "1"},
             lock=self.data.lock_of(name),
             pass_fds=descriptors,
         )
 
 
-def _import_path() -> dict[str, str]:
+def import_path() -> dict[str, str]:
     """From a checkout that is not installed, the checkout is where the commands are."""
     if str(_ROOT) in sysconfig.get_paths().values():
         return {}
