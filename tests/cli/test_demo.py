@@ -21,6 +21,7 @@ from cli.demo.errors import DemoFailed
 from cli.demo.orders import ORDERS, Order
 from cli.demo.receiver import Receiver
 from cli.demo.result import require_completed
+from cli.demo.stack import last_words
 from imagequeue.signing import new_webhook_secret, sign
 
 ORDER = Order("microsoft-mai-image-2-5", "16:9", "a lighthouse")
@@ -102,6 +103,17 @@ def test_the_orders_have_files_of_their_own() -> None:
     assert sum(order.callback for order in ORDERS) == 1
 
 
+def test_the_last_words_are_those_of_every_log(tmp_path: Path) -> None:
+    assert "no process" in last_words(tmp_path)
+    (tmp_path / "up.log").write_text("imagequeue: stopping\n")
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "api-1.log").write_text("first\n" * 1000 + "the reason\n")
+    (tmp_path / "logs" / "redis.log").touch()
+    words = last_words(tmp_path)
+    assert words.startswith("--- up.log\nimagequeue: stopping\n--- api-1.log\n")
+    assert words.endswith("the reason")
+
+
 def _demo(folder: Path, *words: str) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "cli", "demo", "--output", str(folder / "images"), *words]
     return subprocess.Popen(
@@ -118,7 +130,7 @@ def test_a_demo_that_runs_out_of_time_says_so_and_leaves_nothing(tmp_path: Path)
         output, errors = demo.communicate(timeout=60)
     assert demo.returncode == 1
     assert "imagequeue up" in errors
-    assert "--- up.log" in output
+    assert "--- " in output
     assert not list(tmp_path.glob("imagequeue-demo-*"))
 
 
