@@ -1,0 +1,1 @@
+"""`imagequeue demo`: the whole stack, seen through a client's eyes."""

@@ -1,0 +1,7 @@
+"""What can go wrong in a demo."""
+
+from imagequeue.domain.errors import ImagequeueError
+
+
+class DemoFailed(ImagequeueError):
+    """The demo has failed."""

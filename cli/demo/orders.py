@@ -1,0 +1,53 @@
+"""What the demo asks for: several models and shapes, one job with two images, one with a callback."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from imagequeue.domain.images import Shape
+from imagequeue.providers.foundry_sizes import SQUARE, size_for
+
+
+@dataclass(frozen=True)
+class Order:
+    """One job.
+
+    Attributes:
+        model: id of the model.
+        ratio: aspect ratio, or `auto`.
+        prompt: what the simulator paints on the image.
+        images: how many.
+        callback: whether the result is announced to the demo's receiver; without it the demo polls.
+    """
+
+    model: str
+    ratio: str
+    prompt: str
+    images: int = 1
+    callback: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels that the image must have.
+
+        The deployments that the demo uses are Foundry's, so it is the size that Foundry is asked for.
+        """
+        return size_for(Shape.parse(self.ratio)) or SQUARE
+
+    def file_name(self, number: int, ordinal: int) -> str:
+        """`03-mai-2-5-9x16.png` for the third order; the second image of an order has `-2`."""
+        model = self.model.removeprefix("microsoft-").replace("-image", "")
+        more = f"-{ordinal}" if ordinal > 1 else ""
+        return f"{number:02}-{model}-{self.ratio.replace(':', 'x')}{more}.png"
+
+
+ORDERS = (
+    Order("microsoft-mai-image-2-5", "16:9", "A lighthouse at dusk, waves breaking over the rocks"),
+    Order("microsoft-mai-image-2-5", "1:1", "A ceramic teapot on a linen cloth, soft window light"),
+    Order("microsoft-mai-image-2-5", "9:16", "A narrow street in the rain, seen from above"),
+    Order("microsoft-mai-image-2-5", "3:2", "A fox asleep in the snow; announced by a callback", callback=True),
+    Order("microsoft-mai-image-2-5-flash", "4:3", "A paper boat on a pond, two versions", images=2),
+    Order("microsoft-mai-image-2-5-flash", "4:5", "A botanical drawing of a thistle"),
+    Order("microsoft-mai-image-2e", "auto", "A map of an island that does not exist"),
+    Order("microsoft-mai-image-2", "5:4", "A workshop full of clocks, each at another hour"),
+)

@@ -1,0 +1,28 @@
+"""What was delivered must be what was asked for."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from cli.demo.errors import DemoFailed
+from cli.demo.orders import Order
+
+
+def keep(content: bytes, order: Order, path: Path) -> None:
+    """Check an image and write it.
+
+    Raises:
+        DemoFailed: it does not decode, is not PNG, or has another size.
+    """
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            image.load()
+            found, size = image.format, image.size
+    except (UnidentifiedImageError, OSError) as wrong:
+        raise DemoFailed(f"{path.name} is not an image: {wrong}") from None
+    if found != "PNG" or size != order.size:
+        raise DemoFailed(f"{path.name} is {found} of {size}, where PNG of {order.size} was asked for")
+    path.write_bytes(content)

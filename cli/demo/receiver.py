@@ -1,0 +1,78 @@
+"""The demo's receiver of callbacks: an HTTP server on loopback that believes a signature and nothing else."""
+
+from __future__ import annotations
+
+import json
+import queue
+import threading
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from standardwebhooks import Webhook, WebhookVerificationError
+
+from cli.demo.deadline import Deadline
+from cli.demo.errors import DemoFailed
+
+PATH = "/callbacks"
+LARGEST_BODY = 1024 * 1024
+
+
+class Receiver:
+    """Takes callbacks on `address` (host:port)."""
+
+    def __init__(self) -> None:
+        self._arrived: queue.SimpleQueue[tuple[Mapping[str, str], bytes]] = queue.SimpleQueue()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self._arrived))
+        self.address = f"127.0.0.1:{self._server.server_port}"
+        self.url = f"http://{self.address}{PATH}"
+
+    @contextmanager
+    def open(self) -> Generator[Receiver]:
+        """Listen until the context ends."""
+        thread = threading.Thread(target=self._server.serve_forever, name="receiver")
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            thread.join()
+            self._server.server_close()
+
+    def callback(self, secret: str, deadline: Deadline) -> tuple[str, bytes]:
+        """Wait for a callback; its `webhook-id` and its body, whose signature is right.
+
+        Raises:
+            DemoFailed: none came in time, or it was not signed with `secret`.
+        """
+        try:
+            headers, body = self._arrived.get(timeout=deadline.left("the callback"))
+        except queue.Empty:
+            raise DemoFailed("The callback did not come in time") from None
+        try:
+            Webhook(secret).verify(body.decode(), dict(headers))
+        except WebhookVerificationError as refused:
+            raise DemoFailed(f"The callback's signature is wrong: {refused}") from None
+        return headers["webhook-id"], body
+
+
+def _handler(arrived: queue.SimpleQueue[tuple[Mapping[str, str], bytes]]) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # noqa: N802  # the name that http.server calls
+            size = min(int(self.headers.get("content-length", 0)), LARGEST_BODY)
+            body = self.rfile.read(size)
+            self.send_response(204)
+            self.end_headers()
+            arrived.put(({name.lower(): value for name, value in self.headers.items()}, body))
+
+        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+            """Say nothing: the demo tells what arrived."""
+
+    return Handler
+
+
+def read_body(body: bytes) -> dict[str, Any]:
+    """The status body that a callback carries."""
+    content: dict[str, Any] = json.loads(body)
+    return content

@@ -1,0 +1,55 @@
+"""What became of one order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from cli.demo.errors import DemoFailed
+from cli.demo.orders import Order
+
+FINAL = ("COMPLETED", "FAILED", "ERROR")
+
+
+@dataclass(frozen=True)
+class Result:
+    """A completed order.
+
+    Attributes:
+        order: what was asked for.
+        body: the final status body.
+        files: names of the images' files, in order.
+        deployments: which deployment made each.
+    """
+
+    order: Order
+    body: dict[str, Any]
+    files: Sequence[str]
+    deployments: Sequence[str]
+
+    def rows(self) -> Iterator[tuple[str, ...]]:
+        """The cells of the table, a row for each image."""
+        width, height = self.order.size
+        announced = "callback" if self.order.callback else "polling"
+        for name, deployment in zip(self.files, self.deployments, strict=True):
+            yield (name, f"{width} x {height}", deployment, f"{seconds(self.body):.1f}", announced)
+
+
+def require_completed(body: dict[str, Any]) -> list[str]:
+    """The media URLs of a final status body.
+
+    Raises:
+        DemoFailed: the job is not COMPLETED; with its own reason.
+    """
+    if body["status"] != "COMPLETED":
+        raise DemoFailed(f"{body['request_id']} ended as {body['status']}: {body['error']}")
+    urls: list[str] = body["output"]["media_url"]
+    return urls
+
+
+def seconds(body: dict[str, Any]) -> float:
+    """From the submit to the final status."""
+    created, completed = (datetime.fromisoformat(body[name]) for name in ("created_at", "completed_at"))
+    return (completed - created).total_seconds()

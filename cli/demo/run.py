@@ -1,0 +1,141 @@
+"""The demo, step by step: start, submit, wait, verify, download, check the account, stop."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from cli.demo import pictures, stack
+from cli.demo.client import Client, client
+from cli.demo.deadline import Deadline
+from cli.demo.display import Bar, Display
+from cli.demo.errors import DemoFailed
+from cli.demo.orders import ORDERS, Order
+from cli.demo.receiver import Receiver
+from cli.demo.result import FINAL, Result, require_completed
+
+FUNDS_USD = Decimal(5)
+POLL_SECONDS = 0.1
+COMMAND_SECONDS = 60.0
+
+
+@dataclass
+class Job:
+    """An order that was submitted, and its final status body once there is one."""
+
+    order: Order
+    request_id: str
+    body: bytes = b""
+
+    @property
+    def status(self) -> dict[str, Any]:
+        """The body as JSON."""
+        content: dict[str, Any] = json.loads(self.body)
+        return content
+
+
+def run(output: Path, display: Display, deadline: Deadline, orders: Sequence[Order] = ORDERS) -> list[Path]:
+    """Run the demo; the images it wrote to `output`.
+
+    Raises:
+        DemoFailed: something was not as promised. The logs of the stack have been shown by then.
+    """
+    with tempfile.TemporaryDirectory(prefix="imagequeue-demo-") as name, Receiver().open() as receiver:
+        directory = Path(name)
+        display.say("starting Postgres, Redis, the API, a dispatcher, workers and the simulated upstreams")
+        allowed = {"IMAGEQUEUE_EGRESS_ALLOW": receiver.address}
+        try:
+            with stack.running(directory, allowed, deadline) as running:
+                display.say(f"ready {running.api_url}")
+                results = _Visit(running, receiver, display, deadline).pay(orders, output)
+            display.say("everything has stopped")
+        except (DemoFailed, httpx.HTTPError):
+            display.console.print(stack.last_words(directory), highlight=False, markup=False, soft_wrap=True)
+            raise
+    display.table(results)
+    return [output / file for result in results for file in result.files]
+
+
+@dataclass
+class _Visit:
+    """A client's visit at a running stack."""
+
+    stack: stack.Stack
+    receiver: Receiver
+    display: Display
+    deadline: Deadline
+    jobs: list[Job] = field(default_factory=list[Job])
+
+    def pay(self, orders: Sequence[Order], output: Path) -> list[Result]:
+        """Submit the orders and see that each is served as promised, and paid once."""
+        words = ("keys", "create", "demo", "--funds", str(FUNDS_USD), "--json")
+        account = self.stack.command(*words, seconds=min(COMMAND_SECONDS, self.deadline.left("a key")))
+        self.display.say(f"an account with {FUNDS_USD} USD, and its key")
+        with client(self.stack.api_url, account["key"]) as service:
+            self._submit(service, orders)
+            self._await_all(service, account["webhook_secret"])
+            results = self._collect(service, output)
+            self._check_wallet(service)
+        return results
+
+    def _submit(self, service: Client, orders: Sequence[Order]) -> None:
+        for order in orders:
+            webhook_url = self.receiver.url if order.callback else None
+            self.jobs.append(Job(order, service.submit(order, webhook_url)))
+        self.display.say(f"{len(orders)} jobs submitted, {sum(order.images for order in orders)} images")
+
+    def _await_all(self, service: Client, secret: str) -> None:
+        with self.display.bar(len(self.jobs)) as bar:
+            self._poll(service, [job for job in self.jobs if not job.order.callback], bar)
+            for job in self.jobs:
+                if job.order.callback:
+                    self._await_callback(service, job, secret)
+                    bar.advance()
+
+    def _poll(self, service: Client, waiting: list[Job], bar: Bar) -> None:
+        """Poll as a client does: there is nothing else on its side that it could wait for."""
+        while waiting:
+            for job in waiting:
+                body = service.status(job.request_id)
+                if json.loads(body)["status"] in FINAL:
+                    job.body = body
+                    self.display.say(f"{job.status['status']} {job.request_id}")
+                    bar.advance()
+            waiting = [job for job in waiting if not job.body]
+            if waiting:
+                time.sleep(min(POLL_SECONDS, self.deadline.left(f"{len(waiting)} jobs")))
+
+    def _await_callback(self, service: Client, job: Job, secret: str) -> None:
+        """The callback carries the very bytes that the status route answers."""
+        webhook_id, job.body = self.receiver.callback(secret, self.deadline)
+        if job.body != service.status(job.request_id):
+            raise DemoFailed(f"The callback {webhook_id} is not the status of {job.request_id}")
+        self.display.say(f"{job.status['status']} {job.request_id}")
+        self.display.say(f"announced by the callback {webhook_id}, whose signature is right")
+
+    def _collect(self, service: Client, output: Path) -> list[Result]:
+        output.mkdir(parents=True, exist_ok=True)
+        return [self._download(service, job, number, output) for number, job in enumerate(self.jobs, 1)]
+
+    def _download(self, service: Client, job: Job, number: int, output: Path) -> Result:
+        urls = require_completed(job.status)
+        if len(urls) != job.order.images:
+            raise DemoFailed(f"{job.request_id} has {len(urls)} images, not {job.order.images}")
+        files = [job.order.file_name(number, ordinal) for ordinal in range(1, len(urls) + 1)]
+        for url, file in zip(urls, files, strict=True):
+            pictures.keep(service.download(url), job.order, output / file)
+        return Result(job.order, job.status, files, service.deployments(job.request_id))
+
+    def _check_wallet(self, service: Client) -> None:
+        wallet = service.wallet()
+        if wallet["held"] or wallet["available"] + wallet["spent"] != FUNDS_USD:
+            raise DemoFailed(f"The wallet does not add up: {wallet}")
+        self.display.say(f"spent {wallet['spent']} USD, left {wallet['available']} USD, nothing held")

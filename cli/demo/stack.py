@@ -1,0 +1,134 @@
+"""A stack of the demo's own: `imagequeue up` as a child, on free ports and a data directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cli.demo.deadline import Deadline
+from cli.demo.errors import DemoFailed
+from cli.stack.data_directory import DataDirectory
+from cli.stack.identity import tethered
+from cli.stack.logs import tail
+from cli.stack.processes import IMAGEQUEUE, import_path
+
+STOP_SECONDS = 20.0
+"""How long the stack may take to stop; its own `--stop-timeout` is 15."""
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A running stack.
+
+    Attributes:
+        api_url: where the API answers.
+        env: the variables for commands on this stack.
+    """
+
+    api_url: str
+    env: Mapping[str, str]
+
+    def command(self, *words: str, seconds: float) -> Any:
+        """Run `imagequeue WORDS...` on this stack and read its JSON.
+
+        Raises:
+            DemoFailed: it failed, or took longer than `seconds`.
+        """
+        try:
+            done = subprocess.run(  # noqa: S603  # our own program
+                [*IMAGEQUEUE, *words],
+                env={**os.environ, **self.env, **import_path()},
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=True,
+            )
+        except subprocess.CalledProcessError as failed:
+            raise DemoFailed(f"`imagequeue {' '.join(words)}`: {failed.stderr.strip()}") from None
+        except subprocess.TimeoutExpired:
+            raise DemoFailed(f"`imagequeue {' '.join(words)}` took over {seconds:.0f} s") from None
+        return json.loads(done.stdout)
+
+
+@contextmanager
+def running(directory: Path, variables: Mapping[str, str], deadline: Deadline) -> Generator[Stack]:
+    """Start a stack in `directory`, wait until it is ready, stop it at the end.
+
+    No setting of the user's environment reaches it, so a demo never touches another database.
+
+    Raises:
+        DemoFailed: it did not start in time, or did not stop cleanly.
+    """
+    with _started(directory, variables) as process:
+        try:
+            _until_ready(process, deadline)
+            content = json.loads(DataDirectory(directory).stack_file.read_text(encoding="utf-8"))
+            yield Stack(content["api_url"], content["env"])
+        except BaseException:
+            with suppress(DemoFailed):  # what went wrong first is what is told
+                _stop(process)
+            raise
+        _stop(process)
+
+
+def last_words(directory: Path) -> str:
+    """The last lines of every log of a stack: why it may have failed."""
+    paths = [directory / "up.log", *sorted((directory / "logs").glob("*.log"))]
+    tails = [(path.name, tail(path)) for path in paths if path.is_file()]
+    return "\n".join(f"--- {name}\n{text}" for name, text in tails if text) or "--- no process has logged a line"
+
+
+@contextmanager
+def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subprocess.Popen[bytes]]:
+    """A session of its own keeps a Ctrl-C from the stack, which is then stopped in order."""
+    words: Sequence[str] = (*IMAGEQUEUE, "up", "--port", "0", "--data-dir", str(directory))
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
+    with (directory / "up.log").open("wb") as log:
+        process = subprocess.Popen(  # noqa: S603  # our own program
+            tethered(words, orphan_signal=signal.SIGTERM),
+            env={**outside, **variables, **import_path(), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            start_new_session=True,
+        )
+    with process:
+        yield process
+
+
+def _until_ready(process: subprocess.Popen[bytes], deadline: Deadline) -> None:
+    """Read what `up` prints until it says `ready`; the key that it prints stays unused."""
+    output = process.stdout
+    assert output is not None  # noqa: S101  # it was asked for
+    seen = b""
+    with selectors.DefaultSelector() as selector:
+        selector.register(output, selectors.EVENT_READ)
+        while b"\nready " not in b"\n" + seen:
+            if not selector.select(deadline.left("`imagequeue up` to be ready")):
+                continue
+            seen += _read(output)
+
+
+def _read(output: IO[bytes]) -> bytes:
+    piece = os.read(output.fileno(), 4096)
+    if not piece:
+        raise DemoFailed("`imagequeue up` ended before it was ready")
+    return piece
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        code = process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise DemoFailed(f"The stack did not stop within {STOP_SECONDS:.0f} s") from None
+    if code != 0:
+        raise DemoFailed(f"`imagequeue up` ended with {code}")
