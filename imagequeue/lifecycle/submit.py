@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError, InsufficientBalance, InvalidRequest
 from imagequeue.domain.ids import new_id
+from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.repeats import claim, follow, give_back
 from imagequeue.lifecycle.routing import require_route
 from imagequeue.lifecycle.submission import Accepted, Draft, Submission
@@ -40,6 +41,8 @@ def submit(runtime: Runtime, submissions: Sequence[Submission], *, wake: Callabl
     drafts = [Draft(submission, new_id()) for submission in submissions]
     with runtime.engine.begin() as connection:
         flows = _decide(connection, runtime, drafts)
+        failpoint("submit.before_commit")
+    failpoint("submit.after_commit")
     runtime.flow_ids.remember(flows)
     outcomes = [outcome for draft in drafts if (outcome := draft.outcome) is not None]
     if any(isinstance(outcome, Accepted) and not outcome.replayed for outcome in outcomes):

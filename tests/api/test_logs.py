@@ -2,83 +2,31 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import socket
-import subprocess
-import sys
 from pathlib import Path
 
 import httpx
-import pytest
 from sqlalchemy import Engine, text
 
-from imagequeue.settings import PREFIX
+from tests.api.process import UPSTREAM_KEY, api_process
 from tests.api.service import BODY, ROUTE
-from tests.builders import MODEL, NO_REDIS, SECRET_KEY, account
+from tests.builders import SECRET_KEY, account
 
-CATALOG = f"""
-[[models]]
-id = "{MODEL}"
-price_usd = "0.039"
-
-[[deployments]]
-name = "east"
-model = "{MODEL}"
-provider = "foundry"
-upstream_model = "mai-image-2-5"
-endpoint = "http://127.0.0.1:9"
-key_env = "EAST_KEY"
-rpm = 6
-"""
 PROMPT = "an unmistakable prompt about a marmot"
 
 
-@pytest.fixture
-def environment(database_url: str, tmp_path: Path) -> dict[str, str]:
-    catalog = tmp_path / "catalog.toml"
-    catalog.write_text(CATALOG, "utf-8")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    return inherited | {
-        "IMAGEQUEUE_DATABASE_URL": database_url.replace("postgresql+psycopg", "postgresql"),
-        "IMAGEQUEUE_REDIS_URL": NO_REDIS,
-        "IMAGEQUEUE_SECRET_KEY": SECRET_KEY,
-        "IMAGEQUEUE_CATALOG": str(catalog),
-        "IMAGEQUEUE_STORAGE_URL": f"file://{tmp_path}/media",
-        "IMAGEQUEUE_LOG_LEVEL": "DEBUG",
-        "EAST_KEY": "the upstream's own key",
-    }
-
-
 def test_the_process_serves_ends_on_sigterm_and_logs_no_secret(
-    environment: dict[str, str], engine: Engine
+    database_url: str, tmp_path: Path, engine: Engine
 ) -> None:
     _, issued = account(engine, "client")
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        command = [sys.executable, "-m", "cli", "api", "--fd", str(listener.fileno())]
-        process = subprocess.Popen(
-            command,
-            env=environment,
-            pass_fds=[listener.fileno()],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        try:
-            with httpx.Client(base_url=url, headers={"api-key": issued.key}, timeout=60) as http:
-                _misbehave(http, engine)
-            process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=20)
-        finally:
-            process.kill()
-            process.wait()
-    assert process.returncode == 0
-    assert "database_away" in output or "unexpected_error" in output
-    for secret in (PROMPT, issued.key, issued.webhook_secret, SECRET_KEY, environment["EAST_KEY"], "marmot"):
-        assert secret not in output
+    with api_process(database_url, tmp_path) as process:
+        with httpx.Client(base_url=process.url, headers={"api-key": issued.key}, timeout=60) as http:
+            _misbehave(http, engine)
+        assert process.terminate() == 0
+    assert "unexpected_error" in process.output
+    for secret in (PROMPT, issued.key, issued.webhook_secret, SECRET_KEY, UPSTREAM_KEY, "marmot"):
+        assert secret not in process.output
     password = engine.url.password
-    assert password is None or password not in output
+    assert password is None or str(password) not in process.output
 
 
 def _misbehave(http: httpx.Client, engine: Engine) -> None:
