@@ -11,8 +11,11 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from cli.first_start import all_beat, check, first_key, simulator_catalog
+from imagequeue.domain.catalog import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.domain.ids import new_id
+from imagequeue.domain.images import Requirement
+from imagequeue.lifecycle.routing import refusal
 from imagequeue.store.tables import processes
 from simulator.config import DEMO_KEY, default_config
 from tests.builders import SECRET_KEY
@@ -49,12 +52,23 @@ def _beat(engine: Engine, pid: int, beat: int, age_seconds: int = 0) -> None:
 
 def test_the_built_in_catalog_is_right_and_known_to_the_simulator(env: dict[str, str]) -> None:
     check(env)
-    text = Path(env["IMAGEQUEUE_CATALOG"]).read_text()
-    upstreams = default_config().upstreams
-    for name in ("foundry-eastus", "foundry-westus"):
-        assert f"http://127.0.0.1:1/{name}" in text
-        assert name in upstreams
-    assert all(f'"{model}"' in text for model in upstreams["foundry-eastus"].models)
+    catalog = load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), env)
+    for deployment in catalog.deployments:
+        name = deployment.endpoint.removeprefix("http://127.0.0.1:1/")
+        upstream = default_config().upstreams[name]
+        model = upstream.models[deployment.upstream_model]
+        assert (upstream.provider, model.rpm) == (deployment.provider, deployment.rpm)
+        assert (deployment.cold_start, deployment.cost_usd) == ("fresh", model.cost_usd)
+
+
+def test_all_five_upstreams_stand_behind_one_model_and_four_of_them_edit(env: dict[str, str]) -> None:
+    catalog = load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), env)
+    deployments = catalog.deployments_of("microsoft-mai-image-2-5")
+    five = {"foundry", "aiml", "openrouter", "omixa", "pixazo"}
+    assert {deployment.provider for deployment in deployments} == five
+    edit = Requirement(operation="edit", input_count=1)
+    editing = {deployment.provider for deployment in deployments if not refusal(deployment, edit)}
+    assert editing == five - {"aiml"}
 
 
 def test_a_wrong_catalog_is_refused_before_anything_starts(env: dict[str, str]) -> None:
