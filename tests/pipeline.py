@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
+from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
@@ -50,6 +51,7 @@ UPSTREAM = {
     "keys": ["upstream-key"],
     "models": {"mai-image-2-5": {"rpm": 1000, "latency_ms": [0, 0]}},
 }
+UPSTREAMS = {"east": UPSTREAM, "west": UPSTREAM, "pixazo": PIXAZO}
 
 
 @dataclass
@@ -175,7 +177,10 @@ def _request(number: int, asked: dict[str, Any]) -> ImageRequest:
 
 
 class RunningPipeline(AbstractContextManager[Pipeline]):
-    """A pipeline with its simulator; keywords are those of the deployment in the catalog."""
+    """A pipeline with its simulator; keywords are those of the deployment in the catalog.
+
+    `catalog` makes another one, for a simulator at the given URL that has `upstreams`.
+    """
 
     def __init__(
         self,
@@ -185,10 +190,11 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
         *,
         upstream: str = "east",
         allow: str = "",
+        upstreams: Mapping[str, Any] = UPSTREAMS,
+        catalog: Callable[[str], Catalog] | None = None,
         **deployment: Any,
     ) -> None:
-        self._upstream, self._allow = upstream, allow
-        upstreams = {"east": UPSTREAM, "west": UPSTREAM, "pixazo": PIXAZO}
+        self._upstream, self._allow, self._catalog = upstream, allow, catalog or self._one_deployment
         self._simulator = SimulatorThread(SimulatorConfig.model_validate({"upstreams": upstreams}))
         self._engine, self._database_url, self._directory = engine, database_url, directory
         self._deployment = {"cold_start": "fresh", "guard_ms": 0, "pace": False} | deployment
@@ -196,18 +202,20 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
 
     def __enter__(self) -> Pipeline:
         simulator = self._simulator.__enter__()
-        catalog = builders.catalog(f"{simulator.url}/{self._upstream}", **self._deployment)
         storage_url = f"file://{self._directory / 'media'}"
         runtime = builders.runtime(
             self._engine,
             self._database_url,
-            of=catalog,
+            of=self._catalog(simulator.url),
             storage_url=storage_url,
             egress_allow=f"127.0.0.1:{simulator.port}, {self._allow}".rstrip(", "),
         )
         account_id, _ = builders.account(self._engine, "acme", funds="1000")
         self._pipeline = Pipeline(runtime, simulator, self._directory, account_id)
         return self._pipeline
+
+    def _one_deployment(self, simulator_url: str) -> Catalog:
+        return builders.catalog(f"{simulator_url}/{self._upstream}", **self._deployment)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from uuid import UUID
@@ -46,6 +46,10 @@ class Waiting:
         for flow in self.flows:
             classes[flow.model_id, flow.requirement, flow.lane].append(flow)
         return classes
+
+    def also_wanting(self, flow_ids: set[int]) -> Waiting:
+        """The same, where jobs of more flows want another attempt: they were begun in this turn."""
+        return replace(self, wanting=self.wanting | flow_ids) if flow_ids - self.wanting else self
 
 
 @dataclass(slots=True)

@@ -11,9 +11,11 @@ cursors, which is about fairness and speed only.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
@@ -29,6 +31,7 @@ from imagequeue.lifecycle.claim import Candidate, Claim, ClaimedCall, find_candi
 from imagequeue.lifecycle.room import Room
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.spill import Spill
+from imagequeue.lifecycle.spread import Spread
 from imagequeue.store import deployments, quota
 from imagequeue.store.attempts import RELEASE_SECONDS, Doorbell
 from imagequeue.store.claims import NewAttempt, insert_attempts
@@ -50,6 +53,7 @@ class Turn:
     groups: Mapping[str, Group]
     waiting: Waiting
     room: Room
+    again: list[Sequence[Deployment]] = field(default_factory=list[Sequence[Deployment]])
 
 
 @dataclass(slots=True)
@@ -72,9 +76,15 @@ class Dispatch:
             room = Room.look(connection) if waiting else Room()
         if due and not waiting:
             self.queues.clear()  # nobody waits, so nobody owes or is owed a turn
-        turn = Turn(groups, waiting, room)
         due.sort(key=lambda group: _preference(by_group[group.name][0], group))
-        return sum(self._serve(by_group[group.name], turn) for group in due) if waiting else 0
+        turn = Turn(groups, waiting, room)
+        return self._serve_all([by_group[group.name] for group in due], turn) if waiting else 0
+
+    def _serve_all(self, groups: Sequence[list[Deployment]], turn: Turn) -> int:
+        """Ask the groups in turn; those that left calls to others are asked again for what is left."""
+        released = sum(self._serve(members, turn, groups[n + 1 :]) for n, members in enumerate(groups))
+        again, turn.again = turn.again, []
+        return released + sum(self._serve(members, turn, ()) for members in again)
 
     def _deployments_by_group(self) -> dict[str, list[Deployment]]:
         by_group = sorted(
@@ -82,20 +92,27 @@ class Dispatch:
         )
         return {name: list(some) for name, some in groupby(by_group, key=lambda one: one.group)}
 
-    def _serve(self, members: Sequence[Deployment], turn: Turn) -> int:
+    def _serve(
+        self, members: Sequence[Deployment], turn: Turn, rivals: Sequence[Sequence[Deployment]]
+    ) -> int:
         candidates = find_candidates(members, turn.waiting, self.serving, turn.room)
         if not candidates:
             return 0
         with self.engine.begin() as connection:
-            calls, new = self._grant(connection, candidates, turn)
+            calls, new = self._grant(connection, candidates, turn, rivals)
         failpoint("dispatch.claimed")
         self.backlog.claimed([call.job for call in calls])
+        turn.waiting = turn.waiting.also_wanting(_begun(calls))
         if new:
             self.release([Doorbell(attempt.id, attempt.lane) for attempt in new])
         return len(new)
 
     def _grant(
-        self, connection: Connection, candidates: Mapping[int, Candidate], turn: Turn
+        self,
+        connection: Connection,
+        candidates: Mapping[int, Candidate],
+        turn: Turn,
+        rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[list[ClaimedCall], list[NewAttempt]]:
         name = next(iter(candidates.values())).deployment.group
         group = quota.lock_group(connection, name, GRANTS_AT_ONCE)
@@ -104,11 +121,10 @@ class Dispatch:
         if not slots:
             return [], []
         _look_for_probes(connection, candidates, turn.room)
-        rule = Spill(self.serving, turn.groups, turn.waiting, turn.room, GRANTS_AT_ONCE)
-        left, tokens = rule.leave(connection, candidates)
+        left, tokens = self._tokens(connection, candidates, len(slots), turn, rivals)
         queue = self.queues.setdefault(name, FairQueue())
         claim = Claim(connection, self.backlog, turn.waiting, turn.room, queue, self.serving)
-        calls = claim.take(left, min(tokens, len(slots)))
+        calls = claim.take(left, tokens)
         failpoint("dispatch.claiming")
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
@@ -116,6 +132,31 @@ class Dispatch:
             quota.set_last_slot(connection, name, slots[len(new) - 1], throttling.PROBE_SECONDS)
             _mark_probes(connection, calls, new, turn.room)
         return calls, new
+
+    def _tokens(
+        self,
+        connection: Connection,
+        candidates: Mapping[int, Candidate],
+        slots: int,
+        turn: Turn,
+        rivals: Sequence[Sequence[Deployment]],
+    ) -> tuple[dict[int, Candidate], int]:
+        """What earlier orders leave, and of that what no other group of this turn could start sooner."""
+        known = (self.serving, turn.groups, turn.waiting, turn.room, GRANTS_AT_ONCE)
+        left, tokens = Spill(*known).leave(connection, candidates)
+        tokens = min(tokens, slots)
+        share = Spread(*known).share(connection, left, tokens, rivals) if rivals else tokens
+        if 0 < share < tokens:
+            turn.again.append(list({one.deployment.name: one.deployment for one in left.values()}.values()))
+        return left, share
+
+
+def _begun(calls: Sequence[ClaimedCall]) -> set[int]:
+    """The flows of the jobs that want more than these calls bring."""
+    asked = Counter[UUID]()
+    for call in calls:
+        asked[call.job.id] += call.image_count
+    return {call.job.flow_id for call in calls if asked[call.job.id] < call.job.wanted}
 
 
 def _is_due(group: Group) -> bool:

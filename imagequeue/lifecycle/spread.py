@@ -1,0 +1,87 @@
+"""Spread: a small backlog starts everywhere at once instead of in a line before the cheapest deployment.
+
+Among deployments of one order the earliest start decides, and cost only between equal ones (rate-limiting.md,
+"The rule"). That is a rule for each call, but a group is granted many tokens at a time. So a group's share is
+what it would get if all the groups that are yet to be asked in this turn took one call after the other by
+(start, cost): four images of one job start on four deployments, where that is sooner. A backlog that would
+use every token anyhow is not counted further than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from heapq import merge
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.quota import grant
+from imagequeue.lifecycle.backlog import Waiting
+from imagequeue.lifecycle.claim import Candidate, find_candidates
+from imagequeue.lifecycle.room import Room
+from imagequeue.lifecycle.serving import Serving
+from imagequeue.store.flows import count_waiting
+from imagequeue.store.quota import Group
+
+Start = tuple[float, float, str, int]
+"""When a call may start, what it costs, whose it is, and for how many images it may ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """The rule for one turn of the dispatcher; `groups` as they were read at its start."""
+
+    serving: Serving
+    groups: Mapping[str, Group]
+    waiting: Waiting
+    room: Room
+    plan_at_most: int
+
+    def share(
+        self,
+        connection: Connection,
+        candidates: Mapping[int, Candidate],
+        tokens: int,
+        rivals: Sequence[Sequence[Deployment]],
+    ) -> int:
+        """How many of its tokens a group uses now; `rivals` are the groups after it in this turn."""
+        if tokens <= 1:
+            return tokens
+        own = self._starts(candidates, tokens)
+        others = [list(self._starts_of(members, candidates)) for members in rivals]
+        if not any(others):
+            return tokens
+        name = next(iter(candidates.values())).deployment.group
+        in_turn = list(merge(own, *others))
+        images = count_waiting(connection, list(candidates), sum(start[3] for start in in_turn))
+        return sum(start[2] == name for start in _used(in_turn, images))
+
+    def _starts_of(
+        self, members: Sequence[Deployment], candidates: Mapping[int, Candidate]
+    ) -> Iterator[Start]:
+        """The calls that a rival could start, as far as it can serve what the group would serve."""
+        rival = find_candidates(members, self.waiting, self.serving, self.room)
+        order = max(candidate.deployment.order for candidate in candidates.values())
+        common = {
+            id_: one for id_, one in rival.items() if id_ in candidates and one.deployment.order <= order
+        }
+        return iter(self._starts(common, self.plan_at_most) if common else ())
+
+    def _starts(self, candidates: Mapping[int, Candidate], tokens: int) -> list[Start]:
+        by_deployment = {(one.flow.lane, one.deployment.name): one.deployment for one in candidates.values()}
+        room = sum(self.room.left(lane, one) for (lane, _), one in by_deployment.items())
+        first = next(iter(candidates.values())).deployment
+        group = self.groups[first.group]
+        cost, per_call = float(first.cost_usd or 0), max(one.images_per_call for one in candidates.values())
+        slots = grant(group.quota, group.state, min(tokens, room))
+        return [(slot, cost, first.group, per_call) for slot in slots]
+
+
+def _used(in_turn: Sequence[Start], images: int) -> Iterator[Start]:
+    """The calls that so many images need, the first ones first."""
+    for start in in_turn:
+        if images <= 0:
+            return
+        images -= start[3]
+        yield start
