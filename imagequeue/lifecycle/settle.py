@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from random import Random
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -80,8 +81,8 @@ class Settlement:
         attempt = settlements.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
         verdict = judge(outcome, self._history(attempt, job), self.random)
-        fence = _fence(outcome, process_id)
-        if not settlements.close_attempt(connection, attempt_id, _closing(verdict, outcome), fence):
+        closing = _closing(verdict, outcome, self._cost(attempt, outcome))
+        if not settlements.close_attempt(connection, attempt_id, closing, _fence(outcome, process_id)):
             return None
         deployments.tell(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
@@ -96,6 +97,14 @@ class Settlement:
             max_attempts=deployment.max_attempts if deployment else _DEFAULT_MAX_ATTEMPTS,
             retry_ambiguous=deployment.retry_ambiguous if deployment else True,
         )
+
+    def _cost(self, attempt: AttemptRow, outcome: Outcome) -> Decimal | None:
+        """What the upstream says that it charged; where it does not say, the catalog, for what it brought."""
+        if outcome.cost_usd is not None or not isinstance(outcome, Succeeded):
+            return outcome.cost_usd
+        deployment = self.catalog().deployment(attempt.deployment)
+        known = deployment.cost_usd if deployment else None
+        return None if known is None else known * len(outcome.images)
 
     def _keep_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
@@ -162,14 +171,14 @@ class Settlement:
         )
 
 
-def _closing(verdict: Verdict, outcome: Outcome) -> Closing:
+def _closing(verdict: Verdict, outcome: Outcome, cost_usd: Decimal | None) -> Closing:
     if isinstance(outcome, Succeeded):
-        return Closing(verdict.state, cost_usd=outcome.cost_usd)
+        return Closing(verdict.state, cost_usd=cost_usd)
     return Closing(
         verdict.state,
         reason=outcome.reason[:1000],
         http_status=outcome.http_status,
-        cost_usd=outcome.cost_usd,
+        cost_usd=cost_usd,
         frees_token=verdict.frees_token,
     )
 
