@@ -1,0 +1,1 @@
+"""The whole stack, as `imagequeue up` runs it."""
