@@ -5,12 +5,14 @@ from __future__ import annotations
 import threading
 import time
 
+from imagequeue.lifecycle import retain
 from imagequeue.lifecycle import sweep as sweeping
 from imagequeue.lifecycle.backlog import Backlog
 from imagequeue.lifecycle.deliver import Deliveries
 from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.poll import Polls
+from imagequeue.lifecycle.retain import Retention
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.sweep import Sweep
 from imagequeue.runtime import Runtime, open_redis
@@ -57,6 +59,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = Deliveries(runtime.engine, doorbells.deliveries)
     polls = Polls(runtime.engine, doorbells.attempts)
+    retention = Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
     return [
         Loop("dispatch", dispatch.run_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
@@ -65,6 +68,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("deadlines", sweep.end_overdue, Pause(often, stopping), stopping),
         Loop("vigil", sweep.watch, Pause(seldom, stopping), stopping),
         Loop("rescue", sweep.recover, Pause(seldom, stopping), stopping),
+        Loop("retention", retention.run_once, Pause(retain.INTERVAL_SECONDS, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]
 

@@ -35,7 +35,9 @@ class Client:
 
     def deployments(self, request_id: str) -> list[str]:
         """Which deployments made images for a job, in order."""
-        attempts: list[dict[str, Any]] = self._ask("GET", f"/v2/requests/{request_id}/attempts").json()["data"]
+        attempts: list[dict[str, Any]] = self._ask("GET", f"/v2/requests/{request_id}/attempts").json()[
+            "data"
+        ]
         return [attempt["deployment"] for attempt in attempts if attempt["outcome"] == "SUCCEEDED"]
 
     def wallet(self) -> dict[str, Decimal]:

@@ -1,4 +1,4 @@
-"""What one sees while the demo runs: a line for each thing that happened, and a bar where there is a terminal."""
+"""What one sees while the demo runs: a line for each thing that happened, a bar where there is a terminal."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
 from rich.table import Table
 
 from cli.demo.result import Result

@@ -45,7 +45,9 @@ ORDERS = (
     Order("microsoft-mai-image-2-5", "16:9", "A lighthouse at dusk, waves breaking over the rocks"),
     Order("microsoft-mai-image-2-5", "1:1", "A ceramic teapot on a linen cloth, soft window light"),
     Order("microsoft-mai-image-2-5", "9:16", "A narrow street in the rain, seen from above"),
-    Order("microsoft-mai-image-2-5", "3:2", "A fox asleep in the snow; announced by a callback", callback=True),
+    Order(
+        "microsoft-mai-image-2-5", "3:2", "A fox asleep in the snow; announced by a callback", callback=True
+    ),
     Order("microsoft-mai-image-2-5-flash", "4:3", "A paper boat on a pond, two versions", images=2),
     Order("microsoft-mai-image-2-5-flash", "4:5", "A botanical drawing of a thistle"),
     Order("microsoft-mai-image-2e", "auto", "A map of an island that does not exist"),

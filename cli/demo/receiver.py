@@ -59,7 +59,7 @@ class Receiver:
 
 def _handler(arrived: queue.SimpleQueue[tuple[Mapping[str, str], bytes]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802  # the name that http.server calls
+        def do_POST(self) -> None:  # the name that http.server calls
             size = min(int(self.headers.get("content-length", 0)), LARGEST_BODY)
             body = self.rfile.read(size)
             self.send_response(204)

@@ -83,7 +83,9 @@ def last_words(directory: Path) -> str:
     """The last lines of every log of a stack: why it may have failed."""
     paths = [directory / "up.log", *sorted((directory / "logs").glob("*.log"))]
     tails = [(path.name, tail(path)) for path in paths if path.is_file()]
-    return "\n".join(f"--- {name}\n{text}" for name, text in tails if text) or "--- no process has logged a line"
+    return (
+        "\n".join(f"--- {name}\n{text}" for name, text in tails if text) or "--- no process has logged a line"
+    )
 
 
 @contextmanager

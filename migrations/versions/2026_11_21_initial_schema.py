@@ -240,6 +240,7 @@ def upgrade() -> None:
             nullable=False,
         ),
         sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("forgotten_at", sa.DateTime(timezone=True), nullable=True),
         sa.CheckConstraint(
             "(finished_at IS NOT NULL) = (status IN ('COMPLETED', 'ERROR', 'FAILED'))",
             name=op.f("ck_jobs_finished_when_final"),
@@ -275,6 +276,13 @@ def upgrade() -> None:
         ["flow_id", "id"],
         unique=False,
         postgresql_where=sa.text("status = 'QUEUED'"),
+    )
+    op.create_index(
+        "ix_jobs_to_forget",
+        "jobs",
+        ["finished_at"],
+        unique=False,
+        postgresql_where=sa.text("forgotten_at IS NULL AND finished_at IS NOT NULL"),
     )
     op.create_index(
         "ix_jobs_wanting",
@@ -546,6 +554,11 @@ def downgrade() -> None:
     op.drop_table("attempts")
     op.drop_index(
         "ix_jobs_wanting", table_name="jobs", postgresql_where=sa.text("status = 'PROCESSING' AND wanted > 0")
+    )
+    op.drop_index(
+        "ix_jobs_to_forget",
+        table_name="jobs",
+        postgresql_where=sa.text("forgotten_at IS NULL AND finished_at IS NOT NULL"),
     )
     op.drop_index("ix_jobs_queued", table_name="jobs", postgresql_where=sa.text("status = 'QUEUED'"))
     op.drop_index(

@@ -62,6 +62,7 @@ jobs = Table(
     moment("created_at", now=True),
     moment("updated_at", now=True),
     moment("finished_at"),
+    moment("forgotten_at"),  # the retention time has passed: images, prompt, events and attempts are gone
     one_of("status", JobStatus),
     CheckConstraint(f"(finished_at IS NOT NULL) = (status IN ({_FINAL}))", name="finished_when_final"),
     CheckConstraint("image_count BETWEEN 1 AND 10", name="image_count_range"),
@@ -81,6 +82,11 @@ jobs = Table(
         ),
     ),
     Index("ix_jobs_account_id_id", "account_id", "id"),
+    Index(
+        "ix_jobs_to_forget",
+        "finished_at",
+        postgresql_where=text("forgotten_at IS NULL AND finished_at IS NOT NULL"),
+    ),
     postgresql_with={
         "fillfactor": "70",
         "autovacuum_vacuum_scale_factor": "0.02",
