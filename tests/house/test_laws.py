@@ -1,0 +1,127 @@
+"""The laws of CONTRIBUTING.md that a test can see in the text of the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imagequeue.providers.registry import PROVIDERS
+from tests.house.checkout import ROOT, text, tracked
+
+LONGEST_FILE = 300
+LONGEST_FUNCTION = 40
+SCHEMA = "migrations/versions"
+"""A migration that makes a whole schema is as long as the schema."""
+
+PYTHON = [path for path in tracked("*.py") if not path.as_posix().startswith(SCHEMA)]
+PROGRAM = [path for path in PYTHON if path.parts[0] != "tests"]
+FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "manager", "managers", "misc"}
+
+
+def _functions(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]:
+    for node in ast.walk(ast.parse((ROOT / path).read_text(encoding="utf-8"))):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            yield node
+
+
+def _body_lines(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of the body, its docstring and the function's signature left out: options are not logic."""
+    body = function.body[1:] if ast.get_docstring(function) else function.body
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
+
+
+def test_there_is_something_to_look_at() -> None:
+    assert len(PROGRAM) > 100
+
+
+@pytest.mark.parametrize("path", PROGRAM, ids=str)
+def test_no_file_of_the_program_is_long(path: Path) -> None:
+    assert len(text(str(path)).splitlines()) <= LONGEST_FILE
+
+
+@pytest.mark.parametrize("path", PROGRAM, ids=str)
+def test_no_function_of_the_program_is_long(path: Path) -> None:
+    long = [function.name for function in _functions(path) if _body_lines(function) > LONGEST_FUNCTION]
+    assert not long
+
+
+def test_names_say_something() -> None:
+    parts = {(part.removesuffix(".py"), path) for path in PYTHON for part in path.parts}
+    assert not [path for name, path in parts if FORBIDDEN_NAMES & set(name.split("_"))]
+
+
+def test_the_store_never_commits() -> None:
+    calls = [
+        f"{path}:{node.lineno} {node.func.attr}"
+        for path in PROGRAM
+        if path.as_posix().startswith("imagequeue/store/")
+        for node in ast.walk(ast.parse(text(str(path))))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and node.func.attr in {"commit", "rollback", "begin", "begin_nested"}
+    ]
+    migrate = [call for call in calls if call.startswith("imagequeue/store/database.py")]
+    assert calls == migrate, "verbs commit, the store does not"
+    assert len(migrate) == 1, "only the migrations are a transaction of their own"
+
+
+def test_no_mock_is_patched_in_by_import_path() -> None:
+    patched = re.compile(r"mock\.patch\b|monkeypatch\.setattr\(\s*['\"]|mocker\.")
+    assert not [
+        path for path in PYTHON if path.name != Path(__file__).name and patched.search(text(str(path)))
+    ]
+
+
+def test_nothing_is_swallowed() -> None:
+    swallowed = [
+        f"{path}:{node.lineno}"
+        for path in PROGRAM
+        for node in ast.walk(ast.parse(text(str(path))))
+        if isinstance(node, ast.ExceptHandler) and all(isinstance(step, ast.Pass) for step in node.body)
+    ]
+    assert not swallowed, "say contextlib.suppress(NamedError) and why, or handle it"
+
+
+def test_no_path_of_somebodys_machine_and_no_package_index() -> None:
+    """The index is that with which pip is set up; nothing that installs names one."""
+    machine = re.compile(r"/(?:home|Users)/[a-z]\w+/")
+    installers = [*tracked("requirements/*", "Makefile", "Dockerfile", ".ci/*", "pyproject.toml")]
+    index = re.compile(r"--(?:extra-)?index-url\s|find-links\s+\S*://|pypi\.org|pythonhosted")
+    assert installers
+    assert not [path for path in installers if index.search(text(str(path)))]
+    assert not [
+        path for path in tracked("*.py", "*.md", "*.toml", "*.yml") if machine.search(text(str(path)))
+    ]
+
+
+def test_every_requirement_is_pinned_with_hashes() -> None:
+    for name in ("requirements/run.txt", "requirements/dev.txt"):
+        entries = re.split(r"\n(?=[A-Za-z])", text(name).strip())
+        assert all(re.match(r"[\w.-]+(?:\[[\w,-]+\])?==\S+", entry) for entry in entries), name
+        assert all("--hash=sha256:" in entry for entry in entries), name
+
+
+def test_what_the_project_needs_is_what_is_pinned() -> None:
+    project = tomllib.loads(text("pyproject.toml"))["project"]
+    listed = {line for line in text("requirements/run.in").splitlines() if line and not line.startswith("#")}
+    assert set(project["dependencies"]) == listed - {"setuptools"}
+
+
+def test_the_import_contracts_know_every_provider_and_every_dialect() -> None:
+    contracts = tomllib.loads(text("pyproject.toml"))["tool"]["importlinter"]["contracts"]
+    layers = {
+        tuple(contract.get("containers", ())): contract["layers"]
+        for contract in contracts
+        if "layers" in contract
+    }
+    providers = set(re.findall(r"\w+", layers[("imagequeue.providers",)][1]))
+    assert set(PROVIDERS) == providers
+    dialects = {path.stem for path in tracked("api/dialects/*.py")} - {"__init__"}
+    assert dialects & {"pixazo", "openai", "foundry", "omixa", "openrouter"} <= set(
+        re.findall(r"\w+", layers[("api.dialects",)][0])
+    )
