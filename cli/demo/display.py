@@ -1,4 +1,4 @@
-"""What one sees while the demo runs: a line for each thing that happened, a bar where there is a terminal."""
+"""What one sees while the demo runs: a line for each event, and a bar where there is a terminal."""
 
 from __future__ import annotations
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from imagequeue.domain.images import Shape
-from imagequeue.providers.foundry_sizes import SQUARE, size_for
 
 
 @dataclass(frozen=True)
@@ -26,13 +25,17 @@ class Order:
     images: int = 1
     callback: bool = False
 
-    @property
-    def size(self) -> tuple[int, int]:
-        """Width and height in pixels that the image must have.
+    def fits(self, width: int, height: int) -> bool:
+        """Whether a size in pixels is what was asked for.
 
-        The deployments that the demo uses are Foundry's, so it is the size that Foundry is asked for.
+        Upstreams have sizes of their own for a ratio; 1 % is what the service promises (`foundry_sizes`).
+        With `auto` the upstream decides.
         """
-        return size_for(Shape.parse(self.ratio)) or SQUARE
+        ratio = Shape.parse(self.ratio).ratio
+        if ratio is None:
+            return True
+        across, down = width * ratio[1], height * ratio[0]
+        return max(across, down) <= 1.01 * min(across, down)
 
     def file_name(self, number: int, ordinal: int) -> str:
         """`03-mai-2-5-9x16.png` for the third order; the second image of an order has `-2`."""

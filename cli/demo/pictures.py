@@ -11,11 +11,11 @@ from cli.demo.errors import DemoFailed
 from cli.demo.orders import Order
 
 
-def keep(content: bytes, order: Order, path: Path) -> None:
-    """Check an image and write it.
+def keep(content: bytes, order: Order, path: Path) -> tuple[int, int]:
+    """Check an image and write it; its width and height in pixels.
 
     Raises:
-        DemoFailed: it does not decode, is not PNG, or has another size.
+        DemoFailed: it does not decode, is not PNG, or has another shape.
     """
     try:
         with Image.open(io.BytesIO(content)) as image:
@@ -23,6 +23,7 @@ def keep(content: bytes, order: Order, path: Path) -> None:
             found, size = image.format, image.size
     except (UnidentifiedImageError, OSError) as wrong:
         raise DemoFailed(f"{path.name} is not an image: {wrong}") from None
-    if found != "PNG" or size != order.size:
-        raise DemoFailed(f"{path.name} is {found} of {size}, where PNG of {order.size} was asked for")
+    if found != "PNG" or not order.fits(*size):
+        raise DemoFailed(f"{path.name} is {found} of {size}, where PNG of {order.ratio} was asked for")
     path.write_bytes(content)
+    return size

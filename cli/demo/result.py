@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,20 +20,19 @@ class Result:
     Attributes:
         order: what was asked for.
         body: the final status body.
-        files: names of the images' files, in order.
+        files: the images' files, in order, with width and height.
         deployments: which deployment made each.
     """
 
     order: Order
     body: dict[str, Any]
-    files: Sequence[str]
+    files: Mapping[str, tuple[int, int]]
     deployments: Sequence[str]
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The cells of the table, a row for each image."""
-        width, height = self.order.size
         announced = "callback" if self.order.callback else "polling"
-        for name, deployment in zip(self.files, self.deployments, strict=True):
+        for (name, (width, height)), deployment in zip(self.files.items(), self.deployments, strict=True):
             yield (name, f"{width} x {height}", deployment, f"{seconds(self.body):.1f}", announced)
 
 

@@ -129,9 +129,10 @@ class _Visit:
         urls = require_completed(job.status)
         if len(urls) != job.order.images:
             raise DemoFailed(f"{job.request_id} has {len(urls)} images, not {job.order.images}")
-        files = [job.order.file_name(number, ordinal) for ordinal in range(1, len(urls) + 1)]
-        for url, file in zip(urls, files, strict=True):
-            pictures.keep(service.download(url), job.order, output / file)
+        files: dict[str, tuple[int, int]] = {}
+        for ordinal, url in enumerate(urls, 1):
+            name = job.order.file_name(number, ordinal)
+            files[name] = pictures.keep(service.download(url), job.order, output / name)
         return Result(job.order, job.status, files, service.deployments(job.request_id))
 
     def _check_wallet(self, service: Client) -> None:

@@ -25,6 +25,7 @@ from cli.demo.stack import last_words
 from imagequeue.signing import new_webhook_secret, sign
 
 ORDER = Order("microsoft-mai-image-2-5", "16:9", "a lighthouse")
+SIZE = (1360, 768)
 BODY = '{"status":"COMPLETED","prompt":"Türme"}'.encode()
 
 
@@ -67,20 +68,21 @@ def test_a_callback_that_never_comes_ends_the_demo() -> None:
 
 
 def test_an_image_of_the_asked_size_is_kept(tmp_path: Path) -> None:
-    content = _picture(ORDER.size)
-    pictures.keep(content, ORDER, tmp_path / "image.png")
+    content = _picture(SIZE)
+    assert pictures.keep(content, ORDER, tmp_path / "image.png") == SIZE
     assert (tmp_path / "image.png").read_bytes() == content
 
 
 @pytest.mark.parametrize(
     "content",
     [
-        _picture((ORDER.size[1], ORDER.size[0])),
-        _picture(ORDER.size, "JPEG"),
-        _picture(ORDER.size)[:-200],
+        _picture((SIZE[1], SIZE[0])),
+        _picture((1024, 1024)),
+        _picture(SIZE, "JPEG"),
+        _picture(SIZE)[:-200],
         b"<html>",
     ],
-    ids=["turned", "jpeg", "cut", "page"],
+    ids=["turned", "square", "jpeg", "cut", "page"],
 )
 def test_anything_else_is_not(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DemoFailed):
