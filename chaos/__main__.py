@@ -1,0 +1,61 @@
+"""`python -m chaos`: one run, and one line for each invariant. Ends with 1 when one was violated."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from random import SystemRandom
+
+from chaos.checker import check, line
+from chaos.evidence import Evidence
+from chaos.run import LEAST_JOBS, Plan, run
+
+SECONDS = 270.0
+LEAST_FAULTS = 20
+
+
+def main() -> int:
+    """Run; the seed is CHAOS_SEED or a fresh one, the length of the storm CHAOS_SECONDS."""
+    seed = int(os.environ.get("CHAOS_SEED") or SystemRandom().randrange(1, 100_000))
+    seconds = float(os.environ.get("CHAOS_SECONDS") or SECONDS)
+    began = time.monotonic()
+    _say(f"chaos   seed {seed}, {seconds:.0f} s of faults; again: make chaos CHAOS_SEED={seed}")
+    _say(f"on      Python {platform.python_version()}, {os.cpu_count()} cores")
+    with tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True) as directory:
+        kept = os.environ.get("CHAOS_KEEP")
+        place = Path(kept) if kept else Path(directory)
+        place.mkdir(parents=True, exist_ok=True)
+        plan = Plan(seed, seconds, place)
+        evidence = run(plan, lambda text: _say(f"{time.monotonic() - began:6.1f}  {text}"))
+        findings = check(evidence)
+    _summary(evidence)
+    for finding in findings:
+        _say(line(finding))
+    enough = len(evidence.jobs) >= LEAST_JOBS and len(evidence.faults) >= LEAST_FAULTS
+    violated = sum(bool(finding.violations) for finding in findings)
+    if seconds >= SECONDS and not enough:
+        _say(f"FAIL  too small a run: {len(evidence.jobs)} jobs, {len(evidence.faults)} faults")
+    counts = f"{len(evidence.jobs)} jobs, {len(evidence.faults)} faults"
+    verdict = f"{violated} of {len(findings)} invariants violated"
+    _say(f"seed {seed}: {counts}, {verdict}, {time.monotonic() - began:.0f} s")
+    return int(bool(violated) or (seconds >= SECONDS and not enough))
+
+
+def _summary(evidence: Evidence) -> None:
+    kinds = Counter(fault.kind for fault in evidence.faults)
+    for kind, count in sorted(kinds.items()):
+        _say(f"faults  {count:3}  {kind}")
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""An object storage over HTTP, as much of S3 as the project uses, that refuses puts when told to."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
+
+_REFUSAL = (
+    b'<?xml version="1.0"?><Error><Code>ServiceUnavailable</Code><Message>No puts now.</Message></Error>'
+)
+_EXISTS = b'<?xml version="1.0"?><Error><Code>PreconditionFailed</Code><Message>It exists.</Message></Error>'
+_MISSING = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>There is none.</Message></Error>'
+
+
+class Bucket:
+    """Objects by key, and whether puts are refused. `url` is the endpoint; the bucket's name is any."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, bytes] = {}
+        self.refused = 0
+        self.refusing = threading.Event()
+        self.lock = threading.Lock()
+        self._server = _Server(self)
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> Self:
+        threading.Thread(target=self._server.serve_forever, name="bucket", daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 256
+
+    def __init__(self, bucket: Bucket) -> None:
+        self.bucket = bucket
+        super().__init__(("127.0.0.1", 0), _Handler)
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Clients are killed in the middle of requests here: that is no news."""
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
+        """Say nothing."""
+
+    def do_PUT(self) -> None:
+        """Store an object, once."""
+        content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        bucket = self.server.bucket
+        if bucket.refusing.is_set():
+            bucket.refused += 1
+            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSAL)
+            return
+        with bucket.lock:
+            if self.headers.get("If-None-Match") == "*" and self._key in bucket.objects:
+                self._answer(HTTPStatus.PRECONDITION_FAILED, _EXISTS)
+                return
+            bucket.objects[self._key] = content
+        self._answer(HTTPStatus.OK, b"", etag=content)
+
+    def do_GET(self) -> None:
+        """Read an object."""
+        content = self.server.bucket.objects.get(self._key)
+        if content is None:
+            self._answer(HTTPStatus.NOT_FOUND, _MISSING)
+        else:
+            self._answer(HTTPStatus.OK, content, etag=content)
+
+    def do_HEAD(self) -> None:
+        """Whether there is an object."""
+        self.do_GET()
+
+    def do_DELETE(self) -> None:
+        """Remove an object."""
+        self.server.bucket.objects.pop(self._key, None)
+        self._answer(HTTPStatus.NO_CONTENT, b"")
+
+    @property
+    def _key(self) -> str:
+        return unquote(urlsplit(self.path).path).split("/", 2)[-1]
+
+    def _answer(self, status: HTTPStatus, body: bytes, *, etag: bytes | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        if etag is not None:
+            self.send_header("ETag", f'"{hashlib.md5(etag, usedforsecurity=False).hexdigest()}"')
+        self.end_headers()
+        if self.command != "HEAD" and body:
+            self.wfile.write(body)

@@ -1,0 +1,60 @@
+"""The checker: every invariant of pipeline.md, over everything that a run left behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from chaos.evidence import Evidence, Finding
+from chaos.invariants import (
+    callbacks,
+    cancelled,
+    clients,
+    images,
+    jobs,
+    life,
+    money,
+    recovery,
+    rescues,
+    upstream,
+)
+
+INVARIANTS: Sequence[Callable[[Evidence], Finding]] = (
+    jobs.every_acknowledged_request_exists,
+    jobs.one_key_is_one_job,
+    jobs.every_job_is_final_in_time,
+    jobs.no_job_moved_backwards,
+    clients.every_answer_was_an_answer,
+    money.every_hold_ends_once,
+    money.only_completed_jobs_are_charged,
+    money.ledger_equals_wallets,
+    images.every_completed_job_has_its_images,
+    images.every_paid_image_has_its_record,
+    upstream.no_window_has_more_than_its_quota,
+    upstream.every_call_has_its_attempt,
+    upstream.every_extra_call_has_its_reason,
+    upstream.attempts_are_bounded,
+    callbacks.every_final_job_told_its_receiver,
+    callbacks.one_webhook_id_for_a_job,
+    cancelled.a_job_cancelled_in_time_was_not_called,
+    recovery.an_emptied_redis_is_made_good,
+    rescues.no_attempt_of_a_live_process_was_rescued,
+    rescues.storage_away_repeats_no_call,
+    life.no_process_needs_a_hand,
+)
+
+_SHOWN = 10
+
+
+def check(evidence: Evidence) -> list[Finding]:
+    """Judge a run."""
+    return [invariant(evidence) for invariant in INVARIANTS]
+
+
+def line(finding: Finding) -> str:
+    """One line for an invariant, and one for each of its first violations."""
+    verdict = "ok  " if not finding.violations else "FAIL"
+    counts = ", ".join(f"{name} {value}" for name, value in finding.counts.items())
+    shown = [f"      - {violation}" for violation in finding.violations[:_SHOWN]]
+    more = len(finding.violations) - len(shown)
+    rest = [f"      - and {more} more"] if more > 0 else []
+    return "\n".join([f"{verdict}  {finding.invariant}: {counts}", *shown, *rest])

@@ -1,0 +1,93 @@
+"""What the checker judges by: Postgres, the storage, the logs of upstreams, receiver, stack and clients."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, LiteralString
+
+import psycopg
+from psycopg.rows import dict_row
+
+from chaos.faults import Fault
+from chaos.load import Notes, Order
+from chaos.receiver import Receipt
+from chaos.stack import Life
+
+Row = dict[str, Any]
+
+_TABLES: dict[str, LiteralString] = {
+    "jobs": """
+        SELECT jobs.*, extract(epoch FROM jobs.created_at)::float8 AS created,
+            extract(epoch FROM finished_at)::float8 AS finished, prompt, webhook_url, job_results.body
+        FROM jobs JOIN job_requests ON job_requests.job_id = jobs.id
+        LEFT JOIN job_results ON job_results.job_id = jobs.id
+    """,
+    "attempts": """
+        SELECT *, extract(epoch FROM created_at)::float8 AS created,
+            extract(epoch FROM called_at)::float8 AS called,
+            extract(epoch FROM finished_at)::float8 AS finished
+        FROM attempts
+    """,
+    "images": "SELECT * FROM images ORDER BY job_id, ordinal",
+    "ledger": "SELECT * FROM ledger_entries",
+    "wallets": "SELECT * FROM wallets",
+    "events": "SELECT * FROM events ORDER BY id",
+    "deliveries": "SELECT * FROM deliveries",
+    "processes": """
+        SELECT *, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age FROM processes
+    """,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one invariant came to: how much was looked at, what was counted, and what was wrong."""
+
+    invariant: str
+    counts: Mapping[str, object]
+    violations: Sequence[str]
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Everything that is left of a run. Times are seconds since the epoch."""
+
+    tables: dict[str, list[Row]]
+    objects: Mapping[str, bytes]
+    refused_puts: int
+    calls: list[Row]
+    receipts: list[Receipt]
+    notes: Notes
+    orders: list[Order]
+    faults: list[Fault]
+    lives: list[Life]
+    logged: list[Row]
+    calm_at: float
+    drained_at: float | None
+    hands: list[str]
+    by_job: dict[str, dict[Any, list[Row]]] = field(default_factory=dict[str, dict[Any, list[Row]]])
+
+    def __post_init__(self) -> None:
+        for name in ("attempts", "images", "ledger", "events", "deliveries"):
+            grouped = defaultdict[Any, list[Row]](list)
+            for row in self.tables[name]:
+                grouped[row["job_id"]].append(row)
+            self.by_job[name] = grouped
+
+    @property
+    def jobs(self) -> list[Row]:
+        """Every job."""
+        return self.tables["jobs"]
+
+    def of(self, table: str, job: Row) -> list[Row]:
+        """The rows of a table that belong to a job."""
+        return self.by_job[table].get(job["id"], [])
+
+
+def read_tables(database_url: str) -> dict[str, list[Row]]:
+    """Read everything, as one snapshot."""
+    with psycopg.connect(database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
+        cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+        return {name: cursor.execute(query).fetchall() for name, query in _TABLES.items()}

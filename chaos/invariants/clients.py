@@ -1,0 +1,17 @@
+"""Clients: whatever went on behind it, the API answered what the contract says."""
+
+from __future__ import annotations
+
+from chaos.evidence import Evidence, Finding
+
+
+def every_answer_was_an_answer(evidence: Evidence) -> Finding:
+    """202, 409 to a late cancel, 503 while the database is away, and nothing else."""
+    wrong = [note for note in evidence.notes.wrong if "moved backwards" not in note]
+    wrong += [
+        f"cancel of {id_}: {status}"
+        for id_, status in evidence.notes.cancels.items()
+        if status not in (202, 409)
+    ]
+    counts = {"answers": evidence.notes.answers, "cancels": len(evidence.notes.cancels)}
+    return Finding("the API answers as its contract says", counts, wrong)

@@ -1,0 +1,77 @@
+"""Rescues: nobody who lives is taken for dead, and an absent storage is no reason to pay twice."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from uuid import UUID
+
+from chaos.evidence import Evidence, Finding, Row
+
+_STOPPED_SECONDS = 15.0
+"""A process that is taken for dead stood still for 20 s; the logs' clocks may differ from ours a little."""
+
+_AFTERWARDS_SECONDS = 10.0
+"""So long after it went on, what was begun before may still be rescued."""
+
+
+def no_attempt_of_a_live_process_was_rescued(evidence: Evidence) -> Finding:
+    """Every rescued attempt's process had ended, or stood still for as long as the rule says."""
+    pids = {
+        line["process_id"]: (int(line["pid"]), _seconds(line))
+        for line in evidence.logged
+        if line.get("event") == "process_registered"
+    }
+    rescued = [line for line in evidence.logged if line.get("event") == "attempt_rescued"]
+    wrong, dead, stopped = list[str](), 0, 0
+    for line in rescued:
+        pid, _ = pids.get(line["process_id"], (0, 0.0))
+        if _had_ended(evidence, pid, _seconds(line)):
+            dead += 1
+        elif _stood_still(evidence, pid, _seconds(line)):
+            stopped += 1
+        else:
+            wrong.append(f"attempt {line['attempt_id']} of pid {pid} at {line['timestamp']}")
+    counts = {"rescued": len(rescued), "of processes that ended": dead, "that stood still": stopped}
+    return Finding("no attempt of a live process was rescued", counts, wrong)
+
+
+def _had_ended(evidence: Evidence, pid: int, moment: float) -> bool:
+    return not any(life.pid == pid and life.last >= moment for life in evidence.lives)
+
+
+def _stood_still(evidence: Evidence, pid: int, moment: float) -> bool:
+    return any(
+        fault.pid == pid
+        and fault.kind.startswith("SIGSTOP")
+        and fault.began + _STOPPED_SECONDS <= moment <= fault.ended + _AFTERWARDS_SECONDS
+        for fault in evidence.faults
+    )
+
+
+def _seconds(line: Row) -> float:
+    return datetime.fromisoformat(str(line["timestamp"])).timestamp()
+
+
+def storage_away_repeats_no_call(evidence: Evidence) -> Finding:
+    """An attempt whose image could not be stored at once ended with that image, unless its process died."""
+    postponed = {
+        UUID(str(line["storage_key"]).split("/")[2])
+        for line in evidence.logged
+        if line.get("event") == "put_failed"
+    }
+    states = {attempt["id"]: attempt for attempt in evidence.tables["attempts"]}
+    hurt = {fault.pid for fault in evidence.faults if fault.pid}
+    pids = {
+        UUID(line["process_id"]): int(line["pid"])
+        for line in evidence.logged
+        if line.get("event") == "process_registered"
+    }
+    wrong = [
+        f"attempt {id_} is {states[id_]['state']}"
+        for id_ in postponed
+        if id_ in states
+        and states[id_]["state"] != "SUCCEEDED"
+        and pids.get(states[id_]["process_id"], 0) not in hurt
+    ]
+    counts = {"puts refused": evidence.refused_puts, "images that waited": len(postponed)}
+    return Finding("while the storage is away no call is repeated", counts, wrong)

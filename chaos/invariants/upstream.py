@@ -1,0 +1,85 @@
+"""Upstream: the quota is never exceeded, and every call is accounted for."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+from chaos.evidence import Evidence, Finding
+from chaos.upstreams import MAX_ATTEMPTS
+
+_CALLED = {"SUCCEEDED", "REFUSED", "THROTTLED", "UNAVAILABLE", "MISCONFIGURED", "UNKNOWN", "LOST"}
+_WINDOW_NS = 60 * 10**9
+_MAKES_IMAGES = ("generate", "edit")
+
+
+def no_window_has_more_than_its_quota(evidence: Evidence) -> Finding:
+    """By the upstreams' own log: at most R calls in any half-open window, and none turned away for it."""
+    times, throttled = defaultdict[str, list[int]](list), Counter[str]()
+    for call in evidence.calls:
+        if call["outcome"] == "admitted" and call["operation"] in _MAKES_IMAGES:
+            times[call["quota"]].append(call["monotonic_ns"])
+        throttled[call["quota"]] += call["outcome"] == "throttled"
+    densest = {quota: _densest(sorted(moments)) for quota, moments in sorted(times.items())}
+    limits = {"east": 240, "west": 240, "aiml": 180, "openrouter": 180, "pixazo": 120}
+    wrong = [
+        f"{quota}: {count} calls in a minute"
+        for quota, count in densest.items()
+        if count > limits[quota.split("/", maxsplit=1)[0]]
+    ]
+    shown = {quota.split("/", maxsplit=1)[0]: count for quota, count in densest.items()}
+    counts = {"calls": len(evidence.calls), "densest": shown, "turned away": throttled.total()}
+    return Finding("at most R calls in every window", counts, wrong)
+
+
+def _densest(moments: list[int]) -> int:
+    most = first = 0
+    for last, moment in enumerate(moments):
+        while moment - moments[first] >= _WINDOW_NS:
+            first += 1
+        most = max(most, last - first + 1)
+    return most
+
+
+def every_call_has_its_attempt(evidence: Evidence) -> Finding:
+    """The upstreams saw no call that has no attempt of its own."""
+    seen = Counter(str(call["prompt"]) for call in evidence.calls if call["operation"] in _MAKES_IMAGES)
+    wrong, attempts = list[str](), 0
+    for job in evidence.jobs:
+        called = sum(str(attempt["state"]) in _CALLED for attempt in evidence.of("attempts", job))
+        attempts += called
+        if seen[job["prompt"]] > called:
+            wrong.append(f"{job['id']}: {seen[job['prompt']]} calls, {called} attempts that called")
+    counts = {"calls": seen.total(), "attempts that may have called": attempts}
+    return Finding("every upstream call has its attempt", counts, wrong)
+
+
+def every_extra_call_has_its_reason(evidence: Evidence) -> Finding:
+    """A completed job's calls are those that brought its images, and those whose failure is on record."""
+    wrong, reasons, duplicates = list[str](), Counter[str](), 0
+    for job in evidence.jobs:
+        attempts = evidence.of("attempts", job)
+        by_attempt = Counter(image["attempt_id"] for image in evidence.of("images", job))
+        reasons.update(str(attempt["state"]) for attempt in attempts if attempt["state"] != "SUCCEEDED")
+        for attempt in attempts:
+            duplicates += attempt["duplicate_images"]
+            idle = not by_attempt[attempt["id"]] and not attempt["duplicate_images"]
+            if attempt["state"] == "SUCCEEDED" and idle:
+                wrong.append(f"attempt {attempt['id']} succeeded and brought nothing")
+            if attempt["finished"] is None and job["finished"] is not None:
+                wrong.append(f"attempt {attempt['id']} of a final job is {attempt['state']}")
+    counts = {**dict(sorted(reasons.items())), "duplicate images": duplicates}
+    return Finding("every extra call has its reason on record", counts, wrong)
+
+
+def attempts_are_bounded(evidence: Evidence) -> Finding:
+    """No job is tried more often than its failures and the deaths of processes allow."""
+    wrong, most = list[str](), 0
+    for job in evidence.jobs:
+        counted = sum(
+            str(attempt["state"]) in ("UNAVAILABLE", "UNKNOWN") for attempt in evidence.of("attempts", job)
+        )
+        allowed = MAX_ATTEMPTS + job["image_count"] - 1  # several may be on their way when the last fails
+        most = max(most, counted)
+        if counted > allowed:
+            wrong.append(f"{job['id']}: {counted} failed attempts, {allowed} are allowed")
+    return Finding("attempts are bounded", {"most failures of one job": most}, wrong)

@@ -1,0 +1,180 @@
+"""The clients: they repeat what they are not sure of, under one key, and note what they were told."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from random import Random
+
+import httpx
+
+from chaos.upstreams import MODEL
+
+THREADS = 12
+WEBHOOK_SHARE = 0.6
+CANCEL_SHARE = 0.04
+_RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What a client wants: `due` in seconds after the start."""
+
+    number: int
+    due: float
+    key: str
+    prompt: str
+    images: int
+    lane: str
+    webhook: bool
+    cancel: bool
+
+
+@dataclass(slots=True)
+class Notes:
+    """What the clients were told. Shared by threads; every entry is written once."""
+
+    acknowledged: dict[str, str] = field(default_factory=dict[str, str])  # request_id by key
+    answers: int = 0
+    repeats: int = 0
+    cancels: dict[str, int] = field(default_factory=dict[str, int])  # status code by request_id
+    polls: int = 0
+    wrong: list[str] = field(default_factory=list[str])  # answers that should not be
+
+
+def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]:
+    """What is asked for in a run, in the order of time."""
+    return [
+        Order(
+            number=number,
+            due=number * seconds / count,
+            key=f"chaos-{seed}-{number}",
+            prompt=f"chaos {seed} job {number:06d}",
+            images=random.choices((1, 2, 3), (90, 7, 3))[0],
+            lane=random.choice(("interactive", "backfill")),
+            webhook=random.random() < WEBHOOK_SHARE,
+            cancel=random.random() < CANCEL_SHARE,
+        )
+        for number in range(count)
+    ]
+
+
+class Load:
+    """Clients in threads. `done` is set when every order is acknowledged."""
+
+    def __init__(self, url: str, api_key: str, receiver_url: str, wanted: list[Order], seed: int) -> None:
+        self.notes = Notes()
+        self._url, self._api_key, self._receiver_url = url, api_key, receiver_url
+        self._wanted = iter(wanted)
+        self._lock = threading.Lock()
+        self._random = Random(seed)
+        self._over = threading.Event()
+        self._began = time.monotonic()
+        self._submitters = [
+            threading.Thread(target=self._submit_all, name=f"client {number}", daemon=True)
+            for number in range(THREADS)
+        ]
+        self._poller = threading.Thread(target=self._poll, name="poller", daemon=True)
+
+    def start(self) -> None:
+        """Let the clients begin."""
+        self._began = time.monotonic()
+        for thread in (*self._submitters, self._poller):
+            thread.start()
+
+    def join(self, seconds: float) -> bool:
+        """Wait until every order is acknowledged; False: it took longer."""
+        deadline = time.monotonic() + seconds
+        for thread in self._submitters:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        return not any(thread.is_alive() for thread in self._submitters)
+
+    def stop(self) -> None:
+        """Let the poller, and clients that still wait, end."""
+        self._over.set()
+        self._poller.join()
+
+    def _submit_all(self) -> None:
+        with self._client() as client:
+            while not self._over.is_set():
+                with self._lock:
+                    order = next(self._wanted, None)
+                if order is None:
+                    return
+                self._over.wait(max(0.0, self._began + order.due - time.monotonic()))
+                self._submit(client, order)
+
+    def _submit(self, client: httpx.Client, order: Order) -> None:
+        headers = {"Idempotency-Key": order.key, "X-Lane": order.lane}
+        if order.webhook:
+            headers["X-Webhook-URL"] = f"{self._receiver_url}/hook/{order.number}"
+        body = {"prompt": order.prompt, "num_images": order.images, "aspect_ratio": "1:1"}
+        answer = self._surely(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
+        if answer is None:
+            return
+        if answer.status_code != HTTPStatus.ACCEPTED:
+            self.notes.wrong.append(f"{order.key}: {answer.status_code} {answer.text[:200]}")
+            return
+        request_id = str(answer.json()["request_id"])
+        self.notes.acknowledged[order.key] = request_id
+        if order.cancel:
+            cancelled = self._surely(client, f"/v2/requests/{request_id}/cancel", {}, None, request_id)
+            if cancelled is not None:
+                self.notes.cancels[request_id] = cancelled.status_code
+
+    def _surely(
+        self, client: httpx.Client, path: str, headers: dict[str, str], body: object, name: str
+    ) -> httpx.Response | None:
+        """Ask until somebody answers with something that is not an outage."""
+        pause = 0.2
+        while not self._over.is_set():
+            try:
+                answer = client.post(path, headers=headers, json=body)
+            except httpx.HTTPError:
+                answer = None
+            if answer is not None and answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+                self.notes.answers += 1
+                return answer
+            if answer is not None and answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+                self.notes.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+            self.notes.repeats += 1
+            self._over.wait(pause)
+            pause = min(2.0, pause * 1.5)
+        return None
+
+    def _poll(self) -> None:
+        """Look at jobs again and again: none may ever move backwards."""
+        seen = dict[str, int]()
+        with self._client() as client:
+            while not self._over.wait(0.05):
+                known = list(self.notes.acknowledged.values())[-400:]
+                if known:
+                    self._look(client, self._random.choice(known), seen)
+
+    def _look(self, client: httpx.Client, request_id: str, seen: dict[str, int]) -> None:
+        try:
+            answer = client.get(f"/v2/requests/status/{request_id}")
+        except httpx.HTTPError:
+            return
+        if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            return
+        if answer.status_code != HTTPStatus.OK:
+            self.notes.wrong.append(f"poll of {request_id}: {answer.status_code} {answer.text[:200]}")
+            return
+        self.notes.polls += 1
+        rank = _RANK[answer.json()["status"]]
+        if rank < seen.get(request_id, 0):
+            self.notes.wrong.append(f"{request_id} moved backwards to {answer.json()['status']}")
+        seen[request_id] = rank
+
+    def _client(self) -> httpx.Client:
+        limits = httpx.Limits(max_keepalive_connections=1)
+        return httpx.Client(
+            base_url=self._url,
+            headers={"api-key": self._api_key},
+            timeout=15,
+            trust_env=False,
+            limits=limits,
+        )

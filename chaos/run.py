@@ -1,0 +1,171 @@
+"""One run: bring everything up, let clients, weather and faults loose, calm down, collect the evidence."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from pathlib import Path
+from random import Random
+
+import httpx
+import psycopg
+
+from chaos.bucket import Bucket
+from chaos.evidence import Evidence, read_tables
+from chaos.faults import Faults
+from chaos.invariants.jobs import FINAL_SECONDS
+from chaos.load import Load, Order, orders
+from chaos.receiver import Receiver
+from chaos.stack import Stack
+from chaos.upstreams import KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+
+FUNDS_USD = 10_000
+JOBS_PER_SECOND = 7.8
+LEAST_JOBS = 2000
+PROBE_SECONDS = 60.0
+LOOK_SECONDS = 5.0
+_OPEN = """
+    SELECT (SELECT count(*) FROM jobs WHERE status IN ('QUEUED', 'PROCESSING')),
+        (SELECT count(*) FROM deliveries WHERE state = 'PENDING'),
+        (SELECT count(*) FROM attempts WHERE finished_at IS NULL)
+"""
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a run is to be."""
+
+    seed: int
+    seconds: float
+    directory: Path
+
+    def orders(self) -> list[Order]:
+        """What the clients will ask for."""
+        count = round(self.seconds * JOBS_PER_SECOND)
+        return orders(Random(self.seed), self.seed, count, self.seconds * 0.95)
+
+
+def run(plan: Plan, say: Say) -> Evidence:
+    """Make one run; returns what is left of it, and leaves nothing running."""
+    with contextlib.ExitStack() as exits:
+        upstreams = exits.enter_context(Upstreams(plan.directory, plan.seed))
+        bucket = exits.enter_context(Bucket())
+        receiver = exits.enter_context(Receiver(plan.seed))
+        file = plan.directory / "catalog.toml"
+        file.write_text(catalog(upstreams.url))
+        stack = Stack(plan.directory, file, _environment(upstreams, bucket, receiver))
+        exits.enter_context(stack)
+        url = str(stack.file()["api_url"])
+        say(f"ready   {url}, {len(stack.running())} processes")
+        _deposit(stack)
+        wanted = plan.orders()
+        load = Load(url, stack.key(), receiver.url, wanted, plan.seed)
+        faults = Faults(stack, bucket, Random(plan.seed + 1), say)
+        calm_at = _rage(plan, load, upstreams, faults)
+        say(f"calm    after {len(faults.done)} faults and {upstreams.armed} spells of bad weather")
+        load.join(FINAL_SECONDS)
+        drained_at = _drain(stack, say)
+        load.stop()
+        hands = _ask_for_hands(stack, url)
+        return Evidence(
+            tables=read_tables(str(stack.file()["database_url"])),
+            objects={key.removeprefix("run/"): content for key, content in bucket.objects.items()},
+            refused_puts=bucket.refused,
+            calls=upstreams.calls(),
+            receipts=list(receiver.receipts),
+            notes=load.notes,
+            orders=wanted,
+            faults=faults.done,
+            lives=list(stack.lives.values()),
+            logged=stack.logged(),
+            calm_at=calm_at,
+            drained_at=drained_at,
+            hands=hands,
+        )
+
+
+def _environment(upstreams: Upstreams, bucket: Bucket, receiver: Receiver) -> dict[str, str]:
+    simulator = upstreams.url.removeprefix("http://")
+    return {
+        KEY_VARIABLE: KEY,
+        "IMAGEQUEUE_STORAGE_URL": "s3://chaos/run",
+        "IMAGEQUEUE_S3_ENDPOINT_URL": bucket.url,
+        "IMAGEQUEUE_EGRESS_ALLOW": f"127.0.0.1:{receiver.port},{simulator}",
+        "IMAGEQUEUE_WEBHOOK_SCHEDULE": "0,1,2,3,5,5,8,8,8,10,10,10,10,10,10",
+        "AWS_ACCESS_KEY_ID": "chaos",
+        "AWS_SECRET_ACCESS_KEY": "chaos",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+
+
+def _deposit(stack: Stack) -> None:
+    """Money for everything that will be asked, through the ledger as everybody else's."""
+    statement = """
+        WITH entry AS (
+            INSERT INTO ledger_entries (id, account_id, kind, amount)
+            SELECT gen_random_uuid(), account_id, 'DEPOSIT', %(usd)s FROM wallets RETURNING account_id
+        )
+        UPDATE wallets SET available = available + %(usd)s
+        WHERE account_id IN (SELECT account_id FROM entry)
+    """
+    with psycopg.connect(str(stack.file()["database_url"])) as connection:
+        connection.execute(statement, {"usd": FUNDS_USD})
+
+
+def _rage(plan: Plan, load: Load, upstreams: Upstreams, faults: Faults) -> float:
+    """Everything at once, for as long as planned; when it was over."""
+    load.start()
+    upstreams.storm()
+    faults.start()
+    time.sleep(plan.seconds)
+    faults.stop()
+    upstreams.calm()
+    return time.time()
+
+
+def _drain(stack: Stack, say: Say) -> float | None:
+    """Wait until nothing is open any more; when that was, None: too late."""
+    deadline, told = time.monotonic() + FINAL_SECONDS, ""
+    while time.monotonic() < deadline:
+        found = _open_counts(stack)
+        if found == (0, 0, 0):
+            return time.time()
+        words = "{} jobs, {} callbacks, {} attempts"
+        text = "the database is away" if found is None else words.format(*found)
+        if text != told:
+            say(f"open    {text}")
+        told = text
+        time.sleep(LOOK_SECONDS)
+    return None
+
+
+def _open_counts(stack: Stack) -> tuple[int, int, int] | None:
+    try:
+        with psycopg.connect(str(stack.file()["database_url"]), connect_timeout=3) as connection:
+            return connection.execute(_OPEN).fetchone()  # pyright: ignore[reportReturnType]  # three counts
+    except (psycopg.Error, OSError):
+        return None
+
+
+def _ask_for_hands(stack: Stack, url: str) -> list[str]:
+    """What does not work by itself after a run: a supervisor that is gone, a new job that is not served."""
+    if not stack.alive:
+        return ["the supervisor has ended"]
+    with httpx.Client(base_url=url, headers={"api-key": stack.key()}, timeout=10, trust_env=False) as client:
+        body = {"prompt": "chaos probe", "aspect_ratio": "1:1"}
+        answer = client.post(f"/{MODEL}/v1/{MODEL}-request", json=body)
+        if answer.status_code != HTTPStatus.ACCEPTED:
+            return [f"a new job was answered with {answer.status_code}"]
+        deadline = time.monotonic() + PROBE_SECONDS
+        status = ""
+        while time.monotonic() < deadline:
+            status = client.get(f"/v2/requests/status/{answer.json()['request_id']}").json()["status"]
+            if status == "COMPLETED":
+                return []
+            time.sleep(0.2)
+    return [f"a new job is {status} after {PROBE_SECONDS:.0f} s"]

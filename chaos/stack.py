@@ -1,0 +1,126 @@
+"""The stack under test: `imagequeue up`, whose processes are watched as they come and go."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+ROOT = Path(__file__).resolve().parents[1]
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
+_LOOK_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Life:
+    """One process of the stack, and when it was seen (seconds since the epoch); `last` while it lived."""
+
+    name: str
+    pid: int
+    first: float
+    last: float
+
+
+class StackDown(Exception):
+    """The stack did not start, or its supervisor ended."""
+
+
+class Stack:
+    """`imagequeue up` on a data directory."""
+
+    def __init__(self, directory: Path, catalog: Path, environment: Mapping[str, str]) -> None:
+        self.data = directory / "data"
+        self.output = directory / "up.out"
+        self.lives: dict[tuple[str, int], Life] = {}
+        self._command = [sys.executable, "-P", "-m", "cli", "up", "--port", "0", "--data-dir", str(self.data)]
+        self._command += ["--catalog", str(catalog), "--workers", "2", "--api-workers", "2"]
+        self._command += ["--concurrency", "24", "--stop-timeout", "20"]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
+        self._environment = {**inherited, **environment, "PYTHONPATH": str(ROOT)}
+        self._ended = threading.Event()
+        self._watch = threading.Thread(target=self._look, name="watch", daemon=True)
+
+    def __enter__(self) -> Self:
+        with self.output.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603  # our own program
+                self._command,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+        self._watch.start()
+        try:
+            self._await_ready()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._watch.join()
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def alive(self) -> bool:
+        """Whether the supervisor runs."""
+        return self._process.poll() is None
+
+    def file(self) -> dict[str, Any]:
+        """What `stack.json` says."""
+        return json.loads((self.data / "stack.json").read_text())
+
+    def running(self) -> dict[str, int]:
+        """The pid of each process that runs now, by name."""
+        return {str(one["name"]): int(one["pid"]) for one in self.file()["processes"]}
+
+    def key(self) -> str:
+        """The first API key, which `up` printed."""
+        for line in self.output.read_text().splitlines():
+            if line.startswith("key "):
+                return line.split()[1]
+        raise StackDown("no key was printed")
+
+    def logged(self) -> list[dict[str, Any]]:
+        """Every structured line that the stack's processes logged, oldest first."""
+        lines = list[dict[str, Any]]()
+        for path in sorted((self.data / "logs").glob("*.log*")):
+            for line in path.read_bytes().splitlines():
+                if line.startswith(b'{"'):
+                    try:
+                        lines.append(json.loads(line) | {"log": path.name})
+                    except ValueError:
+                        continue  # a killed process may leave half a line
+        return sorted(lines, key=lambda line: str(line.get("timestamp", "")))
+
+    def _await_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while b"\nready " not in self.output.read_bytes():
+            if not self.alive or time.monotonic() > deadline:
+                raise StackDown(f"the stack did not start:\n{self.output.read_text()[-2000:]}")
+            time.sleep(_LOOK_SECONDS)
+
+    def _look(self) -> None:
+        while not self._ended.wait(_LOOK_SECONDS):
+            try:
+                running = self.running()
+            except (OSError, ValueError):
+                continue  # it is being written
+            now = time.time()
+            for name, pid in running.items():
+                self.lives.setdefault((name, pid), Life(name, pid, now, now)).last = now
