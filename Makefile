@@ -82,7 +82,7 @@ bench: $(DEV) ## benchmark rows, as one table: make bench ROWS=a,b RUNS=3
 	@$(BIN)/python -m bench $(if $(ROWS),--rows $(ROWS)) $(if $(RUNS),--runs $(RUNS))
 
 chaos: $(DEV) ## a bounded run on the real stack under faults, then the checker
-	@$(BIN)/python -m tests.chaos
+	@$(BIN)/python -m chaos
 
 # After a change of requirements/*.in. uv (0.8 or later) is needed for this alone. The files hold hashes for every
 # platform and name no index, so whoever installs uses the index that pip is set up with.
