@@ -1,0 +1,132 @@
+"""A pipeline, and processes that run a verb on it and die."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine
+
+from imagequeue.domain.ids import new_id
+from imagequeue.settings import PREFIX
+from tests.builders import NO_REDIS
+from tests.crash.verb import Place
+from tests.pipeline import UPSTREAMS, Pipeline, RunningPipeline
+
+DEATH_SECONDS = 40
+OMIXA = {
+    "provider": "omixa",
+    "keys": ["upstream-key"],
+    "models": {"MAI-Image-2.5": {"rpm": 1000, "latency_ms": [0, 0]}},
+}
+
+
+@dataclass
+class Crash:
+    """A pipeline in this process, and the means to run a verb in another one that dies at a failpoint."""
+
+    pipeline: Pipeline
+    place: Place
+    exits: ExitStack = field(default_factory=ExitStack)
+
+    def start(self, verb: str, argument: object = "", failpoint: str = "") -> subprocess.Popen[bytes]:
+        """Run a verb in a process of its own."""
+        place = json.dumps(asdict(self.place) | {"process_id": str(new_id())})
+        command = [sys.executable, "-m", "tests.crash.verb", verb, place]
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+        process = subprocess.Popen(
+            [*command, str(argument)],
+            env=inherited | {"IMAGEQUEUE_FAILPOINT": failpoint},
+            stdout=subprocess.DEVNULL,
+        )
+        self.exits.callback(process.wait)
+        self.exits.callback(process.kill)
+        return process
+
+    def die(self, verb: str, at: str, argument: object = "") -> None:
+        """Run a verb until the failpoint `at` kills it."""
+        process = self.start(verb, argument, f"{at}:kill")
+        assert process.wait(DEATH_SECONDS) == -signal.SIGKILL, f"{verb} did not come by {at}"
+
+    def release(self, **asked: Any) -> tuple[Any, Any]:
+        """A job, and its first attempt, which is released."""
+        (job_id,) = self.pipeline.submit(**asked)
+        self.pipeline.dispatch.run_once()
+        doorbell = self.pipeline.rung[0]
+        self.pipeline.rung.clear()
+        return job_id, doorbell.attempt_id
+
+    def bury(self) -> None:
+        """Let the dead processes be found: 20 s of the vigil are over."""
+        self.pipeline.execute("DELETE FROM processes WHERE id <> :id", id=self.pipeline.process_id)
+
+    def recover(self) -> None:
+        """What the sweep and the dispatcher do until nothing is left to do."""
+        self.bury()
+        self.pipeline.execute(
+            "UPDATE attempts SET release_deadline = clock_timestamp() - interval '1 s'"
+            " WHERE state = 'RELEASED'"
+        )
+        self.pipeline.sweep.run_once()
+        self.pipeline.answer()
+        self.pipeline.execute("UPDATE jobs SET not_before = NULL")
+        self.pipeline.run()
+
+    def kinds(self) -> list[str]:
+        """What happened to the money of jobs, in order."""
+        rows = self.pipeline.rows("SELECT kind FROM ledger_entries WHERE job_id IS NOT NULL ORDER BY id")
+        return [row.kind for row in rows]
+
+    def generated(self) -> list[int]:
+        """How many images each upstream call asked for."""
+        return [call["image_count"] for call in self.pipeline.calls() if call["operation"] == "generate"]
+
+
+MakeCrash = Callable[..., Crash]
+
+
+@pytest.fixture
+def make_crash(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[MakeCrash]:
+    """Makes a `Crash`; keywords are those of the deployment, and `upstream`, `allow`, `redis_url`."""
+    with ExitStack() as exits:
+
+        def make(*, upstream: str = "east", allow: str = "", redis_url: str = "", **deployment: Any) -> Crash:
+            running = RunningPipeline(
+                engine,
+                database_url,
+                tmp_path,
+                upstream=upstream,
+                upstreams=UPSTREAMS | {"omixa": OMIXA},
+                allow=allow,
+                **deployment,
+            )
+            pipeline = exits.enter_context(running)
+            terms = {"cold_start": "fresh", "guard_ms": 0, "pace": False} | deployment
+            place = Place(
+                database_url=database_url,
+                directory=str(tmp_path),
+                simulator=pipeline.simulator.url,
+                allow=f"127.0.0.1:{pipeline.simulator.port}, {allow}".rstrip(", "),
+                redis_url=redis_url or NO_REDIS,
+                deployment=terms,
+                upstream=upstream,
+                process_id=str(new_id()),
+            )
+            return Crash(pipeline, place, exits.enter_context(ExitStack()))
+
+        yield make
+
+
+@pytest.fixture
+def crash(make_crash: MakeCrash) -> Crash:
+    """One Foundry deployment."""
+    return make_crash()

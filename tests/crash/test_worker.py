@@ -1,0 +1,90 @@
+"""The real worker dies after the outcome is stored, before Celery's message is acknowledged."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from redis import Redis
+
+from imagequeue.domain.jobs import Lane
+from imagequeue.settings import PREFIX
+from imagequeue.store.attempts import Doorbell
+from tests.builders import MODEL, SECRET_KEY
+from tests.crash.conftest import Crash, MakeCrash
+from worker.app import make_app
+from worker.ring import Doorbells
+
+SECONDS = 40
+CATALOG = """
+[[models]]
+id = "{model}"
+price_usd = "0.039"
+
+[[deployments]]
+name = "foundry-test"
+model = "{model}"
+provider = "foundry"
+upstream_model = "mai-image-2-5"
+endpoint = "{endpoint}"
+key_env = "TEST_KEY"
+rpm = 1000
+guard_ms = 0
+pace = false
+cold_start = "fresh"
+"""
+
+
+def _worker(crash: Crash, folder: Path, failpoint: str = "") -> subprocess.Popen[bytes]:
+    catalog = folder / "catalog.toml"
+    catalog.write_text(CATALOG.format(model=MODEL, endpoint=f"{crash.place.simulator}/east"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    environment |= {
+        "IMAGEQUEUE_DATABASE_URL": crash.place.database_url.replace("+psycopg", ""),
+        "IMAGEQUEUE_REDIS_URL": crash.place.redis_url,
+        "IMAGEQUEUE_SECRET_KEY": SECRET_KEY,
+        "IMAGEQUEUE_CATALOG": str(catalog),
+        "IMAGEQUEUE_STORAGE_URL": f"file://{folder}/media",
+        "IMAGEQUEUE_SPILL_DIR": f"{folder}/spill",
+        "IMAGEQUEUE_FAILPOINT": failpoint,
+        "TEST_KEY": "upstream-key",
+    }
+    command = [sys.executable, "-m", "cli", "worker", "--queues", "generate.interactive"]
+    process = subprocess.Popen([*command, "--concurrency", "2"], env=environment, stderr=subprocess.DEVNULL)
+    crash.exits.callback(process.wait)
+    crash.exits.callback(process.kill)
+    return process
+
+
+def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
+    make_crash: MakeCrash, redis_url: str, tmp_path: Path
+) -> None:
+    crash = make_crash(redis_url=redis_url)
+    doorbells = Doorbells(make_app(redis_url))
+    crash.pipeline.dispatch.release = doorbells.attempts
+    (job_id,) = crash.pipeline.submit()
+    worker = _worker(crash, tmp_path, "generate.before_ack:kill")
+    deadline = time.monotonic() + SECONDS
+    while crash.pipeline.rows("SELECT count(*) FROM processes WHERE pid = :pid", pid=worker.pid) != [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    crash.pipeline.dispatch.run_once()
+    assert worker.wait(SECONDS) == -signal.SIGKILL
+    assert crash.pipeline.status(job_id) == "COMPLETED"
+    (attempt,) = crash.pipeline.rows("SELECT id FROM attempts")
+    with Redis.from_url(redis_url) as redis:  # pyright: ignore[reportUnknownMemberType]
+        assert redis.hlen("unacked") == 1
+        doorbells.attempts([Doorbell(attempt.id, Lane.INTERACTIVE)])
+        second = _worker(crash, tmp_path)
+        while redis.llen("generate.interactive") or redis.hlen("unacked") > 1:
+            assert time.monotonic() < deadline + SECONDS
+            time.sleep(0.05)
+    second.terminate()
+    assert second.wait(SECONDS) == 0
+    assert crash.generated() == [1]
+    assert crash.pipeline.states(job_id) == ["SUCCEEDED"]
+    assert crash.kinds() == ["HOLD", "CAPTURE"]

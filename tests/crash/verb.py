@@ -1,0 +1,117 @@
+"""`python -m tests.crash.verb VERB PLACE [ARGUMENT]`: one verb in a process of its own, to die in it.
+
+PLACE is JSON: the servers of the test that started it. The verbs are the real ones, put together as
+`tests/pipeline.py` does; where it matters that Celery is there, the real worker is started instead.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID
+
+from imagequeue.lifecycle.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.poll import Polls
+from imagequeue.store.database import migrate, open_engine
+from imagequeue.store.deliveries import ClaimedDelivery
+from tests import builders
+from tests.pipeline import Pipeline
+from tests.servers import SimulatorThread
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a verb is run."""
+
+    database_url: str
+    directory: str
+    simulator: str
+    allow: str
+    redis_url: str
+    deployment: dict[str, Any]
+    upstream: str
+    process_id: str
+
+    def pipeline(self) -> Pipeline:
+        """A pipeline of this process on the servers of the test."""
+        engine = open_engine(self.database_url, pool_size=4, name="crash")
+        runtime = builders.runtime(
+            engine,
+            self.database_url,
+            of=builders.catalog(f"{self.simulator}/{self.upstream}", **self.deployment),
+            storage_url=f"file://{self.directory}/media",
+            egress_allow=self.allow,
+        )
+        simulator = cast("SimulatorThread", SimpleNamespace(url=self.simulator))
+        process_id = UUID(self.process_id)
+        return Pipeline(runtime, simulator, Path(self.directory), process_id, process_id=process_id)
+
+
+def _dispatch(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    pipeline.dispatch.run_once()
+
+
+def _dispatch_and_ring(pipeline: Pipeline, place: Place, argument: str) -> None:
+    from worker.app import make_app  # noqa: PLC0415  # Celery only where it is rung
+    from worker.ring import Doorbells  # noqa: PLC0415
+
+    del argument
+    pipeline.dispatch.release = Doorbells(make_app(place.redis_url)).attempts
+    pipeline.dispatch.run_once()
+
+
+def _generate(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place
+    pipeline.generation.run(UUID(argument))
+
+
+def _poll(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Polls(pipeline.runtime.engine, pipeline.ring).run_once()
+    pipeline.answer()
+
+
+def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    pipeline.sweep.run_once()
+
+
+def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    runtime = pipeline.runtime
+    verb = Delivering(runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, [0, 1])
+
+    def release(claimed: Sequence[ClaimedDelivery]) -> None:
+        for one in claimed:
+            verb.run(one)
+
+    Deliveries(runtime.engine, release).run_once()
+
+
+_VERBS = {
+    "dispatch": _dispatch,
+    "dispatch-and-ring": _dispatch_and_ring,
+    "generate": _generate,
+    "poll": _poll,
+    "sweep": _sweep,
+    "deliver": _deliver,
+}
+
+
+def main(verb: str, place_json: str, argument: str = "") -> None:
+    """Run one verb once."""
+    place = Place(**json.loads(place_json))
+    if verb == "migrate":
+        migrate(open_engine(place.database_url, pool_size=1, name="crash"))
+        return
+    _VERBS[verb](place.pipeline(), place, argument)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
