@@ -23,7 +23,7 @@ from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.generate import Generation
 from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, StorageHealth
-from imagequeue.lifecycle.poll import Polling
+from imagequeue.lifecycle.poll import Polling, Polls
 from imagequeue.lifecycle.rescue import Rescue
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.settle import Settlement
@@ -142,6 +142,12 @@ class Pipeline:
         """Dispatch and answer until nothing is left to do now."""
         while self.dispatch.run_once():
             self.answer()
+
+    def poll(self) -> None:
+        """Let every sleeping attempt ask for its result now."""
+        self.execute("UPDATE attempts SET poll_after = clock_timestamp() WHERE state = 'SLEEPING'")
+        Polls(self.runtime.engine, self.ring).run_once()
+        self.answer()
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Ask the database."""

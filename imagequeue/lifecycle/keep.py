@@ -30,7 +30,7 @@ from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.egress.answers import Download
 from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.errors import DestinationBlocked, EgressError
+from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
@@ -188,6 +188,8 @@ class Keeper:
             download = self.downloads.download(destination, max_bytes=MOST_OUTPUT_BYTES)
         except (InvalidRequest, DestinationBlocked) as error:
             raise Unavailable("the upstream points to a URL that is refused") from error
+        except BodyTooLarge as error:
+            raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB") from error
         except EgressError as error:
             raise Ambiguous(f"the image could not be downloaded: {error.code}") from error
         if download.status == HTTPStatus.OK:

@@ -14,6 +14,8 @@ from imagequeue.media.decoding import UnusableImage, decode
 from imagequeue.media.gate import DECODING
 
 MOST_OUTPUT_BYTES = 64 * 1024 * 1024
+MOST_OUTPUT_PIXELS = 25_000_000
+"""Well above 4096 x 4096, the most that an upstream documents. Decoded they take 100 MB."""
 _SAVE: dict[OutputFormat, dict[str, Any]] = {
     "png": {"compress_level": 6},
     "jpeg": {"quality": 92, "optimize": True},
@@ -33,7 +35,7 @@ def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
     if len(content) > MOST_OUTPUT_BYTES:
         raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB")
     try:
-        with DECODING, decode(content) as image:
+        with DECODING, decode(content, most_pixels=MOST_OUTPUT_PIXELS) as image:
             converted = content if _is(image, output_format) else encode(image, output_format)
             return EncodedImage(converted, MEDIA_TYPES[output_format], image.width, image.height)
     except UnusableImage as error:

@@ -1,0 +1,166 @@
+"""Whatever an upstream answers costs that attempt and nothing else, and the job is served by another one."""
+
+from __future__ import annotations
+
+import gc
+import io
+import tempfile
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+from PIL import Image
+from sqlalchemy import Engine
+
+from imagequeue.store.ledger import Wallet, read_wallets
+from tests.pipeline import Pipeline, RunningPipeline
+from tests.upstreams import catalog_of, upstreams
+
+PRIVATE = "http://169.254.169.254/latest/meta-data/"
+AWAY = {"location": PRIVATE}
+DOWNLOADS = {"match": {"operation": "download"}, "count": None}
+SLOW_SECONDS = 0.7
+
+AT_THE_CALL: dict[str, tuple[dict[str, Any], str]] = {
+    "hangs": ({"kind": "hang"}, "UNKNOWN"),
+    "hangs before the body is read": ({"kind": "hang", "stage": "before_body"}, "UNKNOWN"),
+    "hangs in the middle": ({"kind": "hang", "stage": "mid_response"}, "UNKNOWN"),
+    "drips": ({"kind": "drip", "bytes_per_second": 500}, "UNKNOWN"),
+    "resets": ({"kind": "reset"}, "UNKNOWN"),
+    "resets in the middle": ({"kind": "reset", "stage": "mid_response"}, "UNKNOWN"),
+    "sends 100 MB": ({"kind": "oversized"}, "UNAVAILABLE"),
+    "sends a bomb": ({"kind": "bomb"}, "UNAVAILABLE"),
+    "redirects to a private address": ({"kind": "redirect", **AWAY}, "UNAVAILABLE"),
+    "sends HTML": ({"kind": "html"}, "UNAVAILABLE"),
+    "truncates its JSON": ({"kind": "truncated_json"}, "UNAVAILABLE"),
+    "truncates its base64": ({"kind": "truncated_base64"}, "UNAVAILABLE"),
+    "sends text": ({"kind": "not_an_image"}, "UNAVAILABLE"),
+    "sends no image": ({"kind": "no_data"}, "UNAVAILABLE"),
+    "answers 500": ({"kind": "status", "status": 500}, "UNAVAILABLE"),
+    "answers 504": ({"kind": "status", "status": 504}, "UNKNOWN"),
+    "has a wrong key": ({"kind": "status", "status": 401}, "MISCONFIGURED"),
+    "is throttled for a day": (
+        {"kind": "status", "status": 429, "headers": {"Retry-After": "86400"}},
+        "THROTTLED",
+    ),
+}
+BEHIND_A_LINK: dict[str, tuple[dict[str, Any], str]] = {
+    "resets": ({"kind": "reset", **DOWNLOADS}, "UNKNOWN"),
+    "answers 404": ({"kind": "status", "status": 404, **DOWNLOADS}, "UNKNOWN"),
+    "redirects to a private address": ({"kind": "redirect", **DOWNLOADS, **AWAY}, "UNKNOWN"),
+    "sends 100 MB": ({"kind": "oversized"}, "UNAVAILABLE"),
+    "sends a bomb": ({"kind": "bomb"}, "UNAVAILABLE"),
+    "sends half a file": ({"kind": "truncated_base64"}, "UNAVAILABLE"),
+    "names a private address": (
+        {"kind": "status", "status": 200, "body": {"data": [{"url": PRIVATE}]}},
+        "UNAVAILABLE",
+    ),
+    "names a file": (
+        {"kind": "status", "status": 200, "body": {"data": [{"url": "file:///etc/passwd"}]}},
+        "UNAVAILABLE",
+    ),
+}
+
+
+@pytest.fixture
+def hostile(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Any]:
+    """Makes a pipeline whose cheapest deployment is the hostile one; `east` serves what it does not."""
+    running = list[RunningPipeline]()
+
+    def start(name: str, *others: str) -> Pipeline:
+        given = catalog_of(name, *others, changes={name: {"cost_usd": "0.001"}}, timeout_seconds=SLOW_SECONDS)
+        context = RunningPipeline(engine, database_url, tmp_path, upstreams=upstreams(), catalog=given)
+        running.append(context)
+        return context.__enter__()
+
+    yield start
+    for context in running:
+        context.__exit__(None, None, None)
+
+
+def test_what_an_upstream_does_to_a_call_costs_that_attempt(hostile: Any) -> None:
+    pipeline: Pipeline = hostile("west", "east")
+    for what, (fault, state) in AT_THE_CALL.items():
+        _is_served_elsewhere(pipeline, "west", what, {"match": {"upstream": "west"}} | fault, state)
+
+
+def test_what_is_behind_a_link_costs_that_attempt(hostile: Any) -> None:
+    pipeline: Pipeline = hostile("aiml", "east")
+    for what, (fault, state) in BEHIND_A_LINK.items():
+        _is_served_elsewhere(pipeline, "aiml", what, fault, state)
+
+
+def test_a_job_that_ends_with_an_error_upstream_is_served_elsewhere(hostile: Any) -> None:
+    pipeline: Pipeline = hostile("pixazo", "east")
+    pipeline.fault(kind="job_error", count=1)
+    (job_id,) = pipeline.submit()
+    pipeline.run()
+    pipeline.poll()
+    pipeline.run()
+    assert _attempts(pipeline, job_id) == [("pixazo", "UNAVAILABLE"), ("east", "SUCCEEDED")]
+
+
+def test_fewer_images_than_asked_are_kept_and_the_rest_comes_from_elsewhere(hostile: Any) -> None:
+    pipeline: Pipeline = hostile("omixa", "east")
+    pipeline.fault(kind="fewer_images", count=1)
+    (job_id,) = pipeline.submit(image_count=4)
+    pipeline.run()
+    assert pipeline.status(job_id) == "COMPLETED"
+    served = pipeline.rows("SELECT attempt_id, count(*) AS count FROM images GROUP BY attempt_id")
+    assert sorted(row.count for row in served) == [1, 3]
+
+
+def _is_served_elsewhere(pipeline: Pipeline, name: str, what: str, fault: dict[str, Any], state: str) -> None:
+    gc.collect()
+    files, spent = _open_files(), _wallet(pipeline).spent
+    pipeline.fault(**{"count": 1} | fault)
+    (job_id,) = pipeline.submit()
+    pipeline.run()
+    assert _attempts(pipeline, job_id) == [(name, state), ("east", "SUCCEEDED")], what
+    assert pipeline.status(job_id) == "COMPLETED"
+    (image,) = pipeline.rows("SELECT * FROM images WHERE job_id = :id", id=job_id)
+    with Image.open(io.BytesIO(pipeline.runtime.storage.get(image.storage_key))) as opened:
+        opened.load()
+        assert opened.size == (1024, 1024)
+    wallet = _wallet(pipeline)
+    assert (wallet.held, wallet.spent) == (Decimal(0), spent + Decimal("0.05"))
+    assert list(pipeline.spill.pending()) == []
+    assert _open_files() <= files, what
+    _forget(pipeline)
+
+
+def _wallet(pipeline: Pipeline) -> Wallet:
+    with pipeline.runtime.engine.connect() as connection:
+        return read_wallets(connection, [pipeline.account_id])[pipeline.account_id]
+
+
+def _forget(pipeline: Pipeline) -> None:
+    """Let the next fault meet an upstream against which nothing is known."""
+    httpx.delete(f"{pipeline.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    pipeline.execute("DELETE FROM deployment_states")
+    pipeline.execute(
+        "UPDATE quota_groups SET blocked_until = NULL, throttled_in_a_row = 0, out_of_quota = false"
+    )
+
+
+def _attempts(pipeline: Pipeline, job_id: UUID) -> list[tuple[str, str]]:
+    query = "SELECT deployment, state FROM attempts WHERE job_id = :id ORDER BY id"
+    return [(row.deployment, row.state) for row in pipeline.rows(query, id=job_id)]
+
+
+def _open_files() -> int:
+    """How many files in the directory for temporary files this process has open, unlinked ones included."""
+    directory = tempfile.gettempdir()
+    links = (_target(link) for link in Path("/proc/self/fd").iterdir())
+    return sum(link.startswith(directory) for link in links)
+
+
+def _target(link: Path) -> str:
+    try:
+        return str(link.readlink())
+    except FileNotFoundError:
+        return ""
