@@ -1,0 +1,1 @@
+"""Benchmarks: `make bench [ROWS=a,b] [RUNS=n]` runs rows on servers of their own and prints one table."""

@@ -1,0 +1,39 @@
+"""The rows there are. A row is a function that measures something and returns lines of the table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from bench import claim, quota
+from bench.table import Line
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row; `about` says what it measures and how long it takes."""
+
+    about: str
+    run: Callable[[], list[Line]]
+
+
+def _quota(*dispatchers: int) -> Row:
+    setting = quota.LONG
+    about = f"2+4+6+12 RPM, real minutes, {' and '.join(map(str, dispatchers))} dispatchers, 8 min each"
+    return Row(about, lambda: [line for count in dispatchers for line in quota.run(setting, count)])
+
+
+ROWS = {
+    "quota": _quota(1, 2, 4),
+    "quota1": _quota(1),
+    "quota2": _quota(2),
+    "quota4": _quota(4),
+    "quota-short": Row(
+        "the same with windows of 10 s, 2 dispatchers, 90 s", partial(quota.run, quota.SHORT, 2)
+    ),
+    "claim": Row("the claim at a million waiting jobs, 2 min", claim.run),
+}
+
+DEFAULT = ("quota-short", "claim")
+"""What runs without `--rows`: under ten minutes."""

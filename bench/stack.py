@@ -1,0 +1,182 @@
+"""Servers and processes for a row: embedded Postgres and Redis, the simulator, dispatchers and workers."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+from sqlalchemy import text
+
+from cli.stack.postgres import EmbeddedPostgres
+from cli.stack.redis import EmbeddedRedis
+from imagequeue.domain.ids import new_id
+from imagequeue.domain.images import ImageRequest
+from imagequeue.lifecycle.accounts import KeyTerms, open_account
+from imagequeue.lifecycle.submission import Submission
+from imagequeue.lifecycle.submit import submit
+from imagequeue.runtime import Runtime, open_runtime
+from imagequeue.settings import Settings
+from imagequeue.store.database import migrate, open_engine
+
+ROOT = Path(__file__).resolve().parents[1]
+KEY = "upstream-key"
+SECRET_KEY = "the secret key of the benchmarks which opens nothing"  # noqa: S105  # it opens nothing
+STOP_SECONDS = 20.0
+
+
+@dataclass(slots=True)
+class Stack:
+    """Running servers, a migrated database, and the processes that were started on them."""
+
+    directory: Path
+    environment: dict[str, str]
+    runtime: Runtime
+    account_id: UUID
+    simulator_url: str
+    children: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
+
+    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        """Start a process of imagequeue; its output goes to a file in the directory."""
+        log = self.directory / f"{'-'.join(arguments[:1])}-{len(self.children)}.log"
+        with log.open("wb") as output:
+            child = subprocess.Popen(  # noqa: S603  # this project's own program
+                [sys.executable, "-m", "cli", *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        self.children.append(child)
+        return child
+
+    def stop(self) -> None:
+        """End what was started."""
+        for child in self.children:
+            child.terminate()
+        for child in self.children:
+            try:
+                child.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                child.wait()
+        self.children.clear()
+
+    def submit(self, count: int, model_id: str) -> None:
+        """Submit so many jobs."""
+        submissions = [
+            Submission(
+                account_id=self.account_id,
+                api_key_id=self.account_id,
+                request=ImageRequest(model_id=model_id, prompt=f"benchmark {number}"),
+                dialect="pixazo",
+                fingerprint=new_id().bytes,
+            )
+            for number in range(count)
+        ]
+        submit(self.runtime, submissions, wake=lambda: None)
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        """Ask the database."""
+        with self.runtime.engine.connect() as connection:
+            return list(connection.execute(text(query), values))
+
+    def simulator(self, path: str, **parameters: Any) -> dict[str, Any]:
+        """Ask the simulator below `/_sim`."""
+        answer = httpx.get(
+            f"{self.simulator_url}/_sim/{path}", params=parameters, timeout=60, trust_env=False
+        )
+        return answer.raise_for_status().json()
+
+
+@contextmanager
+def running(upstreams: Mapping[str, Any], models: Sequence[str], catalog: str) -> Generator[Stack]:
+    """A stack with these upstreams in its simulator; `{simulator}` in the catalog is its URL."""
+    with ExitStack() as cleaning:
+        directory = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="imagequeue-bench-")))
+        # Nothing of the machine's durability is measured here, and a shared disk would be.
+        postgres = EmbeddedPostgres(directory / "postgres", extra_settings={"fsync": "off"})
+        redis = EmbeddedRedis(directory / "redis")
+        cleaning.enter_context(postgres.running())
+        cleaning.enter_context(redis.running())
+        simulator_url = cleaning.enter_context(_simulator(directory, upstreams))
+        path = directory / "catalog.toml"
+        path.write_text(_models(models) + catalog.replace("{simulator}", simulator_url), "utf-8")
+        environment = _environment(directory, postgres.url, redis.url, path, simulator_url)
+        runtime = _runtime(environment)
+        cleaning.callback(runtime.close)
+        stack = Stack(directory, environment, runtime, _account(runtime), simulator_url)
+        cleaning.callback(stack.stop)
+        yield stack
+
+
+def _models(models: Sequence[str]) -> str:
+    return "".join(f'[[models]]\nid = "{model}"\nprice_usd = "0.039"\n' for model in models)
+
+
+def _environment(
+    directory: Path, database_url: str, redis_url: str, catalog: Path, simulator_url: str
+) -> dict[str, str]:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
+    return inherited | {
+        "BENCH_UPSTREAM_KEY": KEY,
+        "IMAGEQUEUE_DATABASE_URL": database_url,
+        "IMAGEQUEUE_REDIS_URL": redis_url,
+        "IMAGEQUEUE_SECRET_KEY": SECRET_KEY,
+        "IMAGEQUEUE_CATALOG": str(catalog),
+        "IMAGEQUEUE_STORAGE_URL": f"file://{directory / 'media'}",
+        "IMAGEQUEUE_SPILL_DIR": str(directory / "spill"),
+        "IMAGEQUEUE_EGRESS_ALLOW": simulator_url.removeprefix("http://"),
+        "IMAGEQUEUE_LOG_LEVEL": "WARNING",
+    }
+
+
+def _runtime(environment: Mapping[str, str]) -> Runtime:
+    os.environ["BENCH_UPSTREAM_KEY"] = KEY  # the catalog names it
+    prefix = "IMAGEQUEUE_"
+    given: dict[str, Any] = {
+        name.removeprefix(prefix).lower(): value
+        for name, value in environment.items()
+        if name.startswith(prefix)
+    }
+    settings = Settings(**given)
+    engine = open_engine(settings.sqlalchemy_url, pool_size=1, name="bench")
+    migrate(engine)
+    engine.dispose()
+    return open_runtime(settings, name="bench")
+
+
+def _account(runtime: Runtime) -> UUID:
+    issued = open_account(runtime.engine, runtime.keyring, "bench", KeyTerms(), Decimal(1_000_000))
+    with runtime.engine.connect() as connection:
+        statement = text("SELECT account_id FROM api_keys WHERE id = :id")
+        return connection.execute(statement, {"id": issued.id}).scalar_one()
+
+
+@contextmanager
+def _simulator(directory: Path, upstreams: Mapping[str, Any]) -> Generator[str]:
+    config = directory / "simulator.json"
+    config.write_text(json.dumps({"upstreams": upstreams}), "utf-8")
+    child = subprocess.Popen(  # noqa: S603  # this project's own program
+        [sys.executable, "-m", "simulator", "--port", "0", "--config", str(config)],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+    )
+    try:
+        line = child.stdout.readline().decode() if child.stdout else ""
+        if not line.startswith("simulator "):
+            raise RuntimeError("the simulator did not start")
+        yield line.split()[1]
+    finally:
+        child.terminate()
+        child.wait()

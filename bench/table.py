@@ -1,0 +1,29 @@
+"""What a row says, and how it is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One measured value. `holds` is None where there is no target."""
+
+    row: str
+    what: str
+    value: str
+    target: str = ""
+    holds: bool | None = None
+
+
+def show(lines: Sequence[Line]) -> None:
+    """Print all lines as one table."""
+    table = Table("row", "what", "value", "target", "")
+    for line in lines:
+        mark = {True: "ok", False: "MISSED", None: ""}[line.holds]
+        table.add_row(line.row, line.what, line.value, line.target, mark)
+    Console().print(table)
