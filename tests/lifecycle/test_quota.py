@@ -1,0 +1,233 @@
+"""The quota from grant to upstream: never exceeded, whatever dies, stops or is lost on the way."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import UUID
+
+import psutil
+import pytest
+from sqlalchemy import Engine, text
+
+from imagequeue.domain.jobs import Lane
+from imagequeue.store.attempts import Doorbell, Orphan
+from imagequeue.store.database import open_engine
+from tests import builders, fleet
+from tests.pipeline import Pipeline
+
+ONE = {"east": {"rpm": 2, "window_seconds": 2, "guard_ms": 500, "pace": False}}
+WORKER = Path(__file__).with_name("lone_worker.py")
+
+
+@pytest.fixture
+def single(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
+    """One deployment with two calls in two seconds, no pacing."""
+    with fleet.pipeline(engine, database_url, tmp_path, ONE) as made:
+        yield made
+
+
+@contextmanager
+def lone_worker(of: Pipeline, failpoint: str = "") -> Generator[subprocess.Popen[str]]:
+    """A worker process that answers the attempt ids on its standard input, without Celery."""
+    settings = of.runtime.settings
+    environment = os.environ | {
+        "TEST_KEY": fleet.KEY,
+        "IMAGEQUEUE_DATABASE_URL": settings.database_url.get_secret_value(),
+        "IMAGEQUEUE_SECRET_KEY": builders.SECRET_KEY,
+        "IMAGEQUEUE_STORAGE_URL": settings.storage_url,
+        "IMAGEQUEUE_SPILL_DIR": str(of.directory / "spill"),
+        "IMAGEQUEUE_EGRESS_ALLOW": settings.egress_allow,
+        "IMAGEQUEUE_FAILPOINT": failpoint,
+        "PYTHONPATH": str(fleet.ROOT),
+    }
+    environment.pop("IMAGEQUEUE_TEST_DATABASE_URL", None)
+    command = [sys.executable, str(WORKER), of.simulator.url, json.dumps(ONE["east"]), str(of.directory)]
+    child = subprocess.Popen(
+        command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        assert child.stdout.readline() == "ready\n"
+        yield child
+    finally:
+        child.kill()
+        child.wait()
+        child.stdin.close()
+        child.stdout.close()
+
+
+def ring(child: subprocess.Popen[str], doorbell: Doorbell) -> None:
+    assert child.stdin is not None
+    child.stdin.write(f"{doorbell.attempt_id}\n")
+    child.stdin.flush()
+
+
+def finish(of: Pipeline, count: int) -> None:
+    """Dispatch and answer until so many jobs are completed."""
+    deadline = time.monotonic() + fleet.PATIENCE
+    while len(of.rows("SELECT 1 FROM jobs WHERE status = 'COMPLETED'")) < count:
+        assert time.monotonic() < deadline, of.rows("SELECT job_id, state, reason FROM attempts ORDER BY id")
+        if not of.dispatch.run_once():
+            time.sleep(0.02)
+        of.answer()
+
+
+def test_four_dispatchers_and_jitter_make_no_429(tmp_path: Path, database_url: str) -> None:
+    """The scaled version of the benchmark's row: short windows, a saturated backlog, counts and no times."""
+    common = {"window_seconds": 2, "guard_ms": 700, "admission_jitter_ms": [0, 300], "latency_ms": [50, 300]}
+    deployments = {f"east{rpm}": {"rpm": rpm, **common} for rpm in (1, 2, 4)}
+    engine = open_engine(database_url, pool_size=24, name="tests")
+    with fleet.simulator_process(tmp_path, fleet.upstreams(deployments)) as url:
+        storage = f"file://{tmp_path / 'media'}"
+        runtime = builders.runtime(
+            engine, database_url, of=fleet.catalog(url, deployments), storage_url=storage
+        )
+        account_id, _ = builders.account(engine, "acme", funds="1000")
+        # Its own simulator is not used: the processes are to be told from each other.
+        made = Pipeline(runtime, None, tmp_path, account_id)  # type: ignore[arg-type]
+        jobs = made.submit(30)
+        with fleet.Crew(made, dispatchers=4, workers=12) as crew:
+            crew.await_final(len(jobs))
+        fleet.assert_never_exceeded(url)
+        report = fleet.quotas(url)
+        assert sum(one["admitted"] for one in report.values()) == len(jobs)
+        assert all(one["admitted"] > one["rpm"] for one in report.values())
+        made.client.close()
+        runtime.redis.close()
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "point", ["generate.before_start", "generate.started", "generate.sent", "generate.before_settle"]
+)
+def test_a_worker_killed_around_the_sending_costs_no_429(single: Pipeline, point: str) -> None:
+    jobs = single.submit(5)
+    with lone_worker(single, f"{point}:kill") as child:
+        assert single.dispatch.run_once() == 2
+        for doorbell in single.rung:
+            ring(child, doorbell)
+        single.rung.clear()
+        assert child.wait(fleet.PATIENCE) == -signal.SIGKILL
+    for row in single.rows("SELECT id, process_id FROM attempts WHERE state = 'CALLING'"):
+        single.execute("DELETE FROM processes WHERE id = :id", id=row.process_id)  # its death was noticed
+        single.rescue.rescue(Orphan(*row))
+    single.execute("UPDATE attempts SET release_deadline = clock_timestamp() WHERE state = 'RELEASED'")
+    single.sweep.run_once()
+    finish(single, len(jobs))
+    fleet.assert_never_exceeded(single.simulator.url)
+    calls = fleet.quotas(single.simulator.url)["east"]["admitted"]
+    assert len(jobs) <= calls <= len(jobs) + 2
+
+
+def test_a_dispatcher_killed_between_grant_and_ringing_costs_no_429(single: Pipeline) -> None:
+    jobs = single.submit(4)
+    assert single.dispatch.run_once() == 2
+    single.rung.clear()  # it died before it could ring
+    assert single.dispatch.run_once() == 0
+    single.execute("UPDATE attempts SET release_deadline = clock_timestamp()")
+    assert single.sweep.run_once() == 2
+    single.answer()
+    finish(single, len(jobs))
+    fleet.assert_never_exceeded(single.simulator.url)
+    assert fleet.quotas(single.simulator.url)["east"]["admitted"] == len(jobs)
+
+
+def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(single: Pipeline) -> None:
+    jobs = single.submit(3)
+    with lone_worker(single) as child:
+        doorbell = _stopped_before_its_slot(single, child)
+        cycle = 2.5
+        single.execute("UPDATE quota_groups SET blocked_until = NULL")
+        deadline = time.monotonic() + 2 + cycle + 1
+        while time.monotonic() < deadline:  # beyond the lease: its token is granted again
+            single.dispatch.run_once()
+            single.answer()
+            time.sleep(0.05)
+        os.kill(child.pid, signal.SIGCONT)
+        _await_state(single, doorbell.attempt_id, "GIVEN_BACK")
+    finish(single, len(jobs))
+    fleet.assert_never_exceeded(single.simulator.url)
+    assert fleet.quotas(single.simulator.url)["east"]["admitted"] == len(jobs)
+
+
+def _stopped_before_its_slot(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell:
+    """Let the child wait for a slot, its connection open, and stop it there."""
+    port = of.simulator.port
+    of.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.95 seconds'")
+    assert of.dispatch.run_once() >= 1
+    doorbell, *others = of.rung
+    of.rung[:] = others
+    ring(child, doorbell)
+    process = psutil.Process(child.pid)
+    while not any(one.raddr and one.raddr.port == port for one in process.net_connections("tcp")):
+        assert child.poll() is None
+    os.kill(child.pid, signal.SIGSTOP)
+    (row,) = of.rows("SELECT state FROM attempts WHERE id = :id", id=doorbell.attempt_id)
+    assert row.state == "RELEASED"
+    return doorbell
+
+
+def _await_state(of: Pipeline, attempt_id: UUID, state: str) -> None:
+    deadline = time.monotonic() + fleet.PATIENCE
+    while (found := of.rows("SELECT state FROM attempts WHERE id = :id", id=attempt_id)[0].state) != state:
+        assert time.monotonic() < deadline, found
+        time.sleep(0.02)
+
+
+def test_a_slow_reading_never_makes_a_call_early(single: Pipeline) -> None:
+    """The slot opens by the reading's end: what the database said may be as old as its beginning."""
+    single.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.9 seconds'")
+    single.submit(1)
+    assert single.dispatch.run_once() == 1
+    (doorbell,) = single.rung
+    holding, locked = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with single.runtime.engine.begin() as connection:
+            connection.execute(text("LOCK TABLE job_requests IN ACCESS EXCLUSIVE MODE"))
+            locked.set()
+            holding.wait(0.6)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    locked.wait()
+    single.generation.run(doorbell.attempt_id)
+    thread.join()
+    (row,) = single.rows("SELECT called_at >= slot_at AS in_time FROM attempts")
+    assert row.in_time
+
+
+def test_a_start_that_the_database_holds_up_is_not_made_late(single: Pipeline) -> None:
+    single.submit(1)
+    assert single.dispatch.run_once() == 1
+    (doorbell,) = single.rung
+    with single.runtime.engine.begin() as connection:
+        connection.execute(text("SELECT 1 FROM attempts FOR UPDATE"))
+        thread = threading.Thread(target=single.generation.run, args=(doorbell.attempt_id,))
+        thread.start()
+        connection.execute(
+            text("SELECT pg_sleep_until(slot_at + interval '2.1 seconds') FROM attempts")
+        ).all()
+    thread.join()
+    assert single.calls() == []
+
+
+def test_one_interactive_job_among_a_backfill_gets_the_next_grant(single: Pipeline) -> None:
+    single.submit(50, lane=Lane.BACKFILL)
+    assert single.dispatch.run_once() == 2
+    single.answer()
+    (urgent,) = single.submit(1)
+    finish(single, 3)
+    lanes = [row.lane for row in single.rows("SELECT lane FROM attempts ORDER BY id")]
+    assert lanes[2] == "interactive"
+    assert single.status(urgent) == "COMPLETED"
