@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -21,6 +22,7 @@ LEAST_FAULTS = 20
 
 def main() -> int:
     """Run; the seed is CHAOS_SEED or a fresh one, the length of the storm CHAOS_SECONDS."""
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # and stop what was started
     seed = int(os.environ.get("CHAOS_SEED") or SystemRandom().randrange(1, 100_000))
     seconds = float(os.environ.get("CHAOS_SECONDS") or SECONDS)
     began = time.monotonic()
