@@ -8,7 +8,8 @@ from typing import Any
 
 import structlog
 from celery import Celery
-from kombu.exceptions import OperationalError
+from kombu.exceptions import KombuError
+from redis.exceptions import RedisError
 
 from imagequeue.failpoint import failpoint
 from imagequeue.store.attempts import Doorbell
@@ -47,7 +48,7 @@ class Doorbells:
         try:
             with self._app.producer_pool.acquire(block=True) as producer, _batch(producer):
                 yield producer
-        except (OperationalError, OSError) as error:
+        except (KombuError, RedisError, OSError) as error:
             log.warning("ringing_failed", count=count, reason=type(error).__name__)
 
 
