@@ -22,7 +22,7 @@ from worker import parts
 from worker.app import make_app
 from worker.exits import give_up, on_termination
 from worker.liveness import Watchdog
-from worker.loops import Loop, Pause
+from worker.loops import Loop, Pause, surely
 from worker.ring import Doorbells
 
 LOOK_SECONDS = 0.25
@@ -39,8 +39,7 @@ def run_dispatcher(runtime: Runtime) -> None:
     """Dispatch until SIGTERM."""
     stopping = threading.Event()
     on_termination(stopping)
-    with runtime.engine.begin() as connection:
-        ensure_groups(connection, runtime.catalog.quota_groups.values())
+    surely(lambda: _ensure_groups(runtime), stopping)
     loops = _loops(runtime, stopping)
     watchdog = Watchdog(lambda: [loop.age() for loop in loops], give_up)
     threads = [loop.start() for loop in loops]
@@ -48,6 +47,11 @@ def run_dispatcher(runtime: Runtime) -> None:
         watchdog.run_once()
     for thread in threads:
         thread.join()
+
+
+def _ensure_groups(runtime: Runtime) -> None:
+    with runtime.engine.begin() as connection:
+        ensure_groups(connection, runtime.catalog.quota_groups.values())
 
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:

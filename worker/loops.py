@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import structlog
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.backoff import exponential
 
@@ -53,6 +54,20 @@ class Loop:
         self.failures += 1
         log.warning("loop_failed", loop=self.name, reason=f"{type(error).__name__}: {error}"[:500])
         self.stopping.wait(exponential(self.failures, base=0.2, cap=5, random=self.random))
+
+
+def surely(once: Callable[[], object], stopping: threading.Event) -> None:
+    """Do what a process begins with, however long its database is away; or stop."""
+    failures = 0
+    while not stopping.is_set():
+        try:
+            once()
+        except SQLAlchemyError as error:
+            failures += 1
+            log.warning("start_postponed", reason=type(error).__name__)
+            stopping.wait(exponential(failures, base=0.2, cap=2, random=Random()))  # noqa: S311  # no secret
+        else:
+            return
 
 
 class Pause:

@@ -22,7 +22,7 @@ from worker import parts
 from worker.app import make_app
 from worker.exits import give_up
 from worker.liveness import LOOK_SECONDS, Activity, Liveness
-from worker.loops import Loop, Pause
+from worker.loops import Loop, Pause, surely
 from worker.tasks import register_tasks
 
 log = structlog.get_logger()
@@ -40,8 +40,8 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     settlement = parts.settlement(runtime, parts.announcement(runtime))
     generation = parts.generation(runtime, keeper, settlement, process.id, custody)
     register_tasks(app, generation, parts.delivering(runtime), activity)
+    surely(heartbeat.run_once, stopping)
     _unspill(runtime, settlement)
-    heartbeat.run_once()
     liveness = Liveness(runtime.redis, queues, activity, give_up)
     beats = Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, ended), ended).start()
     Loop("liveness", liveness.run_once, Pause(LOOK_SECONDS, stopping), stopping).start()
@@ -88,5 +88,5 @@ def _unspill(runtime: Runtime, settlement: parts.Settlement) -> None:
     """Store what an earlier process on this machine could not; if the storage is away, the sweep does it."""
     try:
         parts.rescue(runtime, settlement).unspill()
-    except StorageUnavailable as error:
-        log.warning("storage_away", reason=str(error))
+    except (StorageUnavailable, SQLAlchemyError) as error:
+        log.warning("unspill_postponed", reason=type(error).__name__)

@@ -1,0 +1,1 @@
+"""The chaos checker is a program too."""
