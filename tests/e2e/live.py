@@ -24,8 +24,8 @@ SUBMIT = f"/{MODEL}/v1/{MODEL}-request"
 class LiveStack:
     """`imagequeue up` on a data directory; started on entering, stopped cleanly on leaving."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
-        self.directory, self.options = directory, options
+    def __init__(self, directory: Path, *options: str, **environment: str) -> None:
+        self.directory, self.options, self.environment = directory, options, environment
         self.key, self.port = "", "0"
         self._pause = threading.Event()  # never set: a client that is told to come back later waits
 
@@ -43,7 +43,11 @@ class LiveStack:
             name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")
         }
         self.process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+            [sys.executable, *arguments],
+            cwd=ROOT,
+            env=environment | self.environment,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout
         said = list[str]()
