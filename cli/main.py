@@ -38,6 +38,7 @@ COMMANDS = {
     "status": Command("cli.watch", "status", "Show where jobs stand."),
     "watch": Command("cli.watch", "watch", "Wait until jobs are final."),
     "demo": Command("cli.demo.command", "demo", "Try everything: a stack of its own, real jobs, images."),
+    "env": Command("cli.env", "env", "Print the variables of a running stack, for a shell."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),
 }

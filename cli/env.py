@@ -1,0 +1,27 @@
+"""`imagequeue env`: the variables of a running stack, for a shell."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def env(
+    *,
+    data_dir: Annotated[Path, typer.Option(help="Data folder of the stack.", file_okay=False)] = Path(
+        ".imagequeue"
+    ),
+) -> None:
+    """Print what other commands need to work on a running stack: eval "$(imagequeue env)"."""
+    path = data_dir / "stack.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        typer.echo(f"imagequeue: no stack runs on {data_dir.absolute()} (there is no {path.name})", err=True)
+        raise typer.Exit(1) from None
+    for name, value in content["env"].items():
+        typer.echo(f"export {name}={shlex.quote(value)}")

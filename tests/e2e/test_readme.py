@@ -1,0 +1,71 @@
+"""README.md's examples, run against a stack: address, key and the place of the program are its own."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.live import ROOT, LiveStack
+from tests.e2e.test_examples import node
+from tests.house.readme import block
+
+README_URL = "http://127.0.0.1:8000"
+
+
+def _run(stack: LiveStack, *command: str, given: str | None = None) -> str:
+    variables = {"IMAGEQUEUE_KEY": stack.key, "IMAGEQUEUE_URL": stack.url, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command,
+        input=given,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def _shell(stack: LiveStack, script: str) -> str:
+    """A block as it stands, with this stack's address, data folder and program."""
+    program = f'"{sys.executable}" -m cli'
+    script = script.replace(README_URL, stack.url).replace(
+        "imagequeue env", f"imagequeue env --data-dir {stack.directory}"
+    )
+    return _run(stack, "bash", "-euc", script.replace(".venv/bin/imagequeue", program))
+
+
+def test_the_curl_example_queues_a_job(stack: LiveStack) -> None:
+    answer = _shell(stack, block("sh", "curl"))
+    assert re.search(r'"status": "QUEUED"', answer), answer
+    assert set(re.findall(r'"(\w+)":', answer)) == set(re.findall(r'"(\w+)":', block("json", "QUEUED")))
+
+
+def test_the_python_example_prints_the_images(stack: LiveStack) -> None:
+    script = block("python", "httpx.Client").replace(README_URL, stack.url)
+    assert _run(stack, sys.executable, "-", given=script).startswith("COMPLETED None {'media_url': ['http")
+
+
+def test_the_javascript_example_prints_the_images(stack: LiveStack, tmp_path: Path) -> None:
+    module = tmp_path / "example.mjs"
+    module.write_text(block("javascript", "fetch").replace(README_URL, stack.url))
+    printed = _run(stack, node(), str(module))
+    assert printed.startswith("COMPLETED null {")
+    assert "media_url" in printed
+
+
+def test_the_shell_example_waits_for_the_image(stack: LiveStack) -> None:
+    assert "COMPLETED" in _shell(stack, block("sh", "imagequeue submit"))
+
+
+@pytest.mark.timeout(120)
+def test_the_examples_of_accounts_work_on_the_running_stack(stack: LiveStack) -> None:
+    printed = _shell(stack, block("sh", "keys list"))
+    assert "webhook secret" in printed
+    assert re.search(r"available\D+35\b", printed), printed
