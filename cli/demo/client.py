@@ -23,10 +23,9 @@ class Client:
 
     def submit(self, order: Order, webhook_url: str | None) -> str:
         """Queue a job; its `request_id`."""
-        body = {"prompt": order.prompt, "aspect_ratio": order.ratio, "num_images": order.images}
         headers = {"X-Webhook-URL": webhook_url} if webhook_url else {}
-        path = f"/{order.model}/v1/{order.model}-request"
-        queued: str = self._ask("POST", path, json=body, headers=headers).json()["request_id"]
+        path = f"/{order.label}/v1/{order.label}-request"
+        queued: str = self._ask("POST", path, json=order.body, headers=headers).json()["request_id"]
         return queued
 
     def status(self, request_id: str) -> bytes:

@@ -1,8 +1,13 @@
-"""What the demo asks for: several models and shapes, one job with two images, one with a callback."""
+"""What the demo asks for: models, shapes, an edit, a job with two images, one with a callback."""
 
 from __future__ import annotations
 
+import base64
+import io
 from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image, ImageDraw
 
 from imagequeue.domain.images import Shape
 
@@ -17,6 +22,7 @@ class Order:
         prompt: what the simulator paints on the image.
         images: how many.
         callback: whether the result is announced to the demo's receiver; without it the demo polls.
+        edit: whether an image is sent along, to be changed.
     """
 
     model: str
@@ -24,6 +30,18 @@ class Order:
     prompt: str
     images: int = 1
     callback: bool = False
+    edit: bool = False
+
+    @property
+    def label(self) -> str:
+        """The model's name in the path: Pixazo's document has edits as a model of their own."""
+        return f"{self.model}-edit" if self.edit else self.model
+
+    @property
+    def body(self) -> dict[str, Any]:
+        """What is posted."""
+        asked = {"prompt": self.prompt, "aspect_ratio": self.ratio, "num_images": self.images}
+        return asked | ({"image_urls": [sketch()]} if self.edit else {})
 
     def fits(self, width: int, height: int) -> bool:
         """Whether a size in pixels is what was asked for.
@@ -39,7 +57,7 @@ class Order:
 
     def file_name(self, number: int, ordinal: int) -> str:
         """`03-mai-2-5-9x16.png` for the third order; the second image of an order has `-2`."""
-        model = self.model.removeprefix("microsoft-").replace("-image", "")
+        model = self.label.removeprefix("microsoft-").replace("-image", "")
         more = f"-{ordinal}" if ordinal > 1 else ""
         return f"{number:02}-{model}-{self.ratio.replace(':', 'x')}{more}.png"
 
@@ -51,8 +69,20 @@ ORDERS = (
     Order(
         "microsoft-mai-image-2-5", "3:2", "A fox asleep in the snow; announced by a callback", callback=True
     ),
+    Order("microsoft-mai-image-2-5", "auto", "The same hills in winter", edit=True),
     Order("microsoft-mai-image-2-5-flash", "4:3", "A paper boat on a pond, two versions", images=2),
     Order("microsoft-mai-image-2-5-flash", "4:5", "A botanical drawing of a thistle"),
     Order("microsoft-mai-image-2e", "auto", "A map of an island that does not exist"),
     Order("microsoft-mai-image-2", "5:4", "A workshop full of clocks, each at another hour"),
 )
+
+
+def sketch() -> str:
+    """A drawing of hills, as a data URL."""
+    image = Image.new("RGB", (1024, 768), "lightblue")
+    draw = ImageDraw.Draw(image)
+    draw.ellipse((-200, 420, 700, 1300), fill="darkgreen")
+    draw.ellipse((400, 480, 1300, 1300), fill="forestgreen")
+    content = io.BytesIO()
+    image.save(content, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(content.getvalue()).decode()}"
