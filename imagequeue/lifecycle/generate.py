@@ -16,6 +16,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -34,11 +35,11 @@ from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, LeftBehind
 from imagequeue.lifecycle.poll import Parse, Polling, StillPending
+from imagequeue.lifecycle.prepare import fetch_inputs, prepared
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.media.gate import DECODING
-from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
-from imagequeue.providers.provider import Call
+from imagequeue.providers.outgoing import parked
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store import attempts
@@ -118,8 +119,11 @@ class Generation:
         return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, watch)
 
     def _taken(self, ticket: CallTicket, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
-        """Parse and keep inside the decoding gate; what waits for a network waits outside of it."""
-        with DECODING:
+        """Parse and keep inside the decoding gate; what waits for a network waits outside of it.
+
+        A small answer is parsed at once: it may be a reference, which must not wait to be stored.
+        """
+        with DECODING if response.is_large else nullcontext():
             answer = _parsed(parse, response)
             if isinstance(answer, Images) and all(image.content is not None for image in answer.images):
                 kept = self.keeper.keep(ticket, answer.images)
@@ -133,36 +137,22 @@ class Generation:
 
     def _call(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
         deployment = watch.deployment
-        provider = PROVIDERS[deployment.provider]
-        request = provider.build(self._prepared(ticket), deployment, self.secret(deployment))
-        response = send(
-            request,
-            client=self.client,
-            deadline_seconds=deployment.timeout_seconds + max(0.0, watch.slot.opens - time.monotonic()),
-            max_bytes=response_limit(ticket.image_count),
-            on_sent=watch.sent,
-            before_send=watch.leave,
-        )
+        provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
+        asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
+        fetch_inputs(self.inputs, ticket, asked)
+        with parked(
+            lambda: provider.build(prepared(self.inputs, ticket, asked), deployment, secret)
+        ) as request:
+            response = send(
+                request,
+                client=self.client,
+                deadline_seconds=deployment.timeout_seconds + max(0.0, watch.slot.opens - time.monotonic()),
+                max_bytes=response_limit(ticket.image_count),
+                on_sent=watch.sent,
+                before_send=watch.leave,
+            )
         failpoint("generate.answered")
         return response, lambda answered: provider.parse(answered, ticket.image_count)
-
-    def _prepared(self, ticket: CallTicket) -> Call:
-        """The call with its input images at hand, before the slot comes."""
-        asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
-        try:
-            images, mask = self.inputs.load(ticket.job_id, asked)
-        except StorageError as error:
-            raise GivenBack(f"an input image cannot be read: {error}", started=False) from error
-        return Call(
-            prompt=asked.prompt,
-            operation=asked.operation,
-            image_count=ticket.image_count,
-            shape=asked.shape,
-            output_format=asked.output_format,
-            options=asked.options,
-            input_images=images,
-            mask=mask,
-        )
 
     def _surely(self, ticket: CallTicket, outcome: Outcome | Pending) -> None:
         """Store as soon as the database takes it: what is in our hands is not lost to its absence.

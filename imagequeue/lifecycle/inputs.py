@@ -7,6 +7,7 @@ under the job's name: an attempt that was given back because fetching took too l
 from __future__ import annotations
 
 import io
+from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
@@ -21,9 +22,12 @@ from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.errors import EgressError
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
-from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input
+from imagequeue.media.gate import DECODING
+from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import ObjectMissing, Storage
+
+_MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,41 +38,64 @@ class Inputs:
     downloads: GuardedClient
     policy: EgressPolicy
 
-    def load(
-        self, job_id: UUID, request: ImageRequest
-    ) -> tuple[tuple[EncodedImage, ...], EncodedImage | None]:
-        """The input images, in order, and the mask.
+    def fetch(self, job_id: UUID, request: ImageRequest) -> None:
+        """Fetch the images and the mask that are URLs, unless an earlier attempt has done so.
 
         Raises:
             InputRefused: one cannot be fetched, or is not an image within the limits.
             StorageUnavailable: the storage is away.
         """
-        named = enumerate(request.input_images, start=1)
-        images = tuple(self._load(job_id, f"image_{number}", source) for number, source in named)
-        return images, self._load(job_id, "mask", request.mask) if request.mask else None
+        for name, source in _named(request):
+            key = _key(job_id, name, source)
+            if key != source and not self.storage.exists(key):
+                image = self._fetched(name, source)
+                self.storage.put(key, image.content, image.media_type)
 
-    def _load(self, job_id: UUID, name: str, source: str) -> EncodedImage:
-        if "://" not in source:
-            return _described(self.storage.get(source))
-        key = checked_key(f"inputs/fetched/{job_id}/{name}")
+    def load(
+        self, job_id: UUID, request: ImageRequest
+    ) -> tuple[tuple[EncodedImage, ...], EncodedImage | None]:
+        """The input images, in order, and the mask; all lie in the storage.
+
+        Raises:
+            InputRefused: one is not there any more.
+            StorageUnavailable: the storage is away.
+        """
+        loaded = {name: self._loaded(name, _key(job_id, name, source)) for name, source in _named(request)}
+        mask = loaded.pop(_MASK, None)
+        return tuple(loaded.values()), mask
+
+    def _loaded(self, name: str, key: str) -> EncodedImage:
         try:
             return _described(self.storage.get(key))
         except ObjectMissing:
-            image = self._fetch(name, source)
-        self.storage.put(key, image.content, image.media_type)
-        return image
+            raise InputRefused(f"{name}: it is no longer stored") from None
 
-    def _fetch(self, name: str, url: str) -> EncodedImage:
+    def _fetched(self, name: str, url: str) -> EncodedImage:
+        prepare = prepare_mask if name == _MASK else prepare_input
         try:
             destination = check_destination(url, self.policy, Purpose.IMAGE)
             with self.downloads.download(destination, max_bytes=MOST_INPUT_BYTES) as download:
                 if download.status != HTTPStatus.OK:
                     raise InputRefused(f"{name}: fetching it was answered with status {download.status}")
-                return prepare_input(download.file.read(), name=name)
+                with DECODING:
+                    return prepare(download.file.read(), name=name)
         except InvalidRequest as error:
             raise InputRefused(error.message) from error
         except EgressError as error:
             raise InputRefused(f"{name}: it could not be fetched: {error.code}") from error
+
+
+def _named(request: ImageRequest) -> Iterator[tuple[str, str]]:
+    """Names for messages and keys, with where the images are: storage keys or URLs."""
+    for number, source in enumerate(request.input_images, start=1):
+        yield f"image_{number}", source
+    if request.mask:
+        yield _MASK, request.mask
+
+
+def _key(job_id: UUID, name: str, source: str) -> str:
+    """Where an input lies in the storage, once it was fetched."""
+    return checked_key(f"inputs/fetched/{job_id}/{name}") if "://" in source else source
 
 
 def _described(content: bytes) -> EncodedImage:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from decimal import Decimal
 from types import TracebackType
@@ -12,6 +13,8 @@ import httpx
 
 from imagequeue.domain.upstream import Unavailable
 
+LARGE_BYTES = 64 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class UpstreamResponse:
@@ -20,6 +23,11 @@ class UpstreamResponse:
     status: int
     headers: httpx.Headers
     body: IO[bytes]
+
+    @property
+    def is_large(self) -> bool:
+        """Whether parsing it takes memory and time worth mentioning: more than 64 KiB."""
+        return self.body.seek(0, os.SEEK_END) > LARGE_BYTES
 
     def content(self) -> bytes:
         """The whole body, from the start."""
