@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import errors, events, health, media, models, requests, wallet
+from api import deployments, errors, events, health, media, metrics, models, requests, wallet
 from api.auth import KeyCache
 from api.dialects import pixazo
 from api.front import Front
@@ -17,13 +17,19 @@ from imagequeue.runtime import Runtime
 
 def create_app(runtime: Runtime) -> FastAPI:
     """Make the app. The caller closes the runtime after the app has ended."""
-    front = Front(runtime)
+    front, registry = Front(runtime), metrics.make_registry(runtime)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
-        async with front.running():
-            yield
+        server = metrics.serve_metrics(runtime, registry)
+        try:
+            async with front.running():
+                yield
+        finally:
+            if server is not None:
+                server.shutdown()
+                server.server_close()
 
     app = FastAPI(
         title="imagequeue",
@@ -35,8 +41,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     )
     app.state.front = front
     app.state.key_cache = KeyCache()
+    app.state.metrics = registry
     errors.install(app)
     # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
-    for module in (health, requests, events, wallet, models, media, pixazo):
+    for module in (health, deployments, metrics, requests, events, wallet, models, media, pixazo):
         app.include_router(module.router)
     return app

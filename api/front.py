@@ -15,6 +15,8 @@ from api.coalesce import Coalescer
 from api.watch import Watch
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.outlook import Estimate
+from imagequeue.lifecycle.outlook import Reading
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.lifecycle.submission import Accepted, Submission
 from imagequeue.lifecycle.submit import submit
@@ -59,6 +61,8 @@ class Front:
         self.limits = Coalescer(
             Throttle(open_redis(redis_url, patience=THROTTLE_PATIENCE)).take, name="limits", threads=1
         )
+        self.outlook = Reading(open_redis(redis_url, patience=THROTTLE_PATIENCE))
+        self.estimates = Coalescer(self._estimates, name="estimates", threads=1)
         self._queries = Coalescer(self._query, name="queries", most=1)
         self._uploads = Coalescer(
             _work, name="uploads", threads=UPLOAD_THREADS, most=1, patience=UPLOAD_PATIENCE
@@ -93,6 +97,7 @@ class Front:
             self.cancels,
             self.keys,
             self.limits,
+            self.estimates,
             self._queries,
             self._uploads,
         ):
@@ -115,6 +120,9 @@ class Front:
         with self.runtime.engine.connect() as connection:
             found = read_statuses(connection, job_ids)
         return [found.get(job_id) for job_id in job_ids]
+
+    def _estimates(self, asked: list[tuple[int, UUID]]) -> Sequence[Estimate | None]:
+        return [self.outlook.estimate(flow_id, job_id) for flow_id, job_id in asked]
 
     def _keys(self, lookups: list[str]) -> Sequence[StoredKey | None]:
         with self.runtime.engine.connect() as connection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from math import ceil
 from typing import Any
 
 from fastapi import APIRouter, Request, Response
@@ -12,8 +13,9 @@ from api.front import front_of
 from api.listing import read_listing
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.ids import model_label, split_request_id
-from imagequeue.domain.jobs import AttemptState
+from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.money import plain
+from imagequeue.domain.outlook import Estimate
 from imagequeue.domain.status_body import timestamp
 from imagequeue.store.accounts import StoredKey
 from imagequeue.store.requests import AttemptRecord, RequestStatus, attempts_of, list_jobs
@@ -27,7 +29,20 @@ _JSON = "application/json"
 async def read_status(request: Request, request_id: str) -> Response:
     """Where a job stands. Once it is final the body never changes by a byte."""
     job = await own_job(request, await authenticate(request), request_id)
-    return Response(job.body(), headers={"X-Request-Id": job.request_id}, media_type=_JSON)
+    headers = {"X-Request-Id": job.request_id}
+    if job.status.is_final:
+        return Response(job.body(), headers=headers, media_type=_JSON)
+    queued = job.status is JobStatus.QUEUED
+    estimate = await front_of(request).estimates.call((job.flow_id, job.job_id)) if queued else None
+    headers["Retry-After"] = str(look_again_in(estimate))
+    return Response(job.body(estimate), headers=headers, media_type=_JSON)
+
+
+def look_again_in(estimate: Estimate | None) -> int:
+    """Whole seconds after which a status is worth reading again: when the job may be done, 30 at most."""
+    if estimate is None or estimate.eta_seconds is None:
+        return 1
+    return max(1, min(30, ceil(estimate.eta_seconds)))
 
 
 @router.get("/{request_id}/attempts")

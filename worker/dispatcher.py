@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 import time
 
-from imagequeue.lifecycle import retain
+from imagequeue.lifecycle import outlook, retain
 from imagequeue.lifecycle import sweep as sweeping
 from imagequeue.lifecycle.backlog import Backlog
 from imagequeue.lifecycle.deliver import Deliveries
 from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.outlook import Publishing
 from imagequeue.lifecycle.poll import Polls
 from imagequeue.lifecycle.retain import Retention
 from imagequeue.lifecycle.serving import Serving
@@ -62,11 +63,13 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     heartbeat = Heartbeat(parts.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = Deliveries(runtime.engine, doorbells.deliveries)
+    publishing = Publishing(runtime.engine, runtime.redis, lambda: dispatch.serving)
     polls = Polls(runtime.engine, doorbells.attempts)
     retention = Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
     return [
         Loop("dispatch", dispatch.run_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
+        Loop("outlook", publishing.run_once, Pause(outlook.INTERVAL_SECONDS, stopping), stopping),
         Loop("polls", polls.run_once, Pause(POLL_LOOK_SECONDS, stopping), stopping),
         Loop("ring again", sweep.ring_again, Pause(seldom, stopping), stopping),
         Loop("deadlines", sweep.end_overdue, Pause(often, stopping), stopping),

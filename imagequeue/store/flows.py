@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 from sqlalchemy import Connection, text
 
@@ -69,3 +70,48 @@ def count_waiting(connection: Connection, flow_ids: Sequence[int], most: int) ->
         ) AS waiting
     """)
     return connection.execute(statement, {"flow_ids": list(flow_ids), "most": most}).scalar_one()
+
+
+def heads_of_lines(
+    connection: Connection, flow_ids: Sequence[int], most: int
+) -> dict[int, tuple[list[UUID], list[int]]]:
+    """The first `most` queued jobs of each flow, in order: their ids, and how many images each wants."""
+    statement = text("""
+        SELECT flow.id, head.ids, head.wanted
+        FROM unnest(CAST(:flow_ids AS int[])) AS flow (id)
+        CROSS JOIN LATERAL (
+            SELECT array_agg(id ORDER BY id) AS ids, array_agg(wanted ORDER BY id) AS wanted
+            FROM (
+                SELECT id, wanted FROM jobs
+                WHERE flow_id = flow.id AND status = 'QUEUED' ORDER BY id LIMIT :most
+            ) AS first
+        ) AS head
+        WHERE head.ids IS NOT NULL
+    """)
+    rows = connection.execute(statement, {"flow_ids": list(flow_ids), "most": most})
+    return {row.id: (row.ids, row.wanted) for row in rows}
+
+
+def tail_of_line(connection: Connection, flow_id: int) -> tuple[int, UUID]:
+    """How many images are queued in a long flow, and its last job. Counts an index: not for every poll."""
+    statement = text("""
+        SELECT sum(wanted)::bigint, (
+            SELECT id FROM jobs WHERE flow_id = :id AND status = 'QUEUED' ORDER BY id DESC LIMIT 1
+        )
+        FROM jobs WHERE flow_id = :id AND status = 'QUEUED'
+    """)
+    count, last = connection.execute(statement, {"id": flow_id}).one()
+    return count or 0, last or UUID(int=0)
+
+
+def call_seconds(connection: Connection, calls: int) -> dict[str, float]:
+    """By deployment, how long its calls among the last so many successes took, from the slot to the end."""
+    statement = text("""
+        SELECT deployment, avg(extract(epoch FROM finished_at - slot_at))::float8
+        FROM (
+            SELECT deployment, finished_at, slot_at FROM attempts
+            WHERE state = 'SUCCEEDED' ORDER BY id DESC LIMIT :calls
+        ) AS last
+        GROUP BY deployment
+    """)
+    return {row[0]: row[1] for row in connection.execute(statement, {"calls": calls})}

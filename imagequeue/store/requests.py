@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Row, text
 
 from imagequeue.domain.ids import request_id, uuid7_floor
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.outlook import Estimate
 from imagequeue.domain.status_body import encode, status_body
 
 
@@ -28,14 +29,19 @@ class RequestStatus:
     created_at: datetime
     updated_at: datetime
     final_body: str | None
+    flow_id: int
 
     @property
     def request_id(self) -> str:
         """What the client calls the job."""
         return request_id(self.model_id, self.operation, self.job_id)
 
-    def body(self) -> str:
-        """The status body as JSON text."""
+    def body(self, estimate: Estimate | None = None) -> str:
+        """The status body as JSON text; `estimate` is what a job that waits may expect."""
+        waiting = estimate and {
+            "queue_position": estimate.position,
+            "eta_seconds": None if estimate.eta_seconds is None else round(estimate.eta_seconds, 1),
+        }
         return self.final_body or encode(
             status_body(
                 job_id=self.job_id,
@@ -45,6 +51,7 @@ class RequestStatus:
                 created_at=self.created_at,
                 updated_at=self.updated_at,
             )
+            | (waiting or {})
         )
 
 
@@ -90,7 +97,8 @@ class AttemptRecord:
 
 _STATUS = """
     SELECT jobs.id, jobs.account_id, flows.model_id, split_part(flows.requirement, '/', 1) AS operation,
-        jobs.status, jobs.created_at, jobs.updated_at, job_results.body
+        jobs.status, jobs.created_at, jobs.updated_at, job_results.body,
+        jobs.flow_id
     FROM jobs
     JOIN flows ON flows.id = jobs.flow_id
     LEFT JOIN job_results ON job_results.job_id = jobs.id
@@ -174,4 +182,5 @@ def _status(row: Row[*tuple[Any, ...]]) -> RequestStatus:
         row.created_at,
         row.updated_at,
         row.body,
+        row.flow_id,
     )

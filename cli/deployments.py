@@ -1,0 +1,72 @@
+"""`imagequeue deployments`: how every deployment does. Needs DATABASE_URL and CATALOG."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+
+from rich.table import Table
+
+from cli.errors import reported
+from cli.keys import AsJson
+from cli.output import console, print_json
+from cli.store import operator_engine
+from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.lifecycle.report import DeploymentReport, report_deployments
+from imagequeue.settings import load_settings
+
+_COLUMNS = (
+    "deployment",
+    "order",
+    "rpm",
+    "tokens out",
+    "next start",
+    "in flight",
+    "breaker",
+    "drift",
+    "last error",
+)
+
+
+@reported
+def deployments(*, as_json: AsJson = False) -> None:
+    """Show rate, tokens out, next start, breaker, drift and last error of every deployment."""
+    path = load_settings().catalog
+    if path is None:
+        raise ConfigurationError("IMAGEQUEUE_CATALOG: the path of a catalog file is needed")
+    catalog = load_catalog(path, os.environ)
+    with operator_engine() as engine, engine.connect() as connection:
+        reports = report_deployments(connection, catalog)
+    if as_json:
+        print_json({"data": [asdict(report) for report in reports]})
+        return
+    table = Table(*_COLUMNS)
+    for report in reports:
+        table.add_row(*_row(report))
+    console.print(table)
+
+
+def _row(report: DeploymentReport) -> tuple[str, ...]:
+    rate = str(report.rpm)
+    if report.effective_rpm != report.rpm:
+        rate = f"{report.effective_rpm} of {report.rpm}"
+    return (
+        report.name,
+        str(report.order),
+        rate,
+        str(report.tokens_out),
+        "-" if report.next_start_in is None else f"{report.next_start_in:.1f} s",
+        str(report.in_flight),
+        _breaker(report),
+        str(report.quota_drift),
+        report.last_error or "",
+    )
+
+
+def _breaker(report: DeploymentReport) -> str:
+    if report.out_of_quota:
+        return "out of quota"
+    if report.misconfigured:
+        return f"{report.breaker}, misconfigured"
+    return str(report.breaker)

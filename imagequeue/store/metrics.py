@@ -1,0 +1,121 @@
+"""What `/metrics` reads: a few bulk queries, none of which scans history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from imagequeue.domain.ids import uuid7_floor
+
+RECENT_SECONDS = 300
+"""How far back calls and deliveries are looked at."""
+
+_SETTLED_SECONDS = 35
+"""No transaction is older than this (`database.SESSION`), so events before that are all there."""
+
+_DEPTH = text("""
+    SELECT model_id, lane, status, sum(depth)::bigint AS depth,
+        extract(epoch FROM clock_timestamp() - min(oldest))::float8 AS age
+    FROM (
+        SELECT flow_id, status, count(*) AS depth, (
+            SELECT created_at FROM jobs
+            WHERE flow_id = queued.flow_id AND status = 'QUEUED' ORDER BY id LIMIT 1
+        ) AS oldest
+        FROM jobs AS queued WHERE status = 'QUEUED' GROUP BY flow_id, status
+        UNION ALL
+        SELECT flow_id, status, count(*), min(created_at)
+        FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 GROUP BY flow_id, status
+    ) AS lines
+    JOIN flows ON flows.id = flow_id
+    GROUP BY model_id, lane, status
+""")
+
+_CALLS = text("""
+    SELECT deployment, state, count(*) AS calls,
+        count(*) FILTER (WHERE finished_at IS NOT NULL AND called_at IS NOT NULL) AS timed,
+        coalesce(sum(extract(epoch FROM finished_at - called_at)), 0)::float8 AS seconds,
+        percentile_cont(ARRAY[0.5, 0.95]) WITHIN GROUP (
+            ORDER BY extract(epoch FROM finished_at - called_at)::float8
+        ) AS quantiles
+    FROM attempts WHERE id >= :since
+    GROUP BY deployment, state
+""")
+
+_DELIVERIES = text("""
+    SELECT outcome, count(*) AS tries FROM delivery_attempts WHERE id >= :since GROUP BY outcome
+""")
+
+_PENDING = text("""
+    SELECT count(*)::int AS pending,
+        coalesce(extract(epoch FROM clock_timestamp() - min(next_attempt_at)), 0)::float8 AS overdue
+    FROM deliveries WHERE state = 'PENDING'
+""")
+
+_WALLETS = text("""
+    SELECT coalesce(sum(available), 0), coalesce(sum(held), 0), coalesce(sum(spent), 0) FROM wallets
+""")
+
+_EVENTS_UNTIL = text("""
+    SELECT coalesce(max(id), 0) FROM events
+    WHERE id > :after AND created_at < clock_timestamp() - make_interval(secs => :settled)
+""")
+
+_EVENTS = text("SELECT status, count(*) FROM events WHERE id > :after AND id <= :until GROUP BY status")
+
+
+@dataclass(frozen=True, slots=True)
+class Wallets:
+    """The sums over all wallets, in US dollars."""
+
+    available: Decimal
+    held: Decimal
+    spent: Decimal
+
+
+def queue_depths(connection: Connection) -> Sequence[Row[Any]]:
+    """By model, lane and status: how many jobs wait for a call, and the age of the oldest in seconds."""
+    return connection.execute(_DEPTH).all()
+
+
+def recent_calls(connection: Connection) -> Sequence[Row[Any]]:
+    """By deployment and state: the attempts of the last `RECENT_SECONDS`, and how long their calls took."""
+    return connection.execute(_CALLS, {"since": _since(connection)}).all()
+
+
+def recent_deliveries(connection: Connection) -> Mapping[str, int]:
+    """By outcome: the tries of the last `RECENT_SECONDS`."""
+    rows = connection.execute(_DELIVERIES, {"since": _since(connection)})
+    return {row.outcome: row.tries for row in rows}
+
+
+def pending_deliveries(connection: Connection) -> tuple[int, float]:
+    """How many callbacks wait, and for how many seconds one has been due (negative: none is)."""
+    pending, overdue = connection.execute(_PENDING).one()
+    return pending, overdue
+
+
+def wallets(connection: Connection) -> Wallets:
+    """What all accounts have, hold and have spent."""
+    return Wallets(*connection.execute(_WALLETS).one())
+
+
+def status_counts(connection: Connection, after: int) -> tuple[int, Mapping[str, int]]:
+    """How many jobs entered each status behind the event `after`; and the last event that was counted.
+
+    Ids are given before commits, so an event is counted only once no older transaction can be open.
+    """
+    until = connection.execute(_EVENTS_UNTIL, {"after": after, "settled": _SETTLED_SECONDS}).scalar_one()
+    if until <= after:
+        return after, {}
+    rows = connection.execute(_EVENTS, {"after": after, "until": until})
+    return until, {row[0]: row[1] for row in rows}
+
+
+def _since(connection: Connection) -> object:
+    now = connection.execute(text("SELECT clock_timestamp()")).scalar_one()
+    return uuid7_floor(now - timedelta(seconds=RECENT_SECONDS))

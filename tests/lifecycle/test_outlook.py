@@ -1,0 +1,101 @@
+"""The outlook of a real backlog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from uuid import UUID
+
+import pytest
+from redis import Redis
+from sqlalchemy import Engine
+
+from cli.stack.redis import EmbeddedRedis
+from imagequeue.domain.jobs import Lane
+from imagequeue.lifecycle import outlook
+from imagequeue.lifecycle.outlook import Publishing, Reading
+from imagequeue.runtime import open_redis
+from tests import fleet
+from tests.pipeline import Pipeline
+
+
+@pytest.fixture(scope="module")
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    """A Redis of this module's own."""
+    with EmbeddedRedis(tmp_path_factory.mktemp("redis")).running() as server:
+        client = open_redis(server.url)
+        yield client
+        client.close()
+
+
+@pytest.fixture
+def paced(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
+    """Two deployments, 18 calls in 2.2 seconds together."""
+    common = {"window_seconds": 2, "guard_ms": 200, "latency_ms": [100, 200]}
+    given = {"east": {"rpm": 12, **common}, "west": {"rpm": 6, **common}}
+    with fleet.pipeline(engine, database_url, tmp_path, given) as made:
+        yield made
+
+
+def publishing(of: Pipeline, redis: Redis) -> Publishing:
+    return Publishing(of.runtime.engine, redis, lambda: of.dispatch.serving)
+
+
+def flow_of(of: Pipeline, job_id: UUID) -> int:
+    return of.rows("SELECT flow_id FROM jobs WHERE id = :id", id=job_id)[0].flow_id
+
+
+def test_what_is_promised_is_kept(paced: Pipeline, redis: Redis) -> None:
+    """The median error over a drained backlog is under a tenth of the wait (or the call's own jitter)."""
+    warm_up = paced.submit(18)
+    with fleet.Crew(paced, dispatchers=1, workers=6) as crew:
+        crew.await_final(len(warm_up))
+        jobs = paced.submit(80)
+        look = publishing(paced, redis).look()
+        (now,) = paced.rows("SELECT clock_timestamp() AS now")
+        promised = {job_id: look.estimate(flow_of(paced, job_id), job_id, 0) for job_id in jobs}
+        crew.await_final(len(warm_up) + len(jobs))
+    errors, waits = list[float](), list[float]()
+    for row in paced.rows("SELECT id, finished_at FROM jobs WHERE id = ANY(:ids)", ids=jobs):
+        found = promised[row.id]
+        if found is None or found.eta_seconds is None:
+            continue  # it was claimed before the look
+        waits.append((row.finished_at - now.now).total_seconds())
+        errors.append(abs(found.eta_seconds - waits[-1]))
+    assert len(errors) >= 70
+    assert median(errors) <= max(0.1 * median(waits), 0.3)
+
+
+def test_one_of_several_dispatchers_publishes_and_the_api_reads(paced: Pipeline, redis: Redis) -> None:
+    redis.delete(outlook.KEY, outlook.TURN)
+    (job_id,) = paced.submit(1)
+    first, second = publishing(paced, redis), publishing(paced, redis)
+    assert [first.run_once(), second.run_once()] == [1, 0]
+    found = Reading(redis).estimate(flow_of(paced, job_id), job_id)
+    assert found is not None
+    assert found.position == 1
+    assert found.eta_seconds is not None
+
+
+def test_without_redis_there_is_no_outlook(paced: Pipeline) -> None:
+    (job_id,) = paced.submit(1)
+    assert Reading(paced.runtime.redis).estimate(flow_of(paced, job_id), job_id) is None
+
+
+def test_a_long_line_is_sampled_and_its_end_is_known(
+    paced: Pipeline, redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outlook, "JOBS_READ", 20)
+    monkeypatch.setattr(outlook, "SAMPLES", 10)
+    jobs = paced.submit(100, lane=Lane.BACKFILL)
+    look = publishing(paced, redis).look()
+    positions = list[int]()
+    for job_id in jobs:
+        found = look.estimate(flow_of(paced, job_id), job_id, 0)
+        assert found is not None
+        positions.append(found.position)
+    assert positions[0] == 1
+    assert positions[-1] == 100
+    assert positions == sorted(positions)
+    assert positions[:20] == pytest.approx(range(1, 21), abs=2)
