@@ -16,6 +16,7 @@ from heapq import merge
 from sqlalchemy import Connection
 
 from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.images import Requirement
 from imagequeue.domain.quota import grant
 from imagequeue.lifecycle.backlog import Waiting
 from imagequeue.lifecycle.claim import Candidate, find_candidates
@@ -73,9 +74,14 @@ class Spread:
         room = sum(self.room.left(lane, one) for (lane, _), one in by_deployment.items())
         first = next(iter(candidates.values())).deployment
         group = self.groups[first.group]
-        cost, per_call = float(first.cost_usd or 0), max(one.images_per_call for one in candidates.values())
+        cost, per_call = float(first.cost_usd or 0), max(map(_images_per_call, candidates.values()))
         slots = grant(group.quota, group.state, min(tokens, room))
         return [(slot, cost, first.group, per_call) for slot in slots]
+
+
+def _images_per_call(candidate: Candidate) -> int:
+    """How many images a call brings at most: a call is for one job."""
+    return min(candidate.images_per_call, Requirement.parse(candidate.flow.requirement).image_count)
 
 
 def _used(in_turn: Sequence[Start], images: int) -> Iterator[Start]:

@@ -68,6 +68,13 @@ def test_a_call_for_several_images_counts_as_that_many(started: Any) -> None:
     assert _served(pipeline) == {"east": 1, "omixa": 3}
 
 
+def test_a_call_serves_one_job_however_many_images_it_may_bring(started: Any) -> None:
+    pipeline: Pipeline = started("east", "omixa", "pixazo", pace=True, rpm=600)
+    pipeline.submit(6)
+    assert pipeline.dispatch.run_once() == 6
+    assert _served(pipeline) == {"east": 2, "omixa": 2, "pixazo": 2}
+
+
 def test_a_deployment_that_cannot_serve_a_job_takes_no_call_of_it(started: Any) -> None:
     pipeline: Pipeline = started("east", "aiml", pace=True, rpm=600)
     pipeline.submit(3, prompt="a long one " * 400)
