@@ -33,11 +33,16 @@ class Client:
         return self._ask("GET", f"/v2/requests/status/{request_id}").content
 
     def deployments(self, request_id: str) -> list[str]:
-        """Which deployments made images for a job, in order."""
+        """Which deployments made the images of a job, one for each image."""
         attempts: list[dict[str, Any]] = self._ask("GET", f"/v2/requests/{request_id}/attempts").json()[
             "data"
         ]
-        return [attempt["deployment"] for attempt in attempts if attempt["outcome"] == "SUCCEEDED"]
+        return [
+            attempt["deployment"]
+            for attempt in attempts
+            if attempt["outcome"] == "SUCCEEDED"
+            for _ in range(attempt["image_count"])
+        ]
 
     def wallet(self) -> dict[str, Decimal]:
         """`available`, `held` and `spent`, in USD."""

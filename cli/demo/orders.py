@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from PIL import Image, ImageDraw
@@ -77,6 +78,7 @@ ORDERS = (
 )
 
 
+@cache
 def sketch() -> str:
     """A drawing of hills, as a data URL."""
     image = Image.new("RGB", (1024, 768), "lightblue")

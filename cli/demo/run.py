@@ -6,6 +6,7 @@ import json
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import httpx
 
-from cli.demo import pictures, stack
+from cli.demo import pictures, stack, tour
 from cli.demo.client import Client, client
 from cli.demo.deadline import Deadline
 from cli.demo.display import Bar, Display
@@ -22,7 +23,7 @@ from cli.demo.orders import ORDERS, Order
 from cli.demo.receiver import Receiver
 from cli.demo.result import FINAL, Result, require_completed
 
-FUNDS_USD = Decimal(5)
+FUNDS_USD = Decimal(10)
 POLL_SECONDS = 0.1
 COMMAND_SECONDS = 60.0
 
@@ -83,8 +84,39 @@ class _Visit:
             self._submit(service, orders)
             self._await_all(service, account["webhook_secret"])
             results = self._collect(service, output)
+            results += self._tour(service, output)
             self._check_wallet(service)
         return results
+
+    def _tour(self, service: Client, output: Path) -> list[Result]:
+        """Let every upstream serve every operation that it has; the jobs that showed it."""
+        every = tour.stops(Path(self.stack.env["IMAGEQUEUE_CATALOG"]))
+        self.display.say(f"a tour of the upstreams: {len(every)} times an operation of one of them")
+        results, missing = list[Result](), set(every)
+        for number in range(1, tour.ROUNDS + 1):
+            for job in self._serve_at_once(service, list(tour.round_of(number, every, missing))):
+                stop = tour.stop_of(job.order, service.deployments(job.request_id)[0])
+                if stop in missing:
+                    missing.remove(stop)
+                    file_number = len(self.jobs) + len(results) + 1
+                    results.append(self._download(service, job, file_number, output))
+            if not missing:
+                return results
+        raise DemoFailed(f"No job came to {', '.join(sorted(map(str, missing)))}")
+
+    def _serve_at_once(self, service: Client, orders: list[Order]) -> list[Job]:
+        """Submit orders at the same time and wait until all are served."""
+
+        def submitted(order: Order) -> Job:
+            return Job(order, service.submit(order, None))
+
+        with ThreadPoolExecutor(len(orders)) as pool:
+            jobs = list(pool.map(submitted, orders))
+        with self.display.bar(len(jobs)) as bar:
+            self._poll(service, list(jobs), bar)
+        for job in jobs:
+            require_completed(job.status)
+        return jobs
 
     def _submit(self, service: Client, orders: Sequence[Order]) -> None:
         for order in orders:

@@ -15,13 +15,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from cli.demo import pictures
+from cli.demo import pictures, tour
 from cli.demo.deadline import Deadline
 from cli.demo.errors import DemoFailed
 from cli.demo.orders import ORDERS, Order
 from cli.demo.receiver import Receiver
 from cli.demo.result import require_completed
 from cli.demo.stack import last_words
+from cli.first_start import simulator_catalog
 from imagequeue.signing import new_webhook_secret, sign
 
 ORDER = Order("microsoft-mai-image-2-5", "16:9", "a lighthouse")
@@ -103,6 +104,18 @@ def test_the_orders_have_files_of_their_own() -> None:
     ]
     assert len(set(files)) == len(files) == sum(order.images for order in ORDERS)
     assert sum(order.callback for order in ORDERS) == 1
+
+
+def test_the_tour_comes_by_every_upstream(tmp_path: Path) -> None:
+    catalog = tmp_path / "catalog.toml"
+    catalog.write_text(simulator_catalog("http://127.0.0.1:1"))
+    every = tour.stops(catalog)
+    editing = {"foundry-eastus", "foundry-westus", "omixa", "pixazo", "openrouter"}
+    assert every == {("edit", name) for name in editing} | {("generate", name) for name in {*editing, "aiml"}}
+    orders = list(tour.round_of(1, every, every))
+    assert [order.edit for order in orders] == [False] * 6 + [True] * 5
+    assert [order.edit for order in tour.round_of(2, every, {("edit", "omixa")})] == [True] * 10
+    assert not list(tour.round_of(1, every, set()))
 
 
 def test_the_last_words_are_those_of_every_log(tmp_path: Path) -> None:
