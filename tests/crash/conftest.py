@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,42 @@ from tests.builders import NO_REDIS
 from tests.crash.verb import Place
 from tests.pipeline import UPSTREAMS, Pipeline, RunningPipeline
 
-DEATH_SECONDS = 40
 OMIXA = {
     "provider": "omixa",
     "keys": ["upstream-key"],
     "models": {"MAI-Image-2.5": {"rpm": 1000, "latency_ms": [0, 0]}},
 }
+
+
+class Mother:
+    """The process whose forks run verbs."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin
+        assert process.stdout
+        self._orders, self._answers = process.stdin, process.stdout
+
+    def begin(self, order: dict[str, Any]) -> int:
+        """Give an order; the pid of who does it."""
+        self._orders.write(json.dumps(order) + "\n")
+        self._orders.flush()
+        return int(self._answers.readline())
+
+    def end(self) -> int:
+        """Wait for the end of the order; the exit code, negative for a signal."""
+        return int(self._answers.readline())
+
+
+@pytest.fixture(scope="package")
+def mother() -> Iterator[Mother]:
+    """One for all tests."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
+    command = [sys.executable, "-m", "tests.crash.verb"]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        yield Mother(process)
+        process.kill()
 
 
 @dataclass
@@ -36,26 +66,25 @@ class Crash:
 
     pipeline: Pipeline
     place: Place
-    exits: ExitStack = field(default_factory=ExitStack)
+    mother: Mother
+    exits: ExitStack
 
-    def start(self, verb: str, argument: object = "", failpoint: str = "") -> subprocess.Popen[bytes]:
-        """Run a verb in a process of its own."""
-        place = json.dumps(asdict(self.place) | {"process_id": str(new_id())})
-        command = [sys.executable, "-m", "tests.crash.verb", verb, place]
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-        process = subprocess.Popen(
-            [*command, str(argument)],
-            env=inherited | {"IMAGEQUEUE_FAILPOINT": failpoint},
-            stdout=subprocess.DEVNULL,
-        )
-        self.exits.callback(process.wait)
-        self.exits.callback(process.kill)
-        return process
+    def start(self, verb: str, argument: object = "", failpoint: str = "") -> int:
+        """Begin to run a verb in a process of its own; its pid."""
+        self.pipeline.execute("UPDATE attempts SET slot_at = clock_timestamp() WHERE state = 'RELEASED'")
+        place = asdict(self.place) | {"process_id": str(new_id())}
+        order = {"verb": verb, "place": place, "argument": str(argument), "failpoint": failpoint}
+        return self.mother.begin(order)
+
+    def run(self, verb: str, argument: object = "", failpoint: str = "") -> int:
+        """Run a verb to its end; the exit code."""
+        self.start(verb, argument, failpoint)
+        return self.mother.end()
 
     def die(self, verb: str, at: str, argument: object = "") -> None:
         """Run a verb until the failpoint `at` kills it."""
-        process = self.start(verb, argument, f"{at}:kill")
-        assert process.wait(DEATH_SECONDS) == -signal.SIGKILL, f"{verb} did not come by {at}"
+        code = self.run(verb, argument, f"{at}:kill")
+        assert code == -signal.SIGKILL, f"{verb} did not come by {at}"
 
     def release(self, **asked: Any) -> tuple[Any, Any]:
         """A job, and its first attempt, which is released."""
@@ -95,7 +124,7 @@ MakeCrash = Callable[..., Crash]
 
 
 @pytest.fixture
-def make_crash(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[MakeCrash]:
+def make_crash(engine: Engine, database_url: str, tmp_path: Path, mother: Mother) -> Iterator[MakeCrash]:
     """Makes a `Crash`; keywords are those of the deployment, and `upstream`, `allow`, `redis_url`."""
     with ExitStack() as exits:
 
@@ -121,7 +150,7 @@ def make_crash(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Ma
                 upstream=upstream,
                 process_id=str(new_id()),
             )
-            return Crash(pipeline, place, exits.enter_context(ExitStack()))
+            return Crash(pipeline, place, mother, exits.enter_context(ExitStack()))
 
         yield make
 

@@ -21,6 +21,8 @@ def test_between_putting_doorbells_off_and_ringing_them(crash: Crash) -> None:
     job_id, _ = crash.release()
     crash.pipeline.execute("UPDATE attempts SET release_deadline = clock_timestamp() - interval '1 s'")
     crash.die("sweep", "sweep.ringing")
+    assert crash.pipeline.sweep.ring_again() == 1, "what was not rung was not put off"
+    crash.pipeline.answer()
     crash.recover()
     assert (crash.pipeline.status(job_id), crash.generated()) == ("COMPLETED", [1])
 

@@ -54,10 +54,17 @@ def _worker(crash: Crash, folder: Path, failpoint: str = "") -> subprocess.Popen
         "TEST_KEY": "upstream-key",
     }
     command = [sys.executable, "-m", "cli", "worker", "--queues", "generate.interactive"]
-    process = subprocess.Popen([*command, "--concurrency", "2"], env=environment, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen([*command, "--concurrency", "1"], env=environment, stderr=subprocess.DEVNULL)
     crash.exits.callback(process.wait)
     crash.exits.callback(process.kill)
     return process
+
+
+def _await_beat(crash: Crash, worker: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + SECONDS
+    while crash.pipeline.rows("SELECT count(*) FROM processes WHERE pid = :pid", pid=worker.pid) != [(1,)]:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
@@ -68,23 +75,24 @@ def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
     crash.pipeline.dispatch.release = doorbells.attempts
     (job_id,) = crash.pipeline.submit()
     worker = _worker(crash, tmp_path, "generate.before_ack:kill")
-    deadline = time.monotonic() + SECONDS
-    while crash.pipeline.rows("SELECT count(*) FROM processes WHERE pid = :pid", pid=worker.pid) != [(1,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    _await_beat(crash, worker)
     crash.pipeline.dispatch.run_once()
     assert worker.wait(SECONDS) == -signal.SIGKILL
     assert crash.pipeline.status(job_id) == "COMPLETED"
     (attempt,) = crash.pipeline.rows("SELECT id FROM attempts")
     with Redis.from_url(redis_url) as redis:  # pyright: ignore[reportUnknownMemberType]
         assert redis.hlen("unacked") == 1
-        doorbells.attempts([Doorbell(attempt.id, Lane.INTERACTIVE)])
-        second = _worker(crash, tmp_path)
-        while redis.llen("generate.interactive") or redis.hlen("unacked") > 1:
-            assert time.monotonic() < deadline + SECONDS
-            time.sleep(0.05)
+    doorbells.attempts([Doorbell(attempt.id, Lane.INTERACTIVE)])
+    second = _worker(crash, tmp_path)
+    _await_beat(crash, second)
+    (later,) = crash.pipeline.submit(prompt="behind it in the queue")
+    crash.pipeline.dispatch.run_once()
+    deadline = time.monotonic() + SECONDS
+    while crash.pipeline.status(later) != "COMPLETED":
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
     second.terminate()
     assert second.wait(SECONDS) == 0
-    assert crash.generated() == [1]
+    assert crash.generated() == [1, 1]
     assert crash.pipeline.states(job_id) == ["SUCCEEDED"]
-    assert crash.kinds() == ["HOLD", "CAPTURE"]
+    assert crash.kinds() == ["HOLD", "CAPTURE"] * 2

@@ -1,13 +1,15 @@
-"""`python -m tests.crash.verb VERB PLACE [ARGUMENT]`: one verb in a process of its own, to die in it.
+"""`python -m tests.crash.verb`: runs verbs in processes of their own, which die in them.
 
-PLACE is JSON: the servers of the test that started it. The verbs are the real ones, put together as
-`tests/pipeline.py` does; where it matters that Celery is there, the real worker is started instead.
+Each order is a fork of this process, so that a death costs no start. The verbs are the real ones, put
+together as `tests/pipeline.py` does; where Celery matters, the real worker is started instead.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
+import traceback
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,14 +106,37 @@ _VERBS = {
 }
 
 
-def main(verb: str, place_json: str, argument: str = "") -> None:
-    """Run one verb once."""
-    place = Place(**json.loads(place_json))
-    if verb == "migrate":
+def _run(order: dict[str, Any]) -> None:
+    """Run one verb, in a process that may die of it."""
+    os.environ["IMAGEQUEUE_FAILPOINT"] = order["failpoint"]
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    place = Place(**order["place"])
+    if order["verb"] == "migrate":
         migrate(open_engine(place.database_url, pool_size=1, name="crash"))
-        return
-    _VERBS[verb](place.pipeline(), place, argument)
+    else:
+        _VERBS[order["verb"]](place.pipeline(), place, order["argument"])
+
+
+def main() -> None:
+    """Fork for each order (a line of JSON); answer with the pid, and with the status when it has ended."""
+    for line in sys.stdin:
+        pid = os.fork()
+        if pid == 0:
+            try:
+                _run(json.loads(line))
+            except BaseException:  # noqa: BLE001  # a fork must not go on as its parent
+                traceback.print_exc()
+                os._exit(1)
+            os._exit(0)
+        _say(pid)
+        _, status = os.waitpid(pid, 0)
+        _say(os.waitstatus_to_exitcode(status))
+
+
+def _say(number: int) -> None:
+    sys.stdout.write(f"{number}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -1,0 +1,314 @@
+"""`python -m tests.crash.mutants [NAME...]`: does each crash test fail when its guard is removed?
+
+Every mutant removes one guard from a copy of the checkout and runs the tests that are there for it. One that
+survives is printed, and makes the exit code 1. Run by hand: it takes minutes and tests the tests.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+LIFECYCLE, STORE = "imagequeue/lifecycle", "imagequeue/store"
+CRASH = "tests/crash"
+
+
+@dataclass(frozen=True, slots=True)
+class Mutant:
+    """A guard that is removed by replacing texts in files, and the tests that must then fail."""
+
+    name: str
+    edits: tuple[tuple[str, str, str], ...]  # file, what stands there, what shall stand there
+    tests: tuple[str, ...]
+
+
+MUTANTS = (
+    Mutant(
+        "the claim is not one transaction",
+        (
+            (
+                f"{LIFECYCLE}/dispatch.py",
+                'failpoint("dispatch.claiming")',
+                (
+                    "connection.exec_driver_sql(\"UPDATE jobs SET status = 'PROCESSING', wanted = 0\");"
+                    ' connection.commit(); failpoint("dispatch.claiming")'
+                ),
+            ),
+        ),
+        (f"{CRASH}/test_dispatch.py::test_in_the_middle_of_a_claim",),
+    ),
+    Mutant(
+        "doorbells are not rung again",
+        ((f"{LIFECYCLE}/sweep.py", "return self.ring_again() + ", "return "),),
+        (
+            f"{CRASH}/test_dispatch.py::test_after_the_claims_commit_before_ringing",
+            f"{CRASH}/test_dispatch.py::test_when_half_a_batch_is_rung",
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.before_start*",
+        ),
+    ),
+    Mutant(
+        "orphans are not found",
+        ((f"{STORE}/attempts.py", "attempts.state = 'CALLING' AND NOT EXISTS", "false AND NOT EXISTS"),),
+        (
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.started*",
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.sent*",
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.answered*",
+            f"{CRASH}/test_generate.py::test_in_the_middle_of_the_answers_body",
+            f"{CRASH}/test_sweep.py::test_between_finding_orphans_and_settling_them",
+        ),
+    ),
+    Mutant(
+        "a live process's attempt may be rescued",
+        (
+            (
+                f"{STORE}/attempts.py",
+                "attempts.state = 'CALLING' AND NOT EXISTS",
+                "attempts.state = 'CALLING' OR EXISTS",
+            ),
+        ),
+        (f"{CRASH}/test_generate.py::test_an_attempt_whose_process_lives_is_left_alone",),
+    ),
+    Mutant(
+        "a token is free as soon as its attempt ends",
+        (
+            (
+                f"{STORE}/settlements.py",
+                "WHEN sent_at IS NULL AND finished_at IS NULL THEN greatest(token_returns_at",
+                "WHEN sent_at IS NULL THEN least(clock_timestamp()",
+            ),
+        ),
+        (f"{CRASH}/test_generate.py::test_the_token_of_a_call_that_may_have_been_sent*",),
+    ),
+    Mutant(
+        "the rescue does not look for stored images",
+        ((f"{LIFECYCLE}/rescue.py", "return Succeeded(images) if images else", "return"),),
+        (
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.stored_1*",
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.before_settle*",
+            f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.before_commit*",
+            f"{CRASH}/test_generate.py::test_after_two_of_three_images_are_stored*",
+        ),
+    ),
+    Mutant(
+        "settling is two commits",
+        (
+            (
+                f"{LIFECYCLE}/settle.py",
+                "        body = encode(self._final_body(connection, job, status, error))\n",
+                (
+                    '        connection.commit(); failpoint("settle.before_commit")\n'
+                    "        body = encode(self._final_body(connection, job, status, error))\n"
+                ),
+            ),
+        ),
+        (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.before_commit*",),
+    ),
+    Mutant(
+        "the callback is not written with the settlement",
+        ((f"{LIFECYCLE}/settle.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
+        (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.after_commit*",),
+    ),
+    Mutant(
+        "a doorbell is answered whatever became of its attempt",
+        (
+            (
+                f"{LIFECYCLE}/generate.py",
+                '_RINGABLE = ("RELEASED", "SLEEPING")',
+                '_RINGABLE = ("RELEASED", "SLEEPING", "SUCCEEDED")',
+            ),
+            (
+                f"{STORE}/attempts.py",
+                "WHERE attempts.id = :id AND jobs.status = 'PROCESSING'",
+                "WHERE attempts.id = :id",
+            ),
+            (
+                f"{STORE}/attempts.py",
+                "AND state = 'RELEASED' AND jobs.id = job_id AND jobs.status = 'PROCESSING'",
+                "AND jobs.id = job_id",
+            ),
+            (
+                f"{STORE}/attempts.py",
+                "    SET state = 'CALLING', process_id",
+                "    SET finished_at = NULL, slot_at = clock_timestamp(), state = 'CALLING', process_id",
+            ),
+            (
+                f"{STORE}/attempts.py",
+                "        AND clock_timestamp() < slot_at",
+                "        AND clock_timestamp() < clock_timestamp()",
+            ),
+            (f"{LIFECYCLE}/generate.py", "return time.monotonic() > self.slot.closes", "return False"),
+        ),
+        (f"{CRASH}/test_worker.py",),
+    ),
+    Mutant(
+        "what the sweep selects is forgotten at once",
+        (
+            (
+                f"{LIFECYCLE}/sweep.py",
+                'failpoint("sweep.selected")',
+                (
+                    'self.engine.connect().execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql('
+                    '"UPDATE jobs SET finish_by = NULL"); failpoint("sweep.selected")'
+                ),
+            ),
+        ),
+        (f"{CRASH}/test_sweep.py::test_between_finding_overdue_jobs_and_ending_them",),
+    ),
+    Mutant(
+        "doorbells are put off before they are rung, in a commit of its own",
+        (
+            (
+                f"{LIFECYCLE}/sweep.py",
+                'failpoint("sweep.ringing")',
+                'connection.commit(); failpoint("sweep.ringing")',
+            ),
+        ),
+        (f"{CRASH}/test_sweep.py::test_between_putting_doorbells_off_and_ringing_them",),
+    ),
+    Mutant(
+        "a callback is recorded before it is sent",
+        (
+            (
+                f"{LIFECYCLE}/deliver.py",
+                'failpoint("deliver.sent")',
+                'self._record(claimed, parcel, made, outcome); failpoint("deliver.sent")',
+            ),
+        ),
+        (f"{CRASH}/test_deliver.py",),
+    ),
+    Mutant(
+        "every POST has an id of its own",
+        ((f"{LIFECYCLE}/deliver.py", "sign(parcel.webhook_id,", 'sign(f"msg_{time.time_ns()}",'),),
+        (f"{CRASH}/test_deliver.py",),
+    ),
+    Mutant(
+        "the reference of a submit-and-poll upstream is not stored",
+        (
+            (
+                f"{STORE}/attempts.py",
+                "upstream_reference = :reference,",
+                "upstream_reference = left(:reference, 0),",
+            ),
+        ),
+        (f"{CRASH}/test_generate.py::test_after_a_submit_and_poll_upstream_took_the_request",),
+    ),
+    Mutant(
+        "a migration commits step by step",
+        (
+            (
+                f"{STORE}/database.py",
+                "    with engine.begin() as connection:\n",
+                '    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:\n',
+            ),
+        ),
+        (f"{CRASH}/test_migration.py",),
+    ),
+    Mutant(
+        "a submit is two commits",
+        (
+            (
+                f"{LIFECYCLE}/submit.py",
+                'failpoint("submit.before_commit")',
+                'connection.commit(); failpoint("submit.before_commit")',
+            ),
+        ),
+        ("tests/api/test_crashes.py",),
+    ),
+    Mutant(
+        "a success is accepted from open attempts only",
+        (
+            (
+                f"{LIFECYCLE}/settle.py",
+                " | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}",
+                "",
+            ),
+        ),
+        (
+            "tests/lifecycle/test_fences.py::test_a_success_that_comes_after_the_rescue_completes_the_job",
+            "tests/lifecycle/test_fences.py::test_images_that_come_after_a_partial_rescue_are_kept",
+        ),
+    ),
+    Mutant(
+        "anybody may close a call in flight",
+        (
+            (
+                f"{STORE}/settlements.py",
+                "WHEN 'caller' THEN state <> 'CALLING' OR process_id = :process_id",
+                "WHEN 'caller' THEN true OR process_id = :process_id",
+            ),
+        ),
+        (
+            "tests/lifecycle/test_fences.py::test_a_process_cannot_give_back_the_call_of_another",
+            "tests/lifecycle/test_fences.py::test_a_failure_of_another_process_closes_nothing",
+        ),
+    ),
+    Mutant(
+        "a final job may be ended again",
+        (
+            (
+                f"{STORE}/settlements.py",
+                "WHERE id = :id AND status IN ('QUEUED', 'PROCESSING')",
+                "WHERE id = :id",
+            ),
+        ),
+        ("tests/lifecycle/test_last_straws.py::test_a_cancelled_job_makes_no_call",),
+    ),
+)
+
+
+def main(names: list[str]) -> int:
+    """Try the mutants whose names contain one of `names`, or all."""
+    survivors = list[str]()
+    for mutant in MUTANTS:
+        if names and not any(name in mutant.name for name in names):
+            continue
+        passed = _passed(mutant)
+        survivors += [f"{mutant.name}: {test}" for test in passed]
+        sys.stdout.write(
+            f"{'SURVIVED' if passed else 'killed  '}  {mutant.name} ({len(mutant.tests)} tests)\n"
+        )
+        sys.stdout.flush()
+    for survivor in survivors:
+        sys.stdout.write(f"not noticed: {survivor}\n")
+    return int(bool(survivors))
+
+
+def _passed(mutant: Mutant) -> list[str]:
+    """The tests that do not notice that the guard is gone."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
+        copy = Path(directory) / "checkout"
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "demo"))
+        for file, before, after in mutant.edits:
+            _replace(copy / file, before, after)
+        return [test for test in mutant.tests if _passes(copy, test)]
+
+
+def _replace(path: Path, before: str, after: str) -> None:
+    text = path.read_text()
+    if text.count(before) != 1:
+        raise SystemExit(f"{path.name} has changed: {before!r} stands there {text.count(before)} times")
+    path.write_text(text.replace(before, after))
+
+
+def _passes(copy: Path, test: str) -> bool:
+    file, _, name = test.partition("::")
+    chosen = ["-k", _expression(name)] if name.endswith("*") else []
+    target = file if chosen or not name else f"{file}::{name}"
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", target, *chosen]
+    ended = subprocess.run(command, cwd=copy, capture_output=True, text=True, check=False, timeout=300)
+    if ended.returncode not in (0, 1):
+        raise SystemExit(f"{test}: {ended.stdout[-2000:]}{ended.stderr[-500:]}")
+    return ended.returncode == 0
+
+
+def _expression(name: str) -> str:
+    return " and ".join(name.rstrip("*").replace("[", " ").split())
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
