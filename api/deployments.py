@@ -1,4 +1,4 @@
-"""What operators see of the deployments."""
+"""What operators see of the deployments, and how they change the catalog."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import require_operator
 from api.front import front_of
+from imagequeue.domain.errors import ConfigurationError, InvalidRequest
+from imagequeue.lifecycle.reload import ask_for_reload
 from imagequeue.lifecycle.report import report_deployments
 
 router = APIRouter(tags=["Operators"])
@@ -22,3 +24,16 @@ async def read_deployments(request: Request) -> Response:
     reports = await front.query(lambda connection: report_deployments(connection, front.runtime.catalog))
     body = json.dumps({"data": [asdict(report) for report in reports]})
     return Response(body, media_type="application/json")
+
+
+@router.post("/v2/catalog/reload", status_code=202)
+async def reload_catalog(request: Request) -> Response:
+    """Check the catalog file and ask every process to take it up; calls in flight are untouched."""
+    await require_operator(request)
+    runtime = front_of(request).runtime
+    try:
+        catalog = await front_of(request).query(lambda _: ask_for_reload(runtime))
+    except ConfigurationError as error:
+        raise InvalidRequest(error.message) from error
+    body = json.dumps({"models": len(catalog.models), "deployments": len(catalog.deployments)})
+    return Response(body, 202, media_type="application/json")

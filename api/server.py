@@ -16,6 +16,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from api.app import create_app
 from imagequeue.lifecycle.heartbeat import Heartbeat, this_process
+from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.runtime import Runtime
 
 log = structlog.get_logger()
@@ -62,12 +63,25 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
     heartbeat, stopping = Heartbeat(runtime.engine, this_process("api"), lambda: 0), threading.Event()
     beats = threading.Thread(target=heartbeat.run, args=(stopping,), name="heartbeat", daemon=True)
     beats.start()
+    catalog = CatalogWatch(runtime)
+    _on_hangup(catalog.hung_up)
+    watching = threading.Thread(target=catalog.run, args=(stopping,), name="catalog", daemon=True)
+    watching.start()
     try:
         Server(config, app).run(sockets=[listener])
     finally:
         stopping.set()
         beats.join()
+        watching.join()
         _leave(heartbeat)
+
+
+def _on_hangup(asked: threading.Event) -> None:
+    def on_signal(number: int, frame: object) -> None:
+        del number, frame
+        asked.set()
+
+    signal.signal(signal.SIGHUP, on_signal)
 
 
 def _leave(heartbeat: Heartbeat) -> None:

@@ -39,6 +39,7 @@ COMMANDS = {
     "watch": Command("cli.watch", "watch", "Wait until jobs are final."),
     "demo": Command("cli.demo.command", "demo", "Try everything: a stack of its own, real jobs, images."),
     "env": Command("cli.env", "env", "Print the variables of a running stack, for a shell."),
+    "catalog": Command("cli.catalog", "app", "Check or reload the catalog."),
     "deployments": Command("cli.deployments", "deployments", "How every deployment does."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),

@@ -24,9 +24,12 @@ from imagequeue.store.database import open_engine
 from imagequeue.store.flow_ids import FlowIds
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Runtime:
-    """The parts that verbs and routes are given. Opening it touches no server yet."""
+    """The parts that verbs and routes are given. Opening it touches no server yet.
+
+    Only `catalog` is ever replaced, by `lifecycle.reload`: whoever keeps more than a look at it asks again.
+    """
 
     settings: Settings
     engine: Engine

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from imagequeue.lifecycle import outlook, retain
+from imagequeue.lifecycle import outlook, reload, retain
 from imagequeue.lifecycle import sweep as sweeping
 from imagequeue.lifecycle.backlog import Backlog
 from imagequeue.lifecycle.deliver import Deliveries
@@ -13,6 +13,7 @@ from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.outlook import Publishing
 from imagequeue.lifecycle.poll import Polls
+from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.lifecycle.retain import Retention
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.sweep import Sweep
@@ -21,7 +22,7 @@ from imagequeue.store.quota import ensure_groups
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Listener
 from worker import parts
 from worker.app import make_app
-from worker.exits import give_up, on_termination
+from worker.exits import give_up, on_hangup, on_termination
 from worker.liveness import Watchdog
 from worker.loops import Loop, Pause, surely
 from worker.ring import Doorbells
@@ -59,6 +60,14 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     doorbells = Doorbells(make_app(runtime.settings.redis_url.get_secret_value()))
     settlement = parts.settlement(runtime, parts.announcement(runtime))
     dispatch = Dispatch(runtime.engine, Serving(runtime.catalog), doorbells.attempts, Backlog())
+    catalog = CatalogWatch(runtime)
+    on_hangup(catalog.hung_up)
+
+    def dispatch_once() -> int:
+        if dispatch.serving.catalog is not runtime.catalog:
+            dispatch.serving = Serving(runtime.catalog)
+        return dispatch.run_once()
+
     sweep = Sweep(runtime.engine, settlement, parts.rescue(runtime, settlement), doorbells.attempts)
     heartbeat = Heartbeat(parts.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
@@ -67,8 +76,9 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     polls = Polls(runtime.engine, doorbells.attempts)
     retention = Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
     return [
-        Loop("dispatch", dispatch.run_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
+        Loop("dispatch", dispatch_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
+        Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping),
         Loop("outlook", publishing.run_once, Pause(outlook.INTERVAL_SECONDS, stopping), stopping),
         Loop("polls", polls.run_once, Pause(POLL_LOOK_SECONDS, stopping), stopping),
         Loop("ring again", sweep.ring_again, Pause(seldom, stopping), stopping),

@@ -1,4 +1,4 @@
-"""How a process of ours ends: when it is asked to, or when it finds that it no longer works."""
+"""What signals do to a process of ours, and how it ends when it finds that it no longer works."""
 
 from __future__ import annotations
 
@@ -28,3 +28,13 @@ def on_termination(stopping: threading.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, on_signal)
+
+
+def on_hangup(asked: threading.Event) -> None:
+    """Set `asked` on SIGHUP: read the catalog again. Call it from the main thread."""
+
+    def on_signal(number: int, frame: object) -> None:
+        del number, frame
+        asked.set()
+
+    signal.signal(signal.SIGHUP, on_signal)

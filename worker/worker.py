@@ -13,14 +13,16 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
 
+from imagequeue.lifecycle import reload
 from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.keep import Slots, StorageHealth
+from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from worker import parts
 from worker.app import make_app
-from worker.exits import give_up
+from worker.exits import give_up, on_hangup
 from worker.liveness import LOOK_SECONDS, Activity, Liveness
 from worker.loops import Loop, Pause, surely
 from worker.tasks import register_tasks
@@ -45,8 +47,10 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     liveness = Liveness(runtime.redis, queues, activity, give_up)
     beats = Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, ended), ended).start()
     Loop("liveness", liveness.run_once, Pause(LOOK_SECONDS, stopping), stopping).start()
+    catalog = CatalogWatch(runtime)
+    Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping).start()
     try:
-        return _consume(app, queues, concurrency, stopping)
+        return _consume(app, queues, concurrency, stopping, catalog.hung_up)
     finally:
         ended.set()
         beats.join()
@@ -60,12 +64,22 @@ def _leave(heartbeat: Heartbeat) -> None:
         log.warning("leave_failed", reason=type(error).__name__)
 
 
-def _consume(app: Celery, queues: Sequence[str], concurrency: int, stopping: threading.Event) -> int:
+def _consume(
+    app: Celery,
+    queues: Sequence[str],
+    concurrency: int,
+    stopping: threading.Event,
+    hung_up: threading.Event,
+) -> int:
     """Run Celery's worker in this thread; it handles SIGTERM by finishing what runs."""
 
     def on_shutdown(**_: Any) -> None:
         stopping.set()
 
+    def on_ready(**_: Any) -> None:
+        on_hangup(hung_up)  # Celery's own handler would restart the program
+
+    signals.worker_ready.connect(on_ready)  # pyright: ignore[reportUnknownMemberType]
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
     signals.worker_shutting_down.connect(on_shutdown)  # pyright: ignore[reportUnknownMemberType]
     worker = app.Worker(

@@ -130,8 +130,13 @@ class Catalog:
         return model
 
     def deployment(self, name: str) -> Deployment | None:
-        """Find a deployment; None when the catalog no longer has it."""
+        """Find a deployment, also one that a reload took out: calls may be in flight there."""
         return self._deployments_by_name.get(name)
+
+    def after(self, earlier: Catalog) -> Catalog:
+        """This catalog, which also knows by name what only `earlier` had: nothing new goes there."""
+        self._deployments_by_name = earlier._deployments_by_name | self._deployments_by_name
+        return self
 
     def deployments_of(self, model_id: str) -> tuple[Deployment, ...]:
         """The deployments of a model, lowest order first."""

@@ -33,6 +33,17 @@ def upgrade() -> None:
         sa.UniqueConstraint("name", name=op.f("uq_accounts_name")),
     )
     op.create_table(
+        "catalog_reloads",
+        sa.Column("id", sa.BigInteger(), sa.Identity(always=False), nullable=False),
+        sa.Column(
+            "asked_at",
+            sa.DateTime(timezone=True),
+            server_default=sa.text("clock_timestamp()"),
+            nullable=False,
+        ),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_catalog_reloads")),
+    )
+    op.create_table(
         "deployment_states",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("failures", sa.Integer(), server_default="0", nullable=False),
@@ -583,5 +594,6 @@ def downgrade() -> None:
     op.drop_table("processes")
     op.drop_table("leases")
     op.drop_table("deployment_states")
+    op.drop_table("catalog_reloads")
     op.drop_table("accounts")
     # ### end Alembic commands ###

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Integer, Table, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Integer, Table, Text, Uuid
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id
@@ -22,6 +22,14 @@ processes = Table(
     one_of("kind", ("api", "dispatcher", "worker")),
     CheckConstraint("slots >= 0", name="slots_not_negative"),
 )
+
+catalog_reloads = Table(
+    "catalog_reloads",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    moment("asked_at", now=True),
+)
+"""Each row asks every process to read its catalog file again."""
 
 leases = Table(
     "leases",

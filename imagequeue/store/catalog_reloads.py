@@ -1,0 +1,15 @@
+"""When somebody asked that all processes read their catalog file again."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+
+def ask(connection: Connection) -> None:
+    """Ask."""
+    connection.execute(text("INSERT INTO catalog_reloads DEFAULT VALUES"))
+
+
+def last(connection: Connection) -> int:
+    """The number of the last time that somebody asked; 0: nobody ever did."""
+    return connection.execute(text("SELECT coalesce(max(id), 0) FROM catalog_reloads")).scalar_one()

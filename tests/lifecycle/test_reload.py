@@ -1,0 +1,109 @@
+"""A changed catalog is taken up by running processes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.lifecycle.reload import CatalogWatch, ask_for_reload
+from imagequeue.lifecycle.serving import Serving
+from tests import builders
+from tests.pipeline import Pipeline, RunningPipeline
+
+MODEL = f'[[models]]\nid = "{builders.MODEL}"\nprice_usd = "0.05"\n'
+DEPLOYMENT = """
+[[deployments]]
+name = "{name}"
+model = "microsoft-mai-image-2-5"
+provider = "foundry"
+upstream_model = "mai-image-2-5"
+endpoint = "{url}/east"
+key_env = "TEST_KEY"
+rpm = {rpm}
+cold_start = "fresh"
+"""
+
+
+@pytest.fixture
+def changing(
+    engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Pipeline, Path]]:
+    """A pipeline whose catalog is a file."""
+    monkeypatch.setenv("TEST_KEY", "upstream-key")
+    path = tmp_path / "catalog.toml"
+    with RunningPipeline(engine, database_url, tmp_path) as made:
+        path.write_text(MODEL + DEPLOYMENT.format(name="foundry-test", url=made.simulator.url, rpm=5))
+        settings = made.runtime.settings.model_copy(update={"catalog": path})
+        made.runtime.settings = settings
+        made.runtime.catalog = load_catalog(path, os.environ)
+        made.dispatch.serving = Serving(made.runtime.catalog)
+        yield made, path
+
+
+def test_every_process_takes_it_up_once(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, path = changing
+    first, second = CatalogWatch(pipeline.runtime), CatalogWatch(pipeline.runtime)
+    assert [first.run_once(), second.run_once()] == [0, 0]
+    text = DEPLOYMENT.format(name="foundry-test", url=pipeline.simulator.url, rpm=7)
+    path.write_text(MODEL.replace("0.05", "0.07") + text)
+    ask_for_reload(pipeline.runtime)
+    assert [first.run_once(), second.run_once(), first.run_once()] == [1, 1, 0]
+    assert str(pipeline.runtime.catalog.model(builders.MODEL).price_usd) == "0.07"
+    (group,) = pipeline.rows("SELECT rpm, effective_rpm FROM quota_groups WHERE name = 'foundry-test'")
+    assert tuple(group) == (7, 7)
+
+
+def test_a_hangup_asks_one_process(changing: tuple[Pipeline, Path]) -> None:
+    watch = CatalogWatch(changing[0].runtime)
+    assert watch.run_once() == 0
+    watch.hung_up.set()
+    assert [watch.run_once(), watch.run_once()] == [1, 0]
+
+
+def test_a_wrong_file_changes_nothing(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, path = changing
+    watch = CatalogWatch(pipeline.runtime)
+    before = pipeline.runtime.catalog
+    path.write_text(path.read_text() + "pacee = true\n")
+    with pytest.raises(ConfigurationError, match=r"foundry-test.*pacee"):
+        ask_for_reload(pipeline.runtime)
+    watch.hung_up.set()
+    assert watch.run_once() == 0
+    assert pipeline.runtime.catalog is before
+
+
+def test_calls_in_flight_finish_where_they_began(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, path = changing
+    (begun,) = pipeline.submit(1)
+    assert pipeline.dispatch.run_once() == 1
+    path.write_text(MODEL + DEPLOYMENT.format(name="other", url=pipeline.simulator.url, rpm=5))
+    watch = CatalogWatch(pipeline.runtime)
+    watch.hung_up.set()
+    assert watch.run_once() == 1
+    pipeline.answer()
+    assert pipeline.status(begun) == "COMPLETED"
+    pipeline.dispatch.serving = Serving(pipeline.runtime.catalog)
+    (later,) = pipeline.submit(1)
+    pipeline.run()
+    assert pipeline.status(later) == "COMPLETED"
+    rows = pipeline.rows("SELECT deployment FROM attempts ORDER BY id")
+    assert [row.deployment for row in rows] == ["foundry-test", "other"]
+
+
+def test_a_changed_entry_is_tried_again_at_once(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, path = changing
+    pipeline.execute("""
+        INSERT INTO deployment_states (name, failures, misconfigured, opened_at, blocked_until)
+        VALUES ('foundry-test', 3, true, clock_timestamp(), 'infinity')
+    """)
+    path.write_text(MODEL + DEPLOYMENT.format(name="foundry-test", url=pipeline.simulator.url, rpm=6))
+    watch = CatalogWatch(pipeline.runtime)
+    watch.hung_up.set()
+    assert watch.run_once() == 1
+    assert not pipeline.rows("SELECT 1 FROM deployment_states")
