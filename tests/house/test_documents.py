@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 import pytest
 import yaml
 
+from cli.main import COMMANDS
 from imagequeue.domain.ids import new_id
 from imagequeue.signing import new_webhook_secret, sign
 from imagequeue.store.database import MIGRATIONS
@@ -92,6 +93,12 @@ def test_links_lead_somewhere(name: str) -> None:
         link for link in links if "://" not in link and not (ROOT / name).parent.joinpath(link).exists()
     ]
     assert not missing
+
+
+@pytest.mark.parametrize("name", sorted(COMMANDS))
+def test_every_command_is_in_the_readme_and_in_the_changelog(name: str) -> None:
+    assert re.search(rf"^\| .*`{name}`.* \| .+ \|$", text("README.md"), re.MULTILINE)
+    assert f"`{name}`" in text("CHANGELOG.md")
 
 
 def test_the_contract_has_its_targets() -> None:
