@@ -77,7 +77,10 @@ class Pipeline:
         self.spill = Spill(self.directory / "spill")
         self.health = StorageHealth()
         guarded = self.runtime.guarded_client()
-        self.keeper = Keeper(self.runtime.storage, self.spill, guarded, self.runtime.policy, self.health)
+        policy, stopping = self.runtime.policy, self.stopping
+        self.keeper = Keeper(
+            self.runtime.storage, self.spill, guarded, policy, self.health, stopping=stopping
+        )
         self.client = httpx.Client(transport=deadline_transport(), trust_env=False)
         self.generation = Generation(
             self.runtime.engine,

@@ -35,9 +35,10 @@ from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, LeftBehind
 from imagequeue.lifecycle.poll import Parse, Polling, StillPending
-from imagequeue.lifecycle.prepare import fetch_inputs, prepared
+from imagequeue.lifecycle.prepare import prepared
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.media.gate import DECODING
+from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.outgoing import parked
 from imagequeue.providers.registry import PROVIDERS
@@ -116,7 +117,13 @@ class Generation:
             return Ambiguous(reason) if watch.started else OwnFault(reason)
 
     def _exchanged(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
-        return self.polling.ask(ticket) if ticket.state == "SLEEPING" else self._call(ticket, watch)
+        if ticket.state == "SLEEPING":
+            return self.polling.ask(ticket)
+        try:
+            return self._call(ticket, watch)
+        except StorageError as error:  # an input image; nothing was sent, and nothing is lost by waiting
+            self.keeper.rest()
+            raise GivenBack(f"an input image cannot be had: {error}", started=False) from error
 
     def _taken(self, ticket: CallTicket, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
         """Parse and keep inside the decoding gate; what waits for a network waits outside of it.
@@ -139,7 +146,7 @@ class Generation:
         deployment = watch.deployment
         provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
         asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
-        fetch_inputs(self.inputs, ticket, asked)
+        self.inputs.fetch(ticket.job_id, asked)
         with parked(
             lambda: provider.build(prepared(self.inputs, ticket, asked), deployment, secret)
         ) as request:

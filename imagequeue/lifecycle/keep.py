@@ -44,6 +44,7 @@ from imagequeue.store.attempts import CallTicket
 log = structlog.get_logger()
 
 
+REST_SECONDS = 5.0
 DOWNLOAD_TRIES = 3
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """With less room on the disk where images wait, nothing new is bought."""
@@ -153,6 +154,14 @@ class Keeper:
             finally:
                 self.health.failed(-1)
         return tuple(kept.stored)
+
+    def rest(self) -> None:
+        """Offer no slots for a while: the storage is away, and call after call would be given back."""
+        self.health.failed(+1)
+        try:
+            self.stopping.wait(REST_SECONDS)
+        finally:
+            self.health.failed(-1)
 
     def _keep(self, ticket: CallTicket, number: int, raw: RawImage, kept: Kept) -> None:
         output_format: OutputFormat = ticket.parameters["output_format"]

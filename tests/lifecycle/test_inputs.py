@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -90,4 +91,28 @@ def test_an_input_at_a_private_address_fails_the_job(pipeline: Pipeline) -> None
     (job_id,) = pipeline.submit(operation="edit", input_images=("http://10.0.0.1/image.png",))
     pipeline.run()
     assert pipeline.status(job_id) == "FAILED"
+    assert pipeline.calls() == []
+
+
+def test_an_input_that_is_gone_fails_the_job_instead_of_turning_for_ever(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit(operation="edit", input_images=("inputs/gone",))
+    pipeline.run()
+    assert pipeline.states(job_id) == ["REFUSED"]
+    assert pipeline.calls() == []
+
+
+def test_while_the_storage_is_away_an_edit_rests_and_no_slots_are_offered(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    (tmp_path / "media").write_text("a file where the directory should be")
+    (job_id,) = pipeline.submit(operation="edit", input_images=("inputs/some",))
+    pipeline.dispatch.run_once()
+    with ThreadPoolExecutor(1) as pool:
+        answered = pool.submit(pipeline.answer)
+        while pipeline.health.works:
+            assert not answered.done()
+        assert pipeline.states(job_id) == ["RELEASED"]
+        pipeline.stopping.set()
+        assert answered.result(20) == 1
+    assert (pipeline.states(job_id), pipeline.health.works) == (["GIVEN_BACK"], True)
     assert pipeline.calls() == []
