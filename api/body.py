@@ -1,10 +1,17 @@
-"""Reading a request's body: its size is bounded while it arrives, and JSON is taken strictly."""
+"""Reading a request's body: its size is bounded while it arrives, and JSON is taken strictly.
+
+Large bodies wait on disk, however slowly they arrive and however many there are, until it is their turn to be
+parsed and decoded.
+"""
 
 from __future__ import annotations
 
-import asyncio
 import json
-from typing import Any, NoReturn, cast
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any, NoReturn, cast
 
 from fastapi import Request
 from starlette.requests import ClientDisconnect
@@ -15,25 +22,46 @@ _DRAIN_FACTOR = 2
 _LARGE = 256 * 1024
 
 
-async def read_json(request: Request, most: int) -> dict[str, Any]:
-    """Read a JSON object of at most `most` bytes.
+@dataclass(frozen=True, slots=True)
+class Content:
+    """A body that was read to its end: in memory, or on disk above 256 KiB. Close it."""
+
+    file: IO[bytes]
+    size: int
+
+    @property
+    def is_large(self) -> bool:
+        """Whether parsing it would be felt by every other request: it holds data URLs."""
+        return self.size > _LARGE
+
+    def json(self) -> dict[str, Any]:
+        """The body as a JSON object.
+
+        Raises:
+            InvalidRequest: it is not JSON, or not an object.
+        """
+        self.file.seek(0)
+        value = _parse(self.file.read())
+        if not isinstance(value, dict):
+            raise InvalidRequest("The body must be a JSON object")
+        return cast("dict[str, Any]", value)
+
+
+@asynccontextmanager
+async def json_content(request: Request, most: int) -> AsyncGenerator[Content]:
+    """The body of a request that says it is JSON, of at most `most` bytes.
 
     Raises:
         UnsupportedMediaType: the content type is not JSON, or the body is encoded.
         TooLarge: it is longer, whatever its headers say.
-        InvalidRequest: it is not JSON, or not an object.
     """
     _require_json(request)
-    content = await read_bytes(request, most)
-    # Large bodies hold data URLs; parsing them takes long enough to be felt by every other request.
-    value = await asyncio.to_thread(_parse, content) if len(content) > _LARGE else _parse(content)
-    if not isinstance(value, dict):
-        raise InvalidRequest("The body must be a JSON object")
-    return cast("dict[str, Any]", value)
+    with cast("IO[bytes]", SpooledTemporaryFile(max_size=_LARGE)) as file:
+        yield Content(file, await _read(request, most, file))
 
 
-async def read_bytes(request: Request, most: int) -> bytes:
-    """Read a body of at most `most` bytes, chunked or not.
+async def _read(request: Request, most: int, file: IO[bytes]) -> int:
+    """Read a body of at most `most` bytes, chunked or not, into a file; its size.
 
     What comes over the limit is read and dropped, up to as much again, because most clients only look at an
     answer once they have sent everything.
@@ -45,7 +73,6 @@ async def read_bytes(request: Request, most: int) -> bytes:
     announced = int(expected) if expected.isdecimal() else 0
     if announced > most * _DRAIN_FACTOR or (announced > most and "expect" in request.headers):
         raise TooLarge(_too_large(most))
-    chunks: list[bytes] = []
     size = 0
     try:
         async for chunk in request.stream():
@@ -53,12 +80,12 @@ async def read_bytes(request: Request, most: int) -> bytes:
             if size > most * _DRAIN_FACTOR:
                 break
             if size <= most:
-                chunks.append(chunk)
+                file.write(chunk)  # to the page cache: no wait worth a thread
     except ClientDisconnect:
         raise InvalidRequest("The body broke off") from None
     if size > most:
         raise TooLarge(_too_large(most))
-    return b"".join(chunks)
+    return size
 
 
 def _too_large(most: int) -> str:

@@ -15,7 +15,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from api.auth import authenticate, spend_allowance
-from api.body import read_json
+from api.body import json_content
 from api.errors import Envelope
 from api.front import front_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
@@ -79,17 +79,24 @@ async def take_submission(
 async def _read(
     request: Request, dialect: Dialect, key: StoredKey, read: Callable[[dict[str, Any]], Ask]
 ) -> Submission:
-    """Read what is asked for; the body, which may hold large images, is dropped with this frame."""
+    """Read what is asked for. A large body is on disk, and in memory only while it is parsed and decoded."""
     front = front_of(request)
     headers = read_submission_headers(request.headers, front.runtime.policy, datetime.now(UTC))
-    body = await read_json(request, front.runtime.settings.max_body_bytes)
-    ask = read(body)
 
-    def made() -> Submission:
+    def made(body: dict[str, Any], ask: Ask) -> Submission:
         kept = ask.keep(front.runtime.storage, front.runtime.policy)
         return _submission(key, dialect, headers, kept, fingerprint_of(key, request, body))
 
-    return await front.beside(made) if ask.has_uploads else made()
+    def parsed_and_made() -> Submission:
+        body = content.json()
+        return made(body, read(body))
+
+    async with json_content(request, front.runtime.settings.max_body_bytes) as content:
+        if content.is_large:
+            return await front.beside(parsed_and_made)
+        body = content.json()
+    ask = read(body)
+    return await front.beside(lambda: made(body, ask)) if ask.has_uploads else made(body, ask)
 
 
 def fingerprint_of(key: StoredKey, request: Request, body: dict[str, Any]) -> bytes:
