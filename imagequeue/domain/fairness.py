@@ -15,7 +15,7 @@ costs one pass over the flows that wait, and then the logarithm of their number 
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from heapq import heapify, heapreplace
@@ -49,7 +49,8 @@ class Turns:
 
     def start(self, key: Hashable) -> float:
         """The virtual time at which a key's next turn starts; the smallest is next."""
-        return max(self.now, self.tags.get(key, 0.0))
+        tag = self.tags.get(key, 0.0)
+        return tag if tag > self.now else self.now  # noqa: FURB136  # a thousand times a turn
 
     def took(self, key: Hashable, cost: float) -> None:
         """Charge a key for a turn, and let the virtual time go on."""
@@ -60,17 +61,8 @@ class Turns:
             self.tags.clear()
 
 
-@dataclass(slots=True)
-class _Account:
-    """An account's flows, the next one first: [start, id, flow]."""
-
-    weight: int
-    flows: list[tuple[float, int, Flow]] = field(default_factory=list[tuple[float, int, Flow]])
-
-    def next(self) -> Flow:
-        start, id_, flow = self.flows[0]
-        heapreplace(self.flows, (start + 1, id_, flow))
-        return flow
+_Line = list[tuple[float, int, list[Flow]]]
+"""The accounts of a lane as a heap: when the next turn of each starts, a tie-breaker, and its flows."""
 
 
 @dataclass(slots=True)
@@ -78,7 +70,7 @@ class FairQueue:
     """The turns of one quota group."""
 
     accounts: dict[Lane, Turns] = field(default_factory=lambda: {lane: Turns() for lane in Lane})
-    flows: defaultdict[UUID, Turns] = field(default_factory=lambda: defaultdict[UUID, Turns](Turns))
+    flows: dict[UUID, Turns] = field(default_factory=dict[UUID, Turns])
     interactive_in_a_row: int = 0
 
     def order(self, flows: Sequence[Flow], grants: int) -> list[Flow]:
@@ -86,17 +78,17 @@ class FairQueue:
         if grants == 0 or not flows:
             return []
         lines = {lane: self._line(lane, flows) for lane in {flow.lane for flow in flows}}
-        in_a_row, turns = self.interactive_in_a_row, list[Flow]()
+        in_a_row, turns, planned = self.interactive_in_a_row, list[Flow](), Counter[int]()
         while len(turns) < grants:
             lane = _lane(lines.keys(), in_a_row)
             in_a_row = in_a_row + 1 if lane is Lane.INTERACTIVE else 0
-            turns.append(_next(lines[lane]))
+            turns.append(self._next(lines[lane], planned))
         return turns
 
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
         """Charge a flow, and its account, for grants that it used."""
         self.accounts[flow.lane].took(flow.account_id, grants / flow.weight)
-        self.flows[flow.account_id].took(flow.id, grants)
+        self.flows.setdefault(flow.account_id, Turns()).took(flow.id, grants)
         if len(self.flows) > _MANY_TAGS:
             self.flows.clear()
         if flow.lane is Lane.BACKFILL:
@@ -104,24 +96,28 @@ class FairQueue:
         elif backfill_waits:
             self.interactive_in_a_row += grants
 
-    def _line(self, lane: Lane, flows: Iterable[Flow]) -> list[tuple[float, str, _Account]]:
-        accounts = dict[UUID, _Account]()
+    def _line(self, lane: Lane, flows: Iterable[Flow]) -> _Line:
+        by_account = defaultdict[UUID, list[Flow]](list)
         for flow in flows:
             if flow.lane is lane:
-                account = accounts.setdefault(flow.account_id, _Account(flow.weight))
-                account.flows.append((self.flows[flow.account_id].start(flow.id), flow.id, flow))
-        turns = self.accounts[lane]
-        line = [(turns.start(id_), str(id_), account) for id_, account in accounts.items()]
-        for account in accounts.values():
-            heapify(account.flows)
+                by_account[flow.account_id].append(flow)
+        start = self.accounts[lane].start
+        line = [(start(id_), id_.int, mine) for id_, mine in by_account.items()]
         heapify(line)
         return line
 
+    def _next(self, line: _Line, planned: Counter[int]) -> Flow:
+        """The flow of the account that is first in line; the account goes back by one turn."""
+        start, key, flows = line[0]
+        heapreplace(line, (start + 1 / flows[0].weight, key, flows))
+        turns = self.flows.get(flows[0].account_id) if len(flows) > 1 else None
+        flow = flows[0] if len(flows) == 1 else min(flows, key=lambda one: _start(turns, one, planned))
+        planned[flow.id] += 1
+        return flow
 
-def _next(line: list[tuple[float, str, _Account]]) -> Flow:
-    start, key, account = line[0]
-    heapreplace(line, (start + 1 / account.weight, key, account))
-    return account.next()
+
+def _start(turns: Turns | None, flow: Flow, planned: Counter[int]) -> tuple[float, int]:
+    return (turns.start(flow.id) if turns else 0.0) + planned[flow.id], flow.id
 
 
 def _lane(waiting: Iterable[Lane], interactive_in_a_row: int) -> Lane:

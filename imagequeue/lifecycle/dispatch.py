@@ -65,12 +65,13 @@ class Dispatch:
     release: Release
     backlog: Backlog = field(default_factory=Backlog)
     queues: dict[str, FairQueue] = field(default_factory=dict[str, FairQueue])
+    at_once: int = GRANTS_AT_ONCE
 
     def run_once(self) -> int:
         """Grant what can be granted now; how many attempts were released."""
         by_group = self._deployments_by_group()
         with self.engine.begin() as connection:
-            groups = quota.read_groups(connection, list(by_group), GRANTS_AT_ONCE)
+            groups = quota.read_groups(connection, list(by_group), self.at_once)
             due = [group for group in groups.values() if _is_due(group)]
             waiting = self.backlog.look(connection) if due else Waiting()
             room = Room.look(connection) if waiting else Room()
@@ -115,9 +116,9 @@ class Dispatch:
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[list[ClaimedCall], list[NewAttempt]]:
         name = next(iter(candidates.values())).deployment.group
-        group = quota.lock_group(connection, name, GRANTS_AT_ONCE)
+        group = quota.lock_group(connection, name, self.at_once)
         _recover(connection, group)
-        slots = grant(group.quota, group.state, GRANTS_AT_ONCE)
+        slots = grant(group.quota, group.state, self.at_once)
         if not slots:
             return [], []
         _look_for_probes(connection, candidates, turn.room)
@@ -142,7 +143,7 @@ class Dispatch:
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[dict[int, Candidate], int]:
         """What earlier orders leave, and of that what no other group of this turn could start sooner."""
-        known = (self.serving, turn.groups, turn.waiting, turn.room, GRANTS_AT_ONCE)
+        known = (self.serving, turn.groups, turn.waiting, turn.room, self.at_once)
         left, tokens = Spill(*known).leave(connection, candidates)
         tokens = min(tokens, slots)
         share = Spread(*known).share(connection, left, tokens, rivals) if rivals else tokens

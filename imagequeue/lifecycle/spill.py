@@ -43,6 +43,8 @@ class Spill:
             (one.flow.requirement, one.deployment.name): one.deployment for one in candidates.values()
         }
         allowed = {key: self._allowed(connection, deployment, key[0]) for key, deployment in by_class.items()}
+        if all(calls == self.plan_at_most for calls in allowed.values()):
+            return dict(candidates), self.plan_at_most
         by_model = Counter[str]()
         for key, deployment in by_class.items():
             by_model[deployment.model] = max(by_model[deployment.model], allowed[key])
