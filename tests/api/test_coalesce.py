@@ -108,11 +108,11 @@ def test_hanging_groups_are_not_waited_for_and_then_refused_at_once() -> None:
     bulk.gate.clear()
 
     async def run() -> None:
-        coalescer = Coalescer(bulk, name="test", threads=1, patience=0.2)
+        coalescer = Coalescer(bulk, name="test", threads=1, patience=1.0)
         with pytest.raises(ServiceUnavailable):
             await coalescer.call(1)
-        await asyncio.sleep(0.01)  # the group began a moment after the call
-        async with asyncio.timeout(0.05):
+        await asyncio.sleep(0.1)  # the group began a moment after the call
+        async with asyncio.timeout(0.5):
             with pytest.raises(ServiceUnavailable):
                 await coalescer.call(2)
         bulk.gate.set()
