@@ -85,6 +85,8 @@ class Crash:
         """Run a verb until the failpoint `at` kills it."""
         code = self.run(verb, argument, f"{at}:kill")
         assert code == -signal.SIGKILL, f"{verb} did not come by {at}"
+        # The server notices a moment later that the session is gone; until then its rows are locked.
+        self.pipeline.execute("LOCK TABLE attempts, jobs, deliveries IN ACCESS EXCLUSIVE MODE")
 
     def release(self, **asked: Any) -> tuple[Any, Any]:
         """A job, and its first attempt, which is released."""
