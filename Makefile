@@ -62,8 +62,8 @@ demo: install ## the whole stack with the simulator: real jobs, images in demo/,
 up: install ## run the whole stack until Ctrl-C
 	@$(BIN)/imagequeue up
 
-test: $(DEV) ## the whole test suite, in three processes: most of its time is waiting for real servers
-	@$(BIN)/python -m pytest -n 3 --dist loadfile
+test: $(DEV) ## the whole test suite
+	@$(BIN)/python -m pytest
 
 coverage: $(DEV) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
