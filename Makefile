@@ -87,7 +87,7 @@ chaos: $(DEV) ## a bounded run on the real stack under faults, then the checker
 # After a change of requirements/*.in. uv (0.8 or later) is needed for this alone. The files hold hashes for every
 # platform and name no index, so whoever installs uses the index that pip is set up with.
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
-    --no-emit-index-url --no-emit-find-links
+    --no-emit-index-url --no-emit-find-links --no-strip-extras
 pins: ## recompile requirements/*.txt with uv, with newest versions: make pins UPGRADE=--upgrade
 	@cd requirements && $(UV_COMPILE) $(UPGRADE) run.in --output-file run.txt
 	@cd requirements && $(UV_COMPILE) $(UPGRADE) dev.in --constraint run.txt --output-file dev.txt
