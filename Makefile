@@ -62,11 +62,15 @@ demo: install ## the whole stack with the simulator: real jobs, images in demo/,
 up: install ## run the whole stack until Ctrl-C
 	@$(BIN)/imagequeue up
 
+# Three processes on two cores, because much of the suite waits. Files are handed out in the order of collection,
+# which tests/conftest.py begins with the long ones.
+SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+
 test: $(DEV) ## the whole test suite
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(SPREAD)
 
 coverage: $(DEV) ## the whole test suite, with branch coverage
-	@$(BIN)/python -m pytest --cov --cov-report=term-missing:skip-covered
+	@$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term-missing:skip-covered
 
 check: $(DEV) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

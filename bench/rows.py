@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import claim, quota
+from bench import claim, quota, turns
 from bench.table import Line
 
 
@@ -33,7 +33,8 @@ ROWS = {
         "the same with windows of 10 s, 2 dispatchers, 90 s", partial(quota.run, quota.SHORT, 2)
     ),
     "claim": Row("the claim at a million waiting jobs, 2 min", claim.run),
+    "turns": Row("who goes next before a million waiting jobs, 3 min", turns.run),
 }
 
-DEFAULT = ("quota-short", "claim")
+DEFAULT = ("quota-short", "claim", "turns")
 """What runs without `--rows`: under ten minutes."""

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,8 +23,9 @@ from cli.stack.postgres import EmbeddedPostgres
 from cli.stack.redis import EmbeddedRedis
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.accounts import KeyTerms, open_account
-from imagequeue.lifecycle.submission import Submission
+from imagequeue.lifecycle.submission import Accepted, Submission
 from imagequeue.lifecycle.submit import submit
 from imagequeue.runtime import Runtime, open_runtime
 from imagequeue.settings import Settings
@@ -33,6 +35,7 @@ ROOT = Path(__file__).resolve().parents[1]
 KEY = "upstream-key"
 SECRET_KEY = "the secret key of the benchmarks which opens nothing"  # noqa: S105  # it opens nothing
 STOP_SECONDS = 20.0
+LOOK_SECONDS = 0.2
 
 
 @dataclass(slots=True)
@@ -72,19 +75,48 @@ class Stack:
                 child.wait()
         self.children.clear()
 
-    def submit(self, count: int, model_id: str) -> None:
-        """Submit so many jobs."""
+    def open_account(self, name: str) -> UUID:
+        """Open an account with funds; its id."""
+        return _account(self.runtime, name)
+
+    def submit(
+        self, count: int, model_id: str, *, account_id: UUID | None = None, lane: Lane = Lane.INTERACTIVE
+    ) -> list[UUID]:
+        """Submit so many jobs, of the stack's account if no other is named; their ids."""
+        payer = account_id or self.account_id
         submissions = [
             Submission(
-                account_id=self.account_id,
-                api_key_id=self.account_id,
+                account_id=payer,
+                api_key_id=payer,
                 request=ImageRequest(model_id=model_id, prompt=f"benchmark {number}"),
                 dialect="pixazo",
                 fingerprint=new_id().bytes,
+                lane=lane,
             )
             for number in range(count)
         ]
-        submit(self.runtime, submissions, wake=lambda: None)
+        outcomes = submit(self.runtime, submissions, wake=lambda: None)
+        return [outcome.job_id for outcome in outcomes if isinstance(outcome, Accepted)]
+
+    def execute(self, statements: Sequence[str], **values: Any) -> None:
+        """Change the database, in one transaction without a time limit."""
+        with self.runtime.engine.begin() as connection:
+            connection.execute(text("SET LOCAL statement_timeout = 0"))
+            for statement in statements:
+                used = {name: value for name, value in values.items() if f":{name}" in statement}
+                connection.execute(text(statement), used)
+
+    def wait_for(self, count: str, least: int, seconds: float, **values: Any) -> None:
+        """Wait until a query counts so many; what happens in the processes rings nowhere else.
+
+        Raises:
+            TimeoutError: it did not within so many seconds.
+        """
+        until = time.monotonic() + seconds
+        while self.rows(count, **values)[0][0] < least:
+            if time.monotonic() > until:
+                raise TimeoutError(count)
+            time.sleep(LOOK_SECONDS)
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Ask the database."""
@@ -115,7 +147,7 @@ def running(upstreams: Mapping[str, Any], models: Sequence[str], catalog: str) -
         environment = _environment(directory, postgres.url, redis.url, path, simulator_url)
         runtime = _runtime(environment)
         cleaning.callback(runtime.close)
-        stack = Stack(directory, environment, runtime, _account(runtime), simulator_url)
+        stack = Stack(directory, environment, runtime, _account(runtime, "bench"), simulator_url)
         cleaning.callback(stack.stop)
         yield stack
 
@@ -156,8 +188,8 @@ def _runtime(environment: Mapping[str, str]) -> Runtime:
     return open_runtime(settings, name="bench")
 
 
-def _account(runtime: Runtime) -> UUID:
-    issued = open_account(runtime.engine, runtime.keyring, "bench", KeyTerms(), Decimal(1_000_000))
+def _account(runtime: Runtime, name: str) -> UUID:
+    issued = open_account(runtime.engine, runtime.keyring, name, KeyTerms(), Decimal(1_000_000))
     with runtime.engine.connect() as connection:
         statement = text("SELECT account_id FROM api_keys WHERE id = :id")
         return connection.execute(statement, {"id": issued.id}).scalar_one()

@@ -19,6 +19,15 @@ from imagequeue.store.database import migrate, open_engine
 _numbers = count(1)
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that mostly wait begin first: one that began last would keep the suite waiting for it alone.
+
+    Otherwise the order stays as pytest-randomly has shuffled it.
+    """
+    items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
 @pytest.fixture(scope="session")
 def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     """A Postgres of this session, without fsync: tests kill processes, not the machine."""

@@ -13,6 +13,8 @@ from tests.api.process import api_process
 from tests.api.service import BODY, ROUTE
 from tests.builders import account, count
 
+pytestmark = pytest.mark.long
+
 TABLES = ("jobs", "job_requests", "events", "idempotency_keys")
 
 

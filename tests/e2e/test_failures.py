@@ -9,6 +9,8 @@ import pytest
 
 from tests.e2e.live import LiveStack
 
+pytestmark = pytest.mark.long
+
 PRICE = Decimal("0.039")
 
 

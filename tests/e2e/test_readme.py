@@ -14,6 +14,8 @@ from tests.e2e.live import ROOT, LiveStack
 from tests.e2e.test_examples import node
 from tests.house.readme import block
 
+pytestmark = pytest.mark.long
+
 README_URL = "http://127.0.0.1:8000"
 
 

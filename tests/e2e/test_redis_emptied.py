@@ -20,6 +20,8 @@ from starlette.routing import Route
 from tests.e2e.live import LiveStack
 from tests.servers import ServerThread
 
+pytestmark = pytest.mark.long
+
 PRICE = Decimal("0.039")
 JOBS = 200
 RECOVERY_SECONDS = 30

@@ -30,6 +30,8 @@ from simulator.config import DEMO_KEY
 from tests.house.checkout import ROOT
 from tests.house.test_containers import OURS
 
+pytestmark = pytest.mark.long
+
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "imagequeue",
     "AWS_SECRET_ACCESS_KEY": "a secret",

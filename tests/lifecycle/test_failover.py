@@ -18,6 +18,8 @@ from imagequeue.store.quota import Group
 from tests import fleet
 from tests.pipeline import Pipeline
 
+pytestmark = pytest.mark.long
+
 TWO: dict[str, dict[str, Any]] = {
     "east": {"rpm": 1000, "pace": False, "timeout_seconds": 1.0},
     "west": {"rpm": 1000, "pace": False, "cost_usd": "1"},  # dearer: asked second

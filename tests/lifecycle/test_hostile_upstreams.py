@@ -20,6 +20,8 @@ from imagequeue.store.ledger import Wallet, read_wallets
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 
+pytestmark = pytest.mark.long
+
 PRIVATE = "http://169.254.169.254/latest/meta-data/"
 AWAY = {"location": PRIVATE}
 DOWNLOADS = {"match": {"operation": "download"}, "count": None}

@@ -13,6 +13,7 @@ from pathlib import Path
 from threading import Barrier
 from typing import Any
 
+import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
@@ -22,6 +23,8 @@ from tests.crash.verb import Place
 from tests.media.pictures import encoded
 from tests.pipeline import RunningPipeline
 from tests.providers.scripted import answer, read_request, scripted_server
+
+pytestmark = pytest.mark.long
 
 CALLS = 64
 DEPLOYMENT: dict[str, Any] = {"max_in_flight": CALLS, "cold_start": "fresh", "guard_ms": 0, "pace": False}
@@ -47,8 +50,9 @@ def test_64_edits_of_4_mb_images_stay_under_400_mb(engine: Engine, database_url:
         pipeline.runtime.storage.put(input_key(png), png, "image/png")
         pipeline.submit(CALLS, operation="edit", input_images=(input_key(png),))
         assert pipeline.dispatch.run_once() == CALLS
-        # The program takes a while to start and to prepare, and so long the slots may not pass.
-        pipeline.execute("UPDATE attempts SET slot_at = clock_timestamp() + interval '9 s'")
+        # The program takes a while to start and to prepare 64 requests, on a machine that may be busy with
+        # other tests, and so long the slots may not pass: nobody can move a slot that was read.
+        pipeline.execute("UPDATE attempts SET slot_at = clock_timestamp() + interval '30 s'")
         place = Place(
             database_url=database_url,
             directory=str(tmp_path),

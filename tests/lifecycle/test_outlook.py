@@ -19,6 +19,8 @@ from imagequeue.runtime import open_redis
 from tests import fleet
 from tests.pipeline import Pipeline
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:

@@ -25,6 +25,8 @@ from imagequeue.store.database import open_engine
 from tests import builders, fleet
 from tests.pipeline import Pipeline
 
+pytestmark = pytest.mark.long
+
 ONE = {"east": {"rpm": 2, "window_seconds": 2, "guard_ms": 500, "pace": False}}
 WORKER = Path(__file__).with_name("lone_worker.py")
 

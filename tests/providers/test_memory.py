@@ -15,6 +15,8 @@ from PIL import Image
 from tests.media.pictures import encoded
 from tests.providers.scripted import answer, read_request, scripted_server
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 
 
