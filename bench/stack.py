@@ -49,12 +49,12 @@ class Stack:
     simulator_url: str
     children: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
 
-    def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+    def start(self, *arguments: str, program: Sequence[str] = ("cli",)) -> subprocess.Popen[bytes]:
         """Start a process of imagequeue; its output goes to a file in the directory."""
         log = self.directory / f"{'-'.join(arguments[:1])}-{len(self.children)}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  # this project's own program
-                [sys.executable, "-m", "cli", *arguments],
+                [sys.executable, "-m", *program, *arguments],
                 cwd=ROOT,
                 env=self.environment,
                 stdout=output,
@@ -199,16 +199,12 @@ def _account(runtime: Runtime, name: str) -> UUID:
 def _simulator(directory: Path, upstreams: Mapping[str, Any]) -> Generator[str]:
     config = directory / "simulator.json"
     config.write_text(json.dumps({"upstreams": upstreams}), "utf-8")
-    child = subprocess.Popen(  # noqa: S603  # this project's own program
-        [sys.executable, "-m", "simulator", "--port", "0", "--config", str(config)],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-    )
-    try:
-        line = child.stdout.readline().decode() if child.stdout else ""
-        if not line.startswith("simulator "):
-            raise RuntimeError("the simulator did not start")
-        yield line.split()[1]
-    finally:
-        child.terminate()
-        child.wait()
+    command = [sys.executable, "-m", "simulator", "--port", "0", "--config", str(config)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:  # noqa: S603  # this project's own program
+        try:
+            line = child.stdout.readline().decode() if child.stdout else ""
+            if not line.startswith("simulator "):
+                raise RuntimeError("the simulator did not start")
+            yield line.split()[1]
+        finally:
+            child.terminate()
