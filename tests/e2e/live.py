@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "microsoft-mai-image-2-5"
@@ -76,6 +77,18 @@ class LiveStack:
         processes = json.loads((self.directory / "stack.json").read_text())["processes"]
         pid = next(process["pid"] for process in processes if process["name"].startswith(name))
         os.kill(pid, signal.SIGKILL)
+
+    def kill_supervisor(self) -> None:
+        """SIGKILL `imagequeue up` itself."""
+        self.client.close()
+        self.process.kill()
+        self.process.wait(30)
+        assert self.process.stdout
+        self.process.stdout.close()
+
+    def children(self) -> list[psutil.Process]:
+        """Every process below the supervisor, servers and their own children included."""
+        return psutil.Process(self.process.pid).children(recursive=True)
 
     def submit(self, count: int) -> list[str]:
         """Submit jobs as a client does that repeats what did not get through, under one key each."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 from pathlib import Path
 
+import psutil
 import pytest
 
 from tests.e2e.live import LiveStack
@@ -33,6 +34,19 @@ def test_a_stack_that_is_stopped_in_the_middle_finishes_at_its_next_start(tmp_pa
     with LiveStack(tmp_path / "data") as stack:
         submitted = stack.submit(50)
         stack.stop()
+        stack.start()
+        assert set(stack.statuses(submitted)) == {"COMPLETED"}
+        assert Decimal(stack.wallet()["spent"]) == 50 * PRICE
+
+
+@pytest.mark.timeout(120)
+def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_finishes(tmp_path: Path) -> None:
+    with LiveStack(tmp_path / "data") as stack:
+        submitted = stack.submit(50)
+        children = stack.children()
+        stack.kill_supervisor()
+        _, alive = psutil.wait_procs(children, timeout=20)
+        assert not alive
         stack.start()
         assert set(stack.statuses(submitted)) == {"COMPLETED"}
         assert Decimal(stack.wallet()["spent"]) == 50 * PRICE
