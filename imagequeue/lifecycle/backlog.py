@@ -1,18 +1,23 @@
 """What the dispatcher remembers of the backlog: flows, which never change, and a cursor for each.
 
-The cursor skips dead rows at the front of a flow. It trails the youngest claimed id by `TRAIL_SECONDS`,
-because a transaction with a smaller id may commit later; and it is dropped every `FORGET_SECONDS`, so that
-nothing depends on it.
+Somebody's long transaction keeps dead rows from being vacuumed, and a backfill leaves one for each job at the
+front of its flow: a hundred thousand of them cost 27 ms each time that they are stepped over (pipeline.md,
+"Tables"). A cursor skips them, for the claim, and in the flows that leave most also for the look.
+
+It trails the youngest claimed id by `TRAIL_SECONDS`, because a transaction with a smaller id may commit
+later. And nothing depends on it: every `WHOLE_SECONDS` a look goes without cursors, and what its claims find
+below one moves it back.
 """
 
 from __future__ import annotations
 
 import time
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from heapq import nlargest
 from uuid import UUID
 
 from sqlalchemy import Connection
@@ -24,7 +29,12 @@ from imagequeue.store import flows
 from imagequeue.store.claims import WaitingJob
 
 TRAIL_SECONDS = 60.0
-FORGET_SECONDS = 60.0
+WHOLE_SECONDS = 60.0
+MANY_CLAIMS = 1_000
+MOST_SKIPPED = 16
+"""So many flows, of backfills or with so many claims, have their cursors used for the look as well."""
+
+_MOST_KNOWN = 50_000
 _START = UUID(int=0)
 
 
@@ -58,28 +68,56 @@ class Backlog:
 
     known: dict[int, Flow] = field(default_factory=dict[int, Flow])
     cursors: dict[int, UUID] = field(default_factory=dict[int, UUID])
-    forget_at: float = 0.0
+    claims: Counter[int] = field(default_factory=Counter[int])
+    clock: Callable[[], float] = time.monotonic
+    whole: bool = True
+    whole_at: float = float("-inf")
 
     def look(self, connection: Connection) -> Waiting:
         """Find the flows in which jobs wait now."""
-        queued = flows.queued_flows(connection)
+        self._begin_look()
+        queued = flows.queued_flows(connection, self._skipped())
         wanting = flows.wanting_flows(connection)
+        if self.whole:
+            self._forget_all_but(queued | wanting)
         self._learn(connection, queued | wanting)
-        if time.monotonic() >= self.forget_at:
-            self.cursors.clear()
-            self.forget_at = time.monotonic() + FORGET_SECONDS
         found = [self.known[id_] for id_ in sorted(queued | wanting)]
         return Waiting(found, frozenset(queued), frozenset(wanting))
 
     def cursor(self, flow_id: int) -> UUID:
-        """Queued jobs of the flow have ids above this."""
-        return self.cursors.get(flow_id, _START)
+        """Queued jobs of the flow have ids above this; in a look without cursors, above nothing."""
+        return _START if self.whole else self.cursors.get(flow_id, _START)
 
     def claimed(self, jobs: Sequence[WaitingJob]) -> None:
-        """Move the cursors behind jobs whose claim is committed."""
+        """Move the cursors behind jobs whose claim is committed: they were the first of their flows."""
         ceiling = uuid7_floor(datetime.now(UTC) - timedelta(seconds=TRAIL_SECONDS))
+        last = dict[int, UUID]()
         for job in jobs:
-            self.cursors[job.flow_id] = max(self.cursor(job.flow_id), min(job.id, ceiling))
+            last[job.flow_id] = max(last.get(job.flow_id, _START), job.id)
+            self.claims[job.flow_id] += 1
+        self.cursors |= {flow_id: min(id_, ceiling) for flow_id, id_ in last.items()}
+
+    def _begin_look(self) -> None:
+        now = self.clock()
+        self.whole = now >= self.whole_at
+        if self.whole:
+            self.whole_at = now + WHOLE_SECONDS
+
+    def _skipped(self) -> dict[int, UUID]:
+        if self.whole:
+            return {}
+        many = [
+            id_
+            for id_, count in self.claims.items()
+            if count >= MANY_CLAIMS or self.known[id_].lane is Lane.BACKFILL
+        ]
+        return {id_: self.cursors[id_] for id_ in nlargest(MOST_SKIPPED, many, self.claims.__getitem__)}
+
+    def _forget_all_but(self, waiting: set[int]) -> None:
+        self.cursors = {id_: cursor for id_, cursor in self.cursors.items() if id_ in waiting}
+        self.claims = Counter({id_: count for id_, count in self.claims.items() if id_ in waiting})
+        if len(self.known) > _MOST_KNOWN:
+            self.known = {id_: flow for id_, flow in self.known.items() if id_ in waiting}
 
     def _learn(self, connection: Connection, ids: set[int]) -> None:
         new = sorted(ids - self.known.keys())

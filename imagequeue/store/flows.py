@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -10,28 +10,57 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.jobs import Lane
 
-
-def _loose_scan(condition: str) -> str:
-    """Jump from flow to flow through the partial index of `condition`."""
-    step = f"SELECT flow_id FROM jobs WHERE {condition}"  # noqa: S608  # a constant of this module
-    return f"""
-        WITH RECURSIVE found AS (
-            ({step} ORDER BY flow_id LIMIT 1)
+# From flow to flow through a partial index. Flows with a cursor are stepped over as a whole and asked for
+# jobs behind their cursors, so that dead rows at their front cost nothing (lifecycle/backlog.py).
+_QUEUED = text("""
+    WITH RECURSIVE skipped (id, cursor) AS (
+        SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:cursors AS uuid[]))
+    ), found (flow_id, waits) AS (
+        SELECT 0, false
+        UNION ALL
+        SELECT next.flow_id, next.waits
+        FROM found CROSS JOIN LATERAL (
+            (
+                SELECT flow_id, true AS waits FROM jobs
+                WHERE status = 'QUEUED' AND flow_id > found.flow_id AND flow_id < coalesce(
+                    (SELECT min(id) FROM skipped WHERE id > found.flow_id), 2147483647
+                )
+                ORDER BY flow_id LIMIT 1
+            )
             UNION ALL
-            SELECT ({step} AND flow_id > found.flow_id ORDER BY flow_id LIMIT 1)
-            FROM found WHERE found.flow_id IS NOT NULL
+            (
+                SELECT id, EXISTS (
+                    SELECT FROM jobs
+                    WHERE status = 'QUEUED' AND flow_id = skipped.id AND jobs.id > skipped.cursor
+                )
+                FROM skipped WHERE id > found.flow_id
+                ORDER BY id LIMIT 1
+            )
+            ORDER BY flow_id LIMIT 1
+        ) AS next
+    )
+    SELECT flow_id FROM found WHERE waits
+""")
+
+_WANTING = text("""
+    WITH RECURSIVE found AS (
+        (SELECT flow_id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 ORDER BY flow_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT flow_id FROM jobs
+            WHERE status = 'PROCESSING' AND wanted > 0 AND flow_id > found.flow_id
+            ORDER BY flow_id LIMIT 1
         )
-        SELECT flow_id FROM found WHERE flow_id IS NOT NULL
-    """  # noqa: S608
+        FROM found WHERE found.flow_id IS NOT NULL
+    )
+    SELECT flow_id FROM found WHERE flow_id IS NOT NULL
+""")
 
 
-_QUEUED = text(_loose_scan("status = 'QUEUED'"))
-_WANTING = text(_loose_scan("status = 'PROCESSING' AND wanted > 0"))
-
-
-def queued_flows(connection: Connection) -> set[int]:
-    """Ids of the flows in which a job waits for its first attempt."""
-    return set(connection.execute(_QUEUED).scalars())
+def queued_flows(connection: Connection, cursors: Mapping[int, UUID]) -> set[int]:
+    """Ids of the flows in which a job waits for its first attempt: one with an id above the flow's cursor."""
+    values = {"ids": list(cursors), "cursors": list(cursors.values())}
+    return set(connection.execute(_QUEUED, values).scalars())
 
 
 def wanting_flows(connection: Connection) -> set[int]:
