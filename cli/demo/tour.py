@@ -17,7 +17,7 @@ from imagequeue.domain.images import Operation, Requirement, Shape
 from imagequeue.lifecycle.routing import refusal
 
 MODEL = "microsoft-mai-image-2-5"
-ROUNDS = 6
+ROUNDS = 12
 LARGEST = 3
 """A round has up to so many jobs for each upstream."""
 _ORDERS: dict[Operation, Order] = {
