@@ -52,7 +52,7 @@ class AttemptState(StrEnum):
     UNAVAILABLE = "UNAVAILABLE"
     MISCONFIGURED = "MISCONFIGURED"
     UNKNOWN = "UNKNOWN"
-    LOST = "LOST"
+    LOST = "LOST"  # its job ended while it slept: nobody asks the upstream any more
     GIVEN_BACK = "GIVEN_BACK"  # never sent: its token is free again
 
 
