@@ -9,7 +9,10 @@ Misconfigured   no      waits for another deployment, or for this one to be mend
 Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
-ProcessDied     yes     as Ambiguous; three deaths are ERROR
+ProcessDied     yes     as Ambiguous; the third process that dies is ERROR
+
+Attempts of one job run at once, and an outage or a dead process takes all of them. So what counts is not the
+attempt but the round: of the attempts that were granted before the last failure, no further one counts.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from imagequeue.domain.upstream import (
 )
 
 MAX_DEATHS = 3
-"""A job whose attempts killed their process this often is ERROR (pipeline.md)."""
+"""A job is ERROR when so many processes died while they called for it (pipeline.md)."""
 
 
 class GivenBack(UpstreamError):
@@ -85,12 +88,17 @@ Outcome = Succeeded | UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the job went through before this outcome, and what its deployment allows."""
+    """What the job went through before this outcome, and what its deployment allows.
+
+    `failures` are rounds; `same_round` says that the attempt was granted before the last of them was counted.
+    `deaths` are the other processes that died while they called for the job.
+    """
 
     failures: int
     deaths: int
     max_attempts: int
     retry_ambiguous: bool
+    same_round: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,13 +106,15 @@ class Verdict:
     """What to do with the attempt and its job.
 
     `ends` is the job's final status, if it ends now; COMPLETED is decided by the count of images instead.
-    `delay` in seconds holds the job back from the deployment that failed, and from no other.
+    `counts` says that a round failed. `avoids` says that the deployment failed: the job prefers another one,
+    and `delay` in seconds holds it back from this one, and from no other.
     """
 
     state: AttemptState
     ends: JobStatus | None = None
     error: str | None = None
     counts: bool = False
+    avoids: bool = False
     died: bool = False
     delay: float = 0.0
     frees_token: bool = False
@@ -132,14 +142,16 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
     ambiguous = isinstance(outcome, Ambiguous)
     died = isinstance(outcome, ProcessDied)
     state = AttemptState.UNKNOWN if ambiguous else AttemptState.UNAVAILABLE
+    counts = not history.same_round
     error = _last_straw(ambiguous=ambiguous, died=died, history=history)
     return Verdict(
         state,
         ends=JobStatus.ERROR if error else None,
         error=error,
-        counts=True,
+        counts=counts,
+        avoids=True,
         died=died,
-        delay=exponential(history.failures + 1, base=1, cap=60, random=random),
+        delay=exponential(history.failures + 1, base=1, cap=60, random=random) if counts else 0.0,
         frees_token=isinstance(outcome, Unavailable) and not outcome.sent,
     )
 
@@ -149,6 +161,6 @@ def _last_straw(*, ambiguous: bool, died: bool, history: History) -> str | None:
         return "The outcome of the call to the image service is unknown, and repeating it is not allowed"
     if died and history.deaths + 1 >= MAX_DEATHS:
         return f"The job was ended after {MAX_DEATHS} processes died while serving it"
-    if history.failures + 1 >= history.max_attempts:
-        return f"The image service could not serve the job in {history.failures + 1} attempts"
+    if not history.same_round and history.failures + 1 >= history.max_attempts:
+        return f"The image service could not serve the job in {history.failures + 1} rounds of attempts"
     return None

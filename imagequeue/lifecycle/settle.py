@@ -80,7 +80,9 @@ class Settlement:
     ) -> UUID | None:
         attempt = settlements.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
-        verdict = judge(outcome, self._history(attempt, job), self.random)
+        died = isinstance(outcome, ProcessDied)
+        deaths = settlements.other_deaths(connection, attempt_id) if died else 0
+        verdict = judge(outcome, self._history(attempt, job, deaths), self.random)
         closing = _closing(verdict, outcome, self._cost(attempt, outcome))
         if not settlements.close_attempt(connection, attempt_id, closing, _fence(outcome, process_id)):
             return None
@@ -89,13 +91,14 @@ class Settlement:
             return self._keep_images(connection, job, attempt, outcome.images)
         return self._after_failure(connection, job, attempt, verdict)
 
-    def _history(self, attempt: AttemptRow, job: LockedJob) -> History:
+    def _history(self, attempt: AttemptRow, job: LockedJob, deaths: int) -> History:
         deployment = self.catalog().deployment(attempt.deployment)
         return History(
             failures=job.failures,
-            deaths=job.deaths,
+            deaths=deaths,
             max_attempts=deployment.max_attempts if deployment else _DEFAULT_MAX_ATTEMPTS,
             retry_ambiguous=deployment.retry_ambiguous if deployment else True,
+            same_round=job.failed_at is not None and attempt.created_at <= job.failed_at,
         )
 
     def _cost(self, attempt: AttemptRow, outcome: Outcome) -> Decimal | None:
@@ -135,9 +138,8 @@ class Settlement:
             connection,
             job.id,
             failed=verdict.counts,
-            died=verdict.died,
             delay=verdict.delay,
-            avoid=attempt.deployment if verdict.counts else None,
+            avoid=attempt.deployment if verdict.avoids else None,
         )
         return None
 
@@ -180,6 +182,7 @@ def _closing(verdict: Verdict, outcome: Outcome, cost_usd: Decimal | None) -> Cl
         http_status=outcome.http_status,
         cost_usd=cost_usd,
         frees_token=verdict.frees_token,
+        process_died=verdict.died,
     )
 
 

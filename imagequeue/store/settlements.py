@@ -17,7 +17,7 @@ from imagequeue.store.attempts import IN_NO_HANDS
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""
-    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.failures, jobs.deaths,
+    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.failures, jobs.failed_at,
         jobs.price_usd, jobs.created_at, flows.model_id, job_requests.parameters ->> 'operation' AS operation,
         job_requests.webhook_url, clock_timestamp() AS now
     FROM jobs
@@ -28,11 +28,20 @@ _LOCK_JOBS = text("""
     FOR UPDATE OF jobs
 """)
 
-_READ_ATTEMPT = text("SELECT id, job_id, deployment, quota_group, state FROM attempts WHERE id = :id")
+_READ_ATTEMPT = text("""
+    SELECT id, job_id, deployment, quota_group, state, created_at FROM attempts WHERE id = :id
+""")
+
+_OTHER_DEATHS = text("""
+    SELECT count(DISTINCT other.process_id)::int
+    FROM attempts AS this
+    JOIN attempts AS other ON other.job_id = this.job_id AND other.process_id <> this.process_id
+    WHERE this.id = :id AND other.process_died
+""")
 
 _CLOSE_ATTEMPT = text(f"""
     UPDATE attempts
-    SET state = :state, poll_after = NULL,
+    SET state = :state, poll_after = NULL, process_died = :process_died,
         finished_at = CASE WHEN state = :state THEN finished_at ELSE clock_timestamp() END,
         http_status = :http_status, reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd),
         token_returns_at = CASE
@@ -59,7 +68,11 @@ _RESTORE = text("""
             SELECT coalesce(sum(image_count), 0) FROM attempts
             WHERE job_id = jobs.id AND state IN ('RELEASED', 'CALLING', 'SLEEPING')
         )),
-        failures = failures + :failures, deaths = deaths + :deaths,
+        failures = failures + :failures,
+        failed_at = CASE WHEN :failures > 0 THEN clock_timestamp() ELSE failed_at END,
+        deaths = (
+            SELECT count(DISTINCT process_id) FROM attempts WHERE job_id = jobs.id AND process_died
+        ),
         not_before = CASE
             WHEN :delay > 0 THEN clock_timestamp() + make_interval(secs => :delay) ELSE not_before
         END,
@@ -84,14 +97,17 @@ _GIVE_BACK = text("""
 
 @dataclass(frozen=True, slots=True)
 class LockedJob:
-    """A job whose row is locked, with what its final body needs; `now` is the database's clock."""
+    """A job whose row is locked, with what its final body needs; `now` is the database's clock.
+
+    `failed_at` is when the last of its `failures` was counted: an attempt granted before adds none.
+    """
 
     id: UUID
     account_id: UUID
     status: JobStatus
     image_count: int
     failures: int
-    deaths: int
+    failed_at: datetime | None
     price_usd: Decimal
     created_at: datetime
     model_id: str
@@ -109,6 +125,7 @@ class AttemptRow:
     deployment: str
     quota_group: str
     state: AttemptState
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,6 +141,7 @@ class Closing:
     http_status: int | None = None
     cost_usd: Decimal | None = None
     frees_token: bool = False
+    process_died: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +160,13 @@ class Fence:
 def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
     """Read which job an attempt belongs to."""
     row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
-    return AttemptRow(row.id, row.job_id, row.deployment, row.quota_group, AttemptState(row.state))
+    state = AttemptState(row.state)
+    return AttemptRow(row.id, row.job_id, row.deployment, row.quota_group, state, row.created_at)
+
+
+def other_deaths(connection: Connection, attempt_id: UUID) -> int:
+    """How many processes died while they called for the attempt's job, its own process left out."""
+    return connection.execute(_OTHER_DEATHS, {"id": attempt_id}).scalar_one()
 
 
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
@@ -160,6 +184,7 @@ def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fe
         "http_status": closing.http_status,
         "cost_usd": closing.cost_usd,
         "frees_token": closing.frees_token,
+        "process_died": closing.process_died,
         "sources": [state.value for state in fence.sources],
         "fence": fence.who,
         "process_id": fence.process_id,
@@ -205,20 +230,25 @@ def record_duplicates(connection: Connection, attempt_id: UUID, count: int) -> N
     )
 
 
-def restore_wanted(  # noqa: PLR0913  # what a failure changes
+def restore_wanted(
     connection: Connection,
     job_id: UUID,
     *,
     failed: bool = False,
-    died: bool = False,
     delay: float = 0.0,
     avoid: str | None = None,
 ) -> None:
-    """Let the dispatcher ask again for what is neither stored nor asked for by an open attempt."""
-    connection.execute(
-        _RESTORE,
-        {"id": job_id, "failures": int(failed), "deaths": int(died), "delay": delay, "avoid": avoid},
-    )
+    """Let the dispatcher ask again for what is neither stored nor asked for by an open attempt.
+
+    Args:
+        connection: the transaction.
+        job_id: whose row is locked.
+        failed: one more failure counts.
+        delay: seconds for which the job is held back from the deployment that it avoids.
+        avoid: the deployment where it failed last, if it failed.
+    """
+    values = {"id": job_id, "failures": int(failed), "delay": delay, "avoid": avoid}
+    connection.execute(_RESTORE, values)
 
 
 def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
@@ -53,6 +53,93 @@ def test_a_job_whose_calls_kill_three_processes_is_an_error_and_free(pipeline: P
         _die_while_calling(pipeline)
         assert pipeline.status(job_id) == "PROCESSING"
     _die_while_calling(pipeline)
+    assert pipeline.status(job_id) == "ERROR"
+    assert _wallet(pipeline) == UNTOUCHED
+
+
+def _die_with(pipeline: Pipeline, process_ids: list[UUID]) -> None:
+    """Everything that is released is called, by these processes in turn, and all of them die."""
+    open_attempts = pipeline.rows("SELECT id FROM attempts WHERE state = 'RELEASED' ORDER BY id")
+    pipeline.rung.clear()
+    for number, row in enumerate(open_attempts):
+        pipeline.execute(
+            "UPDATE attempts SET state = 'CALLING', process_id = :process_id WHERE id = :id",
+            id=row.id,
+            process_id=process_ids[number % len(process_ids)],
+        )
+    assert pipeline.sweep.recover() == len(open_attempts)
+
+
+def test_four_calls_of_one_process_that_dies_are_one_death_and_one_failure(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit(image_count=4)
+    assert pipeline.dispatch.run_once() == 4
+    _die_with(pipeline, [uuid4()])
+    rows = pipeline.rows("SELECT status, wanted, deaths, failures FROM jobs")
+    assert [tuple(row) for row in rows] == [("PROCESSING", 4, 1, 1)]
+    assert pipeline.states(job_id) == ["UNKNOWN"] * 4
+    _hurry(pipeline)
+    pipeline.run()
+    assert pipeline.status(job_id) == "COMPLETED"
+
+
+def test_two_processes_that_die_at_once_are_two_deaths_and_the_third_is_the_last(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit(image_count=4)
+    assert pipeline.dispatch.run_once() == 4
+    _die_with(pipeline, [uuid4(), uuid4()])
+    assert [tuple(row) for row in pipeline.rows("SELECT deaths, failures FROM jobs")] == [(2, 1)]
+    _hurry(pipeline)
+    assert pipeline.dispatch.run_once() == 4
+    _die_with(pipeline, [uuid4()])
+    assert pipeline.status(job_id) == "ERROR"
+    assert _wallet(pipeline) == UNTOUCHED
+
+
+def test_a_process_that_loses_calls_again_and_again_ends_the_job_after_its_attempts(
+    pipeline: Pipeline,
+) -> None:
+    (job_id,) = pipeline.submit()
+    process_id = uuid4()  # it lives on: its threads end without a word
+    for _ in range(5):
+        _hurry(pipeline)
+        assert pipeline.dispatch.run_once() == 1
+        _die_with(pipeline, [process_id])
+    assert [tuple(row) for row in pipeline.rows("SELECT deaths, failures FROM jobs")] == [(1, 5)]
+    _hurry(pipeline)
+    assert pipeline.dispatch.run_once() == 1
+    _die_with(pipeline, [process_id])
+    assert pipeline.status(job_id) == "ERROR"
+
+
+def test_an_outage_uses_up_rounds_and_not_the_calls_of_one_round(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit(image_count=4)
+    pipeline.fault(kind="status", status=500, count=6)
+    delays = list[float]()
+    for failures in (1, 2):
+        assert pipeline.dispatch.run_once() == 4
+        pipeline.answer()
+        (row,) = pipeline.rows("""
+            SELECT failures, extract(epoch FROM not_before - failed_at)::float8 AS delay FROM jobs
+        """)
+        assert row.failures == failures
+        delays.append(row.delay)
+        _hurry(pipeline)
+    assert 0.5 <= delays[0] <= 1 <= delays[1] <= 2
+    assert pipeline.states(job_id).count("UNAVAILABLE") == 6
+    pipeline.run()
+    assert pipeline.status(job_id) == "COMPLETED"
+
+
+def test_an_outage_that_lasts_ends_a_job_after_its_rounds_however_many_images_it_has(
+    pipeline: Pipeline,
+) -> None:
+    pipeline.fault(kind="status", status=500)
+    (job_id,) = pipeline.submit(image_count=4)
+    for _ in range(6):
+        pipeline.execute("DELETE FROM deployment_states")  # the breaker is another matter
+        _hurry(pipeline)
+        assert pipeline.status(job_id) in {"QUEUED", "PROCESSING"}
+        assert pipeline.dispatch.run_once() == 4
+        pipeline.answer()
     assert pipeline.status(job_id) == "ERROR"
     assert _wallet(pipeline) == UNTOUCHED
 

@@ -77,6 +77,7 @@ attempts = Table(
     Column("image_count", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
     Column("process_id", Uuid, nullable=True),  # who calls; no foreign key: processes are forgotten sooner
+    Column("process_died", Boolean, nullable=False, server_default="false"),  # before it said what came of it
     moment("slot_at", nullable=False),  # when the call may start
     moment("token_returns_at", nullable=False),  # when its token is free again
     moment("release_deadline", nullable=False),  # ring again when nobody started by then
@@ -94,6 +95,7 @@ attempts = Table(
     one_of("state", AttemptState),
     CheckConstraint(f"(finished_at IS NULL) = (state IN ({_OPEN}))", name="finished_when_closed"),
     CheckConstraint("(state = 'CALLING') <= (process_id IS NOT NULL)", name="calling_by_somebody"),
+    CheckConstraint("process_died <= (process_id IS NOT NULL)", name="died_as_somebody"),
     CheckConstraint("image_count BETWEEN 1 AND 10", name="image_count_range"),
     Index("ix_attempts_job_id_id", "job_id", "id"),
     Index("ix_attempts_tokens", "quota_group", "token_returns_at"),

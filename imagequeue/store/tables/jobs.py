@@ -51,7 +51,8 @@ jobs = Table(
     Column("status", Text, nullable=False),
     Column("image_count", SmallInteger, nullable=False),
     Column("wanted", SmallInteger, nullable=False),  # images neither stored nor asked for by an open attempt
-    Column("failures", SmallInteger, nullable=False, server_default="0"),
+    Column("failures", SmallInteger, nullable=False, server_default="0"),  # rounds of attempts that failed
+    moment("failed_at"),  # when the last of them was counted: attempts granted before are of that round
     Column("deaths", SmallInteger, nullable=False, server_default="0"),  # processes that died while calling
     usd("price_usd"),  # of the whole job
     moment("not_before"),  # back-off
