@@ -52,7 +52,7 @@ def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]
             due=number * seconds / count,
             key=f"chaos-{seed}-{number}",
             prompt=f"chaos {seed} job {number:06d}",
-            images=random.choices((1, 2, 3), (90, 7, 3))[0],
+            images=random.choices((1, 2, 3, 4), (85, 6, 4, 5))[0],
             lane=random.choice(("interactive", "backfill")),
             webhook=random.random() < WEBHOOK_SHARE,
             cancel=random.random() < CANCEL_SHARE,

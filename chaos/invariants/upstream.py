@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from chaos.evidence import Evidence, Finding
-from chaos.upstreams import MAX_ATTEMPTS
 
 _CALLED = {"SUCCEEDED", "REFUSED", "THROTTLED", "UNAVAILABLE", "MISCONFIGURED", "UNKNOWN", "LOST"}
 _WINDOW_NS = 60 * 10**9
@@ -69,17 +68,3 @@ def every_extra_call_has_its_reason(evidence: Evidence) -> Finding:
                 wrong.append(f"attempt {attempt['id']} of a final job is {attempt['state']}")
     counts = {**dict(sorted(reasons.items())), "duplicate images": duplicates}
     return Finding("every extra call has its reason on record", counts, wrong)
-
-
-def attempts_are_bounded(evidence: Evidence) -> Finding:
-    """No job is tried more often than its failures and the deaths of processes allow."""
-    wrong, most = list[str](), 0
-    for job in evidence.jobs:
-        counted = sum(
-            str(attempt["state"]) in ("UNAVAILABLE", "UNKNOWN") for attempt in evidence.of("attempts", job)
-        )
-        allowed = MAX_ATTEMPTS + job["image_count"] - 1  # several may be on their way when the last fails
-        most = max(most, counted)
-        if counted > allowed:
-            wrong.append(f"{job['id']}: {counted} failed attempts, {allowed} are allowed")
-    return Finding("attempts are bounded", {"most failures of one job": most}, wrong)

@@ -14,6 +14,7 @@ import pytest
 from chaos.checker import INVARIANTS, check, line
 from chaos.evidence import Evidence
 from chaos.faults import Fault
+from chaos.invariants.endings import attempts_are_bounded, every_error_has_its_reason
 from chaos.load import Notes, Order
 from chaos.receiver import Receipt
 from chaos.stack import Life
@@ -28,7 +29,8 @@ PRICE = Decimal("0.039")
 
 def _job(id_: UUID, number: int, status: str, **more: Any) -> dict[str, Any]:
     job = {"id": id_, "status": status, "image_count": 1, "price_usd": PRICE, "prompt": f"job {number}"}
-    return job | {"created": NOW, "finished": NOW + 2, "webhook_url": None, "body": "{}"} | more
+    times = {"created": NOW, "finished": NOW + 2, "finished_at": _time(NOW + 2)}
+    return job | times | {"start_by": None, "finish_by": None, "webhook_url": None, "body": "{}"} | more
 
 
 def _entry(kind: str, amount: Decimal, **more: Any) -> dict[str, Any]:
@@ -36,8 +38,12 @@ def _entry(kind: str, amount: Decimal, **more: Any) -> dict[str, Any]:
     return entry | {"job_id": None, "hold_id": None} | more
 
 
+def _time(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
 def _stamp(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat()
+    return _time(seconds).isoformat()
 
 
 def faultless() -> Evidence:
@@ -56,6 +62,7 @@ def faultless() -> Evidence:
                 "state": "SUCCEEDED",
                 "duplicate_images": 0,
                 "process_id": WORKER,
+                "process_died": False,
                 "created": NOW,
                 "called": NOW + 1,
                 "finished": NOW + 2,
@@ -127,6 +134,16 @@ def _rescue(run: Evidence, moment: float) -> None:
     run.logged.append(line | {"timestamp": _stamp(moment)})
 
 
+def _fail(run: Evidence, rounds: int, together: int = 1, **more: Any) -> None:
+    """So many rounds of attempts fail, one after the other; so many attempts of each."""
+    failed = run.tables["attempts"][0] | {"state": "UNKNOWN"} | more
+    run.tables["attempts"].extend(
+        failed | {"id": uuid4(), "created": NOW + number, "finished": NOW + number + 0.5 + other / 10}
+        for number in range(rounds)
+        for other in range(together)
+    )
+
+
 def _change(table: str, **values: Any) -> Callable[[Evidence], object]:
     return lambda run: run.tables[table][0].update(values)
 
@@ -151,9 +168,8 @@ TAMPERINGS: dict[str, Callable[[Evidence], object]] = {
     ),
     "every_call_has_its_attempt": lambda run: run.calls.append(_call(0)),
     "every_extra_call_has_its_reason": _drop("images", 0),
-    "attempts_are_bounded": lambda run: run.tables["attempts"].extend(
-        run.tables["attempts"][0] | {"id": uuid4(), "state": "UNKNOWN"} for _ in range(9)
-    ),
+    "attempts_are_bounded": lambda run: _fail(run, 9),
+    "every_error_has_its_reason": _change("jobs", status="ERROR"),
     "every_final_job_told_its_receiver": lambda run: run.receipts.clear(),
     "one_webhook_id_for_a_job": lambda run: run.receipts.append(replace(run.receipts[0], webhook_id="msg_2")),
     "a_job_cancelled_in_time_was_not_called": lambda run: run.calls.append(_call(1)),
@@ -188,6 +204,42 @@ def test_a_process_that_ended_may_be_rescued() -> None:
     run.lives[0].last = NOW + 20
     _rescue(run, NOW + 50)
     assert not [finding for finding in check(_again(run)) if finding.violations]
+
+
+def _die(run: Evidence, process_ids: list[UUID]) -> None:
+    for process_id in process_ids:
+        _fail(run, 1, process_id=process_id, process_died=True)
+
+
+@pytest.mark.parametrize(
+    ("happened", "is_reason"),
+    [
+        (lambda run: _fail(run, 8), True),
+        (lambda run: _fail(run, 7), False),
+        (lambda run: _fail(run, 2, together=4), False),
+        (lambda run: _die(run, [uuid4() for _ in range(3)]), True),
+        (lambda run: _die(run, [uuid4(), uuid4()]), False),
+        (lambda run: _die(run, [WORKER] * 3), False),
+        (_change("jobs", start_by=_time(NOW + 1)), True),
+        (_change("jobs", finish_by=_time(NOW + 60)), False),
+    ],
+)
+def test_an_error_needs_a_reason_that_the_rules_know(
+    happened: Callable[[Evidence], object], *, is_reason: bool
+) -> None:
+    run = faultless()
+    run.jobs[0]["status"] = "ERROR"
+    happened(run)
+    assert bool(every_error_has_its_reason(_again(run)).violations) is not is_reason
+
+
+def test_a_job_of_several_images_may_fail_several_times_in_a_round() -> None:
+    run = faultless()
+    run.jobs[0]["image_count"] = 4
+    _fail(run, 8, together=4)
+    assert not attempts_are_bounded(_again(run)).violations
+    run.jobs[0]["image_count"] = 3
+    assert attempts_are_bounded(_again(run)).violations
 
 
 @pytest.mark.parametrize(("stopped", "allowed"), [(21.0, True), (9.0, False)])
