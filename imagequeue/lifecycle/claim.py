@@ -2,6 +2,9 @@
 
 Flows take turns (`domain/fairness.py`). A job that wants several images takes several tokens in its turn, and
 so may have attempts on several deployments at once. A flow that runs dry leaves its turns to the others.
+
+A job that a deployment failed prefers another one (pipeline.md, "An attempt"): only one that could take it
+soon, and only for a while. Whatever becomes of the others, after its back-off it comes back.
 """
 
 from __future__ import annotations
@@ -17,10 +20,15 @@ from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue, Flow
 from imagequeue.domain.jobs import Lane
+from imagequeue.domain.quota import next_start
 from imagequeue.lifecycle.backlog import Backlog, Waiting
 from imagequeue.lifecycle.room import Room
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.store.claims import Turn, WaitingJob, lock_queued, lock_wanting
+from imagequeue.store.quota import Group
+
+PATIENCE_SECONDS = 5.0
+"""So long beyond its back-off a job waits for another deployment than the one that failed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +71,10 @@ def find_candidates(
 
 @dataclass(slots=True)
 class Claim:
-    """The claim of one transaction. `locked` are the jobs that it holds, with their flows."""
+    """The claim of one transaction; `groups` as they were read at the start of the dispatcher's turn.
+
+    `locked` are the jobs that it holds, with their flows.
+    """
 
     connection: Connection
     backlog: Backlog
@@ -71,6 +82,7 @@ class Claim:
     room: Room
     queue: FairQueue
     serving: Serving
+    groups: Mapping[str, Group]
     locked: dict[UUID, int] = field(default_factory=dict[UUID, int])
 
     def take(self, candidates: Mapping[int, Candidate], tokens: int) -> list[ClaimedCall]:
@@ -122,16 +134,24 @@ class Claim:
             cursor=self.backlog.cursor(flow.id),
             deployment=deployment.name,
             wary=state is not None and state.failures > 0,
-            others=self._has_others(deployment, flow),
+            patience=PATIENCE_SECONDS if self._has_others(deployment, flow) else 0.0,
         )
 
     def _has_others(self, deployment: Deployment, flow: Flow) -> bool:
         """Whether a job that this deployment failed may as well wait for another one."""
         return any(
-            other.order <= deployment.order and self.room.breaker(other) is Breaker.CLOSED
+            other.order <= deployment.order and self._starts_soon(other, flow.lane)
             for other in self.serving.deployments(flow.model_id, flow.requirement)
             if other.name != deployment.name
         )
+
+    def _starts_soon(self, deployment: Deployment, lane: Lane) -> bool:
+        """Whether a deployment works, has slots, and has a token before anybody's patience ends."""
+        group = self.groups.get(deployment.group)
+        if group is None or group.out_of_quota or self.room.breaker(deployment) is not Breaker.CLOSED:
+            return False
+        soon = next_start(group.quota, group.state) <= group.state.now + PATIENCE_SECONDS
+        return soon and self.room.left(lane, deployment) > 0
 
     def _calls(self, jobs: deque[WaitingJob], candidate: Candidate, most: int) -> list[ClaimedCall]:
         """The calls of the flow's next job, as far as tokens and slots go; each asks for what it may."""

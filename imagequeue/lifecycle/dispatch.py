@@ -124,7 +124,7 @@ class Dispatch:
         _look_for_probes(connection, candidates, turn.room)
         left, tokens = self._tokens(connection, candidates, len(slots), turn, rivals)
         queue = self.queues.setdefault(name, FairQueue())
-        claim = Claim(connection, self.backlog, turn.waiting, turn.room, queue, self.serving)
+        claim = Claim(connection, self.backlog, turn.waiting, turn.room, queue, self.serving, turn.groups)
         calls = claim.take(left, tokens)
         failpoint("dispatch.claiming")
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]

@@ -33,15 +33,15 @@ _WANTING = text("""
     SELECT job.id, job.flow_id, job.wanted
     FROM unnest(
         CAST(:flow_ids AS int[]), CAST(:limits AS int[]), CAST(:deployments AS text[]),
-        CAST(:others AS boolean[])
-    ) AS flow (id, quota, deployment, others)
+        CAST(:patiences AS float8[])
+    ) AS flow (id, quota, deployment, patience)
     CROSS JOIN LATERAL (
         SELECT id, flow_id, wanted FROM jobs
         WHERE flow_id = flow.id AND status = 'PROCESSING' AND wanted > 0
             AND (finish_by IS NULL OR finish_by > clock_timestamp())
             AND (
-                avoid_deployment IS DISTINCT FROM flow.deployment
-                OR (NOT flow.others AND (not_before <= clock_timestamp() OR not_before IS NULL))
+                avoid_deployment IS DISTINCT FROM flow.deployment OR not_before IS NULL
+                OR not_before + make_interval(secs => flow.patience) <= clock_timestamp()
             )
         ORDER BY jobs.id LIMIT flow.quota
         FOR UPDATE SKIP LOCKED
@@ -69,7 +69,8 @@ class Turn:
     """Take up to `limit` jobs of a flow for a deployment; of the queued ones, those above `cursor`.
 
     `wary`: the deployment failed lately, so it gets new jobs rather than those that failed before: a row of
-    failures is spread over many jobs. `others`: another deployment would take what this one failed.
+    failures is spread over many jobs. `patience`: so many seconds beyond its back-off a job that this
+    deployment failed waits for another one.
     """
 
     flow_id: int
@@ -77,7 +78,7 @@ class Turn:
     cursor: UUID
     deployment: str
     wary: bool = False
-    others: bool = False
+    patience: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +121,7 @@ def lock_wanting(connection: Connection, turns: Sequence[Turn]) -> list[WaitingJ
         "flow_ids": [turn.flow_id for turn in turns],
         "limits": [turn.limit for turn in turns],
         "deployments": [turn.deployment for turn in turns],
-        "others": [turn.others for turn in turns],
+        "patiences": [turn.patience for turn in turns],
     }
     return [WaitingJob(*row) for row in connection.execute(_WANTING, parameters)] if turns else []
 

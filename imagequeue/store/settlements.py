@@ -74,7 +74,8 @@ _RESTORE = text("""
             SELECT count(DISTINCT process_id) FROM attempts WHERE job_id = jobs.id AND process_died
         ),
         not_before = CASE
-            WHEN :delay > 0 THEN clock_timestamp() + make_interval(secs => :delay) ELSE not_before
+            WHEN CAST(:avoid AS text) IS NULL THEN not_before
+            ELSE greatest(not_before, clock_timestamp() + make_interval(secs => :delay))
         END,
         avoid_deployment = coalesce(:avoid, avoid_deployment)
     WHERE id = :id

@@ -211,19 +211,19 @@ def _die(run: Evidence, process_ids: list[UUID]) -> None:
         _fail(run, 1, process_id=process_id, process_died=True)
 
 
-@pytest.mark.parametrize(
-    ("happened", "is_reason"),
-    [
-        (lambda run: _fail(run, 8), True),
-        (lambda run: _fail(run, 7), False),
-        (lambda run: _fail(run, 2, together=4), False),
-        (lambda run: _die(run, [uuid4() for _ in range(3)]), True),
-        (lambda run: _die(run, [uuid4(), uuid4()]), False),
-        (lambda run: _die(run, [WORKER] * 3), False),
-        (_change("jobs", start_by=_time(NOW + 1)), True),
-        (_change("jobs", finish_by=_time(NOW + 60)), False),
-    ],
-)
+ENDINGS: list[tuple[Callable[[Evidence], object], bool]] = [
+    (lambda run: _fail(run, 8), True),
+    (lambda run: _fail(run, 7), False),
+    (lambda run: _fail(run, 2, together=4), False),
+    (lambda run: _die(run, [uuid4() for _ in range(3)]), True),
+    (lambda run: _die(run, [uuid4(), uuid4()]), False),
+    (lambda run: _die(run, [WORKER] * 3), False),
+    (_change("jobs", start_by=_time(NOW + 1)), True),
+    (_change("jobs", finish_by=_time(NOW + 60)), False),
+]
+
+
+@pytest.mark.parametrize(("happened", "is_reason"), ENDINGS)
 def test_an_error_needs_a_reason_that_the_rules_know(
     happened: Callable[[Evidence], object], *, is_reason: bool
 ) -> None:
