@@ -14,6 +14,7 @@ import pytest
 from sqlalchemy import Engine, create_engine, text
 
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.verdicts import GivenBack
 from imagequeue.lifecycle.settle import Settlement
 from tests.builders import account
 from tests.pipeline import Pipeline, RunningPipeline
@@ -256,18 +257,51 @@ def test_a_job_is_not_begun_after_its_deadline(pipeline: Pipeline, name: str) ->
     assert _wallet(pipeline) == UNTOUCHED
 
 
-def test_a_started_job_ends_at_finish_by_and_not_at_start_by(pipeline: Pipeline) -> None:
-    later = datetime.now(UTC) + timedelta(minutes=1)
-    (job_id,) = pipeline.submit(start_by=later, finish_by=later)
-    pipeline.dispatch.run_once()
-    pipeline.execute("UPDATE jobs SET start_by = clock_timestamp() - interval '1 ms'")
-    assert pipeline.sweep.end_overdue() == 0
-    pipeline.execute("UPDATE jobs SET finish_by = clock_timestamp() - interval '1 ms'")
+@pytest.mark.parametrize("name", ["start_by", "finish_by"])
+def test_a_job_that_is_released_is_not_called_after_its_deadline(pipeline: Pipeline, name: str) -> None:
+    deadline: dict[str, Any] = {name: datetime.now(UTC) + timedelta(minutes=1)}
+    (job_id,) = pipeline.submit(**deadline)
+    assert pipeline.dispatch.run_once() == 1
+    pipeline.execute(f"UPDATE jobs SET {name} = clock_timestamp() - interval '1 ms'")  # noqa: S608  # ours
     pipeline.answer()
+    assert pipeline.states(job_id) == ["GIVEN_BACK"]
     assert pipeline.calls() == []
     assert pipeline.sweep.end_overdue() == 1
     assert pipeline.status(job_id) == "ERROR"
     assert _wallet(pipeline) == UNTOUCHED
+
+
+def test_a_call_that_was_given_back_is_no_start(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit(start_by=datetime.now(UTC) + timedelta(minutes=1))
+    pipeline.dispatch.run_once()
+    pipeline.execute(
+        """
+        UPDATE attempts SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp()
+    """,
+        process_id=pipeline.process_id,
+    )
+    (attempt,) = pipeline.rows("SELECT id FROM attempts")
+    late = GivenBack("too late for the slot", started=True)
+    pipeline.settlement.settle(attempt.id, late, pipeline.process_id)
+    pipeline.execute("UPDATE jobs SET start_by = clock_timestamp() - interval '1 ms'")
+    assert pipeline.sweep.end_overdue() == 1
+    assert pipeline.status(job_id) == "ERROR"
+
+
+def test_a_started_job_goes_on_past_start_by_and_ends_at_finish_by(pipeline: Pipeline) -> None:
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    completed, ended = pipeline.submit(2, start_by=later, finish_by=later)
+    pipeline.fault(kind="status", status=500, count=2)
+    pipeline.run()
+    pipeline.execute("UPDATE jobs SET start_by = clock_timestamp() - interval '1 ms'")
+    assert pipeline.sweep.end_overdue() == 0
+    passed = "UPDATE jobs SET finish_by = clock_timestamp() - interval '1 ms' WHERE id = :id"
+    pipeline.execute(passed, id=ended)
+    assert pipeline.sweep.end_overdue() == 1
+    _hurry(pipeline)
+    pipeline.run()
+    assert [pipeline.status(job_id) for job_id in (completed, ended)] == ["COMPLETED", "ERROR"]
+    assert len(pipeline.calls()) == 3
 
 
 def test_ending_many_jobs_locks_wallets_in_account_order(pipeline: Pipeline) -> None:
