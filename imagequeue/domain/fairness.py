@@ -1,9 +1,19 @@
 """Who goes next: start-time fair queueing over accounts, interactive jobs before backfill ones.
 
-Each quota group is a server of its own with its own virtual time, so that an account which is busy
-elsewhere is not made to wait here. In a group every account has a tag; the smallest goes next, and
-its tag moves by 1 / weight. An account that was away starts at the present virtual time: it
-neither saves up turns nor owes any. Within an account its flows take turns in the same way.
+Every account has a tag; the smallest goes next, and its tag moves by 1 / weight. An account that was away
+starts at the present virtual time: it neither saves up turns nor owes any. Within an account its flows take
+turns in the same way.
+
+The quota groups that serve one model are a pool, and a pool has one virtual time: what an account gets is the
+sum over the pool, so that is what is shared. With a virtual time for each group every group is fair to within
+one call, but upstream quotas are small: among 20 accounts, five groups of 12 calls a minute give 12 accounts
+five calls each and 8 none when they break ties alike, and when they break them differently it is chance who
+gets none and who gets five. In a pool everybody gets three. Pools know nothing of each other: an account
+which is busy with one model is not made to wait for another one.
+
+Not every group can serve every account. One that waits for a slow group falls behind the virtual time while
+the others are served elsewhere; it starts at the present time then, as if it had been away. But of those that
+start alike the one whose last turn is longest ago goes first, and that is the one which was served nowhere.
 
 Backfill gets what interactive leaves, and at least every tenth grant (`FLOOR`), so that it never starves.
 One interactive job that meets a backfill always gets the next grant: the floor counts only grants that
@@ -40,34 +50,56 @@ class Flow:
     weight: int = 1
 
 
+def pools(serves: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
+    """The pool of every quota group: the groups that are joined by the models that they serve.
+
+    Args:
+        serves: a quota group and a model that it serves, for every deployment.
+    """
+    found = list[tuple[set[str], set[str]]]()
+    for group, model in serves:
+        joined = [pool for pool in found if group in pool[0] or model in pool[1]]
+        groups = {group}.union(*(groups for groups, _ in joined))
+        models = {model}.union(*(models for _, models in joined))
+        found = [pool for pool in found if pool not in joined] + [(groups, models)]
+    return {group: frozenset(groups) for groups, _ in found for group in groups}
+
+
+Place = tuple[float, int]
+"""The virtual time of a turn, and the number of the last turn before it, which breaks ties."""
+
+_NEVER: Place = (0.0, 0)
+
+
 @dataclass(slots=True)
 class Turns:
     """Start-time fair queueing over any keys."""
 
     now: float = 0.0
-    tags: dict[Hashable, float] = field(default_factory=dict[Hashable, float])
+    served: int = 0
+    tags: dict[Hashable, Place] = field(default_factory=dict[Hashable, Place])
 
-    def start(self, key: Hashable) -> float:
-        """The virtual time at which a key's next turn starts; the smallest is next."""
-        tag = self.tags.get(key, 0.0)
-        return tag if tag > self.now else self.now  # noqa: FURB136  # a thousand times a turn
+    def place(self, key: Hashable) -> Place:
+        """A key's place in line: the smallest is next."""
+        tag, last = self.tags.get(key, _NEVER)
+        return (tag if tag > self.now else self.now), last  # noqa: FURB136  # a thousand times a turn
 
     def took(self, key: Hashable, cost: float) -> None:
         """Charge a key for a turn, and let the virtual time go on."""
-        start = self.start(key)
-        self.now = start
-        self.tags[key] = start + cost
+        start, _ = self.place(key)
+        self.now, self.served = start, self.served + 1
+        self.tags[key] = (start + cost, self.served)
         if len(self.tags) > _MANY_TAGS:
             self.tags.clear()
 
 
-_Line = list[tuple[float, int, list[Flow]]]
-"""The accounts of a lane as a heap: when the next turn of each starts, a tie-breaker, and its flows."""
+_Line = list[tuple[Place, int, list[Flow]]]
+"""The accounts of a lane as a heap: the place of each, the last tie-breaker, and its flows."""
 
 
 @dataclass(slots=True)
 class FairQueue:
-    """The turns of one quota group."""
+    """The turns of one pool."""
 
     accounts: dict[Lane, Turns] = field(default_factory=lambda: {lane: Turns() for lane in Lane})
     flows: dict[UUID, Turns] = field(default_factory=dict[UUID, Turns])
@@ -82,7 +114,8 @@ class FairQueue:
         while len(turns) < grants:
             lane = _lane(lines.keys(), in_a_row)
             in_a_row = in_a_row + 1 if lane is Lane.INTERACTIVE else 0
-            turns.append(self._next(lines[lane], planned))
+            turn = self.accounts[lane].served + len(turns) + 1
+            turns.append(self._next(lines[lane], planned, turn))
         return turns
 
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
@@ -101,23 +134,24 @@ class FairQueue:
         for flow in flows:
             if flow.lane is lane:
                 by_account[flow.account_id].append(flow)
-        start = self.accounts[lane].start
-        line = [(start(id_), id_.int, mine) for id_, mine in by_account.items()]
+        place = self.accounts[lane].place
+        line = [(place(id_), id_.int, mine) for id_, mine in by_account.items()]
         heapify(line)
         return line
 
-    def _next(self, line: _Line, planned: Counter[int]) -> Flow:
+    def _next(self, line: _Line, planned: Counter[int], turn: int) -> Flow:
         """The flow of the account that is first in line; the account goes back by one turn."""
-        start, key, flows = line[0]
-        heapreplace(line, (start + 1 / flows[0].weight, key, flows))
+        (start, _), key, flows = line[0]
+        heapreplace(line, ((start + 1 / flows[0].weight, turn), key, flows))
         turns = self.flows.get(flows[0].account_id) if len(flows) > 1 else None
-        flow = flows[0] if len(flows) == 1 else min(flows, key=lambda one: _start(turns, one, planned))
+        flow = flows[0] if len(flows) == 1 else min(flows, key=lambda one: _place(turns, one, planned))
         planned[flow.id] += 1
         return flow
 
 
-def _start(turns: Turns | None, flow: Flow, planned: Counter[int]) -> tuple[float, int]:
-    return (turns.start(flow.id) if turns else 0.0) + planned[flow.id], flow.id
+def _place(turns: Turns | None, flow: Flow, planned: Counter[int]) -> tuple[float, int, int, int]:
+    start, last = turns.place(flow.id) if turns else _NEVER
+    return start + planned[flow.id], planned[flow.id], last, flow.id
 
 
 def _lane(waiting: Iterable[Lane], interactive_in_a_row: int) -> Lane:

@@ -64,7 +64,7 @@ class Dispatch:
     serving: Serving
     release: Release
     backlog: Backlog = field(default_factory=Backlog)
-    queues: dict[str, FairQueue] = field(default_factory=dict[str, FairQueue])
+    queues: dict[frozenset[str], FairQueue] = field(default_factory=dict[frozenset[str], FairQueue])
     at_once: int = GRANTS_AT_ONCE
 
     def run_once(self) -> int:
@@ -123,7 +123,7 @@ class Dispatch:
             return [], []
         _look_for_probes(connection, candidates, turn.room)
         left, tokens = self._tokens(connection, candidates, len(slots), turn, rivals)
-        queue = self.queues.setdefault(name, FairQueue())
+        queue = self.queues.setdefault(self.serving.pools[name], FairQueue())
         claim = Claim(connection, self.backlog, turn.waiting, turn.room, queue, self.serving, turn.groups)
         calls = claim.take(left, tokens)
         failpoint("dispatch.claiming")

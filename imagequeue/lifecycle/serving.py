@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from imagequeue.domain.catalog import Catalog, Deployment
+from imagequeue.domain.fairness import pools
 from imagequeue.domain.images import Requirement
 from imagequeue.providers.registry import PROVIDERS
 
 
 @dataclass(slots=True)
 class Serving:
-    """Images per call of every (deployment, requirement) that was asked for; 0: cannot serve it."""
+    """Images per call of every (deployment, requirement) that was asked for; 0: cannot serve it.
+
+    `pools` are the quota groups that serve the same models, by group (`domain/fairness.py`).
+    """
 
     catalog: Catalog
+    pools: Mapping[str, frozenset[str]] = field(init=False)
     _known: dict[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     _serving: dict[tuple[str, str], list[Deployment]] = field(
         default_factory=dict[tuple[str, str], list[Deployment]]
     )
+
+    def __post_init__(self) -> None:
+        self.pools = pools((one.group, one.model) for one in self.catalog.deployments)
 
     def images_per_call(self, deployment: Deployment, requirement: str) -> int:
         """How many images one call of a deployment may ask for; 0 when it cannot serve the requirement."""

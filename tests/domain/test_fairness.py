@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagequeue.domain.fairness import FairQueue, Flow
+from imagequeue.domain.fairness import FairQueue, Flow, pools
 from imagequeue.domain.jobs import Lane
 
 
@@ -40,6 +40,60 @@ def test_equal_accounts_get_equal_shares_however_many_flows_they_have(
     ]
     shares = Counter(one.account_id for one in served(FairQueue(), flows, 20 * accounts, at_once))
     assert max(shares.values()) <= 1.2 * min(shares.values())
+
+
+@pytest.mark.parametrize("burst", [True, False])
+def test_equal_accounts_get_equal_shares_of_many_small_quotas(*, burst: bool) -> None:
+    """Five groups of 12 calls a minute, 20 accounts: a share is the sum over the groups."""
+    groups, rpm = [f"group {number}" for number in range(5)], 12
+    pool_of = pools((group, "model") for group in groups)
+    queues = {pool: FairQueue() for pool in pool_of.values()}
+    flows = [flow(account, account) for account in range(20)]
+    starts = sorted(groups * rpm) if burst else groups * rpm
+    for _ in range(3):
+        shares = Counter(one.id for group in starts for one in served(queues[pool_of[group]], flows, 1))
+        assert len(shares) == 20
+        assert max(shares.values()) <= 1.2 * min(shares.values())
+
+
+@pytest.mark.parametrize("slow_every", [2, 6, 10, 21, 50])
+def test_who_can_be_served_in_one_place_only_goes_before_those_who_are_served_elsewhere(
+    slow_every: int,
+) -> None:
+    """One call of so many is at a slow group, and one account has nothing but that.
+
+    Its share is as large as the others', as far as the slow group's few starts allow; of that group alone it
+    would be a 21st.
+    """
+    queue = FairQueue()
+    everywhere, here = [flow(account, account) for account in range(20)], flow(20, 20)
+    shares, slow = Counter[int](), 200
+    for _ in range(slow):
+        shares.update(one.id for one in served(queue, everywhere, slow_every - 1))
+        shares.update(one.id for one in served(queue, [*everywhere, here], 1))
+    fair = min(slow, slow * slow_every / 21)
+    assert shares[20] >= fair / 1.5
+
+
+def test_those_who_can_be_served_in_one_place_only_share_it() -> None:
+    queue, elsewhere = FairQueue(), flow(0, 0)
+    here = [flow(account, account) for account in range(1, 4)]
+    shares = Counter[int]()
+    for _ in range(60):
+        served(queue, [elsewhere], 7)
+        shares.update(one.id for one in served(queue, here, 1))
+    assert shares == {1: 20, 2: 20, 3: 20}
+
+
+def test_a_pool_is_the_groups_that_serve_the_same_models() -> None:
+    assert pools([("east", "a"), ("west", "a"), ("far", "b")]) == {
+        "east": frozenset({"east", "west"}),
+        "west": frozenset({"east", "west"}),
+        "far": frozenset({"far"}),
+    }
+    chained = pools([("east", "a"), ("far", "c"), ("west", "b"), ("east", "b"), ("far", "b")])
+    assert set(chained.values()) == {frozenset({"east", "west", "far"})}
+    assert pools([]) == {}
 
 
 def test_weights_are_kept() -> None:
