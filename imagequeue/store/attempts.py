@@ -32,6 +32,8 @@ _READ = text("""
     WHERE attempts.id = :id AND jobs.status = 'PROCESSING'
 """)
 
+# A grant never starts before its group's block, so a block that holds now came after it, by a 429. Only the
+# probe of a group that is out of quota moved the block itself, when it was granted.
 _START = text(f"""
     UPDATE attempts
     SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp(),
@@ -41,6 +43,11 @@ _START = text(f"""
         AND (jobs.finish_by IS NULL OR jobs.finish_by > clock_timestamp())
         AND EXISTS (SELECT FROM processes WHERE id = :process_id)
         AND clock_timestamp() < slot_at + make_interval(secs => {LEASE_SLACK})
+        AND NOT EXISTS (
+            SELECT FROM quota_groups
+            WHERE name = quota_group AND blocked_until > clock_timestamp()
+                AND NOT (out_of_quota AND attempts.created_at > throttled_at)
+        )
 """)  # noqa: S608  # a constant of the domain
 
 _SENT = text("""
@@ -152,6 +159,8 @@ def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:
 def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: float) -> bool:
     """RELEASED -> CALLING, if the job still lives and the start is not too late; False: do not call.
 
+    Neither when a 429 has blocked the group since the grant: what was released before it would all arrive at
+    once, where the upstream is to see one call after its rest (rate-limiting.md, "What upstreams say back").
     A process that was declared dead has no row; it may not call until it has written itself in again.
 
     Args:

@@ -269,7 +269,7 @@ def test_foreign_traffic_is_tolerated_and_visible(engine: Engine, database_url: 
         report = fleet.quotas(shared.simulator.url)["east"]
         assert report["maximum_in_window"] <= 10
         assert report["foreign_admitted"] > 0
-        assert found.drifts == found.throttled == report["throttled"]
+        assert 0 < found.drifts <= found.throttled == report["throttled"]  # an echo is no drift
         assert shared.rows("SELECT DISTINCT status, failures FROM jobs") == [("COMPLETED", 0)]
 
 
