@@ -311,3 +311,21 @@ def test_a_later_order_takes_over_when_the_earlier_one_is_out(two: Pipeline) -> 
     two.submit(3)
     complete(two, 3)
     assert calls(two, "east") == 0
+
+
+def test_a_later_order_carries_on_at_once_when_the_earlier_one_hangs_on_all_its_calls(
+    engine: Engine, database_url: str, tmp_path: Path
+) -> None:
+    given = {
+        "first": {"rpm": 1000, "window_seconds": 60, "pace": False, "order": 1, "max_in_flight": 2},
+        "spare": {"rpm": 1000, "window_seconds": 60, "pace": False, "order": 2},
+    }
+    with fleet.pipeline(engine, database_url, tmp_path, given) as ordered:
+        ordered.submit(6)
+        ordered.dispatch.run_once()  # and the calls of the first are not answered
+        rows = ordered.rows("SELECT deployment, count(*) FROM attempts GROUP BY 1 ORDER BY 1")
+        assert [tuple(row) for row in rows] == [("first", 2), ("spare", 4)]
+        ordered.submit(3)
+        ordered.dispatch.run_once()
+        rows = ordered.rows("SELECT deployment, count(*) FROM attempts GROUP BY 1 ORDER BY 1")
+        assert [tuple(row) for row in rows] == [("first", 2), ("spare", 7)]
