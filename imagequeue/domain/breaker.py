@@ -4,6 +4,9 @@
     OPEN       no calls until `opens again`: after five failures in a row, or at once when misconfigured
     HALF_OPEN  one call at a time, as a probe: a success closes, a failure opens for longer
 
+While it is open, only a success closes it: a key that was refused is not mended because the next probe hangs.
+A misconfiguration is another trouble than the outage it may come after, so its failures are counted from one.
+
 A success forgets everything. What was refused by policy, throttled, or lost with one of our own processes
 says nothing about the deployment.
 """

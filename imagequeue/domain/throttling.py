@@ -1,5 +1,8 @@
 """What a 429 says about its quota group (rate-limiting.md, "What upstreams say back").
 
+Calls that were on their way when a 429 came may be answered by one as well. Those are echoes: they tell of
+the same moment, so they neither double a rest nor count for the drift; but a hint of theirs is believed.
+
 Two things follow from it. The group rests for a while (`rest`). And since the grant keeps our own calls
 within the quota, a 429 usually means that the quota is not what we think: somebody else uses it, the way
 there jitters by more than the guard, or the upstream counts otherwise. Then the group drifts: its guard
@@ -23,10 +26,14 @@ PAIR_WINDOWS, CLEAN_WINDOWS = 5, 10
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """Grant nothing for so many seconds; `out_of_quota`: then one call only, until one succeeds."""
+    """Grant nothing for so many seconds; `out_of_quota`: then one call only, until one succeeds.
+
+    `echo`: the 429 tells of the same moment as the one before it.
+    """
 
     seconds: float
     out_of_quota: bool = False
+    echo: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,9 @@ class Drift:
     clean_since: float | None = None
 
 
-def rest(hint: float | None, in_a_row: int, window: float, *, out_of_quota: bool = False) -> Rest:
+def rest(
+    hint: float | None, in_a_row: int, window: float, *, out_of_quota: bool = False, echo: bool = False
+) -> Rest:
     """How long a group rests after a 429.
 
     Args:
@@ -50,12 +59,13 @@ def rest(hint: float | None, in_a_row: int, window: float, *, out_of_quota: bool
         in_a_row: how many 429s without a hint came before, without a success since.
         window: W in seconds; without hints a rest is never longer.
         out_of_quota: the upstream said so in words.
+        echo: the call was sent before the group's last 429 came. That the quota is used up is still news.
     """
     if out_of_quota or (hint is not None and hint > LONGEST):
         return Rest(PROBE_SECONDS, out_of_quota=True)
     if hint is not None:
-        return Rest(max(SHORTEST, hint))
-    return Rest(min(window, 2.0 ** min(in_a_row, 30)))
+        return Rest(max(SHORTEST, hint), echo=echo)
+    return Rest(0.0 if echo else min(window, 2.0 ** min(in_a_row, 30)), echo=echo)
 
 
 def drifted(drift: Drift, *, rpm: int, guard: float, window: float, now: float) -> Drift:

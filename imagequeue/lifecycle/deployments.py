@@ -16,6 +16,7 @@ from imagequeue.domain.breaker import REFUSALS, rest_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
 from imagequeue.domain.verdicts import GivenBack, InputRefused, Outcome, OwnFault, ProcessDied, Succeeded
 from imagequeue.store import deployments, quota
+from imagequeue.store.deployments import Failures
 from imagequeue.store.quota import Group
 from imagequeue.store.settlements import AttemptRow
 
@@ -30,17 +31,16 @@ def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: 
             deployments.succeeded(connection, attempt.deployment, attempt.id)
         case Throttled():
             _throttled(connection, attempt, outcome)
-            deployments.probe_untried(connection, attempt.deployment, attempt.id)
-        case GivenBack() | ProcessDied() | InputRefused() | OwnFault():
-            deployments.probe_untried(connection, attempt.deployment, attempt.id)
+            deployments.probes_untried(connection, [attempt.id])
+        case GivenBack() | InputRefused() | OwnFault():
+            quota.probes_untried(connection, [attempt.id])
+            deployments.probes_untried(connection, [attempt.id])
+        case ProcessDied():
+            deployments.probes_untried(connection, [attempt.id])
         case Rejected():
             _refused(connection, attempt, outcome, random)
         case Misconfigured() | Unavailable() | Ambiguous():
-            wrong = isinstance(outcome, Misconfigured)
-            failures = deployments.count_failure(
-                connection, attempt.id, outcome.reason[:500], misconfigured=wrong
-            )
-            _open(connection, attempt, failures, random, misconfigured=wrong)
+            _failed(connection, attempt, outcome, random)
         case _:
             return
 
@@ -52,9 +52,10 @@ def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) 
         group.throttled_in_a_row,
         group.quota.window,
         out_of_quota=outcome.out_of_quota,
+        echo=quota.is_echo(connection, attempt.id),
     )
     quota.rest_group(connection, group.name, rest, outcome.reason[:500])
-    if not rest.out_of_quota and quota.calls_before(connection, attempt.id) < group.rpm:
+    if not (rest.out_of_quota or rest.echo) and quota.calls_before(connection, attempt.id) < group.rpm:
         _drifted(connection, group)
     log.warning("throttled", quota_group=group.name, seconds=rest.seconds, out_of_quota=rest.out_of_quota)
 
@@ -80,24 +81,34 @@ def _drifted(connection: Connection, group: Group) -> None:
 def _refused(connection: Connection, attempt: AttemptRow, outcome: Rejected, random: Random) -> None:
     """A refusal by policy is about the prompt. Many others in a row are about the deployment."""
     if outcome.policy:
-        deployments.probe_untried(connection, attempt.deployment, attempt.id)
+        deployments.probes_untried(connection, [attempt.id])
         return
     reason = outcome.reason[:500]
     if deployments.count_refusal(connection, attempt.id, reason) < REFUSALS:
-        deployments.probe_untried(connection, attempt.deployment, attempt.id)
+        deployments.probes_untried(connection, [attempt.id])
         return
     failures = deployments.count_failure(connection, attempt.id, reason, misconfigured=True)
-    _open(connection, attempt, failures, random, misconfigured=True)
+    _open(connection, attempt, failures, random)
 
 
-def _open(
-    connection: Connection, attempt: AttemptRow, failures: int | None, random: Random, *, misconfigured: bool
+def _failed(
+    connection: Connection,
+    attempt: AttemptRow,
+    outcome: Misconfigured | Unavailable | Ambiguous,
+    random: Random,
 ) -> None:
+    if isinstance(outcome, Unavailable) and not outcome.sent:
+        quota.probes_untried(connection, [attempt.id])
+    wrong = isinstance(outcome, Misconfigured)
+    failures = deployments.count_failure(connection, attempt.id, outcome.reason[:500], misconfigured=wrong)
+    _open(connection, attempt, failures, random)
+
+
+def _open(connection: Connection, attempt: AttemptRow, failures: Failures | None, random: Random) -> None:
     if failures is None:
         return
-    seconds = rest_after(failures, random, misconfigured=misconfigured)
+    wrong = failures.misconfigured
+    seconds = rest_after(failures.in_a_row, random, misconfigured=wrong)
     if seconds > 0:
         deployments.open_breaker(connection, attempt.deployment, seconds)
-        log.error(
-            "deployment_out", deployment=attempt.deployment, seconds=seconds, misconfigured=misconfigured
-        )
+        log.error("deployment_out", deployment=attempt.deployment, seconds=seconds, misconfigured=wrong)

@@ -235,8 +235,9 @@ class _Watch:
         """Wait for the slot and move the attempt to CALLING; the next thing to happen is the first byte.
 
         Raises:
-            GivenBack: the process stops, the moment has passed, or the call may not start: then whoever
-                made it, or ended its job, has the attempt, and giving it back changes nothing.
+            GivenBack: the process stops, the moment has passed, or the call may not start: its group was
+                blocked meanwhile, or somebody else made it or ended its job, and has the attempt; then
+                giving it back changes nothing.
         """
         if self.generation.stopping.wait(max(0.0, self.slot.opens - time.monotonic())):
             raise GivenBack("the worker stops", started=False)

@@ -1,15 +1,20 @@
 """Room: how many more calls the workers have slots for (rate-limiting.md, "The rule").
 
-Released and calling attempts never exceed the slots that live workers report, and one deployment holds at
-most half of a lane's slots, or its `max_in_flight`, so that one that hangs cannot starve the others. A
-deployment whose breaker is open has no room; a half-open one has room for its probe.
+Released and calling attempts never exceed the slots that live workers report, in all and by lane. A slot
+that two lanes share in halves is a whole one for either of them, but for one call at a time: a worker with a
+single slot serves both lanes.
+
+One deployment holds at most half of each lane's slots, so that one that hangs cannot starve the others; or
+its `max_in_flight`, over all lanes. A deployment whose breaker is open has no room; a half-open one has room
+for its probe.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from math import ceil
 
 from sqlalchemy import Connection
 
@@ -22,9 +27,11 @@ from imagequeue.store.deployments import DeploymentState
 
 @dataclass(slots=True)
 class Room:
-    """Slots per lane, and what is in flight; `take` uses one up."""
+    """Slots by lane and in all, and what is in flight; `take` uses one up."""
 
     slots: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
+    in_all: int = 0
+    in_flight: Counter[tuple[str, Lane]] = field(default_factory=Counter[tuple[str, Lane]])
     by_lane: Counter[Lane] = field(default_factory=Counter[Lane])
     by_deployment: Counter[str] = field(default_factory=Counter[str])
     states: Mapping[str, DeploymentState] = field(default_factory=dict[str, DeploymentState])
@@ -35,12 +42,12 @@ class Room:
         """Read the slots and what is in flight."""
         queues = processes.slots_by_queue(connection)
         room = cls(
-            slots={lane: queues.get(f"generate.{lane}", 0) for lane in Lane},
+            slots={lane: ceil(queues.get(f"generate.{lane}", 0)) for lane in Lane},
+            in_all=int(sum(queues.values())),
             states=deployments.read_states(connection),
         )
         for (deployment, lane), count in attempts.open_counts(connection).items():
-            room.by_lane[lane] += count
-            room.by_deployment[deployment] += count
+            room._count(deployment, lane, count)
         return room
 
     def breaker(self, deployment: Deployment) -> Breaker:
@@ -50,23 +57,42 @@ class Room:
 
     def left(self, lane: Lane, deployment: Deployment) -> int:
         """How many more calls of a lane a deployment may have."""
+        return self.left_in((lane,), deployment)
+
+    def left_in(self, lanes: Collection[Lane], deployment: Deployment) -> int:
+        """How many more calls of some lanes, taken together, a deployment may have."""
+        slots = min(self._left_in_all(), sum(map(self._slots_left, lanes)))
         match self.breaker(deployment):
             case Breaker.OPEN:
                 return 0
             case Breaker.HALF_OPEN:
-                return min(self._slots_left(lane), 1 - self.probes[deployment.name])
+                return min(slots, 1 - self.probes[deployment.name])
             case Breaker.CLOSED:
-                limit = deployment.max_in_flight or max(1, self.slots.get(lane, 0) // 2)
-                return max(0, min(self._slots_left(lane), limit - self.by_deployment[deployment.name]))
+                return max(0, min(slots, self._allowed(lanes, deployment)))
 
     def take(self, lane: Lane, deployment: Deployment) -> bool:
         """Use one slot up; False when there is none."""
         if self.left(lane, deployment) <= 0:
             return False
-        self.by_lane[lane] += 1
-        self.by_deployment[deployment.name] += 1
+        self._count(deployment.name, lane, 1)
         self.probes[deployment.name] += 1
         return True
 
+    def _count(self, deployment: str, lane: Lane, calls: int) -> None:
+        self.in_flight[deployment, lane] += calls
+        self.by_lane[lane] += calls
+        self.by_deployment[deployment] += calls
+
+    def _allowed(self, lanes: Collection[Lane], deployment: Deployment) -> int:
+        if deployment.max_in_flight:
+            return deployment.max_in_flight - self.by_deployment[deployment.name]
+        return sum(
+            max(0, max(1, self.slots.get(lane, 0) // 2) - self.in_flight[deployment.name, lane])
+            for lane in lanes
+        )
+
     def _slots_left(self, lane: Lane) -> int:
         return max(0, self.slots.get(lane, 0) - self.by_lane[lane])
+
+    def _left_in_all(self) -> int:
+        return max(0, self.in_all - self.by_lane.total())

@@ -35,6 +35,10 @@ class Serving:
             self._known[key] = _images_per_call(deployment, Requirement.parse(requirement))
         return self._known[key]
 
+    def images_of_a_job(self, deployment: Deployment, requirement: str) -> int:
+        """How many images one call brings at most: a call is for one job."""
+        return min(self.images_per_call(deployment, requirement), Requirement.parse(requirement).image_count)
+
     def deployments(self, model_id: str, requirement: str) -> Sequence[Deployment]:
         """The deployments of a model that can serve the requirement, lowest order first."""
         key = (model_id, requirement)

@@ -3,7 +3,8 @@
 Only as many as the earlier orders could not start within `spill_after_seconds` (contract.md, "order"). What
 they can start in that time is planned with the very rule that grants, from what is known of their groups,
 so it counts free tokens, pacing, blocks and rates alike. A deployment whose breaker is not closed starts
-nothing that one could wait for.
+nothing that one could wait for; nor does one that has as many calls in flight as it may (`Room`), because
+it may hang.
 """
 
 from __future__ import annotations
@@ -11,11 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from math import ceil
 
 from sqlalchemy import Connection
 
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.fairness import Flow
 from imagequeue.domain.quota import grant
 from imagequeue.lifecycle.backlog import Waiting
 from imagequeue.lifecycle.claim import Candidate
@@ -59,24 +63,40 @@ class Spill:
         earlier = [one for one in serving if one.order < deployment.order and self._works(one)]
         if not earlier:
             return self.plan_at_most
+        flows = self._flows_of(earlier, deployment.model)
         kept = sum(
-            self._starts(group, deployment.spill_after_seconds) for group in {one.group for one in earlier}
+            self._images(list(members), flows, deployment.spill_after_seconds)
+            for _, members in groupby(sorted(earlier, key=_group), key=_group)
         )
-        flow_ids = self._flows_of(earlier, deployment.model)
-        return max(0, count_waiting(connection, flow_ids, kept + self.plan_at_most) - kept)
+        per_call = self.serving.images_of_a_job(deployment, requirement)
+        most = self.plan_at_most * per_call
+        left = count_waiting(connection, [flow.id for flow in flows], kept + most) - kept
+        return ceil(min(most, max(0, left)) / per_call)
 
     def _works(self, deployment: Deployment) -> bool:
         return self.room.breaker(deployment) is Breaker.CLOSED and deployment.group in self.groups
 
-    def _starts(self, group_name: str, seconds: float) -> int:
-        group = self.groups[group_name]
-        return len(grant(group.quota, group.state, self.plan_at_most, horizon=seconds))
+    def _images(self, members: Sequence[Deployment], flows: Sequence[Flow], seconds: float) -> int:
+        """How many images a group's deployments can begin to make in some seconds, of those that wait."""
+        group = self.groups[members[0].group]
+        lanes = {flow.lane for flow in flows}
+        room = sum(self.room.left_in(lanes, one) for one in members)
+        calls = len(grant(group.quota, group.state, min(room, self.plan_at_most), horizon=seconds))
+        classes = {flow.requirement for flow in flows}
+        per_call = (
+            self.serving.images_of_a_job(one, requirement) for one in members for requirement in classes
+        )
+        return calls * max(per_call, default=0)
 
-    def _flows_of(self, deployments: Sequence[Deployment], model_id: str) -> list[int]:
+    def _flows_of(self, deployments: Sequence[Deployment], model_id: str) -> list[Flow]:
         """The waiting flows that some of the deployments can serve."""
         return [
-            flow.id
+            flow
             for (model, requirement, _), flows in self.waiting.classes.items()
             if model == model_id and any(self.serving.serves(one, model, requirement) for one in deployments)
             for flow in flows
         ]
+
+
+def _group(deployment: Deployment) -> str:
+    return deployment.group

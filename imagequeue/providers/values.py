@@ -5,16 +5,22 @@ from __future__ import annotations
 from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
+BELIEVED_USD = Decimal(1_000_000)
+"""The most that one call may have cost. A larger amount is nonsense, and from 1e9 on no column takes it."""
+
 
 def usd(value: Any) -> Decimal | None:
-    """An amount that an upstream says it charged, a number or a decimal string; None for anything else."""
+    """An amount that an upstream says it charged, a number or a decimal string; None for anything else.
+
+    Also for an amount that no call costs: what cannot be true must not stand in the way of its images.
+    """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None
     try:
         amount = Decimal(value)
     except InvalidOperation:
         return None
-    return amount if amount.is_finite() and amount >= 0 else None
+    return amount if amount.is_finite() and 0 <= amount <= BELIEVED_USD else None
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -40,6 +40,8 @@ STARTED = """
 """
 """Of a job: a call was made for it. One that is released is not; one that was given back was none."""
 
+# A grant never starts before its group's block, so a block that holds now came after it, by a 429. Only the
+# probe of a group that is out of quota moved the block itself, when it was granted.
 _START = text(f"""
     UPDATE attempts
     SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp(),
@@ -50,6 +52,11 @@ _START = text(f"""
         AND (jobs.start_by IS NULL OR jobs.start_by > clock_timestamp() OR {STARTED})
         AND EXISTS (SELECT FROM processes WHERE id = :process_id)
         AND clock_timestamp() < slot_at + make_interval(secs => {LEASE_SLACK})
+        AND NOT EXISTS (
+            SELECT FROM quota_groups
+            WHERE name = quota_group AND blocked_until > clock_timestamp()
+                AND NOT (out_of_quota AND attempts.created_at > throttled_at)
+        )
 """)  # noqa: S608  # constants of the domain and of this module
 
 _SENT = text("""
@@ -163,6 +170,8 @@ def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: f
 
     Too late for its slot, or for a deadline of its job: `start_by` is one for the first call of a job.
 
+    Neither when a 429 has blocked the group since the grant: what was released before it would all arrive at
+    once, where the upstream is to see one call after its rest (rate-limiting.md, "What upstreams say back").
     A process that was declared dead has no row; it may not call until it has written itself in again.
 
     Args:

@@ -1,12 +1,13 @@
 """What is known against deployments: failures in a row, and until when they get no calls.
 
-A deployment without a row does well. `opened_at` is when its breaker last opened: what was called before
+A deployment without a row does well. `opened_at` is when its breaker last opened: what was granted before
 that and fails later is the same outage, and what was called before and succeeds later does not end it.
+What was granted since is a probe, also one that found no connection and so was never called.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -24,11 +25,14 @@ _COUNT_FAILURE = text("""
     INSERT INTO deployment_states AS known (name, failures, misconfigured, reason)
     SELECT deployment, 1, :misconfigured, :reason FROM attempts WHERE id = :attempt_id
     ON CONFLICT (name) DO UPDATE
-    SET failures = known.failures + 1, misconfigured = excluded.misconfigured,
+    SET failures = CASE
+            WHEN excluded.misconfigured AND NOT known.misconfigured THEN 1 ELSE known.failures + 1
+        END,
+        misconfigured = known.misconfigured OR excluded.misconfigured,
         reason = excluded.reason, probe_id = NULL, updated_at = clock_timestamp()
     WHERE known.opened_at IS NULL
-        OR known.opened_at <= (SELECT called_at FROM attempts WHERE id = :attempt_id)
-    RETURNING failures
+        OR known.opened_at <= (SELECT created_at FROM attempts WHERE id = :attempt_id)
+    RETURNING failures, misconfigured
 """)
 
 _COUNT_REFUSAL = text("""
@@ -63,15 +67,27 @@ _TAKE_PROBE = text("""
     WHERE name = :name
 """)
 
-_PROBE_UNTRIED = text("""
+_PROBES_UNTRIED = text("""
     UPDATE deployment_states SET probe_id = NULL, blocked_until = clock_timestamp()
-    WHERE name = :name AND probe_id = :attempt_id
+    WHERE probe_id = ANY(:attempt_ids)
 """)
 
 
 @dataclass(frozen=True, slots=True)
+class Failures:
+    """Failures in a row. The first that is a misconfiguration begins a row of its own.
+
+    It is another trouble than the outage before it. `misconfigured` stays until a success: that a call
+    could not be answered at all says nothing of the key.
+    """
+
+    in_a_row: int
+    misconfigured: bool
+
+
+@dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """How a deployment does; `blocked_for` in seconds until it may be called again."""
+    """How a deployment does; `failures` as in `Failures`, `blocked_for` seconds until it may be called."""
 
     name: str
     failures: int
@@ -93,10 +109,11 @@ def read_states(connection: Connection) -> Mapping[str, DeploymentState]:
 
 def count_failure(
     connection: Connection, attempt_id: UUID, reason: str, *, misconfigured: bool = False
-) -> int | None:
+) -> Failures | None:
     """Count a failure in a row; how many now, or None when it belongs to an outage already known."""
     values = {"attempt_id": attempt_id, "reason": reason, "misconfigured": misconfigured}
-    return connection.execute(_COUNT_FAILURE, values).scalar_one_or_none()
+    row = connection.execute(_COUNT_FAILURE, values).one_or_none()
+    return Failures(*row) if row else None
 
 
 def count_refusal(connection: Connection, attempt_id: UUID, reason: str) -> int:
@@ -119,9 +136,9 @@ def take_probe(connection: Connection, name: str, attempt_id: UUID, seconds: flo
     connection.execute(_TAKE_PROBE, {"name": name, "attempt_id": attempt_id, "seconds": seconds})
 
 
-def probe_untried(connection: Connection, name: str, attempt_id: UUID) -> None:
-    """If this attempt was the probe, let another one go: it has told nothing."""
-    connection.execute(_PROBE_UNTRIED, {"name": name, "attempt_id": attempt_id})
+def probes_untried(connection: Connection, attempt_ids: Sequence[UUID]) -> None:
+    """Where one of these attempts was the probe, let another one go: it has told nothing."""
+    connection.execute(_PROBES_UNTRIED, {"attempt_ids": list(attempt_ids)})
 
 
 def forget(connection: Connection, names: Iterable[str]) -> None:

@@ -25,7 +25,7 @@ _BURY = text("""
 """)
 
 _SLOTS = text("""
-    SELECT queue, sum(slots / queues_served)::int
+    SELECT queue, sum(slots::float8 / queues_served)
     FROM processes
     CROSS JOIN LATERAL (
         SELECT count(*) AS queues_served FROM unnest(queues) AS name WHERE name LIKE 'generate.%'
@@ -87,8 +87,11 @@ def fresh_kinds(connection: Connection) -> Mapping[str, int]:
     return {row[0]: row[1] for row in rows}
 
 
-def slots_by_queue(connection: Connection) -> Mapping[str, int]:
-    """The slots of the live workers; one that serves several generate queues shares its slots out."""
+def slots_by_queue(connection: Connection) -> Mapping[str, float]:
+    """The slots of the live workers; one that serves several generate queues shares its slots out.
+
+    An odd slot is shared in halves, so that the shares add up to the slots that there are.
+    """
     return {row[0]: row[1] for row in connection.execute(_SLOTS, {"fresh": FRESH_SECONDS})}
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, text
 
 from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.quota import GroupState, Quota
-from imagequeue.domain.throttling import Drift, Rest
+from imagequeue.domain.throttling import PROBE_SECONDS, Drift, Rest
 
 # A longer cycle also holds for the calls before it: they were granted with the shorter one.
 _UPSERT = text("""
@@ -89,9 +89,26 @@ _SET_DRIFT = text("""
 _REST = text("""
     UPDATE quota_groups
     SET blocked_until = greatest(blocked_until, clock_timestamp() + make_interval(secs => :seconds)),
-        throttled = throttled + 1, throttled_in_a_row = throttled_in_a_row + 1,
-        throttled_at = clock_timestamp(), out_of_quota = out_of_quota OR :out_of_quota, reason = :reason
+        throttled = throttled + 1,
+        throttled_in_a_row = throttled_in_a_row + CASE WHEN :echo THEN 0 ELSE 1 END,
+        throttled_at = CASE WHEN :echo THEN throttled_at ELSE clock_timestamp() END,
+        out_of_quota = out_of_quota OR :out_of_quota, reason = :reason
     WHERE name = :name
+""")
+
+_IS_ECHO = text("""
+    SELECT coalesce(coalesce(sent_at, called_at) <= throttled_at, false)
+    FROM attempts JOIN quota_groups ON name = quota_group
+    WHERE id = :attempt_id
+""")
+
+# The probe's own grant moved the block to a quarter of an hour after it; what moved it further still holds.
+_PROBES_UNTRIED = text("""
+    UPDATE quota_groups SET blocked_until = clock_timestamp()
+    FROM attempts
+    WHERE name = quota_group AND out_of_quota AND attempts.id = ANY(:attempt_ids)
+        AND sent_at IS NULL AND attempts.created_at > throttled_at
+        AND blocked_until < slot_at + make_interval(secs => :probe_every + 0.001)
 """)
 
 # A success of a call that was sent before the last 429 says nothing about what came after it.
@@ -189,8 +206,28 @@ def set_drift(connection: Connection, name: str, drift: Drift, *, new_drifts: in
 
 def rest_group(connection: Connection, name: str, rest: Rest, reason: str) -> None:
     """Count a 429, and grant nothing for a while; a block only ever moves later."""
-    values = {"name": name, "seconds": rest.seconds, "out_of_quota": rest.out_of_quota, "reason": reason}
+    values = {
+        "name": name,
+        "seconds": rest.seconds,
+        "out_of_quota": rest.out_of_quota,
+        "echo": rest.echo,
+        "reason": reason,
+    }
     connection.execute(_REST, values)
+
+
+def is_echo(connection: Connection, attempt_id: UUID) -> bool:
+    """Whether a call was sent before the group's last 429 came: its own tells of the same moment."""
+    return connection.execute(_IS_ECHO, {"attempt_id": attempt_id}).scalar_one()
+
+
+def probes_untried(connection: Connection, attempt_ids: Sequence[UUID]) -> None:
+    """Where one of these attempts was to try a group that is out of quota, let another one go.
+
+    Not one byte of them was sent, so they have told nothing.
+    """
+    values = {"attempt_ids": list(attempt_ids), "probe_every": PROBE_SECONDS}
+    connection.execute(_PROBES_UNTRIED, values)
 
 
 def group_succeeded(connection: Connection, name: str, attempt_id: UUID) -> None:

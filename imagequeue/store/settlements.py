@@ -13,6 +13,7 @@ from sqlalchemy import Connection, insert, text
 
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
+from imagequeue.store import deployments, quota
 from imagequeue.store.attempts import IN_NO_HANDS
 from imagequeue.store.tables import deliveries, images, job_results
 
@@ -93,6 +94,7 @@ _GIVE_BACK = text("""
         token_returns_at = CASE state WHEN 'RELEASED' THEN clock_timestamp() ELSE token_returns_at END,
         finished_at = clock_timestamp(), poll_after = NULL, reason = 'the job ended first'
     WHERE job_id = :job_id AND state IN ('RELEASED', 'SLEEPING')
+    RETURNING id, state
 """)
 
 
@@ -256,12 +258,21 @@ def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> boo
     """Compare-and-set the job's status from a live one; False: somebody else settled it."""
     if connection.execute(_FINISH, {"id": job.id, "status": status.value, "now": job.now}).rowcount == 0:
         return False
-    connection.execute(_GIVE_BACK, {"job_id": job.id})
+    _give_back(connection, job.id)
     connection.execute(
         text("INSERT INTO events (job_id, status) VALUES (:id, :status)"),
         {"id": job.id, "status": status.value},
     )
     return True
+
+
+def _give_back(connection: Connection, job_id: UUID) -> None:
+    """Close what is open and in nobody's hands. Probes among it have told nothing: others may go."""
+    closed = connection.execute(_GIVE_BACK, {"job_id": job_id}).all()
+    if closed:
+        unsent = [row.id for row in closed if row.state == AttemptState.GIVEN_BACK]
+        quota.probes_untried(connection, unsent)
+        deployments.probes_untried(connection, [row.id for row in closed])
 
 
 def write_result(connection: Connection, job_id: UUID, *, error: str | None, body: str) -> None:

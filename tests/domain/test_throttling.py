@@ -54,3 +54,10 @@ def test_every_ten_clean_minutes_bring_a_step_back() -> None:
     back = recovered(drift, rpm=40, window=60, now=1000 + 6000)
     assert back == Drift(40, 0, clean_since=7000)
     assert recovered(Drift(40, 0, clean_since=7000), rpm=40, window=60, now=99999) is None
+
+
+@pytest.mark.parametrize("in_a_row", [0, 1, 5])
+def test_an_echo_asks_for_no_rest_of_its_own_but_its_hint_is_believed(in_a_row: int) -> None:
+    assert rest(None, in_a_row, 60, echo=True) == Rest(0, echo=True)
+    assert rest(7.5, in_a_row, 60, echo=True) == Rest(7.5, echo=True)
+    assert rest(86400, in_a_row, 60, echo=True) == Rest(900, out_of_quota=True)

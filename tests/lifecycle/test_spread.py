@@ -102,3 +102,23 @@ def test_a_later_order_is_no_rival(started: Any) -> None:
     pipeline.submit(4)
     assert pipeline.dispatch.run_once() == 4
     assert _served(pipeline) == {"east": 4}
+
+
+def test_a_later_order_takes_the_calls_for_the_images_that_are_left(started: Any) -> None:
+    """Of 15 images that still wait the first starts one each 1.2 s: five in time. Ten are three calls."""
+    pipeline: Pipeline = started(
+        "east", "omixa", changes={"east": {"pace": True, "rpm": 50}, "omixa": {"order": 2}}
+    )
+    pipeline.submit(4, image_count=4)
+    pipeline.dispatch.run_once()
+    rows = pipeline.rows("SELECT deployment, count(*) FROM attempts GROUP BY 1 ORDER BY 1")
+    assert [tuple(row) for row in rows] == [("east", 1), ("omixa", 3)]
+
+
+def test_an_earlier_order_keeps_all_the_images_of_its_calls(started: Any) -> None:
+    pipeline: Pipeline = started(
+        "east", "omixa", changes={"omixa": {"pace": True, "rpm": 50}, "east": {"order": 2}}
+    )
+    pipeline.submit(4, image_count=4)
+    pipeline.dispatch.run_once()
+    assert _served(pipeline) == {"omixa": 4}
