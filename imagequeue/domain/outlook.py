@@ -3,11 +3,12 @@
 A job's position is the number of calls that go before its own and itself: those of its own flow, and of
 the others as many as fair queueing lets go first (`fairness`): an account with the same weight gets a turn
 for each of ours while it has jobs, and a backfill waits for all interactive jobs but for the floor's share.
-The time is when the deployments that can serve the flow start that many calls, planned with the rule that
-grants them (`quota`), and then the time that a call takes.
+The time is when the deployments that can serve the flow start that many calls (`service`), and then the
+time that a call takes.
 
 A flow's waiting jobs are known by their ids, which grow (UUIDv7): a sample of them with their places in the
-line. Between two samples, and behind the last one, places are interpolated.
+line. Between two samples places are interpolated. Of a job behind the last one, which came later than the
+outlook was made, nothing is known: how many came between is anybody's guess.
 """
 
 from __future__ import annotations
@@ -16,53 +17,47 @@ import json
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from uuid import UUID
 
 from imagequeue.domain.fairness import FLOOR
 from imagequeue.domain.jobs import Lane
+from imagequeue.domain.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The jobs that wait in a flow: some of their ids, ascending, with the calls up to and with each."""
+    """The jobs that wait in a flow: some of their ids, ascending, with the calls up to and with each.
+
+    A call of one deployment may bring more images than a call of another, so calls may be fractions: how many
+    it takes at the rates of those that share the line.
+    """
 
     flow_id: int
     account_id: UUID
     lane: Lane
     weight: int
     ids: Sequence[UUID]
-    places: Sequence[int]
+    places: Sequence[float]
 
     @property
-    def calls(self) -> int:
+    def calls(self) -> float:
         """All calls that wait in the flow."""
-        return self.places[-1] if self.places else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """How the deployments that can serve a flow start calls: seconds until each of the next, then a rate."""
-
-    starts: Sequence[float]
-    rate: float
-    latency: float
-
-    def done_in(self, place: int) -> float | None:
-        """Seconds until the call at this place (from 1) has been answered; None: nobody serves it."""
-        if 0 < place <= len(self.starts):
-            return self.starts[place - 1] + self.latency
-        if self.rate <= 0:
-            return None
-        last = self.starts[-1] if self.starts else 0.0
-        return last + (place - len(self.starts)) / self.rate + self.latency
+        return self.places[-1] if self.places else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Where a job stands in the line of its flow's deployments, and the seconds until it is done."""
+    """Where a job stands in the line of its flow's deployments, and the seconds until it is done.
 
-    position: int
+    None is what nobody knows: a job that came a moment ago, or deployments that serve nothing for now.
+    """
+
+    position: int | None
     eta_seconds: float | None
+
+
+UNKNOWN = Estimate(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +73,8 @@ class _Forecast:
         if at < 0:
             return Estimate(1, _aged(self.etas[0], age))
         if at + 1 >= len(self.ids):
-            return Estimate(self.positions[at], _aged(self.etas[at], age))
+            known = job_id.int == self.ids[at]
+            return Estimate(self.positions[at], _aged(self.etas[at], age)) if known else UNKNOWN
         share = (job_id.int - self.ids[at]) / (self.ids[at + 1] - self.ids[at])
         position = self.positions[at] + share * (self.positions[at + 1] - self.positions[at])
         before, after = self.etas[at], self.etas[at + 1]
@@ -92,10 +88,10 @@ class Outlook:
 
     forecasts: Mapping[int, _Forecast]
 
-    def estimate(self, flow_id: int, job_id: UUID, age: float) -> Estimate | None:
-        """What is expected for a job, `age` seconds after the outlook was made; None: nothing is known."""
+    def estimate(self, flow_id: int, job_id: UUID, age: float) -> Estimate:
+        """What is expected for a job that waits, `age` seconds after the outlook was made."""
         forecast = self.forecasts.get(flow_id)
-        return forecast.estimate(job_id, age) if forecast and forecast.ids else None
+        return forecast.estimate(job_id, age) if forecast and forecast.ids else UNKNOWN
 
     def encode(self) -> str:
         """As text."""
@@ -133,8 +129,9 @@ def foresee(
     for line in lines:
         others = [by_id[id_] for id_ in rivals[line.flow_id] if id_ != line.flow_id and id_ in by_id]
         crowd = _Crowd.around(line, others)
-        positions = [crowd.position(place) for place in line.places]
-        etas = [service[line.flow_id].done_in(position) for position in positions]
+        calls = [crowd.calls_until(place) for place in line.places]
+        etas = [service[line.flow_id].done_in(place) for place in calls]
+        positions = [ceil(round(place, 6)) for place in calls]
         rounded = [None if eta is None else round(eta, 2) for eta in etas]
         forecasts[line.flow_id] = _Forecast([one.int for one in line.ids], positions, rounded)
     return Outlook(forecasts)
@@ -145,25 +142,25 @@ class _Crowd:
     """Who shares the deployments with a line."""
 
     line: Line
-    peers: Sequence[tuple[float, int]]  # of the other accounts in its lane: turns for each of ours, calls
-    own: int  # calls of the account's other flows in the lane
-    other_lane: int
+    peers: Sequence[tuple[float, float]]  # of the other accounts in its lane: turns for each of ours, calls
+    own: float  # calls of the account's other flows in the lane
+    other_lane: float
 
     @classmethod
     def around(cls, line: Line, others: Sequence[Line]) -> _Crowd:
-        peers = dict[UUID, tuple[float, int]]()
-        own = other_lane = 0
+        peers = dict[UUID, tuple[float, float]]()
+        own = other_lane = 0.0
         for other in others:
             if other.lane is not line.lane:
                 other_lane += other.calls
             elif other.account_id == line.account_id:
                 own += other.calls
             else:
-                _, calls = peers.get(other.account_id, (0.0, 0))
+                _, calls = peers.get(other.account_id, (0.0, 0.0))
                 peers[other.account_id] = (other.weight / line.weight, calls + other.calls)
         return cls(line, list(peers.values()), own, other_lane)
 
-    def position(self, place: int) -> int:
+    def calls_until(self, place: float) -> float:
         """How many calls there are up to and with the one at this place of the line."""
         mine = place + min(self.own, place)
         in_lane = mine + sum(min(calls, int(mine * turns)) for turns, calls in self.peers)

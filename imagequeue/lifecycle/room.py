@@ -48,6 +48,10 @@ class Room:
         state = self.states.get(deployment.name)
         return state.breaker if state else Breaker.CLOSED
 
+    def limit(self, lane: Lane, deployment: Deployment) -> int:
+        """How many calls a deployment may have in flight."""
+        return deployment.max_in_flight or max(1, self.slots.get(lane, 0) // 2)
+
     def left(self, lane: Lane, deployment: Deployment) -> int:
         """How many more calls of a lane a deployment may have."""
         match self.breaker(deployment):
@@ -56,8 +60,8 @@ class Room:
             case Breaker.HALF_OPEN:
                 return min(self._slots_left(lane), 1 - self.probes[deployment.name])
             case Breaker.CLOSED:
-                limit = deployment.max_in_flight or max(1, self.slots.get(lane, 0) // 2)
-                return max(0, min(self._slots_left(lane), limit - self.by_deployment[deployment.name]))
+                left = self.limit(lane, deployment) - self.by_deployment[deployment.name]
+                return max(0, min(self._slots_left(lane), left))
 
     def take(self, lane: Lane, deployment: Deployment) -> bool:
         """Use one slot up; False when there is none."""
