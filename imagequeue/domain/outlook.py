@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import ceil
+from itertools import accumulate
+from math import ceil, floor
 from uuid import UUID
 
 from imagequeue.domain.fairness import FLOOR
@@ -122,14 +124,15 @@ def foresee(
     Args:
         lines: the flows in which jobs wait.
         service: by flow, how the deployments that can serve it start calls.
-        rivals: by flow, the flows that some of those deployments can serve as well.
+        rivals: by flow, all flows that some of those deployments can serve, itself among them.
     """
     by_id = {line.flow_id: line for line in lines}
-    forecasts = dict[int, _Forecast]()
+    crowds, forecasts = dict[frozenset[int], _Crowd](), dict[int, _Forecast]()
     for line in lines:
-        others = [by_id[id_] for id_ in rivals[line.flow_id] if id_ != line.flow_id and id_ in by_id]
-        crowd = _Crowd.around(line, others)
-        calls = [crowd.calls_until(place) for place in line.places]
+        sharing = rivals[line.flow_id]
+        if sharing not in crowds:
+            crowds[sharing] = _Crowd([by_id[id_] for id_ in sharing if id_ in by_id])
+        calls = [crowds[sharing].calls_until(line, place) for place in line.places]
         etas = [service[line.flow_id].done_in(place) for place in calls]
         positions = [ceil(round(place, 6)) for place in calls]
         rounded = [None if eta is None else round(eta, 2) for eta in etas]
@@ -137,36 +140,43 @@ def foresee(
     return Outlook(forecasts)
 
 
-@dataclass(frozen=True, slots=True)
 class _Crowd:
-    """Who shares the deployments with a line."""
+    """The lines that share deployments. Made once for all of them: what is asked of it costs a bisection."""
 
-    line: Line
-    peers: Sequence[tuple[float, float]]  # of the other accounts in its lane: turns for each of ours, calls
-    own: float  # calls of the account's other flows in the lane
-    other_lane: float
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lanes = {lane: _Accounts([line for line in lines if line.lane is lane]) for lane in Lane}
 
-    @classmethod
-    def around(cls, line: Line, others: Sequence[Line]) -> _Crowd:
-        peers = dict[UUID, tuple[float, float]]()
-        own = other_lane = 0.0
-        for other in others:
-            if other.lane is not line.lane:
-                other_lane += other.calls
-            elif other.account_id == line.account_id:
-                own += other.calls
-            else:
-                _, calls = peers.get(other.account_id, (0.0, 0.0))
-                peers[other.account_id] = (other.weight / line.weight, calls + other.calls)
-        return cls(line, list(peers.values()), own, other_lane)
+    def calls_until(self, line: Line, place: float) -> float:
+        """How many calls there are up to and with the one at this place of a line."""
+        lane = self._lanes[line.lane]
+        own = lane.calls[line.account_id]
+        mine = place + min(own - line.calls, place)
+        others = lane.taken(mine / line.weight) - min(own, mine)
+        in_lane = mine + floor(round(others, 6))
+        if line.lane is Lane.BACKFILL:
+            return in_lane + min(self._lanes[Lane.INTERACTIVE].total, in_lane * (FLOOR - 1))
+        return in_lane + min(self._lanes[Lane.BACKFILL].total, in_lane // (FLOOR - 1))
 
-    def calls_until(self, place: float) -> float:
-        """How many calls there are up to and with the one at this place of the line."""
-        mine = place + min(self.own, place)
-        in_lane = mine + sum(min(calls, int(mine * turns)) for turns, calls in self.peers)
-        if self.line.lane is Lane.BACKFILL:
-            return in_lane + min(self.other_lane, in_lane * (FLOOR - 1))
-        return in_lane + min(self.other_lane, in_lane // (FLOOR - 1))
+
+class _Accounts:
+    """The accounts of a lane, by the number of turns after which each has no more calls."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.calls = defaultdict[UUID, float](float)
+        weights = dict[UUID, int]()
+        for line in lines:
+            self.calls[line.account_id] += line.calls
+            weights[line.account_id] = line.weight
+        self.total = sum(self.calls.values())
+        by_end = sorted((calls / weights[id_], calls, weights[id_]) for id_, calls in self.calls.items())
+        self._ends = [end for end, _, _ in by_end]
+        self._ended = list(accumulate((calls for _, calls, _ in by_end), initial=0.0))
+        self._weights = list(accumulate((weight for _, _, weight in by_end), initial=0))
+
+    def taken(self, turns: float) -> float:
+        """How many calls all accounts have had when each had so many turns: a turn is a call for a weight."""
+        ended = bisect_right(self._ends, turns)
+        return self._ended[ended] + turns * (self._weights[-1] - self._weights[ended])
 
 
 def _aged(eta: float | None, age: float) -> float | None:

@@ -39,10 +39,15 @@ TURNOVER = 0.125
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What was read, and what follows from it; `times` are known or guessed for every deployment."""
+    """What was read, and what follows from it.
+
+    `planned` are the next starts of each group, in seconds from now; `times` are known or guessed for every
+    deployment.
+    """
 
     serving: Serving
     groups: Mapping[str, Group]
+    planned: Mapping[str, Sequence[float]]
     room: Room
     times: Mapping[str, CallTime]
     in_flight: Mapping[str, Sequence[CallInFlight]]
@@ -64,7 +69,13 @@ class Capacity:
         guessed = {name: _guess(name, serving.catalog, times, some) for name, some in in_flight.items()}
         missing = {one.name: _guess(one.name, serving.catalog, times) for one in serving.catalog.deployments}
         return cls(
-            serving, groups, Room.look(connection), {**missing, **guessed, **times}, in_flight, by_lane
+            serving=serving,
+            groups=groups,
+            planned={name: _planned(group) for name, group in groups.items() if not group.out_of_quota},
+            room=Room.look(connection),
+            times={**missing, **guessed, **times},
+            in_flight=in_flight,
+            by_lane=by_lane,
         )
 
     def deployments(self, model_id: str, requirement: str) -> Sequence[Deployment]:
@@ -107,9 +118,7 @@ class Capacity:
         return Service.of(starts, slots, latency)
 
     def _works(self, deployment: Deployment) -> bool:
-        group = self.groups.get(deployment.group)
-        closed = self.room.breaker(deployment) is Breaker.CLOSED
-        return closed and group is not None and not group.out_of_quota
+        return self.room.breaker(deployment) is Breaker.CLOSED and deployment.group in self.planned
 
     def _rate(self, deployment: Deployment) -> float:
         group = self.groups.get(deployment.group)
@@ -121,7 +130,7 @@ class Capacity:
         limit = sum(self.room.limit(lane, one) for one in members)
         in_flight = [call for one in members for call in self.in_flight.get(one.name, ())]
         slots = self._slots(min(limit, self.room.slots.get(lane, 0)), in_flight, self._mean(members).kept)
-        return Starts(_planned(group), group.quota.rate).within(slots)
+        return Starts(self.planned[group.name], group.quota.rate).within(slots)
 
     def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> Slots:
         """So many slots, of which calls in flight keep some for a while yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import ceil
@@ -126,7 +126,7 @@ def publishing(of: Pipeline, redis: Redis) -> Publishing:
 @contextmanager
 def published(
     engine: Engine, database_url: str, redis_url: str, folder: Path, deployments: dict[str, dict[str, Any]]
-) -> Iterator[Published]:
+) -> Generator[Published]:
     with (
         fleet.pipeline(engine, database_url, folder, deployments) as made,
         serving(engine, database_url, of=made.runtime.catalog, redis_url=SecretStr(redis_url)) as service,
@@ -191,7 +191,7 @@ def test_a_job_that_came_after_the_outlook_is_not_guessed_at(steady: Published) 
 
 
 @contextmanager
-def publishing_every_second(of: Pipeline, redis: Redis) -> Iterator[None]:
+def publishing_every_second(of: Pipeline, redis: Redis) -> Generator[None]:
     """As the dispatcher does."""
     stopping, errors = threading.Event(), list[BaseException]()
 
