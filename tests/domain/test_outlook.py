@@ -57,7 +57,7 @@ def test_accounts_take_turns_while_they_have_jobs() -> None:
 
 def test_every_other_account_goes_first_until_it_has_no_more_jobs() -> None:
     shared = outlook([line(1, 10, account=1), line(2, 3, account=2), line(3, 5, account=3), line(4, 2)])
-    assert [position(shared, 1, number) for number in (0, 1, 9)] == [2 + 2, 4 + 5, 12 + 8]
+    assert [position(shared, 1, number) for number in (0, 1, 9)] == [2 + 4, 4 + 7, 12 + 8]
     assert [position(shared, 2, number) for number in (0, 2)] == [3, 9]
 
 
