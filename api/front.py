@@ -121,7 +121,7 @@ class Front:
             found = read_statuses(connection, job_ids)
         return [found.get(job_id) for job_id in job_ids]
 
-    def _estimates(self, asked: list[tuple[int, UUID]]) -> Sequence[Estimate | None]:
+    def _estimates(self, asked: list[tuple[int, UUID]]) -> Sequence[Estimate]:
         return [self.outlook.estimate(flow_id, job_id) for flow_id, job_id in asked]
 
     def _keys(self, lookups: list[str]) -> Sequence[StoredKey | None]:

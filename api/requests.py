@@ -13,7 +13,7 @@ from api.front import front_of
 from api.listing import read_listing
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.ids import model_label, split_request_id
-from imagequeue.domain.jobs import AttemptState, JobStatus
+from imagequeue.domain.jobs import AttemptState
 from imagequeue.domain.money import plain
 from imagequeue.domain.outlook import Estimate
 from imagequeue.domain.status_body import timestamp
@@ -27,22 +27,33 @@ _JSON = "application/json"
 
 @router.get("/status/{request_id}")
 async def read_status(request: Request, request_id: str) -> Response:
-    """Where a job stands. Once it is final the body never changes by a byte."""
+    """Where a job stands. Once it is final the body never changes by a byte.
+
+    While it waits for a call, `queue_position` and `eta_seconds` say what to expect, null where nobody knows.
+    """
     job = await own_job(request, await authenticate(request), request_id)
     headers = {"X-Request-Id": job.request_id}
     if job.status.is_final:
         return Response(job.body(), headers=headers, media_type=_JSON)
-    queued = job.status is JobStatus.QUEUED
-    estimate = await front_of(request).estimates.call((job.flow_id, job.job_id)) if queued else None
+    estimate = await front_of(request).estimates.call((job.flow_id, job.job_id)) if job.waits else None
     headers["Retry-After"] = str(look_again_in(estimate))
     return Response(job.body(estimate), headers=headers, media_type=_JSON)
 
 
+LONGEST_PAUSE = 30
+"""Seconds: an estimate may turn out too long, and a job may be cancelled, so nobody stays away for longer."""
+
+
 def look_again_in(estimate: Estimate | None) -> int:
-    """Whole seconds after which a status is worth reading again: when the job may be done, 30 at most."""
-    if estimate is None or estimate.eta_seconds is None:
+    """Whole seconds after which a status is worth reading again: when the job may be done, as far as known.
+
+    A job whose call runs, or that came a moment ago, is worth a look soon; one that nobody serves is not.
+    """
+    if estimate is None or estimate.position is None:
         return 1
-    return max(1, min(30, ceil(estimate.eta_seconds)))
+    if estimate.eta_seconds is None:
+        return LONGEST_PAUSE
+    return max(1, min(LONGEST_PAUSE, ceil(estimate.eta_seconds)))
 
 
 @router.get("/{request_id}/attempts")

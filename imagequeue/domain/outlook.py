@@ -3,66 +3,63 @@
 A job's position is the number of calls that go before its own and itself: those of its own flow, and of
 the others as many as fair queueing lets go first (`fairness`): an account with the same weight gets a turn
 for each of ours while it has jobs, and a backfill waits for all interactive jobs but for the floor's share.
-The time is when the deployments that can serve the flow start that many calls, planned with the rule that
-grants them (`quota`), and then the time that a call takes.
+The time is when the deployments that can serve the flow start that many calls (`service`), and then the
+time that a call takes.
 
 A flow's waiting jobs are known by their ids, which grow (UUIDv7): a sample of them with their places in the
-line. Between two samples, and behind the last one, places are interpolated.
+line. Between two samples places are interpolated. Of a job behind the last one, which came later than the
+outlook was made, nothing is known: how many came between is anybody's guess.
 """
 
 from __future__ import annotations
 
 import json
 from bisect import bisect_right
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
+from math import ceil, floor
 from uuid import UUID
 
 from imagequeue.domain.fairness import FLOOR
 from imagequeue.domain.jobs import Lane
+from imagequeue.domain.service import Service
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """The jobs that wait in a flow: some of their ids, ascending, with the calls up to and with each."""
+    """The jobs that wait in a flow: some of their ids, ascending, with the calls up to and with each.
+
+    A call of one deployment may bring more images than a call of another, so calls may be fractions: how many
+    it takes at the rates of those that share the line.
+    """
 
     flow_id: int
     account_id: UUID
     lane: Lane
     weight: int
     ids: Sequence[UUID]
-    places: Sequence[int]
+    places: Sequence[float]
 
     @property
-    def calls(self) -> int:
+    def calls(self) -> float:
         """All calls that wait in the flow."""
-        return self.places[-1] if self.places else 0
-
-
-@dataclass(frozen=True, slots=True)
-class Service:
-    """How the deployments that can serve a flow start calls: seconds until each of the next, then a rate."""
-
-    starts: Sequence[float]
-    rate: float
-    latency: float
-
-    def done_in(self, place: int) -> float | None:
-        """Seconds until the call at this place (from 1) has been answered; None: nobody serves it."""
-        if 0 < place <= len(self.starts):
-            return self.starts[place - 1] + self.latency
-        if self.rate <= 0:
-            return None
-        last = self.starts[-1] if self.starts else 0.0
-        return last + (place - len(self.starts)) / self.rate + self.latency
+        return self.places[-1] if self.places else 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Where a job stands in the line of its flow's deployments, and the seconds until it is done."""
+    """Where a job stands in the line of its flow's deployments, and the seconds until it is done.
 
-    position: int
+    None is what nobody knows: a job that came a moment ago, or deployments that serve nothing for now.
+    """
+
+    position: int | None
     eta_seconds: float | None
+
+
+UNKNOWN = Estimate(None, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +75,8 @@ class _Forecast:
         if at < 0:
             return Estimate(1, _aged(self.etas[0], age))
         if at + 1 >= len(self.ids):
-            return Estimate(self.positions[at], _aged(self.etas[at], age))
+            known = job_id.int == self.ids[at]
+            return Estimate(self.positions[at], _aged(self.etas[at], age)) if known else UNKNOWN
         share = (job_id.int - self.ids[at]) / (self.ids[at + 1] - self.ids[at])
         position = self.positions[at] + share * (self.positions[at + 1] - self.positions[at])
         before, after = self.etas[at], self.etas[at + 1]
@@ -92,10 +90,10 @@ class Outlook:
 
     forecasts: Mapping[int, _Forecast]
 
-    def estimate(self, flow_id: int, job_id: UUID, age: float) -> Estimate | None:
-        """What is expected for a job, `age` seconds after the outlook was made; None: nothing is known."""
+    def estimate(self, flow_id: int, job_id: UUID, age: float) -> Estimate:
+        """What is expected for a job that waits, `age` seconds after the outlook was made."""
         forecast = self.forecasts.get(flow_id)
-        return forecast.estimate(job_id, age) if forecast and forecast.ids else None
+        return forecast.estimate(job_id, age) if forecast and forecast.ids else UNKNOWN
 
     def encode(self) -> str:
         """As text."""
@@ -126,50 +124,59 @@ def foresee(
     Args:
         lines: the flows in which jobs wait.
         service: by flow, how the deployments that can serve it start calls.
-        rivals: by flow, the flows that some of those deployments can serve as well.
+        rivals: by flow, all flows that some of those deployments can serve, itself among them.
     """
     by_id = {line.flow_id: line for line in lines}
-    forecasts = dict[int, _Forecast]()
+    crowds, forecasts = dict[frozenset[int], _Crowd](), dict[int, _Forecast]()
     for line in lines:
-        others = [by_id[id_] for id_ in rivals[line.flow_id] if id_ != line.flow_id and id_ in by_id]
-        crowd = _Crowd.around(line, others)
-        positions = [crowd.position(place) for place in line.places]
-        etas = [service[line.flow_id].done_in(position) for position in positions]
+        sharing = rivals[line.flow_id]
+        if sharing not in crowds:
+            crowds[sharing] = _Crowd([by_id[id_] for id_ in sharing if id_ in by_id])
+        calls = [crowds[sharing].calls_until(line, place) for place in line.places]
+        etas = [service[line.flow_id].done_in(place) for place in calls]
+        positions = [ceil(round(place, 6)) for place in calls]
         rounded = [None if eta is None else round(eta, 2) for eta in etas]
         forecasts[line.flow_id] = _Forecast([one.int for one in line.ids], positions, rounded)
     return Outlook(forecasts)
 
 
-@dataclass(frozen=True, slots=True)
 class _Crowd:
-    """Who shares the deployments with a line."""
+    """The lines that share deployments. Made once for all of them: what is asked of it costs a bisection."""
 
-    line: Line
-    peers: Sequence[tuple[float, int]]  # of the other accounts in its lane: turns for each of ours, calls
-    own: int  # calls of the account's other flows in the lane
-    other_lane: int
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self._lanes = {lane: _Accounts([line for line in lines if line.lane is lane]) for lane in Lane}
 
-    @classmethod
-    def around(cls, line: Line, others: Sequence[Line]) -> _Crowd:
-        peers = dict[UUID, tuple[float, int]]()
-        own = other_lane = 0
-        for other in others:
-            if other.lane is not line.lane:
-                other_lane += other.calls
-            elif other.account_id == line.account_id:
-                own += other.calls
-            else:
-                _, calls = peers.get(other.account_id, (0.0, 0))
-                peers[other.account_id] = (other.weight / line.weight, calls + other.calls)
-        return cls(line, list(peers.values()), own, other_lane)
+    def calls_until(self, line: Line, place: float) -> float:
+        """How many calls there are up to and with the one at this place of a line."""
+        lane = self._lanes[line.lane]
+        own = lane.calls[line.account_id]
+        mine = place + min(own - line.calls, place)
+        others = lane.taken(mine / line.weight) - min(own, mine)
+        in_lane = mine + floor(round(others, 6))
+        if line.lane is Lane.BACKFILL:
+            return in_lane + min(self._lanes[Lane.INTERACTIVE].total, in_lane * (FLOOR - 1))
+        return in_lane + min(self._lanes[Lane.BACKFILL].total, in_lane // (FLOOR - 1))
 
-    def position(self, place: int) -> int:
-        """How many calls there are up to and with the one at this place of the line."""
-        mine = place + min(self.own, place)
-        in_lane = mine + sum(min(calls, int(mine * turns)) for turns, calls in self.peers)
-        if self.line.lane is Lane.BACKFILL:
-            return in_lane + min(self.other_lane, in_lane * (FLOOR - 1))
-        return in_lane + min(self.other_lane, in_lane // (FLOOR - 1))
+
+class _Accounts:
+    """The accounts of a lane, by the number of turns after which each has no more calls."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.calls = defaultdict[UUID, float](float)
+        weights = dict[UUID, int]()
+        for line in lines:
+            self.calls[line.account_id] += line.calls
+            weights[line.account_id] = line.weight
+        self.total = sum(self.calls.values())
+        by_end = sorted((calls / weights[id_], calls, weights[id_]) for id_, calls in self.calls.items())
+        self._ends = [end for end, _, _ in by_end]
+        self._ended = list(accumulate((calls for _, calls, _ in by_end), initial=0.0))
+        self._weights = list(accumulate((weight for _, _, weight in by_end), initial=0))
+
+    def taken(self, turns: float) -> float:
+        """How many calls all accounts have had when each had so many turns: a turn is a call for a weight."""
+        ended = bisect_right(self._ends, turns)
+        return self._ended[ended] + turns * (self._weights[-1] - self._weights[ended])
 
 
 def _aged(eta: float | None, age: float) -> float | None:

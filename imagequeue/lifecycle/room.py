@@ -55,6 +55,10 @@ class Room:
         state = self.states.get(deployment.name)
         return state.breaker if state else Breaker.CLOSED
 
+    def limit(self, lane: Lane, deployment: Deployment) -> int:
+        """How many calls of a lane a deployment may have in flight."""
+        return deployment.max_in_flight or max(1, self.slots.get(lane, 0) // 2)
+
     def left(self, lane: Lane, deployment: Deployment) -> int:
         """How many more calls of a lane a deployment may have."""
         return self.left_in((lane,), deployment)
@@ -87,8 +91,7 @@ class Room:
         if deployment.max_in_flight:
             return deployment.max_in_flight - self.by_deployment[deployment.name]
         return sum(
-            max(0, max(1, self.slots.get(lane, 0) // 2) - self.in_flight[deployment.name, lane])
-            for lane in lanes
+            max(0, self.limit(lane, deployment) - self.in_flight[deployment.name, lane]) for lane in lanes
         )
 
     def _slots_left(self, lane: Lane) -> int:

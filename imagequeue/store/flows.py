@@ -104,15 +104,26 @@ def count_waiting(connection: Connection, flow_ids: Sequence[int], most: int) ->
 def heads_of_lines(
     connection: Connection, flow_ids: Sequence[int], most: int
 ) -> dict[int, tuple[list[UUID], list[int]]]:
-    """The first `most` queued jobs of each flow, in order: their ids, and how many images each wants."""
+    """The first `most` waiting jobs of each flow, by id: their ids, and how many images each wants.
+
+    Jobs that want another attempt are among them: they were claimed before, so they stand at the front.
+    """
     statement = text("""
         SELECT flow.id, head.ids, head.wanted
         FROM unnest(CAST(:flow_ids AS int[])) AS flow (id)
         CROSS JOIN LATERAL (
             SELECT array_agg(id ORDER BY id) AS ids, array_agg(wanted ORDER BY id) AS wanted
             FROM (
-                SELECT id, wanted FROM jobs
-                WHERE flow_id = flow.id AND status = 'QUEUED' ORDER BY id LIMIT :most
+                (
+                    SELECT id, wanted FROM jobs
+                    WHERE flow_id = flow.id AND status = 'PROCESSING' AND wanted > 0 ORDER BY id LIMIT :most
+                )
+                UNION ALL
+                (
+                    SELECT id, wanted FROM jobs
+                    WHERE flow_id = flow.id AND status = 'QUEUED' ORDER BY id LIMIT :most
+                )
+                ORDER BY id LIMIT :most
             ) AS first
         ) AS head
         WHERE head.ids IS NOT NULL
@@ -121,26 +132,27 @@ def heads_of_lines(
     return {row.id: (row.ids, row.wanted) for row in rows}
 
 
-def tail_of_line(connection: Connection, flow_id: int) -> tuple[int, UUID]:
-    """How many images are queued in a long flow, and its last job. Counts an index: not for every poll."""
+def last_in_lines(connection: Connection, flow_ids: Sequence[int]) -> dict[int, UUID]:
+    """The queued job of each flow that came last."""
     statement = text("""
-        SELECT sum(wanted)::bigint, (
-            SELECT id FROM jobs WHERE flow_id = :id AND status = 'QUEUED' ORDER BY id DESC LIMIT 1
-        )
-        FROM jobs WHERE flow_id = :id AND status = 'QUEUED'
-    """)
-    count, last = connection.execute(statement, {"id": flow_id}).one()
-    return count or 0, last or UUID(int=0)
-
-
-def call_seconds(connection: Connection, calls: int) -> dict[str, float]:
-    """By deployment, how long its calls among the last so many successes took, from the slot to the end."""
-    statement = text("""
-        SELECT deployment, avg(extract(epoch FROM finished_at - slot_at))::float8
-        FROM (
-            SELECT deployment, finished_at, slot_at FROM attempts
-            WHERE state = 'SUCCEEDED' ORDER BY id DESC LIMIT :calls
+        SELECT flow.id, last.id AS job_id
+        FROM unnest(CAST(:flow_ids AS int[])) AS flow (id)
+        CROSS JOIN LATERAL (
+            SELECT id FROM jobs WHERE flow_id = flow.id AND status = 'QUEUED' ORDER BY jobs.id DESC LIMIT 1
         ) AS last
-        GROUP BY deployment
     """)
-    return {row[0]: row[1] for row in connection.execute(statement, {"calls": calls})}
+    rows = connection.execute(statement, {"flow_ids": list(flow_ids)})
+    return {row.id: row.job_id for row in rows}
+
+
+def count_line(connection: Connection, flow_id: int) -> dict[int, int]:
+    """How many waiting jobs of a flow want so many images. Counts an index: not for every look."""
+    statement = text("""
+        SELECT wanted, count(*) FROM (
+            SELECT wanted FROM jobs WHERE flow_id = :id AND status = 'QUEUED'
+            UNION ALL
+            SELECT wanted FROM jobs WHERE flow_id = :id AND status = 'PROCESSING' AND wanted > 0
+        ) AS waiting
+        GROUP BY wanted
+    """)
+    return {row[0]: row[1] for row in connection.execute(statement, {"id": flow_id})}

@@ -30,6 +30,12 @@ class RequestStatus:
     updated_at: datetime
     final_body: str | None
     flow_id: int
+    wanted: int
+
+    @property
+    def waits(self) -> bool:
+        """Whether an image of it still needs a call: the first one, or another one after a failure."""
+        return not self.status.is_final and self.wanted > 0
 
     @property
     def request_id(self) -> str:
@@ -37,7 +43,7 @@ class RequestStatus:
         return request_id(self.model_id, self.operation, self.job_id)
 
     def body(self, estimate: Estimate | None = None) -> str:
-        """The status body as JSON text; `estimate` is what a job that waits may expect."""
+        """The status body as JSON text; `estimate` is for a job that waits: what it may expect."""
         waiting = estimate and {
             "queue_position": estimate.position,
             "eta_seconds": None if estimate.eta_seconds is None else round(estimate.eta_seconds, 1),
@@ -98,7 +104,7 @@ class AttemptRecord:
 _STATUS = """
     SELECT jobs.id, jobs.account_id, flows.model_id, split_part(flows.requirement, '/', 1) AS operation,
         jobs.status, jobs.created_at, jobs.updated_at, job_results.body,
-        jobs.flow_id
+        jobs.flow_id, jobs.wanted
     FROM jobs
     JOIN flows ON flows.id = jobs.flow_id
     LEFT JOIN job_results ON job_results.job_id = jobs.id
@@ -183,4 +189,5 @@ def _status(row: Row[*tuple[Any, ...]]) -> RequestStatus:
         row.updated_at,
         row.body,
         row.flow_id,
+        row.wanted,
     )

@@ -43,6 +43,8 @@ def test_the_documented_example_is_queued_and_can_be_polled(client: Client, serv
         "created_at",
         "updated_at",
         "completed_at",
+        "queue_position",
+        "eta_seconds",
     ]
     assert (status["status"], status["model_id"], status["output"], status["error"]) == (
         "QUEUED",

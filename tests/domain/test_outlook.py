@@ -8,9 +8,12 @@ from uuid import UUID
 import pytest
 
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.outlook import Line, Outlook, Service, foresee
+from imagequeue.domain.outlook import UNKNOWN, Estimate, Line, Outlook, foresee
+from imagequeue.domain.service import Service, Slots, Starts
 
-STEADY = Service(starts=[0, 10, 20], rate=0.1, latency=2)
+MANY = Slots([0.0] * 1000, 0.1)
+STEADY = Service.of([Starts([0, 10, 20], 0.1)], MANY, latency=2)
+NOBODY = Service.of([], Slots([], 1), latency=1)
 
 
 def line(flow_id: int, count: int, account: int = 1, lane: Lane = Lane.INTERACTIVE, weight: int = 1) -> Line:
@@ -25,14 +28,12 @@ def outlook(lines: Sequence[Line], service: Service = STEADY) -> Outlook:
 
 def position(of: Outlook, flow_id: int, number: int) -> int:
     found = of.estimate(flow_id, UUID(int=1000 * flow_id + number), 0)
-    assert found is not None
+    assert found.position is not None
     return found.position
 
 
 def eta(of: Outlook, flow_id: int, number: int, age: float = 0) -> float | None:
-    found = of.estimate(flow_id, UUID(int=1000 * flow_id + number), age)
-    assert found is not None
-    return found.eta_seconds
+    return of.estimate(flow_id, UUID(int=1000 * flow_id + number), age).eta_seconds
 
 
 def test_a_lone_line_is_served_in_order() -> None:
@@ -54,6 +55,12 @@ def test_accounts_take_turns_while_they_have_jobs() -> None:
     assert position(shared, 2, 2) == 6
 
 
+def test_every_other_account_goes_first_until_it_has_no_more_jobs() -> None:
+    shared = outlook([line(1, 10, account=1), line(2, 3, account=2), line(3, 5, account=3), line(4, 2)])
+    assert [position(shared, 1, number) for number in (0, 1, 9)] == [2 + 4, 4 + 7, 12 + 8]
+    assert [position(shared, 2, number) for number in (0, 2)] == [3, 9]
+
+
 def test_a_weight_goes_ahead() -> None:
     shared = outlook([line(1, 10, account=1, weight=1), line(2, 10, account=2, weight=3)])
     assert position(shared, 1, 0) == 4
@@ -67,21 +74,34 @@ def test_a_backfill_waits_for_all_interactive_jobs_but_for_the_floor() -> None:
     assert position(shared, 2, 19) == 22
 
 
-def test_between_samples_and_behind_the_last_one_places_are_interpolated() -> None:
+def test_between_samples_places_are_interpolated() -> None:
     sparse = Line(1, UUID(int=1), Lane.INTERACTIVE, 1, [UUID(int=0), UUID(int=100)], [1, 101])
-    found = foresee([sparse], {1: Service([], 1, 0)}, {1: frozenset({1})})
-    between = found.estimate(1, UUID(int=50), 0)
-    assert between is not None
-    assert (between.position, between.eta_seconds) == (51, 51)
-    behind = found.estimate(1, UUID(int=500), 0)
-    assert behind is not None
-    assert behind.position == 101
+    found = foresee([sparse], {1: Service.of([Starts([1], 1)], MANY, 0)}, {1: frozenset({1})})
+    assert found.estimate(1, UUID(int=50), 0) == Estimate(51, 51)
+    assert found.estimate(1, UUID(int=100), 0) == Estimate(101, 101)
 
 
-def test_without_a_rate_there_is_a_position_and_no_time() -> None:
-    stuck = outlook([line(1, 2)], Service([], 0, 1))
+def test_nobody_knows_how_many_came_between_the_last_known_job_and_a_later_one() -> None:
+    assert outlook([line(1, 5)]).estimate(1, UUID(int=1005), 0) == UNKNOWN
+
+
+def test_a_job_that_came_back_to_the_front_is_first() -> None:
+    assert outlook([line(1, 5)]).estimate(1, UUID(int=999), 1) == Estimate(1, 1)
+
+
+def test_where_nobody_serves_there_is_a_position_and_no_time() -> None:
+    stuck = outlook([line(1, 2)], NOBODY)
     assert position(stuck, 1, 1) == 2
     assert eta(stuck, 1, 1) is None
+
+
+def test_fractions_of_calls_add_up_to_whole_positions() -> None:
+    """Four images at a time here and one there, at the same rate: 1.6 calls for each job of four."""
+    mixed = Line(
+        1, UUID(int=1), Lane.INTERACTIVE, 1, [UUID(int=n) for n in range(5)], [1.6, 3.2, 4.8, 6.4, 8]
+    )
+    found = foresee([mixed], {1: Service.of([Starts([1], 1)], MANY, 0)}, {1: frozenset({1})})
+    assert [found.estimate(1, UUID(int=n), 0) for n in (0, 4)] == [Estimate(2, 1.6), Estimate(8, 8)]
 
 
 def test_it_travels_as_text() -> None:
@@ -91,4 +111,4 @@ def test_it_travels_as_text() -> None:
 
 @pytest.mark.parametrize("flow_id", [1, 2])
 def test_what_is_not_known_is_not_made_up(flow_id: int) -> None:
-    assert Outlook({}).estimate(flow_id, UUID(int=1), 0) is None
+    assert Outlook({}).estimate(flow_id, UUID(int=1), 0) == UNKNOWN

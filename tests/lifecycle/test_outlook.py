@@ -13,7 +13,8 @@ from sqlalchemy import Engine
 
 from cli.stack.redis import EmbeddedRedis
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle import outlook
+from imagequeue.domain.outlook import UNKNOWN
+from imagequeue.lifecycle import lines, outlook
 from imagequeue.lifecycle.outlook import Publishing, Reading
 from imagequeue.runtime import open_redis
 from tests import fleet
@@ -61,7 +62,7 @@ def test_what_is_promised_is_kept(paced: Pipeline, redis: Redis) -> None:
     errors, waits = list[float](), list[float]()
     for row in paced.rows("SELECT id, finished_at FROM jobs WHERE id = ANY(:ids)", ids=jobs):
         found = promised[row.id]
-        if found is None or found.eta_seconds is None:
+        if found.eta_seconds is None:
             continue  # it was claimed before the look
         waits.append((row.finished_at - now.now).total_seconds())
         errors.append(abs(found.eta_seconds - waits[-1]))
@@ -75,27 +76,26 @@ def test_one_of_several_dispatchers_publishes_and_the_api_reads(paced: Pipeline,
     first, second = publishing(paced, redis), publishing(paced, redis)
     assert [first.run_once(), second.run_once()] == [1, 0]
     found = Reading(redis).estimate(flow_of(paced, job_id), job_id)
-    assert found is not None
     assert found.position == 1
     assert found.eta_seconds is not None
 
 
 def test_without_redis_there_is_no_outlook(paced: Pipeline) -> None:
     (job_id,) = paced.submit(1)
-    assert Reading(paced.runtime.redis).estimate(flow_of(paced, job_id), job_id) is None
+    assert Reading(paced.runtime.redis).estimate(flow_of(paced, job_id), job_id) == UNKNOWN
 
 
 def test_a_long_line_is_sampled_and_its_end_is_known(
     paced: Pipeline, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(outlook, "JOBS_READ", 20)
-    monkeypatch.setattr(outlook, "SAMPLES", 10)
+    monkeypatch.setattr(lines, "JOBS_READ", 20)
+    monkeypatch.setattr(lines, "SAMPLES", 10)
     jobs = paced.submit(100, lane=Lane.BACKFILL)
     look = publishing(paced, redis).look()
     positions = list[int]()
     for job_id in jobs:
         found = look.estimate(flow_of(paced, job_id), job_id, 0)
-        assert found is not None
+        assert found.position is not None
         positions.append(found.position)
     assert positions[0] == 1
     assert positions[-1] == 100

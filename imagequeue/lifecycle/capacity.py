@@ -1,0 +1,176 @@
+"""Capacity: how fast the deployments can start calls now, as the dispatcher would let them.
+
+Everything is read once for a look, whatever waits: the groups with their tokens, the workers' slots, the
+calls in flight, and how long the last ones took. A deployment whose breaker is not closed, or whose quota is
+used up, starts nothing that one could count on; a group that is blocked counts from the end of its block.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import ceil, inf
+from statistics import fmean
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.breaker import Breaker
+from imagequeue.domain.catalog import Catalog, Deployment
+from imagequeue.domain.fairness import Flow
+from imagequeue.domain.jobs import AttemptState, Lane
+from imagequeue.domain.quota import grant
+from imagequeue.domain.service import Service, Slots, Starts
+from imagequeue.lifecycle.room import Room
+from imagequeue.lifecycle.serving import Serving
+from imagequeue.store import calls, quota
+from imagequeue.store.calls import CallInFlight, CallTime
+from imagequeue.store.quota import Group
+
+PLANNED_STARTS = 200
+CALLS_REMEMBERED = 100
+
+FIRST_GUESS = 2.0
+"""Seconds that a call takes where none has ended yet: off by 2 at most for whatever takes up to 4."""
+
+TURNOVER = 0.125
+"""Seconds until a free slot has its next call: half of the dispatcher's look (pipeline.md, "Dispatch")."""
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What was read, and what follows from it.
+
+    `planned` are the next starts of each group, in seconds from now; `times` are known or guessed for every
+    deployment.
+    """
+
+    serving: Serving
+    groups: Mapping[str, Group]
+    planned: Mapping[str, Sequence[float]]
+    room: Room
+    times: Mapping[str, CallTime]
+    in_flight: Mapping[str, Sequence[CallInFlight]]
+    by_lane: Mapping[Lane, Sequence[CallInFlight]]
+    _known: dict[tuple[str, str], list[Deployment]] = field(
+        default_factory=dict[tuple[str, str], list[Deployment]]
+    )
+
+    @classmethod
+    def look(cls, connection: Connection, serving: Serving) -> Capacity:
+        """Read all of it."""
+        in_flight = defaultdict[str, list[CallInFlight]](list)
+        by_lane = defaultdict[Lane, list[CallInFlight]](list)
+        for call in calls.calls_in_flight(connection):
+            in_flight[call.deployment].append(call)
+            by_lane[call.lane].append(call)
+        groups = quota.read_groups(connection, list(serving.catalog.quota_groups), PLANNED_STARTS)
+        times = calls.call_times(connection, CALLS_REMEMBERED)
+        guessed = {name: _guess(name, serving.catalog, times, some) for name, some in in_flight.items()}
+        missing = {one.name: _guess(one.name, serving.catalog, times) for one in serving.catalog.deployments}
+        return cls(
+            serving=serving,
+            groups=groups,
+            planned={name: _planned(group) for name, group in groups.items() if not group.out_of_quota},
+            room=Room.look(connection),
+            times={**missing, **guessed, **times},
+            in_flight=in_flight,
+            by_lane=by_lane,
+        )
+
+    def deployments(self, model_id: str, requirement: str) -> Sequence[Deployment]:
+        """Those that can serve a class and take calls now; all that can serve it if none takes any."""
+        key = (model_id, requirement)
+        if key not in self._known:
+            able = list(self.serving.deployments(model_id, requirement))
+            self._known[key] = [one for one in able if self._works(one)] or able
+        return self._known[key]
+
+    def calls_of(self, flow: Flow, wanted: int) -> float:
+        """How many calls a job takes that wants so many images, as those who serve its flow share the jobs.
+
+        At r calls per second, of which a job takes n, a deployment serves r / n jobs per second.
+        """
+        shares = [
+            (self._rate(one), ceil(wanted / self.serving.images_per_call(one, flow.requirement)))
+            for one in self.deployments(flow.model_id, flow.requirement)
+        ]
+        jobs = sum(rate / needed for rate, needed in shares)
+        return sum(rate for rate, _ in shares) / jobs if jobs else float(wanted)
+
+    def service(self, model_id: str, requirement: str, lane: Lane) -> Service:
+        """How the deployments that can serve a class start its calls, as far as they take any now."""
+        by_group = defaultdict[str, list[Deployment]](list)
+        for one in self.deployments(model_id, requirement):
+            if self._works(one):
+                by_group[one.group].append(one)
+        starts = [self._starts(members, lane) for members in by_group.values()]
+        total = sum(one.rate for one in starts)
+        if total == 0:
+            return Service.of((), Slots((), FIRST_GUESS), FIRST_GUESS)
+        shares = [
+            (one.rate / total, self._mean(members))
+            for one, members in zip(starts, by_group.values(), strict=True)
+        ]
+        latency = sum(share * known.latency for share, known in shares)
+        kept = sum(share * known.kept for share, known in shares)
+        slots = self._slots(self.room.slots.get(lane, 0), self.by_lane.get(lane, ()), kept)
+        return Service.of(starts, slots, latency)
+
+    def _works(self, deployment: Deployment) -> bool:
+        return self.room.breaker(deployment) is Breaker.CLOSED and deployment.group in self.planned
+
+    def _rate(self, deployment: Deployment) -> float:
+        group = self.groups.get(deployment.group)
+        return group.quota.rate if group else 1.0
+
+    def _starts(self, members: Sequence[Deployment], lane: Lane) -> Starts:
+        """Of a group, by its quota and by what its deployments may have in flight."""
+        group = self.groups[members[0].group]
+        limit = sum(self.room.limit(lane, one) for one in members)
+        in_flight = [call for one in members for call in self.in_flight.get(one.name, ())]
+        slots = self._slots(min(limit, self.room.slots.get(lane, 0)), in_flight, self._mean(members).kept)
+        return Starts(self.planned[group.name], group.quota.rate).within(slots)
+
+    def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> Slots:
+        """So many slots, of which calls in flight keep some for a while yet."""
+        left = [
+            max(0.0, self.times[call.deployment].kept - call.age)
+            for call in in_flight
+            if call.state is not AttemptState.SLEEPING
+        ]
+        # Where more are in flight than may be now, the first ones to end leave no room.
+        free_in = sorted([0.0] * count + left)[-count:] if count else []
+        return Slots(free_in, kept + TURNOVER)
+
+    def _mean(self, members: Sequence[Deployment]) -> CallTime:
+        known = [self.times[one.name] for one in members]
+        return CallTime(fmean(one.latency for one in known), fmean(one.kept for one in known))
+
+
+def _guess(
+    name: str, catalog: Catalog, times: Mapping[str, CallTime], in_flight: Iterable[CallInFlight] = ()
+) -> CallTime:
+    """What a deployment's calls take before any has ended: what the model's others take, or a guess.
+
+    A call that runs already longer than that tells more.
+    """
+    deployment = catalog.deployment(name)
+    others = catalog.deployments_of(deployment.model) if deployment else ()
+    known = [times[one.name].latency for one in others if one.name in times]
+    ages = [call.age for call in in_flight if call.state is not AttemptState.RELEASED]
+    guess = max([fmean(known) if known else FIRST_GUESS, *ages])
+    return CallTime(guess, guess)
+
+
+def _planned(group: Group) -> list[float]:
+    """The next starts of a group, in seconds from now.
+
+    Every token is used once, as the grant would let it; from then on each comes back a cycle later, without
+    the slack that a grant adds for as long as it does not know when a call was sent.
+    """
+    rule, state = group.quota, group.state
+    planned = [at - state.now for at in grant(rule, state, min(rule.rpm, PLANNED_STARTS), horizon=inf)]
+    while len(planned) < PLANNED_STARTS:
+        planned.append(planned[-rule.rpm] + rule.cycle)
+    return planned

@@ -1,0 +1,77 @@
+"""Lines: the jobs that wait in each flow, sampled, with the calls that go before them.
+
+A long flow's front is read, and its end is known by its last job and by a count that is made seldom.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.fairness import Flow
+from imagequeue.domain.outlook import Line
+from imagequeue.store import flows
+
+JOBS_READ = 20_000
+SAMPLES = 200
+COUNTED_EVERY = 10.0
+"""Seconds between two counts of a long flow."""
+
+Calls = Callable[[Flow, int], float]
+"""How many calls a job of a flow takes that wants so many images."""
+
+
+@dataclass(slots=True)
+class Lines:
+    """One publisher's memory of long flows: when each was counted, and how many jobs want so many images."""
+
+    counts: dict[int, tuple[float, Mapping[int, int]]] = field(
+        default_factory=dict[int, tuple[float, Mapping[int, int]]]
+    )
+
+    def look(self, connection: Connection, waiting: Sequence[Flow], calls: Calls) -> list[Line]:
+        """The lines of flows in which jobs wait now."""
+        most = max(SAMPLES, JOBS_READ // max(1, len(waiting)))
+        heads = flows.heads_of_lines(connection, [flow.id for flow in waiting], most)
+        long = [flow_id for flow_id, (ids, _) in heads.items() if len(ids) == most]
+        last = flows.last_in_lines(connection, long) if long else {}
+        self.counts = {id_: self.counts[id_] for id_ in long if id_ in self.counts}
+        return [
+            self._line(connection, flow, *heads[flow.id], last.get(flow.id), calls)
+            for flow in waiting
+            if flow.id in heads
+        ]
+
+    def _line(  # noqa: PLR0913, PLR0917  # a flow's row of the reading
+        self,
+        connection: Connection,
+        flow: Flow,
+        ids: Sequence[UUID],
+        wanted: Sequence[int],
+        last: UUID | None,
+        calls: Calls,
+    ) -> Line:
+        each = {images: calls(flow, images) for images in set(wanted)}
+        places = list(accumulate(each[images] for images in wanted))
+        step = max(1, len(ids) // SAMPLES)
+        kept = sorted({*range(0, len(ids), step), len(ids) - 1})
+        sampled, sampled_places = [ids[at] for at in kept], [places[at] for at in kept]
+        if last is not None and last > sampled[-1]:
+            counted = self._count(connection, flow.id).items()
+            sampled.append(last)
+            sampled_places.append(
+                max(places[-1], sum(jobs * calls(flow, images) for images, jobs in counted))
+            )
+        return Line(flow.id, flow.account_id, flow.lane, flow.weight, sampled, sampled_places)
+
+    def _count(self, connection: Connection, flow_id: int) -> Mapping[int, int]:
+        read_at, counted = self.counts.get(flow_id, (float("-inf"), {}))
+        if time.monotonic() - read_at > COUNTED_EVERY:
+            counted = flows.count_line(connection, flow_id)
+            self.counts[flow_id] = (time.monotonic(), counted)
+        return counted

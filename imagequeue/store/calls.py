@@ -1,0 +1,62 @@
+"""How long upstream calls take: those that ended, and those that are in flight."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, text
+
+from imagequeue.domain.jobs import AttemptState, Lane
+
+# A call at a submit-and-poll upstream keeps its slot only until the upstream has taken it.
+_TIMES = text("""
+    SELECT deployment,
+        avg(extract(epoch FROM finished_at - slot_at))::float8 AS latency,
+        avg(extract(epoch FROM
+            CASE WHEN upstream_reference IS NOT NULL THEN coalesce(sent_at, finished_at) ELSE finished_at END
+            - slot_at
+        ))::float8 AS kept
+    FROM (
+        SELECT deployment, finished_at, sent_at, slot_at, upstream_reference FROM attempts
+        WHERE state = 'SUCCEEDED' ORDER BY id DESC LIMIT :calls
+    ) AS last
+    GROUP BY deployment
+""")
+
+_IN_FLIGHT = text("""
+    SELECT deployment, lane, state, extract(epoch FROM clock_timestamp() - slot_at)::float8 AS age
+    FROM attempts WHERE state IN ('RELEASED', 'CALLING', 'SLEEPING')
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class CallTime:
+    """Seconds from a call's start until it has ended (`latency`), and until its slot is free (`kept`)."""
+
+    latency: float
+    kept: float
+
+
+@dataclass(frozen=True, slots=True)
+class CallInFlight:
+    """An open attempt; `age` is the seconds since its slot, and negative while that is still to come."""
+
+    deployment: str
+    lane: Lane
+    state: AttemptState
+    age: float
+
+
+def call_times(connection: Connection, calls: int) -> Mapping[str, CallTime]:
+    """By deployment, how long its calls among the last so many successes took on average."""
+    rows = connection.execute(_TIMES, {"calls": calls})
+    return {row.deployment: CallTime(row.latency, row.kept) for row in rows}
+
+
+def calls_in_flight(connection: Connection) -> list[CallInFlight]:
+    """Every open attempt: as many as there are slots, and what sleeps at submit-and-poll upstreams."""
+    return [
+        CallInFlight(row.deployment, Lane(row.lane), AttemptState(row.state), row.age)
+        for row in connection.execute(_IN_FLIGHT)
+    ]
