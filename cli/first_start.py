@@ -13,7 +13,8 @@ from sqlalchemy.exc import OperationalError
 
 from cli.keys import create_first_key
 from cli.stack.hooks import Hooks
-from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.catalog_file import load_catalog
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
@@ -41,7 +42,7 @@ def check(env: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: names what is wrong.
     """
-    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env})
+    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env}, PROVIDERS)
     Keyring(env["IMAGEQUEUE_SECRET_KEY"])
 
 

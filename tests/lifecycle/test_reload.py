@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.reload import CatalogWatch, ask_for_reload
 from imagequeue.lifecycle.serving import Serving
+from imagequeue.providers.registry import PROVIDERS
 from tests import builders
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -41,7 +42,7 @@ def changing(
         path.write_text(MODEL + DEPLOYMENT.format(name="foundry-test", url=made.simulator.url, rpm=5))
         settings = made.runtime.settings.model_copy(update={"catalog": path})
         made.runtime.settings = settings
-        made.runtime.catalog = load_catalog(path, os.environ)
+        made.runtime.catalog = load_catalog(path, os.environ, PROVIDERS)
         made.dispatch.serving = Serving(made.runtime.catalog)
         yield made, path
 
