@@ -2,8 +2,8 @@
 
 It is asked for by a row in the database, so that all processes on all machines hear of it: `imagequeue
 catalog reload`, the operators' route and SIGHUP to any process write one. A file that is wrong changes
-nothing: nobody is asked, the catalog that was there stays, and the log names the mistake. Calls in flight keep
-the deployment that they began with, and so do the attempts that were granted before.
+nothing: nobody is asked, the catalog that was there stays, and the log names the mistake. Calls in flight
+keep the deployment that they began with, and so do the attempts that were granted before.
 
 A process loads its catalog before it looks at the rows for the first time, and nothing tells whether the last
 row is older than that. So the first look reads the file once more.

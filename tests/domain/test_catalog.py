@@ -233,9 +233,9 @@ def test_a_provider_that_nobody_wrote_is_refused_with_those_that_there_are() -> 
 
 def test_names_are_used_once_whatever_the_case() -> None:
     other = MODEL | {"id": "other", "aliases": ["MAI-image-2"]}
-    with pytest.raises(ConfigurationError, match="models 'mai-image-2': .*twice"):
+    with pytest.raises(ConfigurationError, match=r"models 'mai-image-2': .*twice"):
         _parsed(models=(MODEL, other))
-    with pytest.raises(ConfigurationError, match="deployments 'east': .*twice"):
+    with pytest.raises(ConfigurationError, match=r"deployments 'east': .*twice"):
         _parsed(deployments=(DEPLOYMENT, DEPLOYMENT))
 
 
