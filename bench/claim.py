@@ -21,10 +21,12 @@ from sqlalchemy import Connection, Engine, event, text
 from bench.stack import KEY
 from bench.table import Line
 from cli.stack.postgres import EmbeddedPostgres
-from imagequeue.domain.catalog import Catalog, parse_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.serving import Serving
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store import processes
 from imagequeue.store.database import migrate, open_engine
 from imagequeue.store.processes import Process
@@ -213,5 +215,5 @@ def _catalog() -> Catalog:
         "max_in_flight": 10**6,
     }
     return parse_catalog(
-        {"models": [{"id": MODEL, "price_usd": "0"}], "deployments": [deployment]}, {"KEY": KEY}
+        {"models": [{"id": MODEL, "price_usd": "0"}], "deployments": [deployment]}, {"KEY": KEY}, PROVIDERS
     )

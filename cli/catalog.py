@@ -11,8 +11,10 @@ import typer
 from cli.errors import reported
 from cli.output import console
 from cli.process import opened
-from imagequeue.domain.catalog import Catalog, load_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.lifecycle.reload import ask_for_reload
+from imagequeue.providers.registry import PROVIDERS
 
 app = typer.Typer(name="catalog", help="The catalog of models and deployments.", no_args_is_help=True)
 
@@ -21,7 +23,7 @@ app = typer.Typer(name="catalog", help="The catalog of models and deployments.",
 @reported
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A catalog.toml.")]) -> None:
     """Check a file as the processes would at their start; a mistake is named, with exit status 1."""
-    console.print(f"{file}: {_described(load_catalog(file, os.environ))}", soft_wrap=True)
+    console.print(f"{file}: {_described(load_catalog(file, os.environ, PROVIDERS))}", soft_wrap=True)
 
 
 @app.command()

@@ -11,9 +11,10 @@ from cli.errors import reported
 from cli.keys import AsJson
 from cli.output import console, print_json
 from cli.store import operator_engine
-from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.report import DeploymentReport, report_deployments
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import load_settings
 
 _COLUMNS = (
@@ -35,7 +36,7 @@ def deployments(*, as_json: AsJson = False) -> None:
     path = load_settings().catalog
     if path is None:
         raise ConfigurationError("IMAGEQUEUE_CATALOG: the path of a catalog file is needed")
-    catalog = load_catalog(path, os.environ)
+    catalog = load_catalog(path, os.environ, PROVIDERS)
     with operator_engine() as engine, engine.connect() as connection:
         reports = report_deployments(connection, catalog)
     if as_json:

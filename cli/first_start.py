@@ -1,4 +1,4 @@
-"""What a stack needs to know from the rest of the program while `up` starts it (`cli.stack.hooks`)."""
+"""What a stack needs to know from the rest of the program while `up` keeps it (`cli.stack.hooks`)."""
 
 import os
 import socket
@@ -9,11 +9,14 @@ from pathlib import Path
 
 from pydantic import SecretStr
 from sqlalchemy import Engine, distinct, func, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from cli.keys import create_first_key
 from cli.stack.hooks import Hooks
-from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.catalog_file import load_catalog
+from imagequeue.domain.errors import ConfigurationError
+from imagequeue.lifecycle.reload import ask_every_process
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
@@ -27,7 +30,13 @@ _FRESH = func.make_interval(0, 0, 0, 0, 0, 0, 15)
 
 def hooks() -> Hooks:
     """The answers of the real program."""
-    return Hooks(simulator_catalog=simulator_catalog, check=check, first_key=first_key, all_beat=all_beat)
+    return Hooks(
+        simulator_catalog=simulator_catalog,
+        check=check,
+        first_key=first_key,
+        reload=reload,
+        all_beat=all_beat,
+    )
 
 
 def simulator_catalog(url: str) -> str:
@@ -41,7 +50,7 @@ def check(env: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: names what is wrong.
     """
-    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env})
+    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env}, PROVIDERS)
     Keyring(env["IMAGEQUEUE_SECRET_KEY"])
 
 
@@ -54,6 +63,21 @@ def first_key(env: Mapping[str, str]) -> str | None:
     if issued is None:
         return None
     return f"key             {issued.key}\nwebhook secret  {issued.webhook_secret}\nBoth are shown only here."
+
+
+def reload(env: Mapping[str, str]) -> str:
+    """Check the catalog and ask every process to take it up; what to tell the user."""
+    try:
+        check(env)
+        with _engine(env) as engine:
+            ask_every_process(engine)
+    except ConfigurationError as error:
+        return f"the catalog stays as it was: {error.message}"
+    except SQLAlchemyError as error:
+        return (
+            f"the catalog stays as it was, the database does not answer ({type(error).__name__}); ask again"
+        )
+    return "catalog checked; every process takes it up within seconds"
 
 
 def all_beat(env: Mapping[str, str], pids: Collection[int]) -> bool:

@@ -12,12 +12,14 @@ from redis.retry import Retry
 from sqlalchemy import Engine
 
 from imagequeue import __version__
-from imagequeue.domain.catalog import Catalog, load_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.media.opening import open_storage
 from imagequeue.media.storage import Storage
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
@@ -62,7 +64,7 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         settings=settings,
         engine=open_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size, name=name),
         redis=open_redis(settings.redis_url.get_secret_value()),
-        catalog=load_catalog(Path(settings.catalog), os.environ),
+        catalog=load_catalog(Path(settings.catalog), os.environ, PROVIDERS),
         keyring=Keyring(settings.secret_key.get_secret_value()),
         policy=EgressPolicy.parse(
             allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin

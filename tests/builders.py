@@ -10,10 +10,12 @@ from pydantic import SecretStr
 from redis import Redis
 from sqlalchemy import Engine, text
 
-from imagequeue.domain.catalog import Catalog, parse_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.lifecycle.accounts import IssuedKey, KeyTerms, open_account
 from imagequeue.media.opening import open_storage
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
@@ -48,7 +50,7 @@ def catalog(endpoint: str = "http://127.0.0.1:9", **deployment: Any) -> Catalog:
     ]
     second = {"name": "second", "model": "microsoft-mai-image-2", "upstream_model": "mai-image-2"}
     tables = {"models": models, "deployments": [foundry | deployment, foundry | second]}
-    return parse_catalog(tables, {"TEST_KEY": "upstream-key"})
+    return parse_catalog(tables, {"TEST_KEY": "upstream-key"}, PROVIDERS)
 
 
 def settings(database_url: str, **more: Any) -> Settings:

@@ -17,9 +17,11 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine
 
-from imagequeue.domain.catalog import Catalog, parse_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.serving import Serving
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.attempts import Doorbell
 from simulator.config import SimulatorConfig
 from tests import builders
@@ -48,7 +50,7 @@ def catalog(simulator_url: str, deployments: Mapping[str, Mapping[str, Any]]) ->
         for name, given in deployments.items()
     ]
     models = [{"id": builders.MODEL, "price_usd": str(builders.PRICE)}]
-    return parse_catalog({"models": models, "deployments": entries}, {"TEST_KEY": KEY})
+    return parse_catalog({"models": models, "deployments": entries}, {"TEST_KEY": KEY}, PROVIDERS)
 
 
 def upstreams(deployments: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

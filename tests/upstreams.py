@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from imagequeue.domain.catalog import Catalog, parse_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import parse_catalog
+from imagequeue.providers.registry import PROVIDERS
 from tests.builders import MODEL
 
 COSTS = {
@@ -50,7 +52,9 @@ def catalog_of(
         deployments = [
             _deployment(name, simulator_url) | common | (changes or {}).get(name, {}) for name in names
         ]
-        return parse_catalog({"models": [model], "deployments": deployments}, {"TEST_KEY": "upstream-key"})
+        return parse_catalog(
+            {"models": [model], "deployments": deployments}, {"TEST_KEY": "upstream-key"}, PROVIDERS
+        )
 
     return made
 

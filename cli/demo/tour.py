@@ -12,9 +12,10 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from cli.demo.orders import Order
-from imagequeue.domain.catalog import parse_catalog
+from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.domain.images import Operation, Requirement, Shape
 from imagequeue.lifecycle.routing import refusal
+from imagequeue.providers.registry import PROVIDERS
 
 MODEL = "microsoft-mai-image-2-5"
 ROUNDS = 12
@@ -33,7 +34,7 @@ def stops(catalog: Path) -> set[Stop]:
     """What the deployments of the model can do."""
     tables = tomllib.loads(catalog.read_text("utf-8"))
     keys = {str(entry.get("key_env")): "unused" for entry in tables["deployments"]}
-    deployments = parse_catalog(tables, keys).deployments_of(MODEL)
+    deployments = parse_catalog(tables, keys, PROVIDERS).deployments_of(MODEL)
     return {
         (operation, deployment.name)
         for operation, order in _ORDERS.items()

@@ -9,6 +9,7 @@ from typing import Any
 from cli.stack import plan, readiness
 from cli.stack.console import Console
 from cli.stack.data_directory import DataDirectory
+from cli.stack.hangup import has_terminal
 from cli.stack.hooks import Hooks
 from cli.stack.logs import Logs
 from cli.stack.options import Options
@@ -25,7 +26,7 @@ def up(
     *,
     program: Sequence[str] = IMAGEQUEUE,
 ) -> None:
-    """Run a stack until SIGTERM, SIGINT or SIGHUP. Call from the main thread.
+    """Run a stack until SIGTERM or SIGINT, or SIGHUP by its terminal. Call from the main thread.
 
     Args:
         options: the user's choices.
@@ -67,16 +68,16 @@ class _Run:
         self._supervisor = Supervisor(
             Logs(self._processes.data.logs), report=self._report, changed=self._changed
         )
-        self._stop = asyncio.Event()
+        self._stop, self._hung_up, self._ready = asyncio.Event(), asyncio.Event(), asyncio.Event()
         self._watch_signals()
         starting = asyncio.create_task(self._start())
-        trimming = asyncio.create_task(self._supervisor.trim_logs())
+        beside = [asyncio.create_task(one) for one in (self._supervisor.trim_logs(), self._reload())]
         try:
             await self._first_of(starting)
         finally:
-            starting.cancel()
-            trimming.cancel()
-            await asyncio.gather(starting, trimming, return_exceptions=True)
+            for task in (starting, *beside):
+                task.cancel()
+            await asyncio.gather(starting, *beside, return_exceptions=True)
             await self._supervisor.stop(self._options.stop_timeout)
             self._stack_file.remove()
 
@@ -110,7 +111,16 @@ class _Run:
         await readiness.until_api_ready(self._plan.api_url)
         await readiness.until(self._all_beat)
         self._supervisor.settled = True
+        self._ready.set()
         self._console.say(f"ready {self._plan.api_url}")
+
+    async def _reload(self) -> None:
+        """Let all processes take up the catalog, once they are there, each time that SIGHUP asks for it."""
+        await self._ready.wait()
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            self._report(await asyncio.to_thread(self._hooks.reload, self._plan.env))
 
     def _all_beat(self) -> bool:
         pids = readiness.beating_pids(self._supervisor.running())
@@ -128,9 +138,14 @@ class _Run:
 
     def _watch_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        hung_up = self._asked_to_stop if has_terminal() else self._hung_up.set
+        for number, handler in (
+            (signal.SIGTERM, self._asked_to_stop),
+            (signal.SIGINT, self._asked_to_stop),
+            (signal.SIGHUP, hung_up),
+        ):
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                loop.add_signal_handler(number, self._asked_to_stop)
+                loop.add_signal_handler(number, handler)
 
     def _asked_to_stop(self) -> None:
         if self._stop.is_set():

@@ -1,50 +1,71 @@
 """The catalog: models, deployments and quota groups, as `catalog.toml` has them (contract.md, "Catalog").
 
-Names and prices are data. Every mistake is an error that names its entry: unknown keys, dangling
-references, missing environment variables, a tier that the documents do not have.
+Names and prices are data. `domain/catalog_file.py` reads the file and checks the entries against each other.
 """
 
 from __future__ import annotations
 
-import tomllib
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal, Self, TypeVar
+from typing import Annotated, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    model_validator,
+)
 
-from imagequeue.domain.errors import ConfigurationError, UnknownModel
+from imagequeue.domain.errors import UnknownModel
 from imagequeue.domain.images import Operation
+from imagequeue.domain.tiers import rpm_of_tier
 
-ProviderName = Literal["foundry", "aiml", "openrouter", "omixa", "pixazo", "openai"]
+ProviderName: TypeAlias = str
+"""The name of an adapter's module (`imagequeue/providers/registry.py`): the domain knows none of them."""
 
-FOUNDRY_RPM_BY_TIER: dict[str, tuple[int, int, int, int, int, int]] = {
-    "mai-image-2.5-flash": (2, 4, 6, 8, 10, 12),
-    "mai-image-2.5": (2, 4, 6, 8, 10, 12),
-    "mai-image-2e": (18, 30, 60, 90, 120, 180),
-    "mai-image-2": (9, 15, 30, 45, 60, 90),
-}
-"""Requests per minute for tiers 1 to 6 (the Foundry document, "API quotas and limits"). Tier 0 has none."""
+LONGEST_WINDOW_SECONDS = 366 * 24 * 60 * 60
+
+
+def _plain_amount(value: object) -> Decimal:
+    """An amount as TOML has it: a string of plain decimals, or a number that is not a truth value."""
+    if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
+        return Decimal(value)
+    if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
+        return Decimal(str(value))
+    raise ValueError('give an amount in USD, such as "0.039"')
+
+
+def _without_doubles(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError("a value stands there twice")
+    return values
+
+
+Text = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=500)]
+Usd = Annotated[Decimal, BeforeValidator(_plain_amount), Field(ge=0, max_digits=18, decimal_places=9)]
+"""What NUMERIC(18, 9) holds."""
 
 
 class Entry(BaseModel):
-    """A table of the catalog file: unknown keys are refused, values never change."""
+    """A table of the catalog file: unknown keys are refused, so are values of another type; none changes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-
-E = TypeVar("E", bound=Entry)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Model(Entry):
     """What clients can ask for, and what they pay for an image."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}$")
-    aliases: tuple[str, ...] = ()
-    operations: tuple[Operation, ...] = ("generate",)
-    price_usd: Decimal = Field(ge=0, max_digits=18, decimal_places=9)
+    aliases: Annotated[tuple[Text, ...], Strict(strict=False)] = ()
+    operations: Annotated[
+        tuple[Operation, ...], Strict(strict=False), Field(min_length=1), AfterValidator(_without_doubles)
+    ] = ("generate",)
+    price_usd: Usd
     enabled: bool = True
 
 
@@ -54,20 +75,20 @@ class Deployment(Entry):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     model: str
     provider: ProviderName
-    upstream_model: str
+    upstream_model: Text
     endpoint: str = Field(pattern=r"^https?://[^\s]+$")
-    key_env: str | None = None
+    key_env: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     rpm: int | None = Field(default=None, ge=1, le=100_000)
     tier: int | None = Field(default=None, ge=0, le=6)
-    cost_usd: Decimal | None = Field(default=None, ge=0)
+    cost_usd: Usd | None = None
     auth: Literal["key", "entra"] = "key"
     cold_start: Literal["spent", "fresh"] = "spent"
     max_attempts: int = Field(default=6, ge=1, le=100)
     max_in_flight: int | None = Field(default=None, ge=1)
-    quota_group: str = ""
+    quota_group: Text = ""
     order: int = 1
     spill_after_seconds: float = Field(default=5, ge=0)
-    window_seconds: float = Field(default=60, gt=0)
+    window_seconds: float = Field(default=60, gt=0, le=LONGEST_WINDOW_SECONDS)
     pace: bool = True
     guard_ms: int = Field(default=400, ge=0, le=60_000)
     timeout_seconds: float = Field(default=180, gt=0, le=3600)
@@ -164,13 +185,13 @@ class Catalog:
         return deployment.rpm or self.tier_rpm(deployment) or 1
 
     def tier_rpm(self, deployment: Deployment) -> int | None:
-        """What the documented table has for the deployment's model and tier, if it has it."""
+        """What the documented table has for the deployment's model and tier, if it has it.
+
+        The upstream's name is asked last: at Foundry it is whatever the user called the deployment.
+        """
         model = self._models_by_name.get(deployment.model.casefold())
-        names = {deployment.upstream_model, *((model.id, *model.aliases) if model else ())}
-        row = next(
-            (FOUNDRY_RPM_BY_TIER[key] for key in map(_tier_key, names) if key in FOUNDRY_RPM_BY_TIER), None
-        )
-        return row[deployment.tier - 1] if row and deployment.tier else None
+        names = (model.id, *model.aliases) if model else ()
+        return rpm_of_tier((*names, deployment.upstream_model), deployment.tier)
 
 
 def quota_group(deployment: Deployment, catalog: Catalog) -> QuotaGroup:
@@ -183,81 +204,3 @@ def quota_group(deployment: Deployment, catalog: Catalog) -> QuotaGroup:
         pace=deployment.pace,
         cold_start=deployment.cold_start,
     )
-
-
-def _tier_key(name: str) -> str:
-    """`microsoft/MAI-Image-2.5` and `microsoft-mai-image-2-5` are `mai-image-2.5` in the tier table."""
-    return name.casefold().rpartition("/")[2].removeprefix("microsoft-").replace("2-5", "2.5")
-
-
-def load_catalog(path: Path, environment: Mapping[str, str]) -> Catalog:
-    """Read and check a catalog file.
-
-    Raises:
-        ConfigurationError: names the file, the entry and what is wrong with it.
-    """
-    try:
-        tables = tomllib.loads(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise ConfigurationError(f"Catalog {path}: {error}") from error
-    return parse_catalog(tables, environment)
-
-
-def parse_catalog(tables: Mapping[str, Any], environment: Mapping[str, str]) -> Catalog:
-    """Check the tables of a catalog file.
-
-    Raises:
-        ConfigurationError: names the entry and what is wrong with it.
-    """
-    unknown = sorted(set(tables) - {"models", "deployments"})
-    if unknown:
-        raise ConfigurationError(f"Catalog: unknown table {', '.join(unknown)}")
-    models = tuple(_entry(Model, "models", "id", table) for table in tables.get("models", ()))
-    deployments = tuple(
-        _entry(Deployment, "deployments", "name", table) for table in tables.get("deployments", ())
-    )
-    catalog = Catalog(models, deployments, environment)
-    _check_references(catalog, environment)
-    return catalog
-
-
-def _entry(kind: type[E], table_name: str, key: str, table: Mapping[str, Any]) -> E:
-    try:
-        return kind.model_validate(table)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(str(part) for part in first["loc"]) or "entry"
-        name = table.get(key, "without a name")
-        raise ConfigurationError(f"Catalog: {table_name} '{name}': {place}: {first['msg']}") from None
-
-
-def _check_references(catalog: Catalog, environment: Mapping[str, str]) -> None:
-    _check_unique(
-        "models", [name.casefold() for model in catalog.models for name in (model.id, *model.aliases)]
-    )
-    _check_unique("deployments", [deployment.name for deployment in catalog.deployments])
-    model_ids = {model.id for model in catalog.models}
-    for deployment in catalog.deployments:
-        _check_deployment(deployment, catalog, model_ids, environment)
-
-
-def _check_unique(table_name: str, names: list[str]) -> None:
-    doubled = sorted({name for name in names if names.count(name) > 1})
-    if doubled:
-        raise ConfigurationError(f"Catalog: {table_name} '{doubled[0]}': the name or alias is used twice")
-
-
-def _check_deployment(
-    deployment: Deployment, catalog: Catalog, model_ids: set[str], environment: Mapping[str, str]
-) -> None:
-    def refuse(reason: str) -> None:
-        raise ConfigurationError(f"Catalog: deployments '{deployment.name}': {reason}")
-
-    if deployment.model not in model_ids:
-        refuse(f"model: there is no model '{deployment.model}'")
-    if deployment.key_env and not environment.get(deployment.key_env):
-        refuse(f"key_env: the environment variable {deployment.key_env} is not set")
-    if deployment.tier and not catalog.tier_rpm(deployment):
-        refuse("tier: the documented table does not have this model; give rpm")
-    if quota_group(deployment, catalog) != catalog.quota_groups[deployment.group]:
-        refuse(f"quota_group: '{deployment.group}' is described differently by another deployment")

@@ -1,9 +1,12 @@
 """Reload: every process takes up a changed catalog, without a restart.
 
-It is asked for by a row in the database (`imagequeue catalog reload`, or the operators' route), so that all
-processes on all machines hear of it, or by SIGHUP to one of them. A file that is wrong changes nothing: the
-catalog that was there stays, and the log names the mistake. Calls in flight keep the deployment that they
-began with, and so do the attempts that were granted before.
+It is asked for by a row in the database, so that all processes on all machines hear of it: `imagequeue
+catalog reload`, the operators' route and SIGHUP to any process write one. A file that is wrong changes
+nothing: nobody is asked, the catalog that was there stays, and the log names the mistake. Calls in flight
+keep the deployment that they began with, and so do the attempts that were granted before.
+
+A process loads its catalog before it looks at the rows for the first time, and nothing tells whether the last
+row is older than that. So the first look reads the file once more.
 """
 
 from __future__ import annotations
@@ -13,10 +16,13 @@ import threading
 from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.catalog import Catalog, load_catalog
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime
 from imagequeue.store import catalog_reloads, deployments, quota
 
@@ -33,7 +39,7 @@ def read_catalog(runtime: Runtime) -> Catalog:
     """
     if runtime.settings.catalog is None:
         raise ConfigurationError("IMAGEQUEUE_CATALOG: the path of a catalog file is needed")
-    return load_catalog(runtime.settings.catalog, os.environ)
+    return load_catalog(runtime.settings.catalog, os.environ, PROVIDERS)
 
 
 def ask_for_reload(runtime: Runtime) -> Catalog:
@@ -43,9 +49,14 @@ def ask_for_reload(runtime: Runtime) -> Catalog:
         ConfigurationError: the file is wrong; nobody is asked.
     """
     catalog = read_catalog(runtime)
-    with runtime.engine.begin() as connection:
-        catalog_reloads.ask(connection)
+    ask_every_process(runtime.engine)
     return catalog
+
+
+def ask_every_process(engine: Engine) -> None:
+    """Ask every process to read its file again; for who has checked it."""
+    with engine.begin() as connection:
+        catalog_reloads.ask(connection)
 
 
 @dataclass(slots=True)
@@ -58,26 +69,51 @@ class CatalogWatch:
 
     def run_once(self) -> int:
         """Reload if somebody has asked since the last look; 1 when the catalog was taken up."""
+        if self.hung_up.is_set():
+            self._ask()
         with self.runtime.engine.connect() as connection:
             asked = catalog_reloads.last(connection)
-        first, self.seen, before = self.seen is None, asked, self.seen
-        if not self.hung_up.is_set() and (first or asked == before):
+        if asked == self.seen:
             return 0
-        self.hung_up.clear()
-        try:
-            self._take_up(read_catalog(self.runtime))
-        except ConfigurationError as error:
-            log.error("catalog_refused", reason=error.message)  # noqa: TRY400  # its message says it all
-            return 0
-        return 1
+        catalog = self._read()
+        if catalog is not None and self.seen is None and self._is_ours(catalog):
+            catalog = None
+        if catalog is not None:
+            self._take_up(catalog)
+        self.seen = asked  # last: what the database could not take is tried again
+        return int(catalog is not None)
 
     def run(self, stopping: threading.Event) -> None:
         """Look again and again until the process stops."""
         while not stopping.wait(INTERVAL_SECONDS):
             try:
                 self.run_once()
-            except DBAPIError as error:
+            except SQLAlchemyError as error:
                 log.warning("catalog_watch_failed", reason=type(error).__name__)
+
+    def _ask(self) -> None:
+        """Let all processes hear of the signal, this one in the same look."""
+        self.hung_up.clear()
+        try:
+            if self._read() is not None:
+                ask_every_process(self.runtime.engine)
+        except SQLAlchemyError:
+            self.hung_up.set()  # the database is away: the next look asks
+            raise
+
+    def _read(self) -> Catalog | None:
+        """The file's catalog; None when it is wrong, whatever that came to: the old catalog serves on."""
+        try:
+            return read_catalog(self.runtime)
+        except ConfigurationError as error:
+            log.error("catalog_refused", reason=error.message)  # noqa: TRY400  # its message says it all
+        except Exception:
+            log.exception("catalog_refused")
+        return None
+
+    def _is_ours(self, catalog: Catalog) -> bool:
+        ours = self.runtime.catalog
+        return (catalog.models, catalog.deployments) == (ours.models, ours.deployments)
 
     def _take_up(self, catalog: Catalog) -> None:
         old = self.runtime.catalog

@@ -28,5 +28,4 @@ def require_route(catalog: Catalog, model_id: str, requirement: Requirement) -> 
 
 def refusal(deployment: Deployment, requirement: Requirement) -> str | None:
     """Why this deployment cannot serve the requirement; None: it can."""
-    provider = PROVIDERS.get(deployment.provider)
-    return provider.refusal(requirement, deployment) if provider else "its provider is not built in"
+    return PROVIDERS[deployment.provider].refusal(requirement, deployment)

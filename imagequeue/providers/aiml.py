@@ -16,7 +16,7 @@ from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import require_success
 from imagequeue.providers.options import TOKEN_OPTIONS, present
 from imagequeue.providers.pictures import collected, images_in_data
-from imagequeue.providers.provider import Call
+from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.ratios import ratio_among, ratio_refusal
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import mapping, usd
@@ -59,3 +59,6 @@ class Aiml:
         body = mapping(response.json())
         usage = mapping(mapping(body.get("meta")).get("usage"))
         return collected(images_in_data(body), image_count, usd(usage.get("usd_spent")))
+
+
+PROVIDER: Provider = Aiml()

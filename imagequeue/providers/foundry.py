@@ -15,7 +15,7 @@ from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import require_success
 from imagequeue.providers.foundry_sizes import MOST_PIXELS, SHORTEST_SIDE, SQUARE, size_for
 from imagequeue.providers.pictures import collected, images_in_data
-from imagequeue.providers.provider import Call
+from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
 
 LONGEST_PROMPT = 32_000
@@ -52,6 +52,9 @@ class Foundry:
         """See `Provider.parse`."""
         require_success(response)
         return collected(images_in_data(response.json()), image_count)
+
+
+PROVIDER: Provider = Foundry()
 
 
 def _size_refusal(requirement: Requirement) -> str | None:

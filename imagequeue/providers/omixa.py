@@ -18,7 +18,7 @@ from imagequeue.providers.answers import require_success
 from imagequeue.providers.openai_sizes import size_name, size_refusal
 from imagequeue.providers.options import among
 from imagequeue.providers.pictures import collected, data_url, images_in_data
-from imagequeue.providers.provider import Call
+from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import mapping, usd
 
@@ -69,6 +69,9 @@ class Omixa:
         body = mapping(response.json())
         cost = usd(mapping(body.get("usage")).get("billed_amount"))
         return collected(images_in_data(body), image_count, cost)
+
+
+PROVIDER: Provider = Omixa()
 
 
 def _edit_fields(call: Call) -> dict[str, Any]:

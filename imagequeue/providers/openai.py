@@ -18,7 +18,7 @@ from imagequeue.providers.answers import require_success
 from imagequeue.providers.openai_sizes import size_name, size_refusal
 from imagequeue.providers.options import among
 from imagequeue.providers.pictures import collected, images_in_data
-from imagequeue.providers.provider import Call
+from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
 
 MOST_IMAGES = 10
@@ -72,6 +72,9 @@ class OpenAI:
         """See `Provider.parse`. The answer does not say what it cost."""
         require_success(response)
         return collected(images_in_data(response.json()), image_count)
+
+
+PROVIDER: Provider = OpenAI()
 
 
 def _edit(call: Call, url: str, headers: dict[str, str], fields: dict[str, Any]) -> httpx.Request:

@@ -20,7 +20,7 @@ from imagequeue.providers.answers import judged, require_success
 from imagequeue.providers.complaints import complaint_in
 from imagequeue.providers.options import TOKEN_OPTIONS, present
 from imagequeue.providers.pictures import collected, data_url, image_at
-from imagequeue.providers.provider import Call
+from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import items, mapping, usd
 
@@ -72,6 +72,9 @@ class OpenRouter:
         if not images:
             _refuse_refusals(choices)
         return collected(images, image_count, usd(mapping(body.get("usage")).get("cost")))
+
+
+PROVIDER: Provider = OpenRouter()
 
 
 def _content(call: Call) -> str | list[dict[str, Any]]:

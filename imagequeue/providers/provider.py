@@ -36,6 +36,7 @@ class Call:
     mask: EncodedImage | None = None
 
 
+@runtime_checkable
 class Provider(Protocol):
     """The adapter to one upstream service."""
 

@@ -11,11 +11,12 @@ import pytest
 from sqlalchemy import Engine, insert, text
 
 from cli.first_start import all_beat, check, first_key, simulator_catalog
-from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import Requirement
 from imagequeue.lifecycle.routing import refusal
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.tables import processes
 from simulator.config import DEMO_KEY, default_config
 from tests.builders import SECRET_KEY
@@ -52,7 +53,7 @@ def _beat(engine: Engine, pid: int, beat: int, age_seconds: int = 0) -> None:
 
 def test_the_built_in_catalog_is_right_and_known_to_the_simulator(env: dict[str, str]) -> None:
     check(env)
-    catalog = load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), env)
+    catalog = load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), env, PROVIDERS)
     for deployment in catalog.deployments:
         name = deployment.endpoint.removeprefix("http://127.0.0.1:1/")
         upstream = default_config().upstreams[name]
@@ -62,7 +63,7 @@ def test_the_built_in_catalog_is_right_and_known_to_the_simulator(env: dict[str,
 
 
 def test_all_five_upstreams_stand_behind_one_model_and_four_of_them_edit(env: dict[str, str]) -> None:
-    catalog = load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), env)
+    catalog = load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), env, PROVIDERS)
     deployments = catalog.deployments_of("microsoft-mai-image-2-5")
     five = {"foundry", "aiml", "openrouter", "omixa", "pixazo"}
     assert {deployment.provider for deployment in deployments} == five

@@ -49,6 +49,7 @@ class LiveStack:
             env=environment | self.environment,
             stdout=subprocess.PIPE,
             text=True,
+            start_new_session=True,  # without a controlling terminal, wherever the tests run
         )
         assert self.process.stdout
         said = list[str]()
@@ -74,9 +75,12 @@ class LiveStack:
 
     def kill(self, name: str) -> None:
         """SIGKILL the first process whose name starts so."""
+        os.kill(next(pid for each, pid in self.pids().items() if each.startswith(name)), signal.SIGKILL)
+
+    def pids(self) -> dict[str, int]:
+        """The pid of each process, by its name."""
         processes = json.loads((self.directory / "stack.json").read_text())["processes"]
-        pid = next(process["pid"] for process in processes if process["name"].startswith(name))
-        os.kill(pid, signal.SIGKILL)
+        return {process["name"]: process["pid"] for process in processes}
 
     def kill_supervisor(self) -> None:
         """SIGKILL `imagequeue up` itself."""

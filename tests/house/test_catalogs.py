@@ -6,7 +6,8 @@ import re
 import tomllib
 
 from cli.first_start import simulator_catalog
-from imagequeue.domain.catalog import Deployment, Model, parse_catalog
+from imagequeue.domain.catalog import Deployment, Model
+from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.providers.registry import PROVIDERS
 from simulator.config import DEMO_KEY, default_config
 from tests.house.checkout import text
@@ -18,8 +19,9 @@ FOR_COMPOSE = text("catalog.simulator.toml")
 def test_the_example_is_right_once_its_keys_are_set() -> None:
     tables = tomllib.loads(EXAMPLE)
     variables = {entry["key_env"] for entry in tables["deployments"] if "key_env" in entry}
-    catalog = parse_catalog(tables, dict.fromkeys(variables, "a key"))
-    assert {deployment.provider for deployment in catalog.deployments} == set(PROVIDERS) - {"openai"}
+    catalog = parse_catalog(tables, dict.fromkeys(variables, "a key"), PROVIDERS)
+    shown = {deployment.provider for deployment in catalog.deployments}
+    assert {"foundry", "aiml", "openrouter", "omixa", "pixazo"} <= shown
     assert all(catalog.deployments_of(model.id) for model in catalog.models)
 
 
@@ -32,8 +34,8 @@ def test_the_example_explains_every_key() -> None:
 
 def test_the_example_and_the_built_in_catalog_have_the_same_models() -> None:
     built_in = tomllib.loads(simulator_catalog("http://127.0.0.1:1"))
-    models = parse_catalog(built_in, {"SIMULATOR_KEY": DEMO_KEY}).models
-    example = parse_catalog({"models": tomllib.loads(EXAMPLE)["models"]}, {}).models
+    models = parse_catalog(built_in, {"SIMULATOR_KEY": DEMO_KEY}, PROVIDERS).models
+    example = parse_catalog({"models": tomllib.loads(EXAMPLE)["models"]}, {}, PROVIDERS).models
     assert {(model.id, model.aliases, model.operations, model.price_usd) for model in example} == {
         (model.id, model.aliases, model.operations, model.price_usd) for model in models
     }
@@ -44,7 +46,7 @@ def test_what_compose_uses_is_the_built_in_catalog() -> None:
 
 
 def test_the_simulator_serves_every_built_in_deployment() -> None:
-    catalog = parse_catalog(tomllib.loads(FOR_COMPOSE), {"SIMULATOR_KEY": DEMO_KEY})
+    catalog = parse_catalog(tomllib.loads(FOR_COMPOSE), {"SIMULATOR_KEY": DEMO_KEY}, PROVIDERS)
     upstreams = default_config().upstreams
     for deployment in catalog.deployments:
         upstream = upstreams[deployment.endpoint.rpartition("/")[2]]

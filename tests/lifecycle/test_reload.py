@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PosixPath
 
 import pytest
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from imagequeue.domain.catalog import load_catalog
+from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.reload import CatalogWatch, ask_for_reload
 from imagequeue.lifecycle.serving import Serving
+from imagequeue.providers.registry import PROVIDERS
 from tests import builders
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -41,7 +43,7 @@ def changing(
         path.write_text(MODEL + DEPLOYMENT.format(name="foundry-test", url=made.simulator.url, rpm=5))
         settings = made.runtime.settings.model_copy(update={"catalog": path})
         made.runtime.settings = settings
-        made.runtime.catalog = load_catalog(path, os.environ)
+        made.runtime.catalog = load_catalog(path, os.environ, PROVIDERS)
         made.dispatch.serving = Serving(made.runtime.catalog)
         yield made, path
 
@@ -59,11 +61,62 @@ def test_every_process_takes_it_up_once(changing: tuple[Pipeline, Path]) -> None
     assert tuple(group) == (7, 7)
 
 
-def test_a_hangup_asks_one_process(changing: tuple[Pipeline, Path]) -> None:
-    watch = CatalogWatch(changing[0].runtime)
-    assert watch.run_once() == 0
-    watch.hung_up.set()
+def test_a_hangup_of_one_process_reaches_all(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, _ = changing
+    hung_up, other = CatalogWatch(pipeline.runtime), CatalogWatch(pipeline.runtime)
+    assert [hung_up.run_once(), other.run_once()] == [0, 0]
+    hung_up.hung_up.set()
+    assert [hung_up.run_once(), other.run_once(), hung_up.run_once(), other.run_once()] == [1, 1, 0, 0]
+
+
+def test_what_is_asked_for_between_the_start_and_the_first_look_is_taken_up(
+    changing: tuple[Pipeline, Path],
+) -> None:
+    pipeline, path = changing  # its catalog is loaded
+    path.write_text(path.read_text().replace("0.05", "0.07"))
+    ask_for_reload(pipeline.runtime)
+    watch = CatalogWatch(pipeline.runtime)
     assert [watch.run_once(), watch.run_once()] == [1, 0]
+    assert str(pipeline.runtime.catalog.model(builders.MODEL).price_usd) == "0.07"
+
+
+def test_what_the_database_could_not_take_is_tried_again(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, path = changing
+    watch = CatalogWatch(pipeline.runtime)
+    assert watch.run_once() == 0
+    path.write_text(path.read_text().replace("0.05", "0.07"))
+    watch.hung_up.set()
+    for table in ("catalog_reloads", "deployment_states"):  # to ask, then to take up
+        pipeline.execute(f"ALTER TABLE {table} RENAME TO away")
+        with pytest.raises(DBAPIError):
+            watch.run_once()
+        pipeline.execute(f"ALTER TABLE away RENAME TO {table}")
+    assert [watch.run_once(), watch.run_once()] == [1, 0]
+    assert str(pipeline.runtime.catalog.model(builders.MODEL).price_usd) == "0.07"
+
+
+class Cursed(PosixPath):
+    """A file that fails in a way that nobody has thought of."""
+
+    def read_text(self, encoding: str | None = None, errors: str | None = None) -> str:
+        raise LookupError(encoding, errors)
+
+
+def test_the_loop_survives_whatever_a_file_raises(changing: tuple[Pipeline, Path]) -> None:
+    pipeline, path = changing
+    runtime, before = pipeline.runtime, pipeline.runtime.catalog
+    watch = CatalogWatch(runtime)
+    assert watch.run_once() == 0
+    catalog_reloads_before = pipeline.rows("SELECT count(*) FROM catalog_reloads")
+    for wrong in ("models = 5\n", "[models]\n", "\0", MODEL + MODEL):
+        path.write_text(wrong)
+        watch.hung_up.set()
+        assert watch.run_once() == 0
+    runtime.settings = runtime.settings.model_copy(update={"catalog": Cursed(path)})
+    watch.hung_up.set()
+    assert watch.run_once() == 0
+    assert pipeline.rows("SELECT count(*) FROM catalog_reloads") == catalog_reloads_before
+    assert runtime.catalog is before
 
 
 def test_a_wrong_file_changes_nothing(changing: tuple[Pipeline, Path]) -> None:

@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from imagequeue.domain.catalog import Deployment, ProviderName
-
-UPSTREAM_MODELS: dict[ProviderName, str] = {
-    "foundry": "mai-image-2-5",
-    "aiml": "microsoft/mai-image-2.5",
-    "openrouter": "microsoft/mai-image-2.5",
-    "omixa": "MAI-Image-2.5",
-    "pixazo": "microsoft-mai-image-2-5",
-    "openai": "gpt-image-1",
-}
+from tests.providers.documents import document
 
 
 def deployment(
@@ -22,7 +14,7 @@ def deployment(
         "name": f"{provider}-test",
         "model": "microsoft-mai-image-2-5",
         "provider": provider,
-        "upstream_model": UPSTREAM_MODELS[provider],
+        "upstream_model": document(provider).upstream_model,
         "endpoint": endpoint,
         "key_env": "KEY",
         "rpm": 600,

@@ -1,5 +1,7 @@
 """Recorded answers: `tests/recordings/{provider}/{name}.json`, made from the upstreams' documents.
 
+`document.py` beside them has the rules for requests (`tests/providers/document.py`).
+
 `<image>` in a body stands for base64 and `<image url>` for a download, so that a recording stays small and
 the same one serves every form of nonsense. `of` names the answer: of a `call` (default) or of a `poll`.
 """
@@ -58,7 +60,7 @@ def recorded(provider: ProviderName, name: str) -> Recording:
 def all_recordings() -> list[Recording]:
     """Every recording there is."""
     found = sorted(DIRECTORY.glob("*/*.json"))
-    return [recorded(path.parent.name, path.stem) for path in found]  # type: ignore[arg-type]
+    return [recorded(path.parent.name, path.stem) for path in found]
 
 
 def response(status: int, content: bytes, headers: dict[str, str] | None = None) -> UpstreamResponse:

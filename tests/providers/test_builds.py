@@ -11,8 +11,9 @@ from imagequeue.domain.images import Requirement, Shape
 from imagequeue.providers.provider import Call, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from tests.providers.deployments import deployment
-from tests.providers.documents import PER_CALL, check, serves
+from tests.providers.documents import check, document, serves
 from tests.providers.matrix import OPTIONS, calls_of, every_ask, input_image, pairwise, requirement_of
+from tests.providers.recordings import all_recordings
 
 NAMES = sorted(PROVIDERS)
 
@@ -53,10 +54,10 @@ def test_inputs_masks_and_prompts_are_refused_as_the_document_has_it(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_per_call(name: ProviderName) -> None:
-    assert PROVIDERS[name].images_per_call(Requirement(image_count=10)) == PER_CALL[name]
+    assert PROVIDERS[name].images_per_call(Requirement(image_count=10)) == document(name).images_per_call
 
 
-@pytest.mark.parametrize("name", ["openrouter", "omixa", "openai"])
+@pytest.mark.parametrize("name", [name for name in NAMES if document(name).most_inputs > 1])
 def test_several_inputs_are_sent_in_order(name: ProviderName) -> None:
     call = Call(
         prompt="Merge them",
@@ -67,7 +68,7 @@ def test_several_inputs_are_sent_in_order(name: ProviderName) -> None:
     check(name, PROVIDERS[name].build(call, deployment(name), "secret"), call)
 
 
-@pytest.mark.parametrize("name", ["omixa", "openai"])
+@pytest.mark.parametrize("name", [name for name in NAMES if document(name).masks])
 def test_masks_are_sent(name: ProviderName) -> None:
     call = Call(prompt="Fill it", operation="edit", input_images=(input_image(),), mask=input_image())
     check(name, PROVIDERS[name].build(call, deployment(name), "secret"), call)
@@ -96,8 +97,10 @@ def test_a_poll_goes_to_the_endpoint_with_the_key() -> None:
     assert request.headers["ocp-apim-subscription-key"] == "secret"
 
 
-def test_only_pixazo_is_polled() -> None:
-    assert [name for name in NAMES if isinstance(PROVIDERS[name], PollingProvider)] == ["pixazo"]
+def test_who_is_polled_has_recordings_of_polls() -> None:
+    polled = {name for name in NAMES if isinstance(PROVIDERS[name], PollingProvider)}
+    assert polled == {recording.provider for recording in all_recordings() if recording.of == "poll"}
+    assert "pixazo" in polled
 
 
 def test_an_endpoint_may_be_given_with_its_path() -> None:

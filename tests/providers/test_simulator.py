@@ -28,8 +28,8 @@ from imagequeue.providers.provider import Call, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from simulator.config import ModelConfig, RetryAfterForm, SimulatorConfig, UpstreamConfig
 from simulator.providers import PROVIDERS as SIMULATED
-from tests.providers.deployments import UPSTREAM_MODELS, deployment
-from tests.providers.documents import serves
+from tests.providers.deployments import deployment
+from tests.providers.documents import document, serves
 from tests.providers.matrix import Ask, calls_of, every_ask, input_image, pairwise, requirement_of
 from tests.servers import SimulatorThread
 
@@ -45,9 +45,9 @@ def _asks() -> list[Ask]:
 def _upstream(provider: ProviderName, **changes: Any) -> UpstreamConfig:
     quick: dict[str, Any] = {"rpm": 100_000, "latency_ms": (0, 0), "cost_usd": "0.05"}
     model = ModelConfig.model_validate({**quick, **changes})
-    return UpstreamConfig(
-        provider=provider, keys=(KEY,), entra_tokens=("token",), models={UPSTREAM_MODELS[provider]: model}
-    )
+    models = {document(provider).upstream_model: model}
+    fields = {"provider": provider, "keys": (KEY,), "entra_tokens": ("token",), "models": models}
+    return UpstreamConfig.model_validate(fields)
 
 
 @pytest.fixture(scope="module")
@@ -149,13 +149,13 @@ def _check_shape(image: EncodedImage, shape: Shape) -> None:
 
 
 @pytest.mark.parametrize("kind", ["png", "jpeg"])
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"aiml"}))
+@pytest.mark.parametrize("name", [name for name in NAMES if document(name).most_inputs])
 def test_edits_of_both_kinds_of_inputs_are_served(attempts: Attempts, name: ProviderName, kind: str) -> None:
     call = Call(prompt="Make it warmer", operation="edit", input_images=(input_image(kind),))
     assert len(attempts.make(name, call)) == 1
 
 
-@pytest.mark.parametrize("name", ["omixa", "openai"])
+@pytest.mark.parametrize("name", [name for name in NAMES if document(name).masks])
 def test_masks_and_several_inputs_are_served(attempts: Attempts, name: ProviderName) -> None:
     inputs = (input_image(), input_image("jpeg"))
     call = Call(prompt="Fill it", operation="edit", input_images=inputs, mask=input_image())

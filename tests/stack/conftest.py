@@ -19,20 +19,36 @@ from tests.stack.processes_of import family
 PROGRAM = Path(__file__).with_name("dummy_up.py")
 ROOT = PROGRAM.parents[2]
 READY_SECONDS = 60.0
+AT_A_TERMINAL = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+"""Makes standard input the controlling terminal of its session and becomes the command of its arguments."""
 
 
 class Up:
     """A running `up`."""
 
-    def __init__(self, folder: Path, stop_timeout: float, env: Mapping[str, str]) -> None:
+    def __init__(
+        self, folder: Path, stop_timeout: float, env: Mapping[str, str], terminal: int | None
+    ) -> None:
         self.folder = folder
         self.data = folder / "data"
         self.started = time.monotonic()
-        command = [sys.executable, str(PROGRAM), str(self.data), str(stop_timeout)]
+        at = [] if terminal is None else [sys.executable, "-c", AT_A_TERMINAL]
+        command = [*at, sys.executable, str(PROGRAM), str(self.data), str(stop_timeout)]
         variables = {**os.environ, "DUMMY_FOLDER": str(folder), "PYTHONPATH": str(ROOT), **env}
         with (folder / "errors").open("a") as errors:
             self.process = subprocess.Popen(
-                command, env=variables, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
+                command,
+                env=variables,
+                stdin=terminal,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                text=True,
+                bufsize=1,
+                start_new_session=True,  # without a controlling terminal, wherever the tests run
             )
         self.lines: list[str] = []
 
@@ -83,9 +99,11 @@ class Starter:
         self.folder = folder
         self._ending = ending
 
-    def __call__(self, stop_timeout: float = 15.0, env: Mapping[str, str] | None = None) -> Up:
-        """Start one; it is killed at the end of the test if it still runs."""
-        up = Up(self.folder, stop_timeout, env or {})
+    def __call__(
+        self, stop_timeout: float = 15.0, env: Mapping[str, str] | None = None, terminal: int | None = None
+    ) -> Up:
+        """Start one, at a terminal if its descriptor is given; it is killed at the end of the test."""
+        up = Up(self.folder, stop_timeout, env or {}, terminal)
         self._ending.callback(self._clean, up)
         return up
 

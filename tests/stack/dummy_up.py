@@ -30,6 +30,13 @@ def first_key(env: Mapping[str, str]) -> str | None:
     return "key sk-first"
 
 
+def reload(env: Mapping[str, str]) -> str:
+    """Leave a mark for each time."""
+    with (FOLDER / "notes").open("a") as notes:
+        notes.write("reloaded\n" if Path(env["IMAGEQUEUE_CATALOG"]).exists() else "no catalog\n")
+    return "catalog reloaded"
+
+
 def all_beat(_env: Mapping[str, str], pids: Collection[int]) -> bool:
     """Whether each has left its mark."""
     return all((FOLDER / f"beat-{pid}").exists() for pid in pids)
@@ -38,7 +45,9 @@ def all_beat(_env: Mapping[str, str], pids: Collection[int]) -> bool:
 def main() -> None:
     """Run until stopped."""
     options = Options(data_dir=Path(sys.argv[1]), port=0, stop_timeout=float(sys.argv[2]))
-    hooks = Hooks(simulator_catalog=CATALOG.format, check=check, first_key=first_key, all_beat=all_beat)
+    hooks = Hooks(
+        simulator_catalog=CATALOG.format, check=check, first_key=first_key, reload=reload, all_beat=all_beat
+    )
     program = (sys.executable, str(Path(__file__).with_name("dummy_program.py")))
     try:
         up(options, hooks, Console(_say, _report), program=program)

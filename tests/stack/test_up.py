@@ -1,5 +1,6 @@
 """How a stack starts, stops, and ends when its supervisor is killed."""
 
+import os
 import signal
 import time
 from pathlib import Path
@@ -25,7 +26,7 @@ def _remembers(up: Up) -> bool:
         return connection.execute("SELECT answer FROM kept").fetchone() == (42,)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_everything_cleanly(start: Starter, number: signal.Signals) -> None:
     up = start().until_ready()
     processes = up.family()
@@ -34,6 +35,31 @@ def test_a_signal_stops_everything_cleanly(start: Starter, number: signal.Signal
     assert not (up.data / "stack.json").exists()
     assert not (up.data / "postgres" / "data" / "postmaster.pid").exists()
     assert "database system is shut down" in (up.data / "logs" / "postgres.log").read_text()
+
+
+def test_a_terminal_that_hangs_up_stops_everything_cleanly(start: Starter) -> None:
+    terminal, end = os.openpty()
+    up = start(terminal=end).until_ready()
+    os.close(end)
+    processes = up.family()
+    os.close(terminal)  # the kernel sends SIGHUP
+    assert up.process.wait(60) == 0
+    assert survivors(processes) == []
+    assert "reloaded" not in up.notes
+
+
+def test_without_a_terminal_a_hangup_means_that_the_catalog_has_changed(start: Starter) -> None:
+    up = start()
+    eventually(lambda: up.data.joinpath("stack.json").exists(), 60)
+    up.process.send_signal(signal.SIGHUP)  # kept until everybody is there to hear of it
+    up.until_ready()
+    eventually(lambda: up.notes.count("reloaded") == 1)
+    pids = up.pids
+    up.process.send_signal(signal.SIGHUP)
+    eventually(lambda: up.notes.count("reloaded") == 2)
+    assert up.pids == pids
+    assert up.end() == 0
+    assert "catalog reloaded" in up.errors
 
 
 def test_what_uses_the_simulator_and_the_servers_is_stopped_before_them(start: Starter) -> None:

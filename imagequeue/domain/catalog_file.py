@@ -1,0 +1,111 @@
+"""The catalog's file: every mistake in it is an error that names the table, the entry and the key.
+
+Unknown keys, values of another type, dangling references, missing environment variables, a tier that the
+documents do not have, a provider that nobody has written.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+from pydantic import ValidationError
+
+from imagequeue.domain.catalog import Catalog, Deployment, Entry, Model, ProviderName, quota_group
+from imagequeue.domain.errors import ConfigurationError
+
+E = TypeVar("E", bound=Entry)
+
+
+def load_catalog(path: Path, environment: Mapping[str, str], providers: Collection[ProviderName]) -> Catalog:
+    """Read and check a catalog file; `providers` are the names that the registry has.
+
+    Raises:
+        ConfigurationError: names the file, the entry and what is wrong with it.
+    """
+    try:
+        return parse_catalog(tomllib.loads(path.read_text("utf-8")), environment, providers)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"Catalog {path}: {error.message}") from None
+    except (OSError, ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number without end
+        raise ConfigurationError(f"Catalog {path}: {error}") from error
+
+
+def parse_catalog(
+    tables: Mapping[str, Any], environment: Mapping[str, str], providers: Collection[ProviderName]
+) -> Catalog:
+    """Check the tables of a catalog file; `providers` are the names that the registry has.
+
+    Raises:
+        ConfigurationError: names the table, the entry, the key, and what is wrong with it.
+    """
+    unknown = sorted(set(tables) - {"models", "deployments"})
+    if unknown:
+        raise ConfigurationError(f"unknown table {', '.join(unknown)}")
+    models = _entries(Model, "models", "id", tables)
+    deployments = _entries(Deployment, "deployments", "name", tables)
+    catalog = Catalog(models, deployments, environment)
+    _check_references(catalog, environment, providers)
+    return catalog
+
+
+def _entries(kind: type[E], table_name: str, key: str, tables: Mapping[str, Any]) -> tuple[E, ...]:
+    found = tables.get(table_name, [])
+    if not isinstance(found, list):
+        raise ConfigurationError(f"{table_name}: write [[{table_name}]] above each entry")
+    return tuple(
+        _entry(kind, table_name, key, number, table)
+        for number, table in enumerate(cast("list[object]", found), 1)
+    )
+
+
+def _entry(kind: type[E], table_name: str, key: str, number: int, table: object) -> E:
+    name = cast("dict[str, object]", table).get(key) if isinstance(table, dict) else None
+    entry = f"{table_name} '{name}'" if isinstance(name, str) else f"{table_name}, entry {number}"
+    try:
+        return kind.model_validate(table)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise ConfigurationError(": ".join(filter(None, (entry, place, first["msg"])))) from None
+
+
+def _check_references(
+    catalog: Catalog, environment: Mapping[str, str], providers: Collection[ProviderName]
+) -> None:
+    _check_unique(
+        "models", [name.casefold() for model in catalog.models for name in (model.id, *model.aliases)]
+    )
+    _check_unique("deployments", [deployment.name for deployment in catalog.deployments])
+    for deployment in catalog.deployments:
+        _check_deployment(deployment, catalog, environment, providers)
+
+
+def _check_unique(table_name: str, names: list[str]) -> None:
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise ConfigurationError(f"{table_name} '{doubled[0]}': the name or alias is used twice")
+
+
+def _check_deployment(
+    deployment: Deployment,
+    catalog: Catalog,
+    environment: Mapping[str, str],
+    providers: Collection[ProviderName],
+) -> None:
+    def refuse(reason: str) -> None:
+        raise ConfigurationError(f"deployments '{deployment.name}': {reason}")
+
+    if deployment.provider not in providers:
+        known = ", ".join(sorted(providers))
+        refuse(f"provider: there is no provider '{deployment.provider}'; there are {known}")
+    if deployment.model not in {model.id for model in catalog.models}:
+        refuse(f"model: there is no model '{deployment.model}'")
+    if deployment.key_env and not environment.get(deployment.key_env):
+        refuse(f"key_env: the environment variable {deployment.key_env} is not set")
+    if deployment.tier and not catalog.tier_rpm(deployment):
+        refuse("tier: the documented table does not have this model; give rpm")
+    if quota_group(deployment, catalog) != catalog.quota_groups[deployment.group]:
+        refuse(f"quota_group: '{deployment.group}' is described differently by another deployment")

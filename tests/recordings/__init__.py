@@ -1,0 +1,1 @@
+"""Recorded answers and the rules of the documents, a folder for each provider."""
