@@ -170,4 +170,4 @@ recent_submits = Table(
     PrimaryKeyConstraint("api_key_id", "fingerprint"),
     Index("ix_recent_submits_created_at", "created_at"),
 )
-"""The last accepted submit of a body by clients that count their retries instead of sending a key."""
+"""The last accepted submit of a body without a key, for clients that count their retries instead."""
