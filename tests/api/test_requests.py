@@ -127,7 +127,7 @@ def _line(client: Client, batch_id: UUID) -> Submission:
 def test_a_repeated_status_asks_for_both(client: Client, engine: Engine) -> None:
     first, second = (client.generate().json()["request_id"] for _ in range(2))
     move(engine, first, JobStatus.FAILED)
-    query = [("status", "FAILED"), ("status", "QUEUED")]
+    query = {"status": ["FAILED", "QUEUED"]}
     assert ids(client.http.get("/v2/requests", params=query)) == [second, first]
 
 
