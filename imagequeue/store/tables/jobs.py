@@ -144,6 +144,17 @@ events = Table(
 )
 """Append-only: every status that a job entered, in order."""
 
+event_totals = Table(
+    "event_totals",
+    metadata,
+    Column("status", Text, primary_key=True),
+    Column("entered", BigInteger, nullable=False, server_default="0"),
+    Column("counted_until", BigInteger, nullable=False, server_default="0"),  # the last event in `entered`
+    one_of("status", JobStatus),
+    CheckConstraint("entered >= 0", name="entered_not_negative"),
+)
+"""How many jobs entered each status, one row for each: events are forgotten, these are not."""
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
