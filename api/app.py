@@ -11,6 +11,7 @@ from api import deployments, errors, events, health, media, metrics, models, req
 from api.auth import KeyCache
 from api.dialects import pixazo
 from api.front import Front
+from api.naming import Naming
 from imagequeue import __version__
 from imagequeue.runtime import Runtime
 
@@ -43,6 +44,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.key_cache = KeyCache()
     app.state.metrics = registry
     errors.install(app)
+    app.add_middleware(Naming)  # the last one added is the outermost
     # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
     for module in (health, deployments, metrics, requests, events, wallet, models, media, pixazo):
         app.include_router(module.router)

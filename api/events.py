@@ -31,7 +31,7 @@ async def stream_events(request: Request, request_id: str) -> StreamingResponse:
     """Follow a job; resume with `Last-Event-ID`."""
     job = await own_job(request, await authenticate(request), request_id)
     after = _last_event_id(request)
-    headers = {"X-Request-Id": job.request_id, "Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+    headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = _stream(front_of(request), job, after)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 

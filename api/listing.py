@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -16,6 +15,7 @@ from pydantic import (
     Field,
     ValidationError,
 )
+from starlette.datastructures import QueryParams
 
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
@@ -53,14 +53,14 @@ class Listing(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
-def read_listing(query: Mapping[str, str], account_id: UUID, catalog: Catalog) -> JobFilter:
+def read_listing(query: QueryParams, account_id: UUID, catalog: Catalog) -> JobFilter:
     """Read the query.
 
     Raises:
         InvalidRequest: names the parameter and what is wrong with it.
     """
     try:
-        listing = Listing.model_validate(dict(query))
+        listing = Listing.model_validate(_once_each(query))
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         name = str(first["loc"][0])[:100]
@@ -77,6 +77,16 @@ def read_listing(query: Mapping[str, str], account_id: UUID, catalog: Catalog) -
         before=listing.cursor,
         limit=listing.limit,
     )
+
+
+def _once_each(query: QueryParams) -> dict[str, str]:
+    """The parameters by name; only `status` may be repeated, which says the same as its commas."""
+    given: dict[str, str] = {}
+    for name, value in query.multi_items():
+        if name in given and name != "status":
+            raise InvalidRequest(f"{name[:100]} was given more than once")
+        given[name] = f"{given[name]},{value}" if name in given else value
+    return given
 
 
 def _model_id(catalog: Catalog, name: str) -> str:

@@ -6,7 +6,6 @@ For operators' keys; with IMAGEQUEUE_METRICS_ADDR it is served there instead, wi
 from __future__ import annotations
 
 import threading
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from wsgiref.simple_server import WSGIServer
@@ -23,9 +22,10 @@ from api.auth import require_operator
 from api.front import front_of
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.errors import ConfigurationError, NotFound
+from imagequeue.domain.jobs import FINAL, JobStatus
 from imagequeue.lifecycle.report import DeploymentReport, report_deployments
 from imagequeue.runtime import Runtime
-from imagequeue.store import metrics, processes
+from imagequeue.store import metrics, processes, totals
 
 log = structlog.get_logger()
 router = APIRouter(tags=["Operators"])
@@ -72,17 +72,15 @@ def serve_metrics(runtime: Runtime, registry: CollectorRegistry) -> WSGIServer |
 
 @dataclass(slots=True, eq=False)
 class DatabaseCollector(Collector):
-    """Reads everything anew for each scrape; only finished history is counted on from the last one."""
+    """Reads everything anew for each scrape, so every process of the API tells the same."""
 
     runtime: Runtime
-    _statuses: Counter[str] = field(default_factory=Counter[str])
-    _counted: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
         with self._lock, self.runtime.engine.connect() as connection:
-            yield self._jobs(connection)
+            yield from _jobs(connection)
             yield from _queues(connection)
             yield from _calls(connection)
             yield from _quotas(report_deployments(connection, self.runtime.catalog))
@@ -90,14 +88,21 @@ class DatabaseCollector(Collector):
             yield _wallets(connection)
             yield from _processes(connection)
 
-    def _jobs(self, connection: Connection) -> Metric:
-        self._counted, more = metrics.status_counts(connection, self._counted)
-        self._statuses.update(more)
-        text = "Jobs that entered a status; half a minute late."
-        family = CounterMetricFamily("imagequeue_jobs", text, labels=["status"])
-        for status, count in self._statuses.items():
-            family.add_metric([status], count)
-        return family
+
+def _jobs(connection: Connection) -> Iterator[Metric]:
+    """A live job is one that was queued and is not final; so a million that wait cost no more than one."""
+    entered = totals.entered(connection)
+    counter = CounterMetricFamily("imagequeue_jobs", "Jobs that entered a status.", labels=["status"])
+    for status in JobStatus:
+        counter.add_metric([status], entered[status])
+    processing = metrics.processing_jobs(connection)
+    queued = entered[JobStatus.QUEUED] - sum(entered[status] for status in FINAL) - processing
+    gauge = GaugeMetricFamily(
+        "imagequeue_jobs_live", "Jobs in a status that is not final.", labels=["status"]
+    )
+    gauge.add_metric([JobStatus.QUEUED], max(0, queued))
+    gauge.add_metric([JobStatus.PROCESSING], processing)
+    return iter((counter, gauge))
 
 
 def _queues(connection: Connection) -> Iterator[Metric]:

@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from api.auth import authenticate
 from api.front import front_of
 from api.listing import read_listing
+from api.naming import concerns
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.ids import model_label, split_request_id
 from imagequeue.domain.jobs import AttemptState
@@ -32,11 +33,10 @@ async def read_status(request: Request, request_id: str) -> Response:
     While it waits for a call, `queue_position` and `eta_seconds` say what to expect, null where nobody knows.
     """
     job = await own_job(request, await authenticate(request), request_id)
-    headers = {"X-Request-Id": job.request_id}
     if job.status.is_final:
-        return Response(job.body(), headers=headers, media_type=_JSON)
+        return Response(job.body(), media_type=_JSON)
     estimate = await front_of(request).estimates.call((job.flow_id, job.job_id)) if job.waits else None
-    headers["Retry-After"] = str(look_again_in(estimate))
+    headers = {"Retry-After": str(look_again_in(estimate))}
     return Response(job.body(estimate), headers=headers, media_type=_JSON)
 
 
@@ -63,7 +63,7 @@ async def read_attempts(request: Request, request_id: str) -> Response:
     job = await own_job(request, key, request_id)
     attempts = await front_of(request).query(lambda connection: attempts_of(connection, job.job_id))
     body = {"data": [_attempt(attempt, operator=key.operator) for attempt in attempts]}
-    return Response(json.dumps(body), headers={"X-Request-Id": job.request_id}, media_type=_JSON)
+    return Response(json.dumps(body), media_type=_JSON)
 
 
 @router.post("/{request_id}/cancel", status_code=202)
@@ -77,7 +77,7 @@ async def cancel(request: Request, request_id: str) -> Response:
     if job.status.is_final or not await front.cancels.call(job.job_id):
         raise AlreadyFinal
     final = await front.statuses.call(job.job_id) or job
-    return Response(final.body(), 202, {"X-Request-Id": job.request_id}, media_type=_JSON)
+    return Response(final.body(), 202, media_type=_JSON)
 
 
 @router.get("")
@@ -98,7 +98,7 @@ async def read_list(request: Request) -> Response:
 
 
 async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestStatus:
-    """The job behind an id.
+    """The job behind an id; from here on every answer names it.
 
     Raises:
         NotFound: there is none, or it is somebody else's.
@@ -107,6 +107,7 @@ async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestS
     job = await front_of(request).statuses.call(job_id)
     if job is None or job.account_id != key.account_id or model_label(job.model_id, job.operation) != label:
         raise NotFound(f"No request '{request_id[:200]}'")
+    concerns(request, job.request_id)
     return job
 
 

@@ -84,10 +84,11 @@ class Stack:
     ) -> list[UUID]:
         """Submit so many jobs, of the stack's account if no other is named; their ids."""
         payer = account_id or self.account_id
+        key_id = self._key_of(payer)
         submissions = [
             Submission(
                 account_id=payer,
-                api_key_id=payer,
+                api_key_id=key_id,
                 request=ImageRequest(model_id=model_id, prompt=f"benchmark {number}"),
                 dialect="pixazo",
                 fingerprint=new_id().bytes,
@@ -97,6 +98,11 @@ class Stack:
         ]
         outcomes = submit(self.runtime, submissions, wake=lambda: None)
         return [outcome.job_id for outcome in outcomes if isinstance(outcome, Accepted)]
+
+    def _key_of(self, account_id: UUID) -> UUID:
+        with self.runtime.engine.connect() as connection:
+            statement = text("SELECT id FROM api_keys WHERE account_id = :id")
+            return connection.execute(statement, {"id": account_id}).scalar_one()
 
     def execute(self, statements: Sequence[str], **values: Any) -> None:
         """Change the database, in one transaction without a time limit."""

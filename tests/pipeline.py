@@ -125,10 +125,11 @@ class Pipeline:
         asked = {
             name: changes.pop(name) for name in list(changes) if name in ImageRequest.__dataclass_fields__
         }
+        (key,) = self.rows("SELECT id FROM api_keys WHERE account_id = :id", id=self.account_id)
         submissions = [
             Submission(
                 account_id=self.account_id,
-                api_key_id=self.account_id,
+                api_key_id=key.id,
                 request=_request(number, asked),
                 dialect="pixazo",
                 fingerprint=new_id().bytes,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from imagequeue.lifecycle import outlook, reload, retain
+from imagequeue.lifecycle import outlook, reload, retain, tally
 from imagequeue.lifecycle import sweep as sweeping
 from imagequeue.lifecycle.backlog import Backlog
 from imagequeue.lifecycle.deliver import Deliveries
@@ -17,6 +17,7 @@ from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.lifecycle.retain import Retention
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.lifecycle.tally import Tally
 from imagequeue.runtime import Runtime, open_redis
 from imagequeue.store.quota import ensure_groups
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Listener
@@ -86,6 +87,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("vigil", sweep.watch, Pause(seldom, stopping), stopping),
         Loop("rescue", sweep.recover, Pause(seldom, stopping), stopping),
         Loop("retention", retention.run_once, Pause(retain.INTERVAL_SECONDS, stopping), stopping),
+        Loop("tally", Tally(runtime.engine).run_once, Pause(tally.INTERVAL_SECONDS, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]
 

@@ -18,6 +18,7 @@ from api.auth import authenticate, spend_allowance
 from api.body import json_content
 from api.errors import Envelope
 from api.front import front_of
+from api.naming import concerns
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
@@ -73,7 +74,9 @@ async def take_submission(
     front = front_of(request)
     key = await authenticate(request)
     await spend_allowance(front, key)
-    return await front.submits.call(await _read(request, dialect, key, read))
+    accepted = await front.submits.call(await _read(request, dialect, key, read))
+    concerns(request, accepted.request_id)
+    return accepted
 
 
 async def _read(

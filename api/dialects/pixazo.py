@@ -114,9 +114,7 @@ def queued(request: Request, accepted: Accepted) -> Response:
         "status": JobStatus.QUEUED.value,
         "polling_url": f"{origin}/v2/requests/status/{accepted.request_id}",
     }
-    headers = {"X-Request-Id": accepted.request_id}
-    if accepted.replayed:
-        headers["Idempotent-Replayed"] = "true"
+    headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
     return Response(json.dumps(answer), 202, headers, media_type="application/json")
 
 

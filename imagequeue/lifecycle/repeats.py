@@ -1,8 +1,11 @@
 """Recognising submits that were made before (pipeline.md, "Idempotency").
 
 Two ways of saying "this is the same submit": an `Idempotency-Key`, and a body sent again by a client that
-counts its retries. Repeats can also meet inside one group, because racers arrive within the same millisecond:
-then the first one leads, and the others follow its outcome without touching the database.
+counts its retries. What such a retry repeats need not have carried a count, so every submit without a key is
+noted; the lines of a batch are not, because nobody posts them one by one.
+
+Repeats can also meet inside one group, because racers arrive within the same millisecond: then the first one
+leads, and the others follow its outcome without touching the database.
 """
 
 from __future__ import annotations
@@ -85,13 +88,13 @@ def _elect(drafts: Sequence[Draft]) -> tuple[list[Draft], Following]:
 def _identity(submission: Submission) -> tuple[UUID, str | bytes] | None:
     if submission.idempotency_key is not None:
         return submission.account_id, submission.idempotency_key
-    return None if submission.retry_count is None else (submission.api_key_id, submission.fingerprint)
+    return None if submission.batch_id is not None else (submission.api_key_id, submission.fingerprint)
 
 
 def _repeats(submission: Submission, earlier: Submission) -> bool:
     """Whether one of two submissions with the same identity waits for the other.
 
-    Equal bodies with equal retry counts are two wishes for the same picture, not a repeat.
+    Equal bodies with equal retry counts, or without, are two wishes for the same picture, not a repeat.
     """
     if submission.idempotency_key is not None:
         return True

@@ -10,12 +10,14 @@ since that is harmless, but only its owner, or the rescue of an orphan, says wha
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
@@ -24,12 +26,15 @@ from imagequeue.domain.verdicts import Outcome, ProcessDied, StoredImage, Succee
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
-from imagequeue.media.spill import Spill, SpilledObject
-from imagequeue.media.storage import KeyConflict, ObjectMissing, Storage
+from imagequeue.media.spill import Spill, SpilledObject, SpillUnavailable
+from imagequeue.media.storage import KeyConflict, ObjectMissing, Storage, StorageUnavailable
 from imagequeue.store import attempts
 from imagequeue.store.attempts import CallTicket, Orphan
 
 log = structlog.get_logger()
+
+UNSPILL_SECONDS = 10.0
+"""After so long no further spilled object is stored in one turn: orphans wait, too."""
 
 _DIED = "the process that made the call died"
 _GIVEN_UP = ("UNKNOWN", "LOST")
@@ -43,6 +48,7 @@ class Rescue:
     storage: Storage
     spill: Spill
     settlement: Settlement
+    clock: Callable[[], float] = time.monotonic
 
     def rescue(self, orphan: Orphan) -> None:
         """Settle an attempt for the process that cannot do it any more.
@@ -62,25 +68,41 @@ class Rescue:
         self.settlement.settle(orphan.attempt_id, outcome)
 
     def unspill(self) -> int:
-        """Store what a storage outage left on this machine's disk, and settle what it belongs to.
+        """Store what a storage outage left on this machine's disk, and settle what it belongs to; how much.
+
+        It ends after `UNSPILL_SECONDS`, whatever is left: the rescue of orphans looks for their images in the
+        spill by itself. One file that makes trouble does not keep the others waiting.
 
         Raises:
-            StorageUnavailable: the storage is still away; nothing is lost.
+            StorageUnavailable: the storage is still away, or the spill; nothing is lost.
         """
-        count = 0
+        until, count = self.clock() + UNSPILL_SECONDS, 0
         for spilled in self.spill.pending():
-            count += self._store(spilled)
+            if self.clock() > until:
+                break
+            count += self._store_alone(spilled)
         return count
 
-    def _store(self, spilled: SpilledObject) -> bool:
+    def _store_alone(self, spilled: SpilledObject) -> bool:
         try:
-            self.storage.put(spilled.key, spilled.content(), spilled.media_type)
-        except KeyConflict:  # a fault of this program; it must not keep the others waiting
-            log.exception("spilled_object_conflicts", storage_key=spilled.key)
-            return False
+            self._store(spilled)
+        except SpillUnavailable as error:  # this file, not the storage
+            log.warning("spilled_object_unreadable", storage_key=spilled.key, reason=str(error))
+        except (StorageUnavailable, SQLAlchemyError):
+            raise
+        except (KeyConflict, KeyError, ValueError):  # a fault of this program: it will never be another one
+            log.exception("spilled_object_unusable", storage_key=spilled.key)
+            self.spill.set_aside(spilled.path)
+        except Exception:
+            log.exception("unspill_failed", storage_key=spilled.key)
+        else:
+            return True
+        return False
+
+    def _store(self, spilled: SpilledObject) -> None:
+        self.storage.put(spilled.key, spilled.content(), spilled.media_type)
         self._settle_if_given_up(UUID(spilled.note["attempt_id"]))
         self.spill.remove(spilled.key)
-        return True
 
     def _settle_if_given_up(self, attempt_id: UUID) -> None:
         with self.engine.connect() as connection:

@@ -17,7 +17,7 @@ from imagequeue.store import idempotency, retention
 from imagequeue.store.retention import ExpiredJob
 
 JOBS_AT_ONCE = 100
-KEYS_AT_ONCE = 1000
+KEYS_AT_ONCE = 5000
 INTERVAL_SECONDS = 10.0
 
 
@@ -30,13 +30,13 @@ class Retention:
     days: int
 
     def run_once(self) -> int:
-        """Forget some jobs, and the idempotency keys of more than a day ago; how many jobs.
+        """Forget some jobs, and every submit that no repeat can meet any more; how many jobs.
 
         Raises:
             StorageUnavailable: nothing was forgotten whose objects are still there.
         """
-        with self.engine.begin() as connection:
-            idempotency.forget_expired(connection, KEYS_AT_ONCE)
+        self._forget_submits()
+        with self.engine.connect() as connection:
             expired = retention.expired_jobs(connection, self.days, JOBS_AT_ONCE)
         for key in _keys(expired):
             self.storage.delete(key)
@@ -45,6 +45,13 @@ class Retention:
             with self.engine.begin() as connection:
                 retention.forget_jobs(connection, [job.id for job in expired])
         return len(expired)
+
+    def _forget_submits(self) -> None:
+        """In steps of one commit each, until none is left: every submit leaves a row, however many come."""
+        gone = KEYS_AT_ONCE
+        while gone >= KEYS_AT_ONCE:
+            with self.engine.begin() as connection:
+                gone = idempotency.forget_expired(connection, KEYS_AT_ONCE)
 
 
 def _keys(expired: list[ExpiredJob]) -> Iterator[str]:

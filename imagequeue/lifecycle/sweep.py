@@ -22,6 +22,7 @@ from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.rescue import Rescue
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.lifecycle.vigil import Vigil
+from imagequeue.media.spill import SpillUnavailable
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import attempts, deadlines, processes
 from imagequeue.store.attempts import Doorbell, Orphan
@@ -32,7 +33,7 @@ AT_ONCE = 500
 INTERVAL_SECONDS = 5.0
 DEADLINES_SECONDS = 1.0
 RESCUE_SECONDS = 20.0
-"""After so long a turn of the rescue ends, so that its loop is seen to turn."""
+"""After so long no further orphan is rescued in one turn, so that its loop is seen to turn."""
 
 OVERDUE = "The deadline of the job passed before it was served"
 
@@ -87,9 +88,9 @@ class Sweep:
         While the storage is away this does nothing: a rescue that cannot see what is stored would have a
         paid image made again.
         """
-        until = time.monotonic() + RESCUE_SECONDS
         try:
-            return self.rescue.unspill() + self._rescue_until(until)
+            stored = self.rescue.unspill()
+            return stored + self._rescue_until(time.monotonic() + RESCUE_SECONDS)
         except StorageUnavailable as error:
             log.warning("rescue_postponed", reason=str(error))
             return 0
@@ -108,6 +109,9 @@ class Sweep:
     def _rescue(self, orphan: Orphan) -> bool:
         try:
             self.rescue.rescue(orphan)
+        except SpillUnavailable as error:  # one file; the others' images can be seen
+            log.warning("rescue_postponed", attempt_id=str(orphan.attempt_id), reason=str(error))
+            return False
         except (StorageUnavailable, SQLAlchemyError):
             raise
         except Exception:  # one that cannot be rescued must not keep the others waiting

@@ -3,6 +3,9 @@
 One file per object: a line of JSON, then the bytes. A file is whole or not there, so nothing of a process
 that died while spilling is ever taken for an image. Several processes may share the directory; storing the
 same object twice is harmless because objects are immutable.
+
+Every file stands for itself. One that says nothing (a disk's fault, a stranger's file) is set aside under
+another name, for a person to look at, and never stops the others.
 """
 
 from __future__ import annotations
@@ -14,13 +17,22 @@ import shutil
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
+
+import structlog
 
 from imagequeue.media.durable import write_over
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import StorageUnavailable
 
+log = structlog.get_logger()
+
 _ENDING = ".spill"
+_ASIDE = ".aside"
+
+
+class SpillUnavailable(StorageUnavailable):
+    """The local disk did not work; that says nothing about the storage."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ class SpilledObject:
         """Its bytes.
 
         Raises:
-            StorageUnavailable: it is gone (another process has stored it) or cannot be read.
+            SpillUnavailable: it is gone (another process has stored it) or cannot be read.
         """
         with _failures(), self.path.open("rb") as file:
             file.readline()
@@ -53,22 +65,26 @@ class Spill:
         """Keep an object durably; putting it again replaces it.
 
         Raises:
-            StorageUnavailable: the local disk does not take it either.
+            SpillUnavailable: the local disk does not take it either.
         """
         head = json.dumps({"key": checked_key(key), "media_type": media_type, "note": note or {}})
         with _failures():
             write_over(self._path(key), head.encode() + b"\n" + content)
 
     def pending(self) -> Iterator[SpilledObject]:
-        """Every object that waits, oldest first; `content()` reads one.
+        """Every object that waits and can be read, oldest first; `content()` reads one.
 
         Raises:
-            StorageUnavailable: the directory cannot be read.
+            SpillUnavailable: the directory cannot be read.
         """
         with _failures():
             found = [(path.stat().st_mtime_ns, path) for path in self.directory.glob(f"*{_ENDING}")]
         for _, path in sorted(found):
-            spilled = _read_head(path)
+            try:
+                spilled = self._read(path)
+            except SpillUnavailable as error:
+                log.warning("spilled_file_unreadable", file=path.name, reason=str(error))
+                continue
             if spilled:
                 yield spilled
 
@@ -76,14 +92,20 @@ class Spill:
         """The object that waits under a key; None when there is none.
 
         Raises:
-            StorageUnavailable: it cannot be read.
+            SpillUnavailable: it cannot be read.
         """
-        return _read_head(self._path(key))
+        return self._read(self._path(key))
 
     def remove(self, key: str) -> None:
         """Forget an object that is stored now; one that is not there is fine."""
         with _failures():
             self._path(key).unlink(missing_ok=True)
+
+    def set_aside(self, path: Path) -> None:
+        """Let a file that cannot be stored wait no longer. It stays on the disk, for a person to look at."""
+        log.error("spilled_file_set_aside", file=path.name)
+        with _failures(), contextlib.suppress(FileNotFoundError):
+            path.rename(path.with_suffix(_ASIDE))
 
     def free_bytes(self) -> int:
         """How much room the disk has."""
@@ -91,19 +113,34 @@ class Spill:
             self.directory.mkdir(parents=True, exist_ok=True)
             return shutil.disk_usage(self.directory).free
 
+    def _read(self, path: Path) -> SpilledObject | None:
+        """What a file says of itself; None when another process removed it meanwhile, or it says nothing."""
+        try:
+            with path.open("rb") as file:
+                return _parsed(path, file.readline())
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise SpillUnavailable(f"spill directory: {error}") from error
+        except ValueError:  # neither JSON, nor UTF-8, nor ours
+            self.set_aside(path)
+            return None
+
     def _path(self, key: str) -> Path:
         return self.directory / (hashlib.sha256(key.encode()).hexdigest() + _ENDING)
 
 
-def _read_head(path: Path) -> SpilledObject | None:
-    """What a file says of itself; None when another process removed it meanwhile."""
-    try:
-        with _failures(), path.open("rb") as file:
-            return SpilledObject(**json.loads(file.readline()), path=path)
-    except StorageUnavailable as error:
-        if isinstance(error.__cause__, FileNotFoundError):
-            return None
-        raise
+def _parsed(path: Path, head: bytes) -> SpilledObject:
+    """What the first line of a file says.
+
+    Raises:
+        ValueError: nothing that `Spill.put` writes.
+    """
+    match json.loads(head):
+        case {"key": str(key), "media_type": str(media_type), "note": dict(note)}:
+            return SpilledObject(checked_key(key), media_type, cast("dict[str, Any]", note), path)
+        case _:
+            raise ValueError("no head of a spilled object")
 
 
 @contextlib.contextmanager
@@ -111,4 +148,4 @@ def _failures() -> Generator[None]:
     try:
         yield
     except OSError as error:
-        raise StorageUnavailable(f"spill directory: {error}") from error
+        raise SpillUnavailable(f"spill directory: {error}") from error

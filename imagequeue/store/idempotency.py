@@ -33,7 +33,7 @@ class KeyClaim:
 
 @dataclass(frozen=True, slots=True)
 class RetryClaim:
-    """A submit of a client that counts its retries (0: the first try); counted per API key."""
+    """A submit without an Idempotency-Key; `retry_count` is 0 for a first try, counted per API key."""
 
     api_key_id: UUID
     fingerprint: bytes

@@ -15,9 +15,6 @@ from imagequeue.domain.ids import uuid7_floor
 RECENT_SECONDS = 300
 """How far back calls and deliveries are looked at."""
 
-_SETTLED_SECONDS = 35
-"""No transaction is older than this (`database.SESSION`), so events before that are all there."""
-
 _DEPTH = text("""
     SELECT model_id, lane, status, sum(depth)::bigint AS depth,
         extract(epoch FROM clock_timestamp() - min(oldest))::float8 AS age
@@ -60,12 +57,14 @@ _WALLETS = text("""
     SELECT coalesce(sum(available), 0), coalesce(sum(held), 0), coalesce(sum(spent), 0) FROM wallets
 """)
 
-_EVENTS_UNTIL = text("""
-    SELECT coalesce(max(id), 0) FROM events
-    WHERE id > :after AND created_at < clock_timestamp() - make_interval(secs => :settled)
+_PROCESSING = text("""
+    SELECT count(*) FROM (
+        SELECT id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0
+        UNION
+        SELECT job_id FROM attempts JOIN jobs ON jobs.id = job_id
+        WHERE attempts.state IN ('RELEASED', 'CALLING', 'SLEEPING') AND jobs.status = 'PROCESSING'
+    ) AS begun
 """)
-
-_EVENTS = text("SELECT status, count(*) FROM events WHERE id > :after AND id <= :until GROUP BY status")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +103,9 @@ def wallets(connection: Connection) -> Wallets:
     return Wallets(*connection.execute(_WALLETS).one())
 
 
-def status_counts(connection: Connection, after: int) -> tuple[int, Mapping[str, int]]:
-    """How many jobs entered each status behind the event `after`; and the last event that was counted.
-
-    Ids are given before commits, so an event is counted only once no older transaction can be open.
-    """
-    until = connection.execute(_EVENTS_UNTIL, {"after": after, "settled": _SETTLED_SECONDS}).scalar_one()
-    if until <= after:
-        return after, {}
-    rows = connection.execute(_EVENTS, {"after": after, "until": until})
-    return until, {row[0]: row[1] for row in rows}
+def processing_jobs(connection: Connection) -> int:
+    """How many jobs are PROCESSING: each one wants an attempt or has an open one, and both have an index."""
+    return connection.execute(_PROCESSING).scalar_one()
 
 
 def _since(connection: Connection) -> object:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -63,7 +63,11 @@ class RequestStatus:
 
 @dataclass(frozen=True, slots=True)
 class JobFilter:
-    """Which of an account's jobs to list. Times are aware; `before` pages: only older jobs than that one."""
+    """Which of an account's jobs to list. `before` pages: only older jobs than that one.
+
+    Times are aware, and compared with `created_at` as it is shown, in whole milliseconds: from
+    `created_after` on, up to and without `created_before`.
+    """
 
     account_id: UUID
     statuses: Collection[JobStatus] = ()
@@ -153,15 +157,23 @@ def attempts_of(connection: Connection, job_id: UUID) -> list[AttemptRecord]:
     return [AttemptRecord(*row) for row in connection.execute(_ATTEMPTS, {"job_id": job_id})]
 
 
+_SHOWN = "date_trunc('milliseconds', jobs.created_at)"
+_SLACK = timedelta(minutes=5)
+"""How far the times of an id and of its row may lie apart."""
+
 _CONDITIONS = {
     "statuses": "jobs.status = ANY(:statuses)",
     "model_id": "flows.model_id = :model_id",
     "batch_id": "flows.batch_id = :batch_id",
-    "created_after": "jobs.id >= :floor",
-    "created_before": "jobs.id < :ceiling",
+    "created_after": f"jobs.id >= :floor AND {_SHOWN} >= :created_after",
+    "created_before": f"jobs.id < :ceiling AND {_SHOWN} < :created_before",
     "before": "jobs.id < :before",
 }
-"""Filters by the field that asks for them. Ids are UUIDv7, so times are ranges of the key."""
+"""Filters by the field that asks for them; a range of time holds its first moment and not its last.
+
+Ids are UUIDv7, so a time is about a range of the key. Only about: an id has the clock of the API's machine
+before it waits for its transaction, and what is shown, and so compared, is the database's at the insert.
+"""
 
 
 def _parameters(wanted: JobFilter) -> dict[str, Any]:
@@ -171,8 +183,10 @@ def _parameters(wanted: JobFilter) -> dict[str, Any]:
         "statuses": [status.value for status in wanted.statuses],
         "model_id": wanted.model_id,
         "batch_id": wanted.batch_id,
-        "floor": floor and uuid7_floor(floor),
-        "ceiling": ceiling and uuid7_floor(ceiling),
+        "created_after": wanted.created_after,
+        "created_before": wanted.created_before,
+        "floor": floor and uuid7_floor(floor - _SLACK),
+        "ceiling": ceiling and uuid7_floor(ceiling + _SLACK),
         "before": wanted.before,
         "limit": wanted.limit,
     }

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -14,9 +15,13 @@ from pydantic import SecretStr
 from sqlalchemy import Engine, text
 
 from imagequeue.domain.ids import new_id
-from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.jobs import JobStatus, Lane
+from imagequeue.lifecycle.submission import Submission
+from imagequeue.lifecycle.submit import submit
 from imagequeue.store.quota import ensure_groups
 from tests.api.service import Client, Service, serving, title_and_message
+from tests.builders import MODEL
 
 
 def ids(answer: httpx.Response) -> list[str]:
@@ -51,7 +56,6 @@ def test_the_list_is_paged_newest_first(client: Client) -> None:
 
 def test_the_list_is_filtered(client: Client, engine: Engine) -> None:
     first = client.generate().json()["request_id"]
-    between = datetime.now(UTC)
     second = client.generate("/microsoft-mai-image-2/v1/microsoft-mai-image-2-request").json()["request_id"]
     move(engine, first, JobStatus.PROCESSING)
 
@@ -64,10 +68,74 @@ def test_the_list_is_filtered(client: Client, engine: Engine) -> None:
     assert listed(model="MAI-Image-2.5") == [first]
     assert listed(model="no-longer-there") == []
     assert listed(batch=str(new_id())) == []
-    later = between + timedelta(milliseconds=1)
-    assert listed(created_before=between.isoformat()) == [first]
-    assert listed(created_after=later.isoformat()) in ([second], [])
-    assert listed(created_after=(between - timedelta(hours=1)).isoformat()) == [second, first]
+
+
+def test_the_time_filters_compare_what_is_shown(client: Client, engine: Engine) -> None:
+    """An id has the clock of the API's machine, `created_at` the database's: they may lie minutes apart."""
+    first, second = (client.generate().json()["request_id"] for _ in range(2))
+    with engine.begin() as connection:
+        for request_id, shown in ((first, "180.0129 s"), (second, "181.0129 s")):
+            statement = text(f"""
+                UPDATE jobs SET created_at = date_trunc('minute', created_at) + interval '{shown}'
+                WHERE id = CAST(:id AS uuid)
+            """)  # noqa: S608
+            connection.execute(statement, {"id": request_id.rpartition("_")[2]})
+
+    def listed(**query: str) -> list[str]:
+        return ids(client.http.get("/v2/requests", params=query))
+
+    early, late = (client.status(request_id).json()["created_at"] for request_id in (first, second))
+    assert listed(created_after=early) == [second, first]
+    assert listed(created_after=late) == [second]
+    assert listed(created_before=early) == []
+    assert listed(created_before=late) == [first]
+    assert listed(created_after=early, created_before=late) == [first]
+    assert listed(created_after=_later(late)) == []
+    assert listed(created_before=_later(late)) == [second, first]
+
+
+def _later(shown: str) -> str:
+    """The next moment that can be shown."""
+    return (datetime.fromisoformat(shown) + timedelta(milliseconds=1)).isoformat()
+
+
+def test_the_list_is_filtered_by_batch(service: Service) -> None:
+    client, batch = service.client(), new_id()
+    client.generate()
+    one, other = (_line(client, batch_id) for batch_id in (batch, new_id()))
+    submit(service.runtime, [one, other], wake=lambda: None)
+    (listed,) = client.http.get("/v2/requests", params={"batch": str(batch)}).json()["data"]
+    with service.engine.connect() as connection:
+        statement = text("SELECT jobs.id FROM jobs JOIN flows ON flows.id = flow_id WHERE batch_id = :batch")
+        expected = connection.execute(statement, {"batch": batch}).scalar_one()
+    assert listed["request_id"].endswith(str(expected))
+
+
+def _line(client: Client, batch_id: UUID) -> Submission:
+    """A line of a batch."""
+    return Submission(
+        account_id=client.account_id,
+        api_key_id=client.key_id,
+        request=ImageRequest(MODEL, "a line of a batch"),
+        dialect="openai",
+        fingerprint=batch_id.bytes,
+        lane=Lane.BACKFILL,
+        batch_id=batch_id,
+    )
+
+
+def test_a_repeated_status_asks_for_both(client: Client, engine: Engine) -> None:
+    first, second = (client.generate().json()["request_id"] for _ in range(2))
+    move(engine, first, JobStatus.FAILED)
+    query = {"status": ["FAILED", "QUEUED"]}
+    assert ids(client.http.get("/v2/requests", params=query)) == [second, first]
+
+
+@pytest.mark.parametrize("name", ["limit", "model", "created_after", "colour"])
+def test_any_other_repeated_parameter_is_refused_by_name(client: Client, name: str) -> None:
+    answer = client.http.get("/v2/requests", params=[(name, "1"), (name, "2")])
+    assert answer.status_code == 400
+    assert title_and_message(answer)[1] == f"{name} was given more than once"
 
 
 @pytest.mark.parametrize(
@@ -145,6 +213,7 @@ def test_a_cancelled_job_is_failed_and_its_hold_returned(client: Client) -> None
     again = client.http.post(f"/v2/requests/{request_id}/cancel")
     assert again.status_code == 409
     assert title_and_message(again) == ("Conflict", "The job is already final.")
+    assert again.headers["X-Request-Id"] == request_id
 
 
 class Stream:
@@ -214,6 +283,16 @@ def test_a_wrong_last_event_id_is_named(client: Client, last: str) -> None:
     answer = client.http.get(f"/v2/requests/{request_id}/events", headers={"Last-Event-ID": last})
     assert answer.status_code == 400
     assert "Last-Event-ID" in title_and_message(answer)[1]
+    assert answer.headers["X-Request-Id"] == request_id
+
+
+def test_an_own_job_is_named_also_when_the_answer_goes_wrong(client: Client, engine: Engine) -> None:
+    request_id = client.generate().json()["request_id"]
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE attempts RENAME TO attempts_gone"))
+    answer = client.http.get(f"/v2/requests/{request_id}/attempts")
+    assert answer.status_code == 500
+    assert answer.headers["X-Request-Id"] == request_id
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ def test_somebody_elses_job_does_not_exist(client: Client, other: Client, method
     answer = other.http.request(method, path.format(id=request_id))
     nobodys = other.http.request(method, path.format(id=request_id[:-4] + "0000"))
     assert (answer.status_code, nobodys.status_code) == (404, 404)
+    assert "X-Request-Id" not in answer.headers
     told, told_of_nobodys = title_and_message(answer), title_and_message(nobodys)
     assert told[0] == told_of_nobodys[0]
     assert told[1].replace(request_id, "") == told_of_nobodys[1].replace(request_id[:-4] + "0000", "")

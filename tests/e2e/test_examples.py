@@ -62,6 +62,12 @@ def node() -> str:
     return str(inside) if inside.is_file() else shutil.which("node") or "node"
 
 
+def require(program: str) -> None:
+    """Skip the test on a machine without a program: only Python and make are promised."""
+    if not shutil.which(program):
+        pytest.skip(f"this machine has no {program}")
+
+
 def _answer(arguments: list[str]) -> dict[str, str]:
     done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=True)
     return json.loads(done.stdout)
@@ -81,8 +87,7 @@ def _program(kind: str, stack: LiveStack, directory: Path) -> list[str]:
 
 @pytest.mark.parametrize("kind", ["python", "js", "curl"])
 def test_an_example_of_the_document_works_as_it_stands(kind: str, stack: LiveStack, tmp_path: Path) -> None:
-    if kind == "curl" and not shutil.which("curl"):
-        pytest.skip("this machine has no curl")
+    require({"python": sys.executable, "js": node(), "curl": "curl"}[kind])
     accepted = _answer(_program(kind, stack, tmp_path))
     assert accepted["status"] == "QUEUED"
     assert re.fullmatch(rf"{MODEL}_[0-9a-f-]{{36}}", accepted["request_id"])

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.live import ROOT, LiveStack
-from tests.e2e.test_examples import node
+from tests.e2e.test_examples import node, require
 from tests.house.readme import block
 
 pytestmark = pytest.mark.long
@@ -44,6 +44,7 @@ def _shell(stack: LiveStack, script: str) -> str:
 
 
 def test_the_curl_example_queues_a_job(stack: LiveStack) -> None:
+    require("curl")
     answer = _shell(stack, block("sh", "curl"))
     assert re.search(r'"status": "QUEUED"', answer), answer
     assert set(re.findall(r'"(\w+)":', answer)) == set(re.findall(r'"(\w+)":', block("json", "QUEUED")))
@@ -55,6 +56,7 @@ def test_the_python_example_prints_the_images(stack: LiveStack) -> None:
 
 
 def test_the_javascript_example_prints_the_images(stack: LiveStack, tmp_path: Path) -> None:
+    require(node())
     module = tmp_path / "example.mjs"
     module.write_text(block("javascript", "fetch").replace(README_URL, stack.url))
     printed = _run(stack, node(), str(module))

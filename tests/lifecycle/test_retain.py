@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from decimal import Decimal
 
-from imagequeue.lifecycle.retain import Retention
+from imagequeue.lifecycle.retain import KEYS_AT_ONCE, Retention
 from imagequeue.store.ledger import read_wallets
 from tests.pipeline import Pipeline
 
@@ -42,3 +42,17 @@ def test_a_job_within_the_retention_time_and_a_live_one_are_left_alone(pipeline:
     _age(pipeline, 29)
     assert _retention(pipeline).run_once() == 0
     assert pipeline.rows("SELECT count(*) FROM images")[0][0] == 1
+
+
+def test_every_submit_that_no_repeat_can_meet_is_forgotten_in_one_turn(pipeline: Pipeline) -> None:
+    pipeline.submit()
+    pipeline.execute(
+        """
+        INSERT INTO recent_submits (api_key_id, fingerprint, job_id, retry_count, created_at)
+        SELECT api_key_id, int4send(number), job_id, 0, clock_timestamp() - interval '11 minutes'
+        FROM recent_submits, generate_series(1, :count) AS number
+        """,
+        count=2 * KEYS_AT_ONCE + 1,
+    )
+    _retention(pipeline).run_once()
+    assert pipeline.rows("SELECT count(*) FROM recent_submits") == [(1,)]

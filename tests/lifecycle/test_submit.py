@@ -18,6 +18,7 @@ from imagequeue.domain.errors import (
     InvalidRequest,
     UnknownModel,
 )
+from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest, Shape
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.submission import Accepted, Submission, fingerprint
@@ -91,7 +92,7 @@ def test_a_list_becomes_jobs_with_their_holds_requests_and_events(client: Client
         "job_requests": 2,
         "events": 2,
         "idempotency_keys": 0,
-        "recent_submits": 0,
+        "recent_submits": 2,
     }
     assert client.wakes == 1
     with client.engine.connect() as connection:
@@ -121,7 +122,7 @@ def test_each_refusal_fails_only_its_own_item_and_leaves_no_row(client: Client) 
         "job_requests": 1,
         "events": 1,
         "idempotency_keys": 0,
-        "recent_submits": 0,
+        "recent_submits": 1,
     }
     assert client.wallet().held == PRICE
 
@@ -211,22 +212,29 @@ def test_a_key_is_free_again_after_a_day(client: Client) -> None:
     assert client.rows()["idempotency_keys"] == 0
 
 
-def test_a_counted_retry_joins_the_job_of_the_first_try(client: Client) -> None:
-    outcomes = [client.submit(client.ask(retry_count=n))[0] for n in (0, 1, 2)]
+@pytest.mark.parametrize("first", [0, None])
+def test_a_counted_retry_joins_the_job_of_the_first_try(client: Client, first: int | None) -> None:
+    outcomes = [client.submit(client.ask(retry_count=n))[0] for n in (first, 1, 2)]
     assert len(jobs_of(outcomes)) == 1
     assert [outcome.replayed for outcome in accepted(outcomes)] == [False, True, True]
 
 
+@pytest.mark.parametrize("count", [0, None])
 @pytest.mark.parametrize("together", [True, False])
-def test_equal_first_tries_are_two_wishes(client: Client, together: bool) -> None:  # noqa: FBT001
-    asks = [client.ask(retry_count=0), client.ask(retry_count=0)]
+def test_equal_first_tries_are_two_wishes(
+    client: Client,
+    together: bool,  # noqa: FBT001
+    count: int | None,
+) -> None:
+    asks = [client.ask(retry_count=count), client.ask(retry_count=count)]
     outcomes = client.submit(*asks) if together else [client.submit(ask)[0] for ask in asks]
     assert len(jobs_of(outcomes)) == 2
 
 
-def test_a_try_and_its_retry_in_one_group_are_one_job(client: Client) -> None:
+@pytest.mark.parametrize("first", [0, None])
+def test_a_try_and_its_retry_in_one_group_are_one_job(client: Client, first: int | None) -> None:
     outcomes = client.submit(
-        client.ask(retry_count=0), client.ask(retry_count=1), client.ask("else", retry_count=1)
+        client.ask(retry_count=first), client.ask(retry_count=1), client.ask("else", retry_count=1)
     )
     assert len(jobs_of(outcomes)) == 2
     assert client.rows()["jobs"] == 2
@@ -247,9 +255,20 @@ def test_a_retry_does_not_join_after_ten_minutes_nor_another_key_nor_a_failed_jo
     assert len(jobs_of([*first, *second, *third])) == 3
 
 
-def test_clients_that_do_not_count_are_not_remembered(client: Client) -> None:
-    assert len(jobs_of(client.submit(client.ask(), client.ask()))) == 2
+def test_the_retry_of_an_equal_wish_joins_the_later_one(client: Client) -> None:
+    _, second, retry = (client.submit(client.ask(retry_count=n))[0] for n in (None, None, 1))
+    assert jobs_of([retry]) == jobs_of([second])
+
+
+def test_the_lines_of_a_batch_are_not_noted(client: Client) -> None:
+    client.submit(client.ask(batch_id=new_id()))
     assert client.rows()["recent_submits"] == 0
+
+
+def test_a_refused_submit_is_not_noted(engine: Engine, database_url: str) -> None:
+    poor = Client(engine, database_url, funds="0")
+    assert [type(outcome) for outcome in poor.submit(poor.ask())] == [InsufficientBalance]
+    assert poor.rows()["recent_submits"] == 0
 
 
 def test_flows_are_shared_by_equal_requirements_and_split_by_lane(client: Client) -> None:

@@ -8,6 +8,7 @@ from imagequeue.store.tables.accounts import accounts, api_keys, ledger_entries,
 from imagequeue.store.tables.attempts import attempts, deployment_states, quota_groups
 from imagequeue.store.tables.deliveries import deliveries, delivery_attempts
 from imagequeue.store.tables.jobs import (
+    event_totals,
     events,
     flows,
     idempotency_keys,
@@ -27,6 +28,7 @@ __all__ = [
     "deliveries",
     "delivery_attempts",
     "deployment_states",
+    "event_totals",
     "events",
     "flows",
     "idempotency_keys",

@@ -145,6 +145,17 @@ events = Table(
 )
 """Append-only: every status that a job entered, in order."""
 
+event_totals = Table(
+    "event_totals",
+    metadata,
+    Column("status", Text, primary_key=True),
+    Column("entered", BigInteger, nullable=False, server_default="0"),
+    Column("counted_until", BigInteger, nullable=False, server_default="0"),  # the last event in `entered`
+    one_of("status", JobStatus),
+    CheckConstraint("entered >= 0", name="entered_not_negative"),
+)
+"""How many jobs entered each status, one row for each: events are forgotten, these are not."""
+
 idempotency_keys = Table(
     "idempotency_keys",
     metadata,
@@ -171,4 +182,4 @@ recent_submits = Table(
     PrimaryKeyConstraint("api_key_id", "fingerprint"),
     Index("ix_recent_submits_created_at", "created_at"),
 )
-"""The last accepted submit of a body by clients that count their retries instead of sending a key."""
+"""The last accepted submit of a body without a key, for clients that count their retries instead."""
