@@ -48,9 +48,12 @@ class LocalStorage:
         with _failures():
             return self.path(key).is_file()
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         """See `Storage.delete`. Directories that become empty go too."""
-        path = self.path(key)
+        for key in keys:
+            self._delete(self.path(key))
+
+    def _delete(self, path: Path) -> None:
         with _failures():
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or another process is filling it

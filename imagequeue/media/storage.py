@@ -54,8 +54,8 @@ class Storage(Protocol):
         """Whether there is an object with this key."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is fine."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects, many at once where the storage can; one that is not there is fine."""
         ...
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
