@@ -81,7 +81,7 @@ def test_many_are_deleted_whether_they_are_there_or_not(storage: Storage) -> Non
 
 
 def _answer_bulk(s3: S3Storage, status: int, body: dict[str, object]) -> list[str]:
-    """Let the service answer every `DeleteObjects` like that; the operations that are asked for from now on."""
+    """Let the service answer every `DeleteObjects` like that; what it is asked for from now on."""
     asked = list[str]()
 
     def note(model: Any, **_: object) -> Any:
