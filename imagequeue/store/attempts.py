@@ -32,6 +32,14 @@ _READ = text("""
     WHERE attempts.id = :id AND jobs.status = 'PROCESSING'
 """)
 
+STARTED = """
+    EXISTS (
+        SELECT FROM attempts AS made
+        WHERE made.job_id = jobs.id AND made.called_at IS NOT NULL AND made.state <> 'GIVEN_BACK'
+    )
+"""
+"""Of a job: a call was made for it. One that is released is not; one that was given back was none."""
+
 _START = text(f"""
     UPDATE attempts
     SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp(),
@@ -39,9 +47,10 @@ _START = text(f"""
     FROM jobs
     WHERE attempts.id = :id AND state = 'RELEASED' AND jobs.id = job_id AND jobs.status = 'PROCESSING'
         AND (jobs.finish_by IS NULL OR jobs.finish_by > clock_timestamp())
+        AND (jobs.start_by IS NULL OR jobs.start_by > clock_timestamp() OR {STARTED})
         AND EXISTS (SELECT FROM processes WHERE id = :process_id)
         AND clock_timestamp() < slot_at + make_interval(secs => {LEASE_SLACK})
-""")  # noqa: S608  # a constant of the domain
+""")  # noqa: S608  # constants of the domain and of this module
 
 _SENT = text("""
     UPDATE attempts
@@ -151,6 +160,8 @@ def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:
 
 def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: float) -> bool:
     """RELEASED -> CALLING, if the job still lives and the start is not too late; False: do not call.
+
+    Too late for its slot, or for a deadline of its job: `start_by` is one for the first call of a job.
 
     A process that was declared dead has no row; it may not call until it has written itself in again.
 

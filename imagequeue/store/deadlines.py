@@ -6,16 +6,19 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-_OVERDUE = text("""
+from imagequeue.store.attempts import STARTED
+
+# By the index of live jobs with deadlines; only where `start_by` alone has passed their attempts are read.
+_OVERDUE = text(f"""
     SELECT id FROM jobs
     WHERE LEAST(start_by, finish_by) < clock_timestamp()
         AND (start_by IS NOT NULL OR finish_by IS NOT NULL) AND status IN ('QUEUED', 'PROCESSING')
-        AND (finish_by < clock_timestamp() OR status = 'QUEUED')
+        AND (finish_by < clock_timestamp() OR status = 'QUEUED' OR NOT {STARTED})
     ORDER BY LEAST(start_by, finish_by)
     LIMIT :limit
-""")
+""")  # noqa: S608  # a constant of the store
 
 
 def overdue_jobs(connection: Connection, limit: int) -> list[UUID]:
-    """Live jobs past their `finish_by`, and jobs past their `start_by` that have not started."""
+    """Live jobs past their `finish_by`, and jobs past their `start_by` of which no call was made."""
     return list(connection.execute(_OVERDUE, {"limit": limit}).scalars())
