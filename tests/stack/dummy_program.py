@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import FrameType
 
+from worker.exits import give_up
+
 FOLDER = Path(os.environ["DUMMY_FOLDER"])
 
 
@@ -38,7 +40,10 @@ def api(descriptor: int) -> None:
 
 
 def wait(name: str) -> None:
-    """Beat once, then live until SIGTERM; with `stubborn` in the folder ignore that too."""
+    """Beat once, then live until SIGTERM; with `stubborn` in the folder ignore that too.
+
+    SIGUSR1 makes it find that it no longer works.
+    """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         note(f"stopped {name}")
@@ -46,6 +51,7 @@ def wait(name: str) -> None:
             raise SystemExit(0)
 
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGUSR1, lambda *_: give_up("for the test"))
     (FOLDER / f"beat-{os.getpid()}").touch()
     while True:
         signal.pause()
