@@ -14,10 +14,11 @@ from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle import reload
+from imagequeue.lifecycle import probe, reload
 from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.keep import Slots, StorageHealth
+from imagequeue.lifecycle.probe import Probe
 from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
@@ -49,6 +50,8 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     beats = Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, ended), ended).start()
     look_seconds = runtime.settings.liveness_seconds
     Loop("liveness", liveness.run_once, Pause(look_seconds, stopping), stopping).start()
+    look = Probe(runtime.storage, health).run_once
+    Loop("probe", look, Pause(probe.INTERVAL_SECONDS, stopping), stopping).start()
     catalog = CatalogWatch(runtime)
     Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping).start()
     try:

@@ -143,6 +143,9 @@ class S3Storage:
                 ExpiresIn=int(lifetime.total_seconds()),
             )
 
+    def check_room(self) -> None:
+        """See `Storage.check_room`: a bucket does not fill up."""
+
     def probe(self) -> None:
         """See `Storage.probe`."""
         key = f"probes/{uuid4()}"

@@ -62,6 +62,10 @@ class Storage(Protocol):
         """A fresh URL that anybody may download from; None when the storage has no server of its own."""
         ...
 
+    def check_room(self) -> None:
+        """Return when it has room for more, as far as that can be known without a write; cheap."""
+        ...
+
     def probe(self) -> None:
         """Write, read and remove a small object; returns when that worked."""
         ...

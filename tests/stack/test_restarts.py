@@ -51,7 +51,7 @@ def test_a_killed_child_runs_again(running: Up, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["dispatcher", "worker-generate-interactive-1"])
 def test_a_child_that_finds_that_it_no_longer_works_runs_again(running: Up, name: str) -> None:
-    eventually(lambda: (running.folder / f"beat-{running.pids[name]}").exists())
+    eventually((running.folder / f"beat-{running.pids[name]}").exists)
     _send(running, name, signal.SIGUSR1)
     assert f"{name} ended with code {NOT_WORKING}; starting it again" in running.errors
 
