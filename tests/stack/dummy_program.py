@@ -50,8 +50,11 @@ def wait(name: str) -> None:
         if not (FOLDER / "stubborn").exists():
             raise SystemExit(0)
 
+    def stall(_number: int, _frame: FrameType | None) -> None:
+        give_up("for the test")
+
     signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGUSR1, lambda *_: give_up("for the test"))
+    signal.signal(signal.SIGUSR1, stall)
     (FOLDER / f"beat-{os.getpid()}").touch()
     while True:
         signal.pause()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,7 +20,7 @@ SLOTS = 2
 @contextmanager
 def running_worker(
     database_url: str, redis_url: str, folder: Path, **settings: str
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Generator[subprocess.Popen[bytes]]:
     """A worker with an empty catalog, its files in `folder`; `settings` are more variables."""
     catalog = folder / "catalog.toml"
     catalog.write_text("models = []\ndeployments = []\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 from redis import Redis
 
@@ -21,10 +21,14 @@ from worker.ring import Doorbells
 def _await_consumer(redis: Redis, worker: subprocess.Popen[bytes]) -> None:
     """Wait until Celery's consumer waits for messages."""
     deadline = time.monotonic() + PATIENCE
-    while not any(client["cmd"] == "brpop" for client in cast("list[Any]", redis.client_list())):
+    while not any(client["cmd"] == "brpop" for client in _clients(redis)):
         assert worker.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def _clients(redis: Redis) -> list[dict[str, str]]:
+    return cast("list[dict[str, str]]", redis.client_list())  # pyright: ignore[reportUnknownMemberType]
 
 
 def test_a_worker_whose_consumer_stands_still_exits_with_70(
