@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import time
 from pathlib import Path
-from typing import cast
 
 from redis import Redis
 
@@ -28,7 +27,7 @@ def _await_consumer(redis: Redis, worker: subprocess.Popen[bytes]) -> None:
 
 
 def _clients(redis: Redis) -> list[dict[str, str]]:
-    return cast("list[dict[str, str]]", redis.client_list())  # pyright: ignore[reportUnknownMemberType]
+    return redis.client_list()  # pyright: ignore[reportUnknownMemberType]
 
 
 def test_a_worker_whose_consumer_stands_still_exits_with_70(
