@@ -49,14 +49,20 @@ def create(  # noqa: PLR0913  # the command's options
     rpm: Annotated[int | None, typer.Option(min=1, help="Most submits a minute with this key.")] = None,
     operator: Annotated[bool, typer.Option("--operator", help="The key may use operator routes.")] = False,
     account: Annotated[str | None, typer.Option(help="Add the key to this account instead.")] = None,
+    weight: Annotated[
+        int | None,
+        typer.Option(min=1, max=100, help="Turns of the new account for each of an account with 1."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Create the account NAME and its first key; the key is shown only here."""
+    if account is not None and weight is not None:
+        raise InvalidRequest("--weight is for a new account; --account names one that has its weight already")
     terms, amount = KeyTerms(rpm, operator), usd(funds)
     with operator_engine() as engine:
         keyring = operator_keyring()
         if account is None:
-            issued = open_account(engine, keyring, name, terms, amount)
+            issued = open_account(engine, keyring, name, terms, amount, weight=weight or 1)
         else:
             issued = add_key(engine, keyring, account, name, terms)
             if amount:

@@ -46,6 +46,7 @@ class Settings(BaseSettings):
     database_pool_size: int = Field(default=8, ge=1, le=200)
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     spill_dir: Path | None = None
+    liveness_seconds: float = Field(default=5.0, gt=0)
 
     @cached_property
     def sqlalchemy_url(self) -> str:

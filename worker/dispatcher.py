@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 
-from imagequeue.lifecycle import outlook, reload, retain, tally
+from imagequeue.lifecycle import outlook, reload, retain, retain_inputs, tally
 from imagequeue.lifecycle import sweep as sweeping
 from imagequeue.lifecycle.backlog import Backlog
 from imagequeue.lifecycle.deliver import Deliveries
@@ -15,6 +15,7 @@ from imagequeue.lifecycle.outlook import Publishing
 from imagequeue.lifecycle.poll import Polls
 from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.lifecycle.retain import Retention
+from imagequeue.lifecycle.retain_inputs import InputRetention
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.sweep import Sweep
 from imagequeue.lifecycle.tally import Tally
@@ -75,6 +76,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     deliveries = Deliveries(runtime.engine, doorbells.deliveries)
     publishing = Publishing(runtime.engine, runtime.redis, lambda: dispatch.serving)
     polls = Polls(runtime.engine, doorbells.attempts)
+    inputs = InputRetention(runtime.engine, runtime.storage)
     retention = Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
@@ -88,6 +90,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("rescue", sweep.recover, Pause(seldom, stopping), stopping),
         Loop("retention", retention.run_once, Pause(retain.INTERVAL_SECONDS, stopping), stopping),
         Loop("tally", Tally(runtime.engine).run_once, Pause(tally.INTERVAL_SECONDS, stopping), stopping),
+        Loop("inputs", inputs.run_once, Pause(retain_inputs.INTERVAL_SECONDS, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]
 

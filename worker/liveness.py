@@ -18,9 +18,9 @@ from redis.exceptions import RedisError
 
 log = structlog.get_logger()
 
-LOOK_SECONDS = 5.0
 LOOKS = 8
 LOOKS_WHILE_RUNNING = 60
+"""`IMAGEQUEUE_LIVENESS_SECONDS` lie between two looks."""
 
 
 @dataclass(slots=True)

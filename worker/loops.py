@@ -25,24 +25,29 @@ class Loop:
     pause: Callable[[int], None]
     stopping: threading.Event
     random: Random = field(default_factory=Random)
-    last_turn: float = field(default_factory=time.monotonic)
+    clock: Callable[[], float] = time.monotonic
     failures: int = 0
+    _moved: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._moved = self.clock()
 
     def run(self) -> None:
         """Turn until the process stops."""
         while not self.stopping.is_set():
-            self.last_turn = time.monotonic()
+            self._moved = self.clock()
             try:
                 done = self.once()
             except Exception as error:  # noqa: BLE001  # a loop outlives whatever its turn meets
                 self._failed(error)
             else:
                 self.failures = 0
+                self._moved = self.clock()
                 self.pause(done)
 
     def age(self) -> float:
-        """Seconds since the loop last began a turn."""
-        return time.monotonic() - self.last_turn
+        """Seconds since the loop last began or ended a turn: neither counts for the other, both can hang."""
+        return self.clock() - self._moved
 
     def start(self) -> threading.Thread:
         """Run in a thread of its own."""
@@ -52,6 +57,7 @@ class Loop:
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
+        self._moved = self.clock()
         log.warning("loop_failed", loop=self.name, reason=f"{type(error).__name__}: {error}"[:500])
         self.stopping.wait(exponential(self.failures, base=0.2, cap=5, random=self.random))
 

@@ -13,17 +13,19 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.lifecycle import reload
+from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle import probe, reload
 from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.keep import Slots, StorageHealth
+from imagequeue.lifecycle.probe import Probe
 from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from worker import parts
 from worker.app import make_app
 from worker.exits import give_up, on_hangup
-from worker.liveness import LOOK_SECONDS, Activity, Liveness
+from worker.liveness import Activity, Liveness
 from worker.loops import Loop, Pause, surely
 from worker.tasks import register_tasks
 
@@ -46,7 +48,10 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     _unspill(runtime, settlement)
     liveness = Liveness(runtime.redis, queues, activity, give_up)
     beats = Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, ended), ended).start()
-    Loop("liveness", liveness.run_once, Pause(LOOK_SECONDS, stopping), stopping).start()
+    look_seconds = runtime.settings.liveness_seconds
+    Loop("liveness", liveness.run_once, Pause(look_seconds, stopping), stopping).start()
+    look = Probe(runtime.storage, health).run_once
+    Loop("probe", look, Pause(probe.INTERVAL_SECONDS, stopping), stopping).start()
     catalog = CatalogWatch(runtime)
     Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping).start()
     try:
@@ -79,6 +84,10 @@ def _consume(
     def on_ready(**_: Any) -> None:
         on_hangup(hung_up)  # Celery's own handler would restart the program
 
+    def on_received(**_: Any) -> None:
+        failpoint("worker.received")  # in the consumer's own thread, before a slot takes the message
+
+    signals.task_received.connect(on_received)  # pyright: ignore[reportUnknownMemberType]
     signals.worker_ready.connect(on_ready)  # pyright: ignore[reportUnknownMemberType]
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
     signals.worker_shutting_down.connect(on_shutdown)  # pyright: ignore[reportUnknownMemberType]

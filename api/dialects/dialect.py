@@ -87,7 +87,7 @@ async def _read(
     headers = read_submission_headers(request.headers, front.runtime.policy, datetime.now(UTC))
 
     def made(body: dict[str, Any], ask: Ask) -> Submission:
-        kept = ask.keep(front.runtime.storage, front.runtime.policy)
+        kept = ask.keep(front.runtime)
         return _submission(key, dialect, headers, kept, fingerprint_of(key, request, body))
 
     def parsed_and_made() -> Submission:

@@ -44,17 +44,25 @@ class KeyTerms:
     operator: bool = False
 
 
-def open_account(
-    engine: Engine, keyring: Keyring, name: str, terms: KeyTerms, funds: Decimal = Decimal(0)
+def open_account(  # noqa: PLR0913  # what an account has
+    engine: Engine,
+    keyring: Keyring,
+    name: str,
+    terms: KeyTerms,
+    funds: Decimal = Decimal(0),
+    *,
+    weight: int = 1,
 ) -> IssuedKey:
     """Make an account with a webhook secret, its first key, and `funds` USD in its wallet.
+
+    While both wait, it gets `weight` turns for each one of an account of weight 1 (`domain/fairness.py`).
 
     Raises:
         InvalidRequest: the name is taken, empty or longer than 100 characters, or the funds are negative.
     """
     require_name(name)
     secret = new_webhook_secret()
-    account = NewAccount(new_id(), name, seal_webhook_secrets(keyring, [secret]))
+    account = NewAccount(new_id(), name, seal_webhook_secrets(keyring, [secret]), weight)
     with engine.begin() as connection:
         if name not in create_accounts(connection, [account]):
             raise InvalidRequest(f"There is an account '{name}' already; --account adds a key to it")

@@ -35,7 +35,7 @@ _STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PE
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """Hand what is due to Celery. `release` may fail: the lease ends and the delivery is due again."""
+    """Hand what is due to Celery. `release` may fail: the delivery is due again when nobody began it."""
 
     engine: Engine
     release: Callable[[Sequence[ClaimedDelivery]], None]
@@ -61,9 +61,9 @@ class Delivering:
     random: Random = field(default_factory=Random)
 
     def run(self, claimed: ClaimedDelivery) -> None:
-        """Make one try and record it."""
-        with self.engine.connect() as connection:
-            parcel = deliveries.read_parcel(connection, claimed, webhooks.BLOCKED)
+        """Make one try and record it, unless another doorbell has begun it."""
+        with self.engine.begin() as connection:
+            parcel = deliveries.begin_try(connection, claimed, webhooks.BLOCKED)
         if parcel is None:
             return
         try:
@@ -71,10 +71,10 @@ class Delivering:
         except ConfigurationError as error:
             log.warning("delivery_postponed", delivery_id=str(claimed.id), reason=error.message)
             with self.engine.begin() as connection:
-                deliveries.lease_back(connection, claimed, _OWN_FAULT_SECONDS)
+                deliveries.lease_back(connection, parcel, _OWN_FAULT_SECONDS)
             return
         failpoint("deliver.sent")
-        self._record(claimed, parcel, made, outcome)
+        self._record(parcel, made, outcome)
 
     def _try(self, parcel: Parcel) -> tuple[Try, Outcome]:
         started = time.monotonic()
@@ -103,7 +103,7 @@ class Delivering:
             **sign(parcel.webhook_id, parcel.now, body, secrets),
         }
 
-    def _record(self, claimed: ClaimedDelivery, parcel: Parcel, made: Try, outcome: Outcome) -> None:
+    def _record(self, parcel: Parcel, made: Try, outcome: Outcome) -> None:
         due = None
         if outcome.action is Action.RETRY:
             due = webhooks.next_attempt_at(
@@ -116,5 +116,5 @@ class Delivering:
         exhausted = outcome.action is Action.RETRY and due is None
         state = "DEAD" if exhausted else _STATES[outcome.action]
         with self.engine.begin() as connection:
-            deliveries.record_try(connection, claimed, made, state=state, next_attempt_at=due)
-        log.info("delivery_tried", delivery_id=str(claimed.id), outcome=made.outcome, state=state)
+            deliveries.record_try(connection, parcel, made, state=state, next_attempt_at=due)
+        log.info("delivery_tried", delivery_id=str(parcel.id), outcome=made.outcome, state=state)

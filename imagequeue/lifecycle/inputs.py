@@ -85,6 +85,12 @@ class Inputs:
             raise InputRefused(f"{name}: it could not be fetched: {error.code}") from error
 
 
+def fetched_keys(job_id: UUID, request: ImageRequest) -> list[str]:
+    """Where the inputs of a job lie that were fetched from URLs; no other job has them."""
+    keys = ((_key(job_id, name, source), source) for name, source in _named(request))
+    return [key for key, source in keys if key != source]
+
+
 def _named(request: ImageRequest) -> Iterator[tuple[str, str]]:
     """Names for messages and keys, with where the images are: storage keys or URLs."""
     for number, source in enumerate(request.input_images, start=1):

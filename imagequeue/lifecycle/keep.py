@@ -56,20 +56,29 @@ class LeftBehind(Exception):
 
 @dataclass(slots=True)
 class StorageHealth:
-    """Whether puts work. While one is failing, the process offers no slots."""
+    """Whether puts work. While one is failing, or in doubt, the process offers no slots."""
 
     failing: int = 0
+    doubted: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def works(self) -> bool:
-        """Whether no put is failing at the moment."""
-        return self.failing == 0
+        """Whether no put is failing at the moment, and nothing else is known to be wrong."""
+        return self.failing == 0 and not self.doubted
 
     def failed(self, change: int) -> None:
         """Count puts that began (+1) or ceased (-1) to fail."""
         with self._lock:
             self.failing += change
+
+    def doubt(self) -> None:
+        """Something is wrong with the storage; a probe finds out when it works again."""
+        self.doubted = True
+
+    def trust(self) -> None:
+        """A probe has succeeded."""
+        self.doubted = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,12 +165,12 @@ class Keeper:
         return tuple(kept.stored)
 
     def rest(self) -> None:
-        """Offer no slots for a while: the storage is away, and call after call would be given back."""
-        self.health.failed(+1)
-        try:
-            self.stopping.wait(REST_SECONDS)
-        finally:
-            self.health.failed(-1)
+        """Offer no slots until a probe succeeds: the storage is away, call after call would be given back.
+
+        It waits until the heartbeat has said so.
+        """
+        self.health.doubt()
+        self.stopping.wait(REST_SECONDS)
 
     def _keep(self, ticket: CallTicket, number: int, raw: RawImage, kept: Kept) -> None:
         output_format: OutputFormat = ticket.parameters["output_format"]

@@ -21,7 +21,9 @@ from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
 from imagequeue.media.keys import input_key
-from imagequeue.media.storage import Storage, StorageUnavailable
+from imagequeue.media.storage import StorageUnavailable
+from imagequeue.runtime import Runtime
+from imagequeue.store import input_images
 
 _DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?:", re.IGNORECASE)
@@ -51,29 +53,34 @@ class Ask:
         """Whether there is anything to decode or to check."""
         return bool(self.images or self.mask)
 
-    def keep(self, storage: Storage, policy: EgressPolicy) -> ImageRequest:
+    def keep(self, runtime: Runtime) -> ImageRequest:
         """Store what came as data, check what came as a URL; the request that names both.
+
+        A job must name them within a day: see `retain_inputs`.
 
         It decodes and writes, so it belongs beside an event loop.
 
         Raises:
             InvalidRequest: names the field, and why it is no image or no URL that may be fetched.
             ServiceUnavailable: the storage is away.
+            DBAPIError: the database is.
         """
-        images = tuple(_kept(image, storage, policy, prepare_input) for image in self.images)
-        mask = self.mask and _kept(self.mask, storage, policy, prepare_mask)
+        images = tuple(_kept(image, runtime, prepare_input) for image in self.images)
+        mask = self.mask and _kept(self.mask, runtime, prepare_mask)
         return replace(self.request, input_images=images, mask=mask)
 
 
-def _kept(upload: Upload, storage: Storage, policy: EgressPolicy, prepare: Prepare) -> str:
+def _kept(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
     source = upload.source
     if isinstance(source, str) and _WEB_URL.match(source):
-        return _checked(upload.field, source, policy)
+        return _checked(upload.field, source, runtime.policy)
     content = source if isinstance(source, bytes) else data_of(source, upload.field)
     image = prepare(content, name=upload.field)
     key = input_key(image.content)
+    with runtime.engine.begin() as connection:
+        input_images.keep(connection, key)
     try:
-        storage.put(key, image.content, image.media_type)
+        runtime.storage.put(key, image.content, image.media_type)
     except StorageUnavailable as error:
         raise ServiceUnavailable("Input images cannot be stored at the moment; try again") from error
     return key

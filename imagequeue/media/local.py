@@ -15,14 +15,15 @@ from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
-"""Below that a probe fails: the calls in flight need room for what they bring."""
+"""With less there is no room: the calls in flight need some for what they bring."""
 
 
 class LocalStorage:
     """A storage in a directory. Its files are durable when `put` returns."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
         self.directory = directory.resolve()
+        self.least_free_bytes = least_free_bytes
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
         """See `Storage.put`. The media type is in the key's ending or in the content itself."""
@@ -48,9 +49,12 @@ class LocalStorage:
         with _failures():
             return self.path(key).is_file()
 
-    def delete(self, key: str) -> None:
+    def delete(self, *keys: str) -> None:
         """See `Storage.delete`. Directories that become empty go too."""
-        path = self.path(key)
+        for key in keys:
+            self._delete(self.path(key))
+
+    def _delete(self, path: Path) -> None:
         with _failures():
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or another process is filling it
@@ -61,15 +65,20 @@ class LocalStorage:
         """None: the API serves the files."""
         del key, lifetime
 
+    def check_room(self) -> None:
+        """See `Storage.check_room`: at least 64 MiB of the disk must be free."""
+        with _failures():
+            self.directory.mkdir(parents=True, exist_ok=True)
+            free = shutil.disk_usage(self.directory).free
+        if free < self.least_free_bytes:
+            raise StorageUnavailable(f"only {free // 2**20} MiB are free in the media directory")
+
     def probe(self) -> None:
-        """See `Storage.probe`; also fails when less than 64 MiB of disk are free."""
+        """See `Storage.probe`; also fails when there is no room."""
         key = f"probes/{os.getpid()}-{uuid4()}"
         self.put(key, b"probe", "application/octet-stream")
         self.delete(key)
-        with _failures():
-            free = shutil.disk_usage(self.directory).free
-        if free < LEAST_FREE_BYTES:
-            raise StorageUnavailable(f"only {free // 2**20} MiB are free in the media directory")
+        self.check_room()
 
     def path(self, key: str) -> Path:
         """The file of a key, for the server that sends it.

@@ -54,12 +54,16 @@ class Storage(Protocol):
         """Whether there is an object with this key."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object; one that is not there is fine."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects, many at once where the storage can; one that is not there is fine."""
         ...
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
         """A fresh URL that anybody may download from; None when the storage has no server of its own."""
+        ...
+
+    def check_room(self) -> None:
+        """Return when it has room for more, as far as that can be known without a write; cheap."""
         ...
 
     def probe(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -16,11 +16,12 @@ from imagequeue.store.tables import accounts, api_keys, wallets
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account to be. `webhook_secrets` is encrypted already."""
+    """An account to be. `webhook_secrets` is encrypted already; `weight`: turns for each of weight 1."""
 
     id: UUID
     name: str
     webhook_secrets: str
+    weight: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +78,7 @@ _KEYS = select(
 
 def create_accounts(connection: Connection, new: Sequence[NewAccount]) -> set[str]:
     """Insert accounts with empty wallets; returns the names that were free."""
-    rows = [
-        {"id": account.id, "name": account.name, "webhook_secrets": account.webhook_secrets}
-        for account in new
-    ]
+    rows = [asdict(account) for account in new]
     statement = postgresql.insert(accounts).on_conflict_do_nothing().returning(accounts.c.id, accounts.c.name)
     made = connection.execute(statement, rows).all()
     if made:

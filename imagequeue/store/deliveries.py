@@ -1,4 +1,9 @@
-"""The outbox: claim deliveries that are due, under a lease and a fence, and record what came of each try."""
+"""The outbox: claim deliveries that are due, begin each try under a fence, and record what came of it.
+
+A claim lasts until the doorbell should have been answered; one that was lost is rung again then, with the
+same fence. Whoever begins the try takes the fence on, and with it the lease that a try may need: of two
+doorbells of one delivery the second finds another fence and does nothing, however late either comes.
+"""
 
 from __future__ import annotations
 
@@ -11,13 +16,16 @@ from sqlalchemy import Connection, insert, text
 from imagequeue.domain.ids import new_id
 from imagequeue.store.tables import delivery_attempts
 
+RELEASE_SECONDS = 15
+"""A claimed delivery that nobody has begun by then is claimed again; attempts are released again likewise."""
+
 LEASE_SECONDS = 60
-"""A claimed delivery that nobody records within this time is claimed again; a try takes at most 15 s."""
+"""A try that nobody records within this time is made again; it takes at most 15 s."""
 
 _CLAIM = text("""
     UPDATE deliveries
-    SET fence = fence + 1, next_attempt_at = clock_timestamp() + make_interval(secs => :lease),
-        leased_until = clock_timestamp() + make_interval(secs => :lease)
+    SET next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
+        leased_until = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id IN (
         SELECT id FROM deliveries
         WHERE state = 'PENDING' AND next_attempt_at <= clock_timestamp()
@@ -26,14 +34,19 @@ _CLAIM = text("""
     RETURNING id, fence
 """)
 
-_READ = text("""
-    SELECT deliveries.id, webhook_id, url, body, attempt_count, webhook_secrets, clock_timestamp() AS now,
+_BEGIN = text("""
+    UPDATE deliveries
+    SET fence = fence + 1, next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
+        leased_until = clock_timestamp() + make_interval(secs => :seconds)
+    FROM accounts
+    WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING' AND leased_until IS NOT NULL
+        AND accounts.id = account_id
+    RETURNING deliveries.id, fence, webhook_id, url, body, attempt_count, webhook_secrets,
+        clock_timestamp() AS now,
         (
             SELECT count(*) FROM delivery_attempts
             WHERE delivery_id = deliveries.id AND outcome = :blocked
         ) AS blocked_before
-    FROM deliveries JOIN accounts ON accounts.id = account_id
-    WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING' AND leased_until IS NOT NULL
 """)
 
 _RECORD = text("""
@@ -54,7 +67,7 @@ _LEASE_BACK = text("""
 
 @dataclass(frozen=True, slots=True)
 class ClaimedDelivery:
-    """What Celery carries: which delivery, under which fence."""
+    """What Celery carries: which delivery, and the fence that it had when it was claimed."""
 
     id: UUID
     fence: int
@@ -62,9 +75,10 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """Everything that one try needs; `webhook_secrets` is still encrypted."""
+    """Everything that one try needs; `webhook_secrets` is still encrypted, `fence` is this try's own."""
 
     id: UUID
+    fence: int
     webhook_id: str
     url: str
     body: str
@@ -85,28 +99,31 @@ class Try:
 
 
 def claim_due(connection: Connection, limit: int) -> list[ClaimedDelivery]:
-    """Take deliveries that are due; whoever claimed one before can no longer record."""
-    rows = connection.execute(_CLAIM, {"lease": LEASE_SECONDS, "limit": limit})
+    """Take deliveries that are due, also those whose doorbell or whose try was lost."""
+    rows = connection.execute(_CLAIM, {"seconds": RELEASE_SECONDS, "limit": limit})
     return [ClaimedDelivery(row.id, row.fence) for row in rows]
 
 
-def read_parcel(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> Parcel | None:
-    """Read a claimed delivery; None when it was claimed anew or is finished. `blocked`: the guard's code."""
-    values = {"id": claimed.id, "fence": claimed.fence, "blocked": blocked}
-    row = connection.execute(_READ, values).one_or_none()
+def begin_try(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> Parcel | None:
+    """Begin the try that a doorbell asks for: from now on nobody else makes it, nor records an earlier one.
+
+    None when another doorbell began it, or the delivery is finished. `blocked`: the guard's code.
+    """
+    values = {"id": claimed.id, "fence": claimed.fence, "blocked": blocked, "seconds": LEASE_SECONDS}
+    row = connection.execute(_BEGIN, values).one_or_none()
     return Parcel(*row) if row else None
 
 
 def record_try(
     connection: Connection,
-    claimed: ClaimedDelivery,
+    parcel: Parcel,
     made: Try,
     *,
     state: str,
     next_attempt_at: datetime | None,
 ) -> bool:
     """Store what a try came to, where the fence still matches; False: somebody else has it."""
-    values = {"id": claimed.id, "fence": claimed.fence, "state": state, "next_attempt_at": next_attempt_at}
+    values = {"id": parcel.id, "fence": parcel.fence, "state": state, "next_attempt_at": next_attempt_at}
     number = connection.execute(_RECORD, values).scalar_one_or_none()
     if number is None:
         return False
@@ -114,7 +131,7 @@ def record_try(
         insert(delivery_attempts),
         {
             "id": new_id(),
-            "delivery_id": claimed.id,
+            "delivery_id": parcel.id,
             "number": number,
             "latency_ms": made.latency_ms,
             "http_status": made.http_status,
@@ -125,6 +142,6 @@ def record_try(
     return True
 
 
-def lease_back(connection: Connection, claimed: ClaimedDelivery, seconds: float) -> None:
+def lease_back(connection: Connection, parcel: Parcel, seconds: float) -> None:
     """Our own fault: no try is spent, somebody looks again in some seconds."""
-    connection.execute(_LEASE_BACK, {"id": claimed.id, "fence": claimed.fence, "seconds": seconds})
+    connection.execute(_LEASE_BACK, {"id": parcel.id, "fence": parcel.fence, "seconds": seconds})

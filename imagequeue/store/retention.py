@@ -8,13 +8,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from imagequeue.domain.ids import request_id
-from imagequeue.domain.images import OutputFormat
+from imagequeue.domain.images import ImageRequest
 
 _EXPIRED = text("""
-    SELECT jobs.id, flows.model_id, parameters ->> 'operation' AS operation,
-        parameters ->> 'output_format' AS output_format,
-        ARRAY(SELECT id FROM attempts WHERE job_id = jobs.id) AS attempt_ids, image_count
+    SELECT jobs.id, flows.model_id, parameters, ARRAY(
+            SELECT id FROM attempts WHERE job_id = jobs.id AND state NOT IN ('GIVEN_BACK', 'THROTTLED')
+        ) AS attempt_ids
     FROM jobs
     JOIN flows ON flows.id = flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
@@ -22,12 +21,24 @@ _EXPIRED = text("""
     ORDER BY finished_at LIMIT :limit
 """)
 
+DEAD_DAYS = 30
+"""Callbacks that nobody took stay at least that long (webhooks.md, "Log and replay")."""
+
+_FORGET_DELIVERIES = text("""
+    WITH over AS (
+        SELECT id FROM deliveries
+        WHERE state = :state AND finished_at < clock_timestamp() - make_interval(days => :days)
+        ORDER BY finished_at LIMIT :limit FOR UPDATE SKIP LOCKED
+    ), tries AS (
+        DELETE FROM delivery_attempts USING over WHERE delivery_id = over.id
+    )
+    DELETE FROM deliveries USING over WHERE deliveries.id = over.id
+""")
+
 _FORGET = (
     "DELETE FROM images WHERE job_id = ANY(:ids)",
     "DELETE FROM attempts WHERE job_id = ANY(:ids)",
     "DELETE FROM events WHERE job_id = ANY(:ids)",
-    "DELETE FROM delivery_attempts USING deliveries WHERE delivery_id = deliveries.id AND job_id = ANY(:ids)",
-    "DELETE FROM deliveries WHERE job_id = ANY(:ids) AND state <> 'PENDING'",
     """UPDATE job_requests SET prompt = '', webhook_url = NULL, client_headers = '{}',
         parameters = parameters - '{options,input_images,mask}'::text[] WHERE job_id = ANY(:ids)""",
     "UPDATE jobs SET forgotten_at = clock_timestamp() WHERE id = ANY(:ids)",
@@ -36,26 +47,21 @@ _FORGET = (
 
 @dataclass(frozen=True, slots=True)
 class ExpiredJob:
-    """A final job older than the retention time, and what its objects in the storage are named after."""
+    """A final job older than the retention time, and what its objects in the storage are named after.
+
+    `attempt_ids` are those of calls that may have brought an image. The request comes without its prompt.
+    """
 
     id: UUID
-    request_id: str
-    output_format: OutputFormat
+    request: ImageRequest
     attempt_ids: Sequence[UUID]
-    image_count: int
 
 
 def expired_jobs(connection: Connection, days: int, limit: int) -> list[ExpiredJob]:
     """The jobs that have been final for more than so many days and are not forgotten yet, oldest first."""
     rows = connection.execute(_EXPIRED, {"days": days, "limit": limit})
     return [
-        ExpiredJob(
-            row.id,
-            request_id(row.model_id, row.operation, row.id),
-            row.output_format,
-            row.attempt_ids,
-            row.image_count,
-        )
+        ExpiredJob(row.id, ImageRequest.from_parameters(row.model_id, "", row.parameters), row.attempt_ids)
         for row in rows
     ]
 
@@ -64,3 +70,15 @@ def forget_jobs(connection: Connection, ids: Sequence[UUID]) -> None:
     """Delete what clients sent and got; the ledger, the job's row and its final body stay."""
     for statement in _FORGET:
         connection.execute(text(statement), {"ids": list(ids)})
+
+
+def forget_deliveries(connection: Connection, days: int, limit: int) -> int:
+    """Delete callbacks, with their tries, that ended so many days ago; up to `limit` of each kind, how many.
+
+    Their own end counts and not their job's, so one that was pending when its job was forgotten goes too.
+    """
+    kept = {"DELIVERED": days, "DEAD": max(days, DEAD_DAYS)}
+    return sum(
+        connection.execute(_FORGET_DELIVERIES, {"state": state, "days": least, "limit": limit}).rowcount
+        for state, least in kept.items()
+    )

@@ -81,6 +81,20 @@ def test_a_second_key_shares_the_account(shell: Shell, engine: Engine) -> None:
     assert shell.run("wallet", "show", "alice", "--json")["available"] == "1"
 
 
+def test_an_account_has_a_weight(shell: Shell, engine: Engine) -> None:
+    shell.run("keys", "create", "alice")
+    shell.run("keys", "create", "bob", "--weight", "100")
+    with engine.connect() as connection:
+        rows = connection.execute(text("SELECT name, weight FROM accounts ORDER BY name")).all()
+    assert rows == [("alice", 1), ("bob", 100)]
+
+
+@pytest.mark.parametrize("weight", ["0", "101", "1.5"])
+def test_a_weight_out_of_range_is_refused(shell: Shell, engine: Engine, weight: str) -> None:
+    assert "--weight" in shell.fail("keys", "create", "alice", "--weight", weight, status=2)
+    assert count(engine, "accounts") == 0
+
+
 def test_revoking(shell: Shell) -> None:
     made = shell.run("keys", "create", "alice", "--json")
     shell.run("keys", "revoke", made["id"])
@@ -108,6 +122,7 @@ def test_deposits_add_up(shell: Shell) -> None:
         (("keys", "create", "bob", "--funds", "-1"), "amount"),
         (("keys", "create", "bob", "--funds", "nan"), "not an amount"),
         (("keys", "create", "x", "--account", "nobody"), "No account 'nobody'"),
+        (("keys", "create", "x", "--account", "alice", "--weight", "2"), "new account"),
         (("wallet", "deposit", "alice", "0"), "above zero"),
         (("wallet", "deposit", "alice", "0.0000000001"), "nine decimals"),
         (("wallet", "show", "nobody"), "No account 'nobody'"),

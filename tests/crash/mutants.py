@@ -176,7 +176,7 @@ MUTANTS = (
             (
                 f"{LIFECYCLE}/deliver.py",
                 'failpoint("deliver.sent")',
-                'self._record(claimed, parcel, made, outcome); failpoint("deliver.sent")',
+                'self._record(parcel, made, outcome); failpoint("deliver.sent")',
             ),
         ),
         (f"{CRASH}/test_deliver.py",),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -29,9 +30,12 @@ class Receiver:
     def __init__(self) -> None:
         self.status = 200
         self.got: list[tuple[dict[str, str], bytes]] = []
+        self.meanwhile: Callable[[], None] | None = None
 
     async def take(self, request: Request) -> Response:
         self.got.append((dict(request.headers), await request.body()))
+        if self.meanwhile:
+            await asyncio.to_thread(self.meanwhile)
         return Response("thank you", status_code=self.status)
 
 
@@ -129,6 +133,80 @@ def test_the_last_attempt_of_the_schedule_is_the_last(callbacks: Callbacks) -> N
         callbacks.deliver()
     row = callbacks.row()
     assert (row.state, row.attempt_count) == ("DEAD", len(DEFAULT_SCHEDULE))
+
+
+def test_a_lost_doorbell_is_rung_again_after_a_quarter_of_a_minute(callbacks: Callbacks) -> None:
+    callbacks.finish_job()
+    callbacks.deliveries.run_once()
+    callbacks.claimed.clear()
+    assert timedelta(seconds=10) < callbacks.row().waits <= timedelta(seconds=15)
+    callbacks.due()
+    assert callbacks.deliver() == 1
+    assert callbacks.row().state == "DELIVERED"
+
+
+def test_of_two_doorbells_of_one_delivery_one_sends(callbacks: Callbacks) -> None:
+    callbacks.finish_job()
+    callbacks.deliveries.run_once()
+    callbacks.due()
+    callbacks.deliveries.run_once()
+    first, second = callbacks.claimed
+    callbacks.receiver.meanwhile = lambda: callbacks.delivering.run(second)
+    callbacks.delivering.run(first)
+    callbacks.delivering.run(first)
+    assert len(callbacks.receiver.got) == len(callbacks.tries()) == 1
+    assert callbacks.row().state == "DELIVERED"
+
+
+def test_a_late_first_doorbell_is_as_good_as_the_second(callbacks: Callbacks) -> None:
+    callbacks.finish_job()
+    callbacks.deliveries.run_once()
+    callbacks.due()
+    callbacks.deliveries.run_once()
+    callbacks.delivering.run(callbacks.claimed[0])
+    assert callbacks.row().state == "DELIVERED", "however long the queue is, what is in it can be begun"
+
+
+def test_a_try_that_is_made_has_its_whole_lease(callbacks: Callbacks) -> None:
+    callbacks.finish_job()
+    waits = list[Any]()
+    callbacks.receiver.meanwhile = lambda: waits.append(callbacks.row().waits)
+    callbacks.deliver()
+    (left,) = waits
+    assert timedelta(seconds=30) < left <= timedelta(seconds=60)
+
+
+def test_a_doorbell_that_outlived_its_try_does_not_send_before_the_schedule(callbacks: Callbacks) -> None:
+    callbacks.finish_job()
+    callbacks.receiver.status = 500
+    callbacks.deliveries.run_once()
+
+    def lease_over() -> None:
+        callbacks.due()
+        callbacks.deliveries.run_once()
+
+    callbacks.receiver.meanwhile = lease_over
+    first = callbacks.claimed.pop()
+    callbacks.delivering.run(first)
+    (second,) = callbacks.claimed
+    callbacks.delivering.run(second)
+    assert (len(callbacks.receiver.got), len(callbacks.tries())) == (1, 1)
+
+
+def test_a_try_is_not_recorded_when_another_one_has_begun(callbacks: Callbacks) -> None:
+    callbacks.finish_job()
+
+    def taken_over() -> None:
+        callbacks.receiver.meanwhile = None
+        callbacks.receiver.status = 500
+        callbacks.due()
+        callbacks.deliver()
+        callbacks.receiver.status = 200
+
+    callbacks.receiver.meanwhile = taken_over
+    callbacks.deliver()
+    assert [made.http_status for made in callbacks.tries()] == [500]
+    assert (callbacks.row().state, callbacks.row().attempt_count) == ("PENDING", 1)
 
 
 def test_a_delivery_whose_worker_died_is_due_again_and_the_old_claim_is_fenced(callbacks: Callbacks) -> None:

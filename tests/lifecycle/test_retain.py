@@ -2,26 +2,42 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from decimal import Decimal
 
-from imagequeue.lifecycle.retain import KEYS_AT_ONCE, Retention
+import pytest
+
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.lifecycle.retain import JOBS_AT_ONCE, KEYS_AT_ONCE, TURN_SECONDS, Retention
+from imagequeue.media.local import LocalStorage
+from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store.ledger import read_wallets
 from tests.pipeline import Pipeline
 
 
-def _retention(pipeline: Pipeline) -> Retention:
-    return Retention(pipeline.runtime.engine, pipeline.runtime.storage, days=30)
+def _retention(pipeline: Pipeline, days: int = 30) -> Retention:
+    return Retention(pipeline.runtime.engine, pipeline.runtime.storage, days)
 
 
 def _age(pipeline: Pipeline, days: int) -> None:
     pipeline.execute("UPDATE jobs SET finished_at = finished_at - make_interval(days => :days)", days=days)
 
 
+def _ended(pipeline: Pipeline, count: int, days: int) -> None:
+    """Jobs that ended so many days ago without a call."""
+    pipeline.settlement.end(pipeline.submit(count), JobStatus.ERROR, "for the test")
+    _age(pipeline, days)
+
+
+def _forgotten(pipeline: Pipeline) -> int:
+    return pipeline.rows("SELECT count(*) FROM jobs WHERE forgotten_at IS NOT NULL")[0][0]
+
+
 def test_an_expired_job_keeps_its_money_and_its_status_and_nothing_else(pipeline: Pipeline) -> None:
     (job_id,) = pipeline.submit(prompt="a secret wish", image_count=2, webhook_url="https://example.com/hook")
     pipeline.run()
     keys = [row.storage_key for row in pipeline.rows("SELECT storage_key FROM images")]
-    pipeline.execute("UPDATE deliveries SET state = 'DEAD', finished_at = now()")
+    pipeline.execute("UPDATE deliveries SET state = 'DEAD', finished_at = now() - interval '31 days'")
     _age(pipeline, 31)
     assert _retention(pipeline).run_once() == 1
     assert not any(pipeline.runtime.storage.exists(key) for key in keys)
@@ -56,3 +72,108 @@ def test_every_submit_that_no_repeat_can_meet_is_forgotten_in_one_turn(pipeline:
     )
     _retention(pipeline).run_once()
     assert pipeline.rows("SELECT count(*) FROM recent_submits") == [(1,)]
+
+
+@dataclass
+class SlowStorage(LocalStorage):
+    """Deleting the objects of a job takes `seconds` on a clock of its own, and may fail for once."""
+
+    storage: LocalStorage
+    seconds: float
+    now: float = 0.0
+    deletions: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
+    fails_at: int = 0
+
+    def __post_init__(self) -> None:
+        super().__init__(self.storage.directory)
+
+    def delete(self, *keys: str) -> None:
+        self.deletions.append(keys)
+        if len(self.deletions) == self.fails_at:
+            raise StorageUnavailable("it is away, for the test")
+        self.now += self.seconds
+        super().delete(*keys)
+
+    def clock(self) -> float:
+        return self.now
+
+
+def _slow(pipeline: Pipeline, seconds: float, fails_at: int = 0) -> SlowStorage:
+    assert isinstance(pipeline.runtime.storage, LocalStorage)
+    return SlowStorage(pipeline.runtime.storage, seconds, fails_at=fails_at)
+
+
+@pytest.mark.parametrize("seconds", [TURN_SECONDS / 2 - 1, TURN_SECONDS * 2])
+def test_a_slow_storage_ends_the_turn_and_what_was_deleted_is_forgotten(
+    pipeline: Pipeline, seconds: float
+) -> None:
+    _ended(pipeline, 5, days=31)
+    storage = _slow(pipeline, seconds)
+    retention = Retention(pipeline.runtime.engine, storage, 30, storage.clock)
+    first = retention.run_once()
+    assert 1 <= first < 5
+    assert storage.now < TURN_SECONDS + seconds
+    assert _forgotten(pipeline) == first
+    while retention.run_once():
+        pass
+    assert _forgotten(pipeline) == len(storage.deletions) == 5
+
+
+def test_a_turn_goes_on_while_there_is_time_and_keeps_what_it_did_before_a_failure(
+    pipeline: Pipeline,
+) -> None:
+    _ended(pipeline, 2 * JOBS_AT_ONCE, days=31)
+    storage = _slow(pipeline, 0, fails_at=JOBS_AT_ONCE + 1)
+    retention = Retention(pipeline.runtime.engine, storage, 30, storage.clock)
+    with pytest.raises(StorageUnavailable):
+        retention.run_once()
+    assert _forgotten(pipeline) == JOBS_AT_ONCE
+    assert retention.run_once() == JOBS_AT_ONCE
+
+
+def test_inputs_that_were_fetched_for_a_job_go_with_it(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit(operation="edit", input_images=("https://example.com/a.png",))
+    pipeline.execute(
+        """UPDATE job_requests SET parameters = parameters || '{"mask": "https://example.com/m.png"}'"""
+    )
+    fetched = [f"inputs/fetched/{job_id}/{name}" for name in ("image_1", "mask")]
+    for key in fetched:
+        pipeline.runtime.storage.put(key, b"an image", "image/png")
+    pipeline.settlement.end([job_id], JobStatus.ERROR, "for the test")
+    _age(pipeline, 31)
+    assert _retention(pipeline).run_once() == 1
+    assert not any(pipeline.runtime.storage.exists(key) for key in fetched)
+
+
+@pytest.mark.parametrize(
+    ("state", "ended", "days", "stays"),
+    [
+        ("DELIVERED", 3, 2, False),
+        ("DELIVERED", 1, 2, True),
+        ("DEAD", 31, 2, False),
+        ("DEAD", 29, 2, True),
+        ("DEAD", 31, 40, True),
+        ("DEAD", 41, 40, False),
+    ],
+)
+def test_a_callback_goes_after_its_own_end_and_a_dead_one_not_before_thirty_days(
+    pipeline: Pipeline, state: str, ended: int, days: int, *, stays: bool
+) -> None:
+    pipeline.submit(webhook_url="https://example.com/hook")
+    pipeline.run()
+    _age(pipeline, 100)
+    retention = _retention(pipeline, days)
+    assert retention.run_once() == 1
+    assert pipeline.rows("SELECT state FROM deliveries") == [("PENDING",)], "it has not ended"
+    pipeline.execute(
+        "INSERT INTO delivery_attempts (id, delivery_id, number, latency_ms, outcome)"
+        " SELECT gen_random_uuid(), id, 1, 5, 'http_200' FROM deliveries"
+    )
+    pipeline.execute(
+        "UPDATE deliveries SET state = :state, finished_at = now() - make_interval(days => :ended)",
+        state=state,
+        ended=ended,
+    )
+    retention.run_once()
+    for table in ("deliveries", "delivery_attempts"):
+        assert pipeline.rows(f"SELECT count(*) FROM {table}")[0][0] == int(stays), table  # noqa: S608

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -112,6 +112,88 @@ def test_the_sweep_stores_for_a_live_process_but_does_not_settle_for_it(outage: 
     assert outage.sweep.recover() == 1
     assert outage.storage.exists(key)
     assert outage.pipeline.rows("SELECT state FROM attempts WHERE id = :id", id=attempt_id) == [("CALLING",)]
+
+
+def _orphan(outage: Outage) -> UUID:
+    """A job whose attempt was begun by a process that is dead now, its image being in the storage."""
+    (job_id,) = outage.pipeline.submit()
+    outage.pipeline.dispatch.run_once()
+    attempt_id = outage.pipeline.rung[0].attempt_id
+    with outage.pipeline.runtime.engine.begin() as connection:
+        assert attempts.start(connection, attempt_id, outage.pipeline.process_id, 180)
+    outage.storage.put(
+        output_key(request_id(MODEL, "generate", job_id), attempt_id, 1, "png"), picture(), "image/png"
+    )
+    outage.pipeline.execute("DELETE FROM processes")
+    return job_id
+
+
+def _waiting(outage: Outage) -> list[str]:
+    return sorted(path.suffix for path in outage.pipeline.spill.directory.iterdir())
+
+
+def _junk(outage: Outage) -> None:
+    outage.pipeline.spill.directory.mkdir()
+    (outage.pipeline.spill.directory / "junk.spill").write_bytes(b"junk")
+
+
+def _unreadable(outage: Outage) -> None:
+    outage.pipeline.spill.directory.mkdir()
+    (outage.pipeline.spill.directory / "folder.spill").mkdir()
+
+
+def _without_attempt(outage: Outage) -> None:
+    outage.pipeline.spill.put("v1/a", b"x", "image/png", {})
+
+
+def _conflict(outage: Outage) -> None:
+    outage.storage.put("v1/a", b"other bytes", "image/png")
+    outage.pipeline.spill.put("v1/a", b"x", "image/png", {"attempt_id": str(outage.pipeline.process_id)})
+
+
+@pytest.mark.parametrize(
+    ("trouble", "left"),
+    [
+        (_junk, [".aside"]),
+        (_unreadable, [".spill"]),
+        (_without_attempt, [".aside"]),
+        (_conflict, [".aside"]),
+    ],
+)
+def test_a_spilled_file_that_makes_trouble_stops_no_rescue(
+    outage: Outage, trouble: Callable[[Outage], None], left: list[str]
+) -> None:
+    trouble(outage)
+    job_id = _orphan(outage)
+    assert outage.sweep.recover() == 1
+    assert outage.pipeline.status(job_id) == "COMPLETED"
+    assert _waiting(outage) == left
+    assert outage.sweep.recover() == 0
+
+
+def test_an_orphan_whose_own_file_cannot_be_read_is_postponed_alone(outage: Outage) -> None:
+    first = _orphan(outage)
+    (row,) = outage.pipeline.rows("SELECT id FROM attempts")
+    key = output_key(request_id(MODEL, "generate", first), row.id, 1, "png")
+    outage.pipeline.spill.put(key, b"x", "image/png")
+    (file,) = outage.pipeline.spill.directory.iterdir()
+    file.unlink()
+    file.mkdir()
+    outage.pipeline.register(outage.pipeline.process_id)
+    outage.pipeline.rung.clear()
+    second = _orphan(outage)
+    assert outage.sweep.recover() == 1
+    assert [outage.pipeline.status(job) for job in (first, second)] == ["PROCESSING", "COMPLETED"]
+
+
+def test_unspilling_leaves_time_for_orphans(outage: Outage) -> None:
+    clock = iter(range(0, 1000, 4))
+    rescue = replace(outage.sweep.rescue, clock=lambda: float(next(clock)))
+    for number in range(20):
+        note = {"attempt_id": str(outage.pipeline.process_id)}
+        outage.pipeline.spill.put(f"v1/{number}", b"x", "image/png", note)
+    assert 1 <= rescue.unspill() < 20
+    assert 1 <= rescue.unspill() < 20
 
 
 def test_the_vigil_and_the_doorbells_go_on_while_the_storage_is_away(outage: Outage) -> None:

@@ -49,6 +49,46 @@ def test_one_that_is_removed_while_it_is_listed_is_skipped(tmp_path: Path) -> No
     assert list(listing) == []
 
 
+@pytest.mark.parametrize(
+    "junk",
+    [
+        b"",
+        b"no JSON\n",
+        b"\xff\xfe\n",
+        b"[]\n",
+        b'{"key": "v1/a"}\n',
+        b'{"key": "../a", "media_type": "image/png", "note": {}}\n',
+    ],
+)
+def test_junk_is_set_aside_and_stops_nothing(tmp_path: Path, junk: bytes) -> None:
+    spill = Spill(tmp_path)
+    spill.put("v1/junk", b"x", "image/png")
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(junk)
+    spill.put("v1/a", b"x", "image/png")
+    assert [waiting.key for waiting in spill.pending()] == ["v1/a"]
+    assert spill.find("v1/junk") is None
+    assert sorted(path.suffix for path in tmp_path.iterdir()) == [".aside", ".spill"]
+    assert file.with_suffix(".aside").read_bytes() == junk
+
+
+def test_junk_that_is_looked_for_is_set_aside_too(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    spill.put("v1/junk", b"x", "image/png")
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(b"junk")
+    assert spill.find("v1/junk") is None
+    assert [path.suffix for path in tmp_path.iterdir()] == [".aside"]
+
+
+def test_a_file_that_cannot_be_read_now_waits_and_stops_no_other(tmp_path: Path) -> None:
+    spill = Spill(tmp_path)
+    spill.put("v1/a", b"x", "image/png")
+    (tmp_path / "unreadable.spill").mkdir()
+    assert [waiting.key for waiting in spill.pending()] == ["v1/a"]
+    assert (tmp_path / "unreadable.spill").exists()
+
+
 def test_a_full_or_broken_disk_says_so(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a directory")
     with pytest.raises(StorageUnavailable):

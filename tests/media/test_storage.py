@@ -9,6 +9,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from uuid import UUID
 
 import httpx
@@ -67,6 +69,54 @@ def test_deleted_is_gone_and_may_be_written_again(storage: Storage) -> None:
     assert not storage.exists(KEY)
     storage.put(KEY, b"second", "image/png")
     assert storage.get(KEY) == b"second"
+
+
+def test_many_are_deleted_whether_they_are_there_or_not(storage: Storage) -> None:
+    keys = [output_key("microsoft-mai-image-2-5_019d", ATTEMPT, number, "png") for number in range(1, 4)]
+    for key in keys[:2]:
+        storage.put(key, b"x", "image/png")
+    storage.delete(*keys)
+    storage.delete()
+    assert not any(storage.exists(key) for key in keys)
+
+
+def _answer_bulk(s3: S3Storage, status: int, body: dict[str, object]) -> list[str]:
+    """Let the service answer every `DeleteObjects` like that; what it is asked for from now on."""
+    asked = list[str]()
+
+    def note(model: Any, **_: object) -> Any:
+        asked.append(model.name)
+        return (SimpleNamespace(status_code=status), body) if model.name == "DeleteObjects" else None
+
+    s3.client.meta.events.register("before-call.s3", note)
+    return asked
+
+
+def test_more_than_a_request_takes_are_deleted_in_several(s3: S3Storage) -> None:
+    asked = _answer_bulk(s3, 200, {})
+    s3.delete(*(f"v1/{number}" for number in range(2001)))
+    assert asked == ["DeleteObjects"] * 3
+
+
+def test_a_service_without_bulk_deletes_one_by_one(s3: S3Storage) -> None:
+    s3.put("v1/a", b"x", "image/png")
+    asked = _answer_bulk(s3, 501, {"Error": {"Code": "NotImplemented"}})
+    s3.delete("v1/a", "v1/b")
+    assert asked == ["DeleteObjects", "DeleteObject", "DeleteObject"]
+    assert not s3.exists("v1/a")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"Errors": [{"Key": "v1/a", "Code": "AccessDenied"}]}),
+        (403, {"Error": {"Code": "AccessDenied"}}),
+    ],
+)
+def test_what_a_bulk_did_not_delete_is_told(s3: S3Storage, status: int, body: dict[str, object]) -> None:
+    _answer_bulk(s3, status, body)
+    with pytest.raises(StorageUnavailable, match="AccessDenied"):
+        s3.delete("v1/a", "v1/b")
 
 
 def test_probe_leaves_nothing(storage: Storage) -> None:

@@ -8,6 +8,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import FrameType
 
+from worker.exits import give_up
+
 FOLDER = Path(os.environ["DUMMY_FOLDER"])
 
 
@@ -38,14 +40,21 @@ def api(descriptor: int) -> None:
 
 
 def wait(name: str) -> None:
-    """Beat once, then live until SIGTERM; with `stubborn` in the folder ignore that too."""
+    """Beat once, then live until SIGTERM; with `stubborn` in the folder ignore that too.
+
+    SIGUSR1 makes it find that it no longer works.
+    """
 
     def stop(_number: int, _frame: FrameType | None) -> None:
         note(f"stopped {name}")
         if not (FOLDER / "stubborn").exists():
             raise SystemExit(0)
 
+    def stall(_number: int, _frame: FrameType | None) -> None:
+        give_up("for the test")
+
     signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGUSR1, stall)
     (FOLDER / f"beat-{os.getpid()}").touch()
     while True:
         signal.pause()

@@ -14,6 +14,7 @@ from redis.exceptions import ConnectionError  # noqa: A004 -- as redis names it
 
 from tests.stack.conftest import Up, eventually
 from tests.stack.processes_of import listening_on
+from worker.exits import NOT_WORKING
 
 NAMES = (
     "postgres",
@@ -29,8 +30,12 @@ NAMES = (
 
 def _kill(up: Up, name: str) -> int:
     """Kill a child and wait until another one stands in `stack.json`; its pid."""
+    return _send(up, name, signal.SIGKILL)
+
+
+def _send(up: Up, name: str, number: signal.Signals) -> int:
     old = up.pids[name]
-    os.kill(old, signal.SIGKILL)
+    os.kill(old, number)
     eventually(lambda: up.pids.get(name, old) != old)
     return up.pids[name]
 
@@ -42,6 +47,13 @@ def test_a_killed_child_runs_again(running: Up, name: str) -> None:
     assert psutil.Process(new).ppid() == running.process.pid
     assert {other: pid for other, pid in running.pids.items() if other != name} == others
     assert f"{name} was ended by SIGKILL; starting it again" in running.errors
+
+
+@pytest.mark.parametrize("name", ["dispatcher", "worker-generate-interactive-1"])
+def test_a_child_that_finds_that_it_no_longer_works_runs_again(running: Up, name: str) -> None:
+    eventually((running.folder / f"beat-{running.pids[name]}").exists)
+    _send(running, name, signal.SIGUSR1)
+    assert f"{name} ended with code {NOT_WORKING}; starting it again" in running.errors
 
 
 def test_a_killed_postgres_has_the_same_url_and_data(running: Up) -> None:

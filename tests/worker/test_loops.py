@@ -29,6 +29,44 @@ def test_a_turn_that_fails_is_followed_by_another() -> None:
     assert loop.failures == 0
 
 
+class Clock:
+    """Goes on as it is told."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_age_of_a_turn_has_no_pause_in_it_and_a_pause_no_turn() -> None:
+    stopping, clock, ages = threading.Event(), Clock(), list[float]()
+
+    def once() -> int:
+        ages.append(loop.age())
+        clock.now += 50
+        ages.append(loop.age())
+        if len(ages) > 4:
+            raise RuntimeError("a turn that fails")
+        return 1
+
+    def pause(done: int) -> None:
+        del done
+        ages.append(loop.age())
+        clock.now += 30
+        ages.append(loop.age())
+
+    loop = Loop("test", once, pause, stopping, clock=clock)
+    thread = loop.start()
+    while loop.failures == 0:
+        thread.join(0.01)
+        assert thread.is_alive()
+    stopping.set()
+    thread.join(10)
+    assert ages[:6] == [0, 50, 0, 30, 0, 50]
+    assert loop.age() == 0, "the wait after a failure is none of its turn either"
+
+
 def test_failures_come_ever_later() -> None:
     stopping = threading.Event()
     loop = Loop("test", lambda: 1 // 0, Pause(60, stopping), stopping)

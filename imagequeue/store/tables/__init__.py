@@ -13,13 +13,14 @@ from imagequeue.store.tables.jobs import (
     flows,
     idempotency_keys,
     images,
+    input_images,
     job_requests,
     job_results,
     jobs,
     recent_submits,
 )
 from imagequeue.store.tables.metadata import metadata
-from imagequeue.store.tables.processes import leases, processes
+from imagequeue.store.tables.processes import processes
 
 __all__ = [
     "accounts",
@@ -33,10 +34,10 @@ __all__ = [
     "flows",
     "idempotency_keys",
     "images",
+    "input_images",
     "job_requests",
     "job_results",
     "jobs",
-    "leases",
     "ledger_entries",
     "metadata",
     "processes",

@@ -37,6 +37,7 @@ deliveries = Table(
     one_of("state", ("PENDING", "DELIVERED", "DEAD")),
     CheckConstraint("(finished_at IS NULL) = (state = 'PENDING')", name="finished_when_closed"),
     Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
+    Index("ix_deliveries_over", "state", "finished_at", postgresql_where=text("state <> 'PENDING'")),
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),
 )
 """The outbox: written in the transaction that settles the job; `next_attempt_at` is the schedule."""

@@ -59,7 +59,6 @@ jobs = Table(
     Column("avoid_deployment", Text, nullable=True),  # where it failed last
     moment("start_by"),
     moment("finish_by"),
-    moment("cancelled_at"),
     moment("created_at", now=True),
     moment("updated_at", now=True),
     moment("finished_at"),
@@ -105,8 +104,28 @@ job_requests = Table(
     Column("dialect", Text, nullable=False),
     Column("webhook_url", Text, nullable=True),
     Column("client_headers", JSONB, nullable=False, server_default="{}"),
+    Index(
+        "ix_job_requests_input_images",
+        text("(parameters -> 'input_images')"),
+        postgresql_using="gin",
+        postgresql_where=text("parameters -> 'input_images' <> '[]'::jsonb"),
+    ),
+    Index(
+        "ix_job_requests_mask",
+        text("(parameters ->> 'mask')"),
+        postgresql_where=text("parameters ->> 'mask' IS NOT NULL"),
+    ),
 )
-"""What was asked; never changes."""
+"""What was asked; never changes, and is emptied when the job is forgotten."""
+
+input_images = Table(
+    "input_images",
+    metadata,
+    Column("storage_key", Text, primary_key=True),
+    moment("kept_until", nullable=False),
+    Index("ix_input_images_kept_until", "kept_until"),
+)
+"""Every input image in the storage that jobs may share; none is deleted before `kept_until`."""
 
 job_results = Table(
     "job_results",

@@ -1,8 +1,8 @@
-"""Who is alive, and who leads (pipeline.md, "Sweep")."""
+"""Who is alive (pipeline.md, "Sweep"), and what all of them are asked."""
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Integer, Table, Text, Uuid
+from sqlalchemy import BigInteger, CheckConstraint, Column, Identity, Integer, Table, Text
 from sqlalchemy.dialects.postgresql import ARRAY
 
 from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id
@@ -30,12 +30,3 @@ catalog_reloads = Table(
     moment("asked_at", now=True),
 )
 """Each row asks every process to read its catalog file again."""
-
-leases = Table(
-    "leases",
-    metadata,
-    Column("name", Text, primary_key=True),
-    Column("holder", Uuid, nullable=False),
-    Column("epoch", BigInteger, nullable=False),
-    moment("expires_at", nullable=False),
-)

@@ -1,0 +1,52 @@
+"""Which input images lie in the storage under a name that jobs may share, and until when each is kept.
+
+The row is the lock: a submit puts it off before it stores the object, and who deletes the object holds it.
+So an image that a submit is about to name is either kept, or deleted before the submit stores it.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, text
+
+KEPT_SECONDS = 24 * 3600
+"""How long an image is kept for a submit that has not committed yet, and between two looks at it."""
+
+_KEEP = text("""
+    INSERT INTO input_images (storage_key, kept_until)
+    VALUES (:key, clock_timestamp() + make_interval(secs => :seconds))
+    ON CONFLICT (storage_key) DO UPDATE SET kept_until = excluded.kept_until
+""")
+
+_DUE = text("""
+    SELECT storage_key FROM input_images WHERE kept_until < clock_timestamp()
+    ORDER BY kept_until LIMIT 1 FOR UPDATE SKIP LOCKED
+""")
+
+_NAMED = text("""
+    SELECT EXISTS (
+        SELECT FROM job_requests
+        WHERE parameters -> 'input_images' <> '[]'::jsonb AND parameters -> 'input_images' ? :key
+    ) OR EXISTS (
+        SELECT FROM job_requests WHERE parameters ->> 'mask' IS NOT NULL AND parameters ->> 'mask' = :key
+    )
+""")
+
+
+def keep(connection: Connection, key: str) -> None:
+    """Keep an image for another day, stored already or about to be."""
+    connection.execute(_KEEP, {"key": key, "seconds": KEPT_SECONDS})
+
+
+def lock_due(connection: Connection) -> str | None:
+    """Lock the image whose look is due longest; its key, or None."""
+    return connection.execute(_DUE).scalar_one_or_none()
+
+
+def is_named(connection: Connection, key: str) -> bool:
+    """Whether a job that is not forgotten names the image."""
+    return connection.execute(_NAMED, {"key": key}).scalar_one()
+
+
+def forget(connection: Connection, key: str) -> None:
+    """Delete the row of an image that is not stored any more."""
+    connection.execute(text("DELETE FROM input_images WHERE storage_key = :key"), {"key": key})

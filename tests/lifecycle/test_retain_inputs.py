@@ -1,0 +1,128 @@
+"""Input images that jobs share are kept while one of them, or a submit, needs them, and no longer."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+
+import pytest
+
+from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.lifecycle.retain import Retention
+from imagequeue.lifecycle.retain_inputs import InputRetention
+from imagequeue.lifecycle.uploads import Ask, Upload
+from imagequeue.media.local import LocalStorage
+from tests.builders import MODEL
+from tests.media.pictures import picture
+from tests.pipeline import Pipeline
+
+DATA_URL = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
+ASK = Ask(
+    ImageRequest(MODEL, "an edit", operation="edit"), (Upload("image", DATA_URL),), Upload("mask", DATA_URL)
+)
+
+
+def _due(pipeline: Pipeline) -> None:
+    pipeline.execute("UPDATE input_images SET kept_until = clock_timestamp()")
+
+
+def _look(pipeline: Pipeline) -> int:
+    return InputRetention(pipeline.runtime.engine, pipeline.runtime.storage).run_once()
+
+
+def _forget(pipeline: Pipeline, *job_ids: object) -> None:
+    pipeline.execute(
+        "UPDATE jobs SET finished_at = finished_at - interval '31 days' WHERE id = ANY(:ids)",
+        ids=list(job_ids),
+    )
+    assert Retention(pipeline.runtime.engine, pipeline.runtime.storage, 30).run_once() == len(job_ids)
+
+
+@pytest.mark.parametrize("place", ["image", "mask"])
+def test_an_image_is_kept_until_the_last_job_that_names_it_is_forgotten(
+    pipeline: Pipeline, place: str
+) -> None:
+    kept = ASK.keep(pipeline.runtime)
+    (key,) = kept.input_images
+    assert kept.mask == key, "the same image is stored once"
+    jobs = pipeline.submit(2, operation="edit", input_images=(key,))
+    if place == "mask":  # as where a deployment takes one
+        pipeline.execute(
+            "UPDATE job_requests SET parameters = parameters || jsonb_build_object("
+            "'input_images', jsonb_build_array('https://example.com/a.png'), 'mask', CAST(:key AS text))",
+            key=key,
+        )
+    pipeline.settlement.end(jobs, JobStatus.ERROR, "for the test")
+    _forget(pipeline, jobs[0])
+    _due(pipeline)
+    assert _look(pipeline) == 0
+    assert pipeline.runtime.storage.exists(key)
+    _forget(pipeline, jobs[1])
+    assert _look(pipeline) == 0, "looked at once a day"
+    _due(pipeline)
+    assert _look(pipeline) == 1
+    assert not pipeline.runtime.storage.exists(key)
+    assert pipeline.rows("SELECT * FROM input_images") == []
+
+
+def test_an_image_whose_submit_was_refused_goes_a_day_later(pipeline: Pipeline) -> None:
+    (key,) = ASK.keep(pipeline.runtime).input_images
+    assert _look(pipeline) == 0, "its submit may still commit"
+    _due(pipeline)
+    assert _look(pipeline) == 1
+    assert not pipeline.runtime.storage.exists(key)
+
+
+def test_a_submit_that_comes_before_the_look_keeps_the_image(pipeline: Pipeline) -> None:
+    ASK.keep(pipeline.runtime)
+    _due(pipeline)
+    (key,) = ASK.keep(pipeline.runtime).input_images
+    assert _look(pipeline) == 0
+    assert pipeline.runtime.storage.exists(key)
+
+
+class Halting(LocalStorage):
+    """Deleting waits for `go`, and tells that it does."""
+
+    def __init__(self, storage: LocalStorage) -> None:
+        super().__init__(storage.directory)
+        self.deleting, self.go = threading.Event(), threading.Event()
+
+    def delete(self, *keys: str) -> None:
+        self.deleting.set()
+        assert self.go.wait(20)
+        super().delete(*keys)
+
+
+def test_a_submit_that_comes_while_the_image_is_deleted_stores_it_again(pipeline: Pipeline) -> None:
+    (key,) = ASK.keep(pipeline.runtime).input_images
+    _due(pipeline)
+    assert isinstance(pipeline.runtime.storage, LocalStorage)
+    halting = Halting(pipeline.runtime.storage)
+    looking = threading.Thread(target=InputRetention(pipeline.runtime.engine, halting).run_once)
+    looking.start()
+    assert halting.deleting.wait(20)
+    submitting = threading.Thread(target=ASK.keep, args=[pipeline.runtime])
+    submitting.start()
+    _await_lock(pipeline, submitting)
+    halting.go.set()
+    for thread in (looking, submitting):
+        thread.join(20)
+        assert not thread.is_alive()
+    assert pipeline.runtime.storage.exists(key)
+    assert _look(pipeline) == 0
+    assert pipeline.rows("SELECT storage_key FROM input_images") == [(key,)]
+
+
+def _await_lock(pipeline: Pipeline, thread: threading.Thread) -> None:
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    deadline = time.monotonic() + 20
+    while pipeline.rows(waiting) == [(0,)]:
+        assert thread.is_alive(), "it did not wait for who deletes"
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
