@@ -27,7 +27,6 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.quota import LEASE_SLACK
 from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import GivenBack, Outcome, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
@@ -37,6 +36,7 @@ from imagequeue.lifecycle.keep import Keeper, LeftBehind
 from imagequeue.lifecycle.poll import Parse, Polling, StillPending
 from imagequeue.lifecycle.prepare import prepared
 from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.slot import Slot
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
@@ -190,24 +190,6 @@ class Generation:
             self.polling.sleep(ticket, self.process_id, outcome)
         else:
             self.settlement.settle(ticket.attempt_id, outcome, self.process_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Between which moments an attempt's call may start, on this machine's monotonic clock.
-
-    The database said how long it was until `slot_at`, at some moment of the reading; nobody knows which.
-    So the slot opens as if that had been the reading's end, and closes as if it had been its beginning:
-    however slow the reading was, the call never starts early, and never later than its lease.
-    """
-
-    opens: float
-    closes: float
-
-    @classmethod
-    def of(cls, starts_in: float, began: float, ended: float) -> Slot:
-        """From what a reading said that began and ended at these moments."""
-        return cls(ended + starts_in, began + starts_in + LEASE_SLACK)
 
 
 @dataclass(slots=True)
