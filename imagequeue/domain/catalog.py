@@ -20,6 +20,9 @@ from imagequeue.domain.images import Operation
 
 ProviderName = Literal["foundry", "aiml", "openrouter", "omixa", "pixazo", "openai"]
 
+CALL_BACK: frozenset[ProviderName] = frozenset({"pixazo"})
+"""Whose adapters are a `CallbackProvider`; the domain cannot see them, so a test compares."""
+
 FOUNDRY_RPM_BY_TIER: dict[str, tuple[int, int, int, int, int, int]] = {
     "mai-image-2.5-flash": (2, 4, 6, 8, 10, 12),
     "mai-image-2.5": (2, 4, 6, 8, 10, 12),
@@ -72,6 +75,7 @@ class Deployment(Entry):
     guard_ms: int = Field(default=400, ge=0, le=60_000)
     timeout_seconds: float = Field(default=180, gt=0, le=3600)
     retry_ambiguous: bool = True
+    callbacks: bool = False
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -85,6 +89,8 @@ class Deployment(Entry):
             raise ValueError('auth = "entra" is for Foundry deployments')
         if self.auth == "key" and self.key_env is None:
             raise ValueError('key_env is missing (or say auth = "entra")')
+        if self.callbacks and self.provider not in CALL_BACK:
+            raise ValueError(f"callbacks is for upstreams that call back: {', '.join(sorted(CALL_BACK))}")
         return self
 
     @property

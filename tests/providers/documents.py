@@ -74,6 +74,7 @@ def check(provider: ProviderName, request: httpx.Request, call: Call) -> None:
     """Fail unless the document of the provider takes this request."""
     request.read()
     assert request.extensions == {}
+    assert provider == "pixazo" or "x-webhook-url" not in request.headers
     {
         "foundry": _check_foundry,
         "aiml": _check_aiml,
@@ -144,6 +145,7 @@ def _check_pixazo(request: httpx.Request, call: Call) -> None:
     assert request.url.path == f"/{model}/v1/{model}-request"
     assert request.headers["ocp-apim-subscription-key"] == "secret"
     assert request.headers["content-type"] == "application/json"
+    assert request.headers.get("x-webhook-url") == call.callback_url
     fields = json.loads(request.content)
     images = fields.pop("image_urls", [])
     assert len(images) == (call.operation == "edit")

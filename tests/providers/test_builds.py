@@ -6,13 +6,14 @@ import json
 
 import pytest
 
-from imagequeue.domain.catalog import ProviderName
+from imagequeue.domain.catalog import CALL_BACK, ProviderName
 from imagequeue.domain.images import Requirement, Shape
-from imagequeue.providers.provider import Call, PollingProvider
+from imagequeue.providers.provider import Call, CallbackProvider, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from tests.providers.deployments import deployment
 from tests.providers.documents import PER_CALL, check, serves
 from tests.providers.matrix import OPTIONS, calls_of, every_ask, input_image, pairwise, requirement_of
+from tests.providers.recordings import REFERENCE
 
 NAMES = sorted(PROVIDERS)
 
@@ -98,6 +99,31 @@ def test_a_poll_goes_to_the_endpoint_with_the_key() -> None:
 
 def test_only_pixazo_is_polled() -> None:
     assert [name for name in NAMES if isinstance(PROVIDERS[name], PollingProvider)] == ["pixazo"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_an_upstream_that_calls_back_is_told_where(name: ProviderName) -> None:
+    call = Call(prompt="A lamp", callback_url="https://queue.example/callbacks/token")
+    check(name, PROVIDERS[name].build(call, deployment(name), "secret"), call)
+
+
+def test_the_catalog_knows_who_calls_back() -> None:
+    assert {name for name in NAMES if isinstance(PROVIDERS[name], CallbackProvider)} == CALL_BACK
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "ERROR", None])
+def test_a_callback_tells_the_reference_whatever_else_it_says(status: str | None) -> None:
+    provider = PROVIDERS["pixazo"]
+    assert isinstance(provider, CallbackProvider)
+    assert provider.parse_callback({"request_id": REFERENCE, "status": status, "output": 7}) == REFERENCE
+
+
+@pytest.mark.parametrize("said", [None, 7, "", "../../v2/wallet", "a b", "x" * 201, "ü", ["x"], "x\n"])
+def test_a_callback_without_a_reference_that_can_be_asked_for_tells_nothing(said: object) -> None:
+    provider = PROVIDERS["pixazo"]
+    assert isinstance(provider, CallbackProvider)
+    assert provider.parse_callback({"request_id": said}) is None
+    assert provider.parse_callback({}) is None
 
 
 def test_an_endpoint_may_be_given_with_its_path() -> None:
