@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
+from imagequeue.callback_urls import callback_urls
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
@@ -93,6 +94,7 @@ class Pipeline:
             ),
             self.keeper,
             self.settlement,
+            callback_urls(self.runtime.settings, self.runtime.keyring),
             self.process_id,
             self.stopping,
         )

@@ -6,10 +6,14 @@ Rejected        -       FAILED with the upstream's message
 Throttled       no      goes back to its place; its group is blocked for a while
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
 Misconfigured   no      waits for another deployment, or for this one to be mended
-Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
+Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false; but see below
+NotCalledBack   yes     as Ambiguous, or as ProcessDied if that was why it was waited for
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
 ProcessDied     yes     as Ambiguous; three deaths are ERROR
+
+Ambiguous and ProcessDied end nothing where the upstream calls back: the attempt sleeps until it does, or
+until the call's total deadline, and only then is it UNKNOWN.
 """
 
 from __future__ import annotations
@@ -50,6 +54,10 @@ class InputRefused(Rejected):
     """An input image cannot be used: found out before one byte was sent, so the token is free."""
 
 
+class NotCalledBack(Ambiguous):
+    """A call in doubt whose upstream was to call back, and did not before the call's total deadline."""
+
+
 class OwnFault(Unavailable):
     """Something of ours failed before one byte was sent: it counts, but not against the deployment."""
 
@@ -85,12 +93,18 @@ Outcome = Succeeded | UpstreamError
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """What the job went through before this outcome, and what its deployment allows."""
+    """What the job went through before this outcome, and what its deployment allows.
+
+    `calls_back`: the upstream may still call back about this attempt, or has done so, and the job waits.
+    `orphaned`: the attempt sleeps because the process that made its call died.
+    """
 
     failures: int
     deaths: int
     max_attempts: int
     retry_ambiguous: bool
+    calls_back: bool = False
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +112,8 @@ class Verdict:
     """What to do with the attempt and its job.
 
     `ends` is the job's final status, if it ends now; COMPLETED is decided by the count of images instead.
-    `delay` in seconds holds the job back from the deployment that failed, and from no other.
+    `delay` in seconds holds the job back from the deployment that failed, and from no other. `state` is
+    SLEEPING where the attempt is not to be closed: it waits for its upstream to call back.
     """
 
     state: AttemptState
@@ -130,7 +145,10 @@ def judge(outcome: Outcome, history: History, random: Random) -> Verdict:
 
 def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdict:
     ambiguous = isinstance(outcome, Ambiguous)
-    died = isinstance(outcome, ProcessDied)
+    waited = isinstance(outcome, NotCalledBack)
+    died = history.orphaned if waited else isinstance(outcome, ProcessDied)
+    if ambiguous and history.calls_back and not waited:
+        return Verdict(AttemptState.SLEEPING, died=died)
     state = AttemptState.UNKNOWN if ambiguous else AttemptState.UNAVAILABLE
     error = _last_straw(ambiguous=ambiguous, died=died, history=history)
     return Verdict(

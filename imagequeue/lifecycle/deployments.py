@@ -14,7 +14,15 @@ from sqlalchemy import Connection
 from imagequeue.domain import throttling
 from imagequeue.domain.breaker import REFUSALS, rest_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
-from imagequeue.domain.verdicts import GivenBack, InputRefused, Outcome, OwnFault, ProcessDied, Succeeded
+from imagequeue.domain.verdicts import (
+    GivenBack,
+    InputRefused,
+    NotCalledBack,
+    Outcome,
+    OwnFault,
+    ProcessDied,
+    Succeeded,
+)
 from imagequeue.store import deployments, quota
 from imagequeue.store.quota import Group
 from imagequeue.store.settlements import AttemptRow
@@ -31,7 +39,8 @@ def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: 
         case Throttled():
             _throttled(connection, attempt, outcome)
             deployments.probe_untried(connection, attempt.deployment, attempt.id)
-        case GivenBack() | ProcessDied() | InputRefused() | OwnFault():
+        case GivenBack() | ProcessDied() | NotCalledBack() | InputRefused() | OwnFault():
+            # Why it had to call back was told when the attempt began to wait for that.
             deployments.probe_untried(connection, attempt.deployment, attempt.id)
         case Rejected():
             _refused(connection, attempt, outcome, random)

@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
-from imagequeue.store.attempts import IN_NO_HANDS
+from imagequeue.store.fences import MAY_END, Fence
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""
@@ -28,7 +27,18 @@ _LOCK_JOBS = text("""
     FOR UPDATE OF jobs
 """)
 
-_READ_ATTEMPT = text("SELECT id, job_id, deployment, quota_group, state FROM attempts WHERE id = :id")
+_READ_ATTEMPT = text("""
+    SELECT id, job_id, deployment, quota_group, state, process_id, upstream_reference
+    FROM attempts WHERE id = :id
+""")
+
+_RETURNS_FROM_NOW = """
+    greatest(token_returns_at, clock_timestamp() + (
+        SELECT make_interval(secs => window_seconds + guard_seconds + extra_guard_seconds)
+        FROM quota_groups WHERE name = quota_group
+    ))
+"""
+"""When the token of a call returns that may have been sent just now."""
 
 _CLOSE_ATTEMPT = text(f"""
     UPDATE attempts
@@ -37,19 +47,25 @@ _CLOSE_ATTEMPT = text(f"""
         http_status = :http_status, reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd),
         token_returns_at = CASE
             WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
-            WHEN sent_at IS NULL AND finished_at IS NULL THEN greatest(token_returns_at, clock_timestamp() + (
-                SELECT make_interval(secs => window_seconds + guard_seconds + extra_guard_seconds)
-                FROM quota_groups WHERE name = quota_group
-            ))
+            WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}
             ELSE token_returns_at
         END
-    WHERE id = :id AND state = ANY(:sources)
-        AND CASE CAST(:fence AS text)
-            WHEN 'caller' THEN state <> 'CALLING' OR process_id = :process_id
-            WHEN 'orphaned' THEN {IN_NO_HANDS}
-            ELSE true
-        END
-""")  # noqa: S608  # a constant of the store
+    WHERE id = :id AND state = ANY(:sources) AND {MAY_END}
+""")  # noqa: S608  # constants of the store
+
+_TOTAL_DEADLINE = "coalesce(called_at + make_interval(secs => :timeout), call_deadline, clock_timestamp())"
+"""Of a call. Heartbeats may have put `call_deadline` off, which is about the process (`custody.py`)."""
+
+# What stands in the row when the lock is had decides, so that a callback is never overlooked: with the
+# reference known the upstream is asked at once, without it no sooner than the call's total deadline.
+_LET_SLEEP = text(f"""
+    UPDATE attempts
+    SET state = 'SLEEPING', process_id = CASE WHEN :died THEN process_id END,
+        call_deadline = {_TOTAL_DEADLINE},
+        poll_after = CASE WHEN upstream_reference IS NULL THEN {_TOTAL_DEADLINE} ELSE clock_timestamp() END,
+        token_returns_at = CASE WHEN sent_at IS NULL THEN {_RETURNS_FROM_NOW} ELSE token_returns_at END
+    WHERE id = :id AND state = 'CALLING' AND {MAY_END}
+""")  # noqa: S608  # constants of the store
 
 _RESTORE = text("""
     UPDATE jobs
@@ -102,13 +118,18 @@ class LockedJob:
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """Which attempt, of which job, where, and how far it is."""
+    """Which attempt, of which job, where, and how far it is.
+
+    `process_id` is who calls; of one that sleeps, the process whose death left its call in doubt.
+    """
 
     id: UUID
     job_id: UUID
     deployment: str
     quota_group: str
     state: AttemptState
+    process_id: UUID | None
+    upstream_reference: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +147,18 @@ class Closing:
     frees_token: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Who may close an attempt, and from which states.
-
-    `who`: "caller" (a call in flight only by the process that makes it), "orphaned" (a call that is in
-    nobody's hands), "anyone".
-    """
-
-    who: Literal["caller", "orphaned", "anyone"]
-    sources: frozenset[AttemptState]
-    process_id: UUID | None = None
-
-
 def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
     """Read which job an attempt belongs to."""
     row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
-    return AttemptRow(row.id, row.job_id, row.deployment, row.quota_group, AttemptState(row.state))
+    return AttemptRow(
+        row.id,
+        row.job_id,
+        row.deployment,
+        row.quota_group,
+        AttemptState(row.state),
+        row.process_id,
+        row.upstream_reference,
+    )
 
 
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
@@ -161,10 +177,25 @@ def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fe
         "cost_usd": closing.cost_usd,
         "frees_token": closing.frees_token,
         "sources": [state.value for state in fence.sources],
-        "fence": fence.who,
-        "process_id": fence.process_id,
+        **fence.values(),
     }
     return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
+
+
+def let_sleep(
+    connection: Connection, attempt_id: UUID, fence: Fence, *, timeout: float | None, died: bool
+) -> bool:
+    """CALLING -> SLEEPING, if the fence lets us: the upstream is to say what it calls the request.
+
+    Args:
+        connection: the transaction.
+        attempt_id: whose call is in doubt.
+        fence: who says so.
+        timeout: seconds from the call's start to its total deadline; None: as it stands.
+        died: the calling process is dead, and remembered as the reason.
+    """
+    values = {"id": attempt_id, "timeout": timeout, "died": died, **fence.values()}
+    return connection.execute(_LET_SLEEP, values).rowcount == 1
 
 
 def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:

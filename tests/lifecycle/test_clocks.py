@@ -32,6 +32,8 @@ DECIDING = (
     "imagequeue/lifecycle/claim.py",
     "imagequeue/lifecycle/room.py",
     "imagequeue/lifecycle/generate.py",
+    "imagequeue/lifecycle/slot.py",
+    "imagequeue/lifecycle/poll.py",
     "imagequeue/lifecycle/settle.py",
     "imagequeue/lifecycle/deployments.py",
     "imagequeue/lifecycle/rescue.py",
