@@ -116,7 +116,8 @@ def make_queue(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Ma
     running = list[RunningPipeline]()
 
     def make(**deployment: Any) -> Queue:
-        terms = {"provider": "pixazo", "upstream_model": MODEL, "callbacks": True} | deployment
+        terms: dict[str, Any] = {"provider": "pixazo", "upstream_model": MODEL, "callbacks": True}
+        terms |= deployment
         running.append(RunningPipeline(engine, database_url, tmp_path, upstream="pixazo", **terms))
         return Queue(running[-1].__enter__())
 
