@@ -155,9 +155,8 @@ def test_an_upstream_that_breaks_off_its_answer_is_asked_for_the_result_and_paid
     service: Service, engine: Engine, database_url: str, tmp_path: Path, fault: str
 ) -> None:
     """All of it by HTTP: the simulator calls the API back. A call that hangs is given up at its deadline."""
-    terms = PIXAZO | {"timeout_seconds": 3}
     running = RunningPipeline(
-        engine, database_url, tmp_path, upstream="pixazo", public_url=service.url, **terms
+        engine, database_url, tmp_path, upstream="pixazo", public_url=service.url, timeout_seconds=3, **PIXAZO
     )
     with running as pipeline:
         pipeline.fault(kind=fault, stage="mid_response", count=1)
