@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import deployments, errors, events, health, media, metrics, models, requests, wallet
+from api import callbacks, deployments, errors, events, health, media, metrics, models, requests, wallet
 from api.auth import KeyCache
 from api.dialects import pixazo
 from api.front import Front
@@ -46,6 +46,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     errors.install(app)
     app.add_middleware(Naming)  # the last one added is the outermost
     # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
-    for module in (health, deployments, metrics, requests, events, wallet, models, media, pixazo):
+    routed = (health, deployments, metrics, requests, events, wallet, models, media, callbacks, pixazo)
+    for module in routed:
         app.include_router(module.router)
     return app

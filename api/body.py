@@ -56,6 +56,17 @@ async def json_content(request: Request, most: int) -> AsyncGenerator[Content]:
         TooLarge: it is longer, whatever its headers say.
     """
     _require_json(request)
+    async with any_content(request, most) as content:
+        yield content
+
+
+@asynccontextmanager
+async def any_content(request: Request, most: int) -> AsyncGenerator[Content]:
+    """The body of a request, whatever it says that it is, of at most `most` bytes.
+
+    Raises:
+        TooLarge: it is longer, whatever its headers say.
+    """
     with cast("IO[bytes]", SpooledTemporaryFile(max_size=_LARGE)) as file:
         yield Content(file, await _read(request, most, file))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, Callable, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Request
@@ -16,6 +16,7 @@ from api.watch import Watch
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.outlook import Estimate
+from imagequeue.lifecycle.callback import Callbacks
 from imagequeue.lifecycle.outlook import Reading
 from imagequeue.lifecycle.settle import Settlement
 from imagequeue.lifecycle.submission import Accepted, Submission
@@ -25,7 +26,7 @@ from imagequeue.runtime import Runtime, open_redis
 from imagequeue.store.accounts import StoredKey, keys_by_lookup
 from imagequeue.store.requests import RequestStatus, StatusEvent, events_after, read_statuses
 from imagequeue.throttle import Throttle
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Bell
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Bell
 
 CANCELLED = "cancelled"
 """The error of a job that its client cancelled (contract.md, "HTTP")."""
@@ -48,12 +49,14 @@ class Front:
         self.runtime = runtime
         self.waiting = Bell(runtime.redis, JOBS_WAITING)
         self.final = Bell(runtime.redis, JOBS_FINAL)
+        self.due = Bell(runtime.redis, POLLS_DUE)
         self.settlement = Settlement(
             engine=runtime.engine,
             catalog=lambda: runtime.catalog,
             media_url=media_urls(runtime.settings, runtime.keyring),
             announce=lambda job_ids: self.final.ring(*map(str, job_ids)),
         )
+        self._callbacks = Callbacks(runtime.engine, lambda: runtime.catalog, self.due.ring)
         self.submits = Coalescer(self._submit, name="submits")
         self.statuses = Coalescer(self._statuses, name="statuses")
         self.cancels = Coalescer(self._cancel, name="cancels", threads=1)
@@ -63,6 +66,7 @@ class Front:
         )
         self.outlook = Reading(open_redis(redis_url, patience=THROTTLE_PATIENCE))
         self.estimates = Coalescer(self._estimates, name="estimates", threads=1)
+        self.callbacks = Coalescer(self._called_back, name="callbacks", threads=1, most=1)
         self._queries = Coalescer(self._query, name="queries", most=1)
         self._uploads = Coalescer(
             _work, name="uploads", threads=UPLOAD_THREADS, most=1, patience=UPLOAD_PATIENCE
@@ -98,12 +102,14 @@ class Front:
             self.keys,
             self.limits,
             self.estimates,
+            self.callbacks,
             self._queries,
             self._uploads,
         ):
             coalescer.close()
         self.waiting.close()
         self.final.close()
+        self.due.close()
 
     def _submit(self, submissions: list[Submission]) -> Sequence[Accepted | ImagequeueError]:
         return submit(self.runtime, submissions, wake=self.waiting.ring)
@@ -112,6 +118,9 @@ class Front:
         """Which of the jobs were still live, and are FAILED now."""
         ended = set(self.settlement.end(job_ids, JobStatus.FAILED, CANCELLED))
         return [job_id in ended for job_id in job_ids]
+
+    def _called_back(self, posted: list[tuple[UUID, dict[str, Any]]]) -> Sequence[None]:
+        return [self._callbacks.take(attempt_id, body) for attempt_id, body in posted]
 
     async def _look(self, seen: Sequence[tuple[UUID, int]]) -> Sequence[StatusEvent]:
         return await self.query(lambda connection: events_after(connection, seen))

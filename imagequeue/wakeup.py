@@ -1,4 +1,4 @@
-"""Doorbells in Redis: "jobs wait" for dispatchers, "this job is final" for those who wait for it.
+"""Doorbells in Redis: "jobs wait" and "polls are due" for dispatchers, "this job is final" for its waiters.
 
 A ring is best effort. Whoever listens looks for itself every so often, so a lost ring costs a moment and
 nothing else. Ringing never blocks and never fails the caller: a thread of its own publishes, and gives up for
@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 
 JOBS_WAITING = "imagequeue:jobs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
+POLLS_DUE = "imagequeue:polls-due"
 
 _REST_SECONDS = 1.0
 _NAMES_PER_MESSAGE = 500

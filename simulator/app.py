@@ -26,6 +26,7 @@ def create_app(config: SimulatorConfig | None = None, log: Path | None = None) -
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         yield
         await foreign.stop()
+        await simulator.callbacks.stop()
         simulator.close()
 
     app = FastAPI(title="imagequeue simulator", lifespan=lifespan)

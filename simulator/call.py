@@ -29,7 +29,8 @@ class Call:
     """One call. `model` is set once it is known to exist; then its quota counts the call, valid or not.
 
     Exactly one of `ask` and `refusal` is set after reading. `base_url` is the upstream's, as the client
-    wrote it; `reference` is the id that the upstream gives the call.
+    wrote it; `reference` is the id that the upstream gives the call; `callback_url` is where its
+    end is to be told.
     """
 
     upstream: Upstream
@@ -40,6 +41,7 @@ class Call:
     ask: Ask | None = None
     refusal: Refusal | None = None
     prompt: str | None = None
+    callback_url: str | None = None
 
     @property
     def target(self) -> Target:
@@ -71,7 +73,7 @@ async def read_call(simulator: Simulator, call: Call, headers: Headers, connecti
         content = await _content(simulator, call.route, headers, body)
     except UnreadableBodyError as error:
         return replace(call, refusal=Refusal("unreadable", str(error)))
-    return await _understood(simulator, call, content, len(body))
+    return await _understood(simulator, call, headers, content, len(body))
 
 
 async def _content(simulator: Simulator, route: Route, headers: Headers, body: bytes) -> Content:
@@ -80,7 +82,9 @@ async def _content(simulator: Simulator, route: Route, headers: Headers, body: b
     return await simulator.read_beside(lambda: read_json(headers, body), len(body))
 
 
-async def _understood(simulator: Simulator, call: Call, content: Content, size: int) -> Call:
+async def _understood(
+    simulator: Simulator, call: Call, headers: Headers, content: Content, size: int
+) -> Call:
     provider, config = call.upstream.provider, call.upstream.config
     model = provider.model(call.route, content)
     if model is None:
@@ -96,9 +100,10 @@ async def _understood(simulator: Simulator, call: Call, content: Content, size: 
         return replace(call, refusal=Refusal("unsupported", message, "model", subject=subject))
     try:
         ask = await simulator.read_beside(lambda: provider.read(call.route, content), size)
+        callback_url = provider.callback_url(headers)
     except InvalidAskError as error:
         return replace(call, refusal=Refusal("invalid", str(error), error.param))
-    return _judged(replace(call, ask=ask, prompt=ask.prompt), ask)
+    return _judged(replace(call, ask=ask, prompt=ask.prompt, callback_url=callback_url), ask)
 
 
 def _judged(call: Call, ask: Ask) -> Call:

@@ -138,7 +138,12 @@ def _published(simulator: Simulator, call: Call, fault: Fault | None, pictures: 
 def _queue(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: int) -> Answer:
     job = _job(simulator, call, fault, duration_ns)
     simulator.jobs.put(job)
-    return call.upstream.provider.accepted(job, call.base_url)
+    provider = call.upstream.provider
+    if call.callback_url:
+        simulator.callbacks.promise(
+            job, call.callback_url, lambda: provider.polled(job, time.monotonic_ns()).body
+        )
+    return provider.accepted(job, call.base_url)
 
 
 def _job(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: int) -> Job:

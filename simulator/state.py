@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from simulator.callbacks import Callbacks
 from simulator.config import ModelConfig, SimulatorConfig, UpstreamConfig
 from simulator.faults import FaultBook
 from simulator.jobs import JobShelf
@@ -31,6 +32,7 @@ class Simulator:
         self.faults = FaultBook(config.seed)
         self.media = MediaShelf()
         self.jobs = JobShelf()
+        self.callbacks = Callbacks()
         self.quotas: dict[str, SlidingLog] = {}
         # Latencies should be the same in every run; nothing secret depends on them.
         self._random = random.Random(config.seed)  # noqa: S311
@@ -52,11 +54,12 @@ class Simulator:
         self._build_quotas()
 
     def reset(self) -> None:
-        """Forget faults, entries, quotas, files and jobs; the configuration stays."""
+        """Forget faults, entries, quotas, files, jobs and their callbacks; the configuration stays."""
         self.faults.clear()
         self.log.reset()
         self.media.clear()
         self.jobs.clear()
+        self.callbacks.forget()
         self.quotas.clear()
         self._build_quotas()
 

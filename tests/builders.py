@@ -24,6 +24,7 @@ SECRET_KEY = "the secret key of the tests; long enough to pass"
 MODEL = "microsoft-mai-image-2-5"
 PRICE = Decimal("0.039")
 NO_REDIS = "redis://127.0.0.1:1/0"
+NO_API = "http://127.0.0.1:1"
 """Nothing listens there."""
 
 

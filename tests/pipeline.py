@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
+from imagequeue.callback_urls import callback_urls
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
@@ -93,6 +94,7 @@ class Pipeline:
             ),
             self.keeper,
             self.settlement,
+            callback_urls(self.runtime.settings, self.runtime.keyring),
             self.process_id,
             self.stopping,
         )
@@ -196,7 +198,8 @@ def _request(number: int, asked: dict[str, Any]) -> ImageRequest:
 class RunningPipeline(AbstractContextManager[Pipeline]):
     """A pipeline with its simulator; keywords are those of the deployment in the catalog.
 
-    `catalog` makes another one, for a simulator at the given URL that has `upstreams`.
+    `catalog` makes another one, for a simulator at the given URL that has `upstreams`. `public_url` is where
+    they call back.
     """
 
     def __init__(
@@ -207,11 +210,13 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
         *,
         upstream: str = "east",
         allow: str = "",
+        public_url: str = builders.NO_API,
         upstreams: Mapping[str, Any] = UPSTREAMS,
         catalog: Callable[[str], Catalog] | None = None,
         **deployment: Any,
     ) -> None:
         self._upstream, self._allow, self._catalog = upstream, allow, catalog or self._one_deployment
+        self._public_url = public_url
         self._simulator = SimulatorThread(SimulatorConfig.model_validate({"upstreams": upstreams}))
         self._engine, self._database_url, self._directory = engine, database_url, directory
         self._deployment = {"cold_start": "fresh", "guard_ms": 0, "pace": False} | deployment
@@ -225,6 +230,7 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
             self._database_url,
             of=self._catalog(simulator.url),
             storage_url=storage_url,
+            public_url=self._public_url,
             egress_allow=f"127.0.0.1:{simulator.port}, {self._allow}".rstrip(", "),
         )
         account_id, _ = builders.account(self._engine, "acme", funds="1000")

@@ -21,7 +21,7 @@ from imagequeue.lifecycle.sweep import Sweep
 from imagequeue.lifecycle.tally import Tally
 from imagequeue.runtime import Runtime, open_redis
 from imagequeue.store.quota import ensure_groups
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Listener
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Listener
 from worker import parts
 from worker.app import make_app
 from worker.exits import give_up, on_hangup, on_termination
@@ -35,7 +35,6 @@ LOOK_SECONDS = 0.25
 LEAST_PAUSE_SECONDS = 0.005
 """Between two looks, so that a flood of wake-ups is gathered into one look."""
 
-POLL_LOOK_SECONDS = 0.5
 WATCH_SECONDS = 5.0
 
 
@@ -83,7 +82,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
         Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping),
         Loop("outlook", publishing.run_once, Pause(outlook.INTERVAL_SECONDS, stopping), stopping),
-        Loop("polls", polls.run_once, Pause(POLL_LOOK_SECONDS, stopping), stopping),
+        Loop("polls", polls.run_once, Wake(runtime, POLLS_DUE, stopping), stopping),
         Loop("ring again", sweep.ring_again, Pause(seldom, stopping), stopping),
         Loop("deadlines", sweep.end_overdue, Pause(often, stopping), stopping),
         Loop("vigil", sweep.watch, Pause(seldom, stopping), stopping),

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine
 
+from imagequeue.callback_urls import callback_urls
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
@@ -59,6 +60,7 @@ def generation(
         polling=Polling(runtime.engine, lambda: runtime.catalog, secret, client),
         keeper=keeper,
         settlement=settlement,
+        callback_url=callback_urls(runtime.settings, runtime.keyring),
         process_id=process_id,
         stopping=keeper.stopping,
         custody=custody,

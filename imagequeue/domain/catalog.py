@@ -93,6 +93,7 @@ class Deployment(Entry):
     guard_ms: int = Field(default=400, ge=0, le=60_000)
     timeout_seconds: float = Field(default=180, gt=0, le=3600)
     retry_ambiguous: bool = True
+    callbacks: bool = False
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:

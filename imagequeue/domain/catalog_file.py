@@ -7,7 +7,7 @@ documents do not have, a provider that nobody has written.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -19,8 +19,10 @@ from imagequeue.domain.errors import ConfigurationError
 E = TypeVar("E", bound=Entry)
 
 
-def load_catalog(path: Path, environment: Mapping[str, str], providers: Collection[ProviderName]) -> Catalog:
-    """Read and check a catalog file; `providers` are the names that the registry has.
+def load_catalog(
+    path: Path, environment: Mapping[str, str], providers: Mapping[ProviderName, object]
+) -> Catalog:
+    """Read and check a catalog file; `providers` are the adapters that the registry has.
 
     Raises:
         ConfigurationError: names the file, the entry and what is wrong with it.
@@ -34,9 +36,9 @@ def load_catalog(path: Path, environment: Mapping[str, str], providers: Collecti
 
 
 def parse_catalog(
-    tables: Mapping[str, Any], environment: Mapping[str, str], providers: Collection[ProviderName]
+    tables: Mapping[str, Any], environment: Mapping[str, str], providers: Mapping[ProviderName, object]
 ) -> Catalog:
-    """Check the tables of a catalog file; `providers` are the names that the registry has.
+    """Check the tables of a catalog file; `providers` are the adapters that the registry has.
 
     Raises:
         ConfigurationError: names the table, the entry, the key, and what is wrong with it.
@@ -73,7 +75,7 @@ def _entry(kind: type[E], table_name: str, key: str, number: int, table: object)
 
 
 def _check_references(
-    catalog: Catalog, environment: Mapping[str, str], providers: Collection[ProviderName]
+    catalog: Catalog, environment: Mapping[str, str], providers: Mapping[ProviderName, object]
 ) -> None:
     _check_unique(
         "models", [name.casefold() for model in catalog.models for name in (model.id, *model.aliases)]
@@ -93,7 +95,7 @@ def _check_deployment(
     deployment: Deployment,
     catalog: Catalog,
     environment: Mapping[str, str],
-    providers: Collection[ProviderName],
+    providers: Mapping[ProviderName, object],
 ) -> None:
     def refuse(reason: str) -> None:
         raise ConfigurationError(f"deployments '{deployment.name}': {reason}")
@@ -101,6 +103,9 @@ def _check_deployment(
     if deployment.provider not in providers:
         known = ", ".join(sorted(providers))
         refuse(f"provider: there is no provider '{deployment.provider}'; there are {known}")
+    if deployment.callbacks and not _calls_back(providers[deployment.provider]):
+        able = ", ".join(sorted(name for name, adapter in providers.items() if _calls_back(adapter)))
+        refuse(f"callbacks: '{deployment.provider}' does not call back; those that do: {able or 'none'}")
     if deployment.model not in {model.id for model in catalog.models}:
         refuse(f"model: there is no model '{deployment.model}'")
     if deployment.key_env and not environment.get(deployment.key_env):
@@ -109,3 +114,8 @@ def _check_deployment(
         refuse("tier: the documented table does not have this model; give rpm")
     if quota_group(deployment, catalog) != catalog.quota_groups[deployment.group]:
         refuse(f"quota_group: '{deployment.group}' is described differently by another deployment")
+
+
+def _calls_back(adapter: object) -> bool:
+    """Whether it is a `CallbackProvider`, which the domain may not import: its one method tells."""
+    return hasattr(adapter, "parse_callback")

@@ -45,7 +45,7 @@ class AttemptState(StrEnum):
 
     RELEASED = "RELEASED"
     CALLING = "CALLING"
-    SLEEPING = "SLEEPING"  # a submit-and-poll upstream has it; `poll_after` says when to ring again
+    SLEEPING = "SLEEPING"  # a submit-and-poll upstream has it, or may have; `poll_after`: when to ring again
     SUCCEEDED = "SUCCEEDED"
     REFUSED = "REFUSED"
     THROTTLED = "THROTTLED"

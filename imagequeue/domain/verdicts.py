@@ -6,13 +6,17 @@ Rejected        -       FAILED with the upstream's message
 Throttled       no      goes back to its place; its group is blocked for a while
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
 Misconfigured   no      waits for another deployment, or for this one to be mended
-Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
+Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false; but see below
+NotCalledBack   yes     as Ambiguous, or as ProcessDied if that was why it was waited for
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
 ProcessDied     yes     as Ambiguous; the third process that dies is ERROR
 
 Attempts of one job run at once, and an outage or a dead process takes all of them. So what counts is not the
 attempt but the round: of the attempts that were granted before the last failure, no further one counts.
+
+Ambiguous and ProcessDied end nothing where the upstream calls back: the attempt sleeps until it does, or
+until the call's total deadline, and only then is it UNKNOWN.
 """
 
 from __future__ import annotations
@@ -51,6 +55,10 @@ class GivenBack(UpstreamError):
 
 class InputRefused(Rejected):
     """An input image cannot be used: found out before one byte was sent, so the token is free."""
+
+
+class NotCalledBack(Ambiguous):
+    """A call in doubt whose upstream was to call back, and did not before the call's total deadline."""
 
 
 class OwnFault(Unavailable):
@@ -92,6 +100,8 @@ class History:
 
     `failures` are rounds; `same_round` says that the attempt was granted before the last of them was counted.
     `deaths` are the other processes that died while they called for the job.
+    `calls_back`: the upstream may still call back about this attempt, or has done so, and the job waits.
+    `orphaned`: the attempt sleeps because the process that made its call died.
     """
 
     failures: int
@@ -99,6 +109,8 @@ class History:
     max_attempts: int
     retry_ambiguous: bool
     same_round: bool
+    calls_back: bool = False
+    orphaned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +119,8 @@ class Verdict:
 
     `ends` is the job's final status, if it ends now; COMPLETED is decided by the count of images instead.
     `counts` says that a round failed. `avoids` says that the deployment failed: the job prefers another one,
-    and `delay` in seconds holds it back from this one, and from no other.
+    and `delay` in seconds holds it back from this one, and from no other. `state` is SLEEPING where the
+    attempt is not to be closed: it waits for its upstream to call back.
     """
 
     state: AttemptState
@@ -140,7 +153,10 @@ def judge(outcome: Outcome, history: History, random: Random) -> Verdict:
 
 def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdict:
     ambiguous = isinstance(outcome, Ambiguous)
-    died = isinstance(outcome, ProcessDied)
+    waited = isinstance(outcome, NotCalledBack)
+    died = history.orphaned if waited else isinstance(outcome, ProcessDied)
+    if ambiguous and history.calls_back and not waited:
+        return Verdict(AttemptState.SLEEPING, died=died)
     state = AttemptState.UNKNOWN if ambiguous else AttemptState.UNAVAILABLE
     counts = not history.same_round
     error = _last_straw(ambiguous=ambiguous, died=died, history=history)

@@ -14,11 +14,19 @@ from sqlalchemy import Connection
 from imagequeue.domain import throttling
 from imagequeue.domain.breaker import REFUSALS, rest_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
-from imagequeue.domain.verdicts import GivenBack, InputRefused, Outcome, OwnFault, ProcessDied, Succeeded
+from imagequeue.domain.verdicts import (
+    GivenBack,
+    InputRefused,
+    NotCalledBack,
+    Outcome,
+    OwnFault,
+    ProcessDied,
+    Succeeded,
+)
 from imagequeue.store import deployments, quota
+from imagequeue.store.closings import AttemptRow
 from imagequeue.store.deployments import Failures
 from imagequeue.store.quota import Group
-from imagequeue.store.settlements import AttemptRow
 
 log = structlog.get_logger()
 
@@ -35,7 +43,8 @@ def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: 
         case GivenBack() | InputRefused() | OwnFault():
             quota.probes_untried(connection, [attempt.id])
             deployments.probes_untried(connection, [attempt.id])
-        case ProcessDied():
+        case ProcessDied() | NotCalledBack():
+            # Why it had to call back was told when the attempt began to wait for that.
             deployments.probes_untried(connection, [attempt.id])
         case Rejected():
             _refused(connection, attempt, outcome, random)

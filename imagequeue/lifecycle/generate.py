@@ -27,7 +27,6 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.quota import LEASE_SLACK
 from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import GivenBack, Outcome, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
@@ -37,6 +36,7 @@ from imagequeue.lifecycle.keep import Keeper, LeftBehind
 from imagequeue.lifecycle.poll import Parse, Polling, StillPending
 from imagequeue.lifecycle.prepare import prepared
 from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.slot import Slot
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
@@ -50,7 +50,6 @@ log = structlog.get_logger()
 
 _SETTLE_RETRY_SECONDS = 1.0
 
-_RINGABLE = ("RELEASED", "SLEEPING")
 _FAULTS = (IntegrityError, DataError, ProgrammingError)
 """What no repetition cures."""
 
@@ -67,6 +66,7 @@ class Generation:
     polling: Polling
     keeper: Keeper
     settlement: Settlement
+    callback_url: Callable[[UUID], str]
     process_id: UUID
     stopping: threading.Event
     custody: Custody = field(default_factory=Custody)
@@ -87,7 +87,7 @@ class Generation:
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return
-        if ticket is None or ticket.state not in _RINGABLE:
+        if ticket is None or not ticket.is_ringable:
             return
         slot = Slot.of(ticket.starts_in, read_at, time.monotonic())
         watch = _Watch(self, ticket, slot)
@@ -111,10 +111,10 @@ class Generation:
             raise
         except Exception as error:
             log.exception("attempt_broke", attempt_id=str(ticket.attempt_id))
-            if ticket.upstream_reference:  # the upstream still has it, and is asked again
+            if ticket.upstream_reference and not ticket.is_overdue:  # the upstream has it, and is asked again
                 return Pending(ticket.upstream_reference)
             reason = f"a fault of the queue itself: {type(error).__name__}"
-            return Ambiguous(reason) if watch.started else OwnFault(reason)
+            return Ambiguous(reason) if watch.started or ticket.upstream_reference else OwnFault(reason)
 
     def _exchanged(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
         if ticket.state == "SLEEPING":
@@ -146,9 +146,10 @@ class Generation:
         deployment = watch.deployment
         provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
         asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
+        callback_url = self.callback_url(ticket.attempt_id) if deployment.callbacks else None
         self.inputs.fetch(ticket.job_id, asked)
         with parked(
-            lambda: provider.build(prepared(self.inputs, ticket, asked), deployment, secret)
+            lambda: provider.build(prepared(self.inputs, ticket, asked, callback_url), deployment, secret)
         ) as request:
             response = send(
                 request,
@@ -189,25 +190,7 @@ class Generation:
         if isinstance(outcome, Pending):
             self.polling.sleep(ticket, self.process_id, outcome)
         else:
-            self.settlement.settle(ticket.attempt_id, outcome, self.process_id)
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """Between which moments an attempt's call may start, on this machine's monotonic clock.
-
-    The database said how long it was until `slot_at`, at some moment of the reading; nobody knows which.
-    So the slot opens as if that had been the reading's end, and closes as if it had been its beginning:
-    however slow the reading was, the call never starts early, and never later than its lease.
-    """
-
-    opens: float
-    closes: float
-
-    @classmethod
-    def of(cls, starts_in: float, began: float, ended: float) -> Slot:
-        """From what a reading said that began and ended at these moments."""
-        return cls(ended + starts_in, began + starts_in + LEASE_SLACK)
+            self.settlement.settle(ticket.attempt_id, outcome, self.process_id, ticket.upstream_reference)
 
 
 @dataclass(slots=True)

@@ -2,6 +2,10 @@
 
 Between two polls the attempt sleeps in Postgres and holds no worker. Its reference was stored right after
 the submit, so whoever polls next pays nothing again: a worker may die in between (pipeline.md, "An attempt").
+Even when the total deadline has passed it is asked for once more: the result may have been there for long,
+and nobody was.
+
+One that sleeps without a reference waits for its upstream to call back (`callback.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.upstream import Ambiguous, Images, Misconfigured, Pending, UpstreamError
+from imagequeue.domain.verdicts import NotCalledBack
 from imagequeue.failpoint import failpoint
 from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.provider import PollingProvider
@@ -72,33 +77,40 @@ class Polling:
         """Ask once; the answer, and how to read it.
 
         Raises:
-            Ambiguous: there is nobody to ask, or the call's total deadline passed; it may be billed.
+            Ambiguous: there is nobody to ask, or no result by the call's total deadline; it may be billed.
             StillPending: the upstream, or the way to it, is out: it is asked again, never submitted again.
         """
-        deployment, provider = self._asked(ticket)
-        reference = ticket.upstream_reference or ""
+        deployment, provider, reference = self._asked(ticket)
         request = provider.build_poll(reference, deployment, self.secret(deployment))
         limit = response_limit(ticket.image_count)
         try:
             response = send(request, client=self.client, deadline_seconds=POLL_SECONDS, max_bytes=limit)
         except UpstreamError as error:
+            _give_up_in_time(ticket)
             raise StillPending(error.reason) from error
 
         def parse(answered: UpstreamResponse) -> Images | Pending:
             try:
-                return provider.parse_poll(answered, reference, ticket.image_count)
-            except Misconfigured:
-                return Pending(
-                    reference
-                )  # our key is wrong now; what was submitted with a good one is not lost
+                answer = provider.parse_poll(answered, reference, ticket.image_count)
+            except Misconfigured:  # our key is wrong now; what was submitted with a good one is not lost
+                answer = Pending(reference)
+            if isinstance(answer, Pending):
+                _give_up_in_time(ticket)
+            return answer
 
         return response, parse
 
-    def _asked(self, ticket: CallTicket) -> tuple[Deployment, PollingProvider]:
+    def _asked(self, ticket: CallTicket) -> tuple[Deployment, PollingProvider, str]:
+        if ticket.upstream_reference is None:
+            raise NotCalledBack("nobody knows what came of the call, and the upstream has not called back")
         deployment = self.catalog().deployment(ticket.deployment)
         provider = PROVIDERS[deployment.provider] if deployment else None
         if deployment is None or not isinstance(provider, PollingProvider):
             raise Ambiguous("the catalog no longer has the deployment that took the request")
-        if ticket.gives_up_in is not None and ticket.gives_up_in < 0:
-            raise Ambiguous("the upstream took the request and gave no result in time")
-        return deployment, provider
+        return deployment, provider, ticket.upstream_reference
+
+
+def _give_up_in_time(ticket: CallTicket) -> None:
+    """Ask again later, unless the total deadline of the call has passed."""
+    if ticket.is_overdue:
+        raise Ambiguous("the upstream took the request and gave no result in time")

@@ -8,8 +8,8 @@ from imagequeue.providers.provider import Call
 from imagequeue.store.attempts import CallTicket
 
 
-def prepared(inputs: Inputs, ticket: CallTicket, asked: ImageRequest) -> Call:
-    """The call with its input images in memory.
+def prepared(inputs: Inputs, ticket: CallTicket, asked: ImageRequest, callback_url: str | None) -> Call:
+    """The call with its input images in memory. `callback_url`: where its upstream may call back, if it may.
 
     Raises:
         InputRefused: one is gone.
@@ -25,4 +25,5 @@ def prepared(inputs: Inputs, ticket: CallTicket, asked: ImageRequest) -> Call:
         options=asked.options,
         input_images=images,
         mask=mask,
+        callback_url=callback_url,
     )

@@ -1,8 +1,9 @@
 """Rescue: what came of an attempt whose process died?
 
-In this order (pipeline.md, "UNKNOWN"): the images of that attempt that lie in the storage, or in this
-machine's spill, are its result. Without any nobody knows, and the verdict on `ProcessDied` decides whether
-the call may be made again.
+In this order (pipeline.md, "UNKNOWN"): the upstream that has told its reference is asked for the result; the
+images of that attempt that lie in the storage, or in this machine's spill, are its result. Without any nobody
+knows, and the verdict on `ProcessDied` decides whether the upstream may still call back, or whether the call
+may be made again.
 
 What lies in the spill may belong to an attempt that a live process has in hand. It is stored all the same,
 since that is harmless, but only its owner, or the rescue of an orphan, says what the attempt came to.
@@ -112,7 +113,7 @@ class Rescue:
             self.settlement.settle(attempt_id, Succeeded(images))
 
     def _outcome(self, ticket: CallTicket) -> Outcome:
-        images = tuple(self._stored(ticket))
+        images = () if ticket.upstream_reference else tuple(self._stored(ticket))
         return Succeeded(images) if images else ProcessDied(_DIED)
 
     def _stored(self, ticket: CallTicket) -> Iterator[StoredImage]:

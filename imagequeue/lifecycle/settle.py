@@ -4,6 +4,8 @@ First success wins. A failure is accepted only from whoever has the attempt in h
 from any attempt of a live job, also one that was given up in the meantime, or settled before with fewer
 images, so that a paid image is never thrown away. An image that is no longer missing is kept as a cost
 (pipeline.md, "An attempt").
+
+A call in doubt ends nothing yet where its upstream calls back: its attempt sleeps (`callback.py`).
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from random import Random
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import structlog
 from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.catalog import Catalog
@@ -24,6 +27,7 @@ from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.verdicts import (
     GivenBack,
     History,
+    NotCalledBack,
     Outcome,
     ProcessDied,
     StoredImage,
@@ -33,9 +37,13 @@ from imagequeue.domain.verdicts import (
 )
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle import deployments
-from imagequeue.store import settlements
+from imagequeue.store import closings, settlements
+from imagequeue.store.closings import AttemptRow, Closing
+from imagequeue.store.fences import Fence
 from imagequeue.store.ledger import HoldEnd, end_holds
-from imagequeue.store.settlements import AttemptRow, Closing, Fence, LockedJob
+from imagequeue.store.settlements import LockedJob
+
+log = structlog.get_logger()
 
 _SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}
 _DEFAULT_MAX_ATTEMPTS = 6
@@ -51,14 +59,23 @@ class Settlement:
     announce: Callable[[Sequence[UUID]], None]
     random: Random = field(default_factory=Random)
 
-    def settle(self, attempt_id: UUID, outcome: Outcome, process_id: UUID | None = None) -> bool:
+    def settle(
+        self,
+        attempt_id: UUID,
+        outcome: Outcome,
+        process_id: UUID | None = None,
+        reference: str | None = None,
+    ) -> bool:
         """Record an outcome; True when the job became final by it.
 
         Repeating it, because nobody knows whether the commit before went through, changes nothing.
         `process_id` is whose call it was: without it a failure closes no call that is in flight.
+        `reference` is what the upstream was asked for: a failure closes no sleeping attempt of which more
+        is known by now.
         """
+        fence = _fence(outcome, process_id, reference)
         with self.engine.begin() as connection:
-            finished = self._settle(connection, attempt_id, outcome, process_id)
+            finished = self._settle(connection, attempt_id, outcome, fence)
             failpoint("settle.before_commit")
         failpoint("settle.after_commit")
         if finished:
@@ -76,29 +93,53 @@ class Settlement:
         return ended
 
     def _settle(
-        self, connection: Connection, attempt_id: UUID, outcome: Outcome, process_id: UUID | None
+        self, connection: Connection, attempt_id: UUID, outcome: Outcome, fence: Fence
     ) -> UUID | None:
-        attempt = settlements.read_attempt(connection, attempt_id)
+        attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
-        died = isinstance(outcome, ProcessDied)
-        deaths = settlements.other_deaths(connection, attempt_id) if died else 0
-        verdict = judge(outcome, self._history(attempt, job, deaths), self.random)
+        verdict = judge(
+            outcome, self._history(connection, attempt, job, outcome, fence.reference), self.random
+        )
+        if verdict.state is AttemptState.SLEEPING:
+            self._let_sleep(connection, attempt, outcome, verdict, fence)
+            return None
         closing = _closing(verdict, outcome, self._cost(attempt, outcome))
-        if not settlements.close_attempt(connection, attempt_id, closing, _fence(outcome, process_id)):
+        if not closings.close_attempt(connection, attempt_id, closing, fence):
             return None
         deployments.tell(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
             return self._keep_images(connection, job, attempt, outcome.images)
         return self._after_failure(connection, job, attempt, verdict)
 
-    def _history(self, attempt: AttemptRow, job: LockedJob, deaths: int) -> History:
+    def _let_sleep(
+        self, connection: Connection, attempt: AttemptRow, outcome: Outcome, verdict: Verdict, fence: Fence
+    ) -> None:
+        """Leave the attempt open. The doubt is told of its deployment now: later, an outage would be old."""
         deployment = self.catalog().deployment(attempt.deployment)
+        timeout = deployment.timeout_seconds if deployment else None
+        if closings.let_sleep(connection, attempt.id, fence, timeout=timeout, died=verdict.died):
+            deployments.tell(connection, attempt, outcome, self.random)
+            log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
+
+    def _history(
+        self,
+        connection: Connection,
+        attempt: AttemptRow,
+        job: LockedJob,
+        outcome: Outcome,
+        reference: str | None,
+    ) -> History:
+        may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
+        deployment = self.catalog().deployment(attempt.deployment)
+        may = attempt.upstream_reference is not None or (deployment is not None and deployment.callbacks)
         return History(
             failures=job.failures,
-            deaths=deaths,
+            deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
             max_attempts=deployment.max_attempts if deployment else _DEFAULT_MAX_ATTEMPTS,
             retry_ambiguous=deployment.retry_ambiguous if deployment else True,
             same_round=job.failed_at is not None and attempt.created_at <= job.failed_at,
+            calls_back=may and reference is None and not job.status.is_final,
+            orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
         )
 
     def _cost(self, attempt: AttemptRow, outcome: Outcome) -> Decimal | None:
@@ -186,7 +227,7 @@ def _closing(verdict: Verdict, outcome: Outcome, cost_usd: Decimal | None) -> Cl
     )
 
 
-def _fence(outcome: Outcome, process_id: UUID | None) -> Fence:
+def _fence(outcome: Outcome, process_id: UUID | None, reference: str | None) -> Fence:
     match outcome:
         case Succeeded():
             return Fence("anyone", _SUCCESS_FROM)
@@ -195,7 +236,7 @@ def _fence(outcome: Outcome, process_id: UUID | None) -> Fence:
         case ProcessDied():
             return Fence("orphaned", frozenset({AttemptState.CALLING}))
         case _:
-            return Fence("caller", OPEN_ATTEMPTS, process_id)
+            return Fence("caller", OPEN_ATTEMPTS, process_id, reference)
 
 
 def _target(url: str) -> str:

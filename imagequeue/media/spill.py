@@ -136,9 +136,10 @@ def _parsed(path: Path, head: bytes) -> SpilledObject:
     Raises:
         ValueError: nothing that `Spill.put` writes.
     """
-    match json.loads(head):
-        case {"key": str(key), "media_type": str(media_type), "note": dict(note)}:
-            return SpilledObject(checked_key(key), media_type, cast("dict[str, Any]", note), path)
+    said: Any = json.loads(head)
+    match said:
+        case {"key": str(key), "media_type": str(media_type), "note": {**note}}:
+            return SpilledObject(checked_key(key), media_type, note, path)
         case _:
             raise ValueError("no head of a spilled object")
 

@@ -3,11 +3,13 @@
 Source: the Pixazo document. `endpoint` is `https://gateway.pixazo.ai`; the adapter appends `-edit` to
 `upstream_model` itself. The polling URL is built from the endpoint, never taken from the answer: the key must
 not go where an answer says. FAILED is the upstream's word about the request; ERROR is about itself.
+`X-Webhook-URL` asks for a callback, whose body is the final status body ("Webhook (Optional)").
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Any
 
 import httpx
@@ -71,14 +73,15 @@ class Pixazo:
         if edit:
             fields["image_urls"] = [data_url(image) for image in call.input_images[:1]]
         url = joined(deployment.endpoint, f"/{model}/v1/{model}-request")
-        return httpx.Request("POST", url, headers=_headers(secret), json=fields)
+        called_back = {"X-Webhook-URL": call.callback_url} if call.callback_url else {}
+        return httpx.Request("POST", url, headers=_headers(secret) | called_back, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         """See `Provider.parse`: the answer to the submit."""
         require_success(response)
         body = mapping(response.json())
-        reference = body.get("request_id")
-        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+        reference = _reference(body)
+        if reference is None:
             raise Unavailable("the answer holds no request_id", http_status=response.status)
         return _outcome(body, reference, image_count)
 
@@ -100,12 +103,22 @@ class Pixazo:
             body = {}
         return _outcome(body, reference, image_count)
 
+    def parse_callback(self, body: Mapping[str, Any]) -> str | None:
+        """See `CallbackProvider.parse_callback`."""
+        return _reference(body)
+
 
 PROVIDER: PollingProvider = Pixazo()
 
 
 def _headers(secret: str) -> dict[str, str]:
     return {"Ocp-Apim-Subscription-Key": secret, "Cache-Control": "no-cache"}
+
+
+def _reference(body: Mapping[str, Any]) -> str | None:
+    """The id in a body; None unless it can stand in the path of a poll."""
+    reference = body.get("request_id")
+    return reference if isinstance(reference, str) and _REFERENCE.fullmatch(reference) else None
 
 
 def _outcome(body: dict[str, Any], reference: str, image_count: int) -> Images | Pending:

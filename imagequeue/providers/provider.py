@@ -5,6 +5,9 @@ Nothing here knows the database, Celery or the settings, so recorded bodies are 
 
 A submit-and-poll upstream answers `Pending`. Its `parse_poll` is forgiving where `parse` is strict: the
 submit is paid, so a poll that meets an outage is asked again and only a final answer ends the attempt.
+
+One that calls back is told where (`Call.callback_url`). Of what it posts there, the reference alone is
+taken: the result is always fetched by a poll.
 """
 
 from __future__ import annotations
@@ -24,7 +27,10 @@ from imagequeue.providers.response import UpstreamResponse
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One upstream call for `image_count` images; input images are already PNG or JPEG."""
+    """One upstream call for `image_count` images; input images are already PNG or JPEG.
+
+    `callback_url` is where the upstream may post what it took; only a `CallbackProvider` looks at it.
+    """
 
     prompt: str
     operation: Operation = "generate"
@@ -34,6 +40,7 @@ class Call:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])
     input_images: tuple[EncodedImage, ...] = ()
     mask: EncodedImage | None = None
+    callback_url: str | None = None
 
 
 @runtime_checkable
@@ -77,4 +84,13 @@ class PollingProvider(Provider, Protocol):
             Unavailable: the upstream gave it up, does not know it, or its result cannot be used.
             Misconfigured: our key is wrong; the submitted request is not lost by that.
         """
+        ...
+
+
+@runtime_checkable
+class CallbackProvider(PollingProvider, Protocol):
+    """One that also posts to a URL which its submit names."""
+
+    def parse_callback(self, body: Mapping[str, Any]) -> str | None:
+        """Read the reference out of what the upstream posted; None: there is none that could be asked for."""
         ...

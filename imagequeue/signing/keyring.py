@@ -4,7 +4,8 @@ One secret, many purposes: each purpose has a subkey of its own (HKDF-SHA256, th
 nothing learned about one helps with another. `IMAGEQUEUE_SECRET_KEY` may hold several keys, separated by
 commas: the first writes, all read. So a key is replaced by putting the new one in front, encrypting what is
 stored again (`reencrypted`), and only then dropping the old one. Media tokens stand in status bodies that
-never change, so dropping a key ends the media URLs that were made with it.
+never change, so dropping a key ends the media URLs that were made with it. Callback tokens live as long as
+the calls that they were sent with.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from __future__ import annotations
 import base64
 import hmac
 import secrets
+from collections.abc import Sequence
 from typing import Final
+from uuid import UUID
 
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -25,6 +28,7 @@ _SUBKEY_BYTES: Final = 32
 _TOKEN_BYTES: Final = 18  # 144 bits, and no padding in base64
 _ENCRYPTION: Final = b"imagequeue/encryption/v1"
 _MEDIA: Final = b"imagequeue/media-token/v1"
+_CALLBACK: Final = b"imagequeue/callback-token/v1"
 
 
 def new_secret_key() -> str:
@@ -33,7 +37,7 @@ def new_secret_key() -> str:
 
 
 class Keyring:
-    """Encrypts stored secrets and makes media tokens. Immutable, shared by threads.
+    """Encrypts stored secrets, makes media and callback tokens. Immutable, shared by threads.
 
     Raises:
         ConfigurationError: no key, or one shorter than 32 characters.
@@ -49,6 +53,7 @@ class Keyring:
             [Fernet(base64.urlsafe_b64encode(_subkey(key, _ENCRYPTION))) for key in keys]
         )
         self._media_keys = [_subkey(key, _MEDIA) for key in keys]
+        self._callback_keys = [_subkey(key, _CALLBACK) for key in keys]
 
     def encrypt(self, secret: str) -> str:
         """Encrypt `secret` for storage, under the first key."""
@@ -79,15 +84,28 @@ class Keyring:
 
     def is_media_token(self, storage_key: str, token: str) -> bool:
         """Whether `token` was made for `storage_key` under any of the keys. Compares in constant time."""
-        given = token.encode("utf-8", "surrogatepass")
-        matches = [hmac.compare_digest(_token(key, storage_key).encode(), given) for key in self._media_keys]
-        return any(matches)
+        return _is_token(self._media_keys, storage_key, token)
+
+    def callback_token(self, attempt_id: UUID) -> str:
+        """Return what lets an upstream call back about one attempt: its id, a dot, 24 URL-safe characters."""
+        return f"{attempt_id}.{_token(self._callback_keys[0], str(attempt_id))}"
+
+    def called_back(self, token: str) -> UUID | None:
+        """Return the attempt that `token` was made for, under any of the keys; None: it was not made here."""
+        name, _, proof = token.partition(".")
+        return UUID(name) if _is_token(self._callback_keys, name, proof) else None
 
 
 def _subkey(secret_key: str, purpose: bytes) -> bytes:
     return HKDF(algorithm=SHA256(), length=_SUBKEY_BYTES, salt=None, info=purpose).derive(secret_key.encode())
 
 
-def _token(key: bytes, storage_key: str) -> str:
-    digest = hmac.digest(key, storage_key.encode("utf-8", "surrogatepass"), "sha256")
+def _is_token(keys: Sequence[bytes], name: str, token: str) -> bool:
+    given = token.encode("utf-8", "surrogatepass")
+    matches = [hmac.compare_digest(_token(key, name).encode(), given) for key in keys]
+    return any(matches)
+
+
+def _token(key: bytes, name: str) -> str:
+    digest = hmac.digest(key, name.encode("utf-8", "surrogatepass"), "sha256")
     return base64.urlsafe_b64encode(digest[:_TOKEN_BYTES]).decode("ascii")

@@ -72,8 +72,22 @@ _SENT = text("""
 _SLEEP = text("""
     UPDATE attempts
     SET state = 'SLEEPING', process_id = NULL, upstream_reference = :reference,
-        poll_after = clock_timestamp() + make_interval(secs => :seconds)
+        poll_after = CASE
+            WHEN state = 'CALLING' AND upstream_reference IS NOT NULL THEN clock_timestamp()
+            ELSE clock_timestamp() + make_interval(secs => :seconds)
+        END
     WHERE id = :id AND (state = 'SLEEPING' OR state = 'CALLING' AND process_id = :process_id)
+""")
+
+_LEARN = text("""
+    UPDATE attempts
+    SET upstream_reference = coalesce(upstream_reference, :reference),
+        poll_after = CASE
+            WHEN state = 'SLEEPING' AND coalesce(upstream_reference, :reference) = :reference
+            THEN clock_timestamp() ELSE poll_after
+        END
+    WHERE id = :id AND state IN ('CALLING', 'SLEEPING')
+    RETURNING upstream_reference
 """)
 
 _RELEASE_AGAIN = text("""
@@ -153,6 +167,20 @@ class CallTicket:
     starts_in: float
     gives_up_in: float | None
 
+    @property
+    def is_overdue(self) -> bool:
+        """Whether the total deadline of its call has passed."""
+        return self.gives_up_in is not None and self.gives_up_in < 0
+
+    @property
+    def is_ringable(self) -> bool:
+        """Whether there is anything to do for it.
+
+        Not if it has been closed, is being called, or waits for its upstream to call back.
+        """
+        waits = self.upstream_reference is None and not self.is_overdue
+        return self.state == "RELEASED" or (self.state == "SLEEPING" and not waits)
+
 
 def open_counts(connection: Connection) -> Mapping[tuple[str, Lane], int]:
     """How many attempts are released or calling, by deployment and lane."""
@@ -193,9 +221,28 @@ def record_sent(connection: Connection, attempt_id: UUID, *, ago: float) -> None
 
 
 def sleep(connection: Connection, attempt_id: UUID, process_id: UUID, reference: str, seconds: float) -> None:
-    """CALLING -> SLEEPING: the upstream took the request; ask for `reference` again in some seconds."""
+    """CALLING -> SLEEPING: the upstream took the request; ask for `reference` again in some seconds.
+
+    At once if it has called back before this answer of its was stored: then the result is there.
+    """
     values = {"id": attempt_id, "process_id": process_id, "reference": reference, "seconds": seconds}
     connection.execute(_SLEEP, values)
+
+
+def deployment_of(connection: Connection, attempt_id: UUID) -> str | None:
+    """The name of the deployment that an attempt is for; None: there is no such attempt any more."""
+    statement = text("SELECT deployment FROM attempts WHERE id = :id")
+    return connection.execute(statement, {"id": attempt_id}).scalar_one_or_none()
+
+
+def learn_reference(connection: Connection, attempt_id: UUID, reference: str) -> str | None:
+    """Store what the upstream calls the request of an open attempt, unless that is known; ask for it now.
+
+    Returns:
+        The reference that stands there now, which may be another one; None: the attempt is not open.
+    """
+    values = {"id": attempt_id, "reference": reference}
+    return connection.execute(_LEARN, values).scalar_one_or_none()
 
 
 def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:

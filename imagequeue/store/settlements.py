@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
@@ -14,7 +13,6 @@ from sqlalchemy import Connection, insert, text
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.store import deployments, quota
-from imagequeue.store.attempts import IN_NO_HANDS
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""
@@ -28,38 +26,6 @@ _LOCK_JOBS = text("""
     ORDER BY jobs.id
     FOR UPDATE OF jobs
 """)
-
-_READ_ATTEMPT = text("""
-    SELECT id, job_id, deployment, quota_group, state, created_at FROM attempts WHERE id = :id
-""")
-
-_OTHER_DEATHS = text("""
-    SELECT count(DISTINCT other.process_id)::int
-    FROM attempts AS this
-    JOIN attempts AS other ON other.job_id = this.job_id AND other.process_id <> this.process_id
-    WHERE this.id = :id AND other.process_died
-""")
-
-_CLOSE_ATTEMPT = text(f"""
-    UPDATE attempts
-    SET state = :state, poll_after = NULL, process_died = :process_died,
-        finished_at = CASE WHEN state = :state THEN finished_at ELSE clock_timestamp() END,
-        http_status = :http_status, reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd),
-        token_returns_at = CASE
-            WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
-            WHEN sent_at IS NULL AND finished_at IS NULL THEN greatest(token_returns_at, clock_timestamp() + (
-                SELECT make_interval(secs => window_seconds + guard_seconds + extra_guard_seconds)
-                FROM quota_groups WHERE name = quota_group
-            ))
-            ELSE token_returns_at
-        END
-    WHERE id = :id AND state = ANY(:sources)
-        AND CASE CAST(:fence AS text)
-            WHEN 'caller' THEN state <> 'CALLING' OR process_id = :process_id
-            WHEN 'orphaned' THEN {IN_NO_HANDS}
-            ELSE true
-        END
-""")  # noqa: S608  # a constant of the store
 
 _RESTORE = text("""
     UPDATE jobs
@@ -119,80 +85,10 @@ class LockedJob:
     now: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
-    """Which attempt, of which job, where, and how far it is."""
-
-    id: UUID
-    job_id: UUID
-    deployment: str
-    quota_group: str
-    state: AttemptState
-    created_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Closing:
-    """How an attempt ends.
-
-    `frees_token`: not one byte was sent. Where that is not certain and the moment of sending is not known,
-    the call may have been sent just now, so the token runs from now (rate-limiting.md, "Sent").
-    """
-
-    state: AttemptState
-    reason: str | None = None
-    http_status: int | None = None
-    cost_usd: Decimal | None = None
-    frees_token: bool = False
-    process_died: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Fence:
-    """Who may close an attempt, and from which states.
-
-    `who`: "caller" (a call in flight only by the process that makes it), "orphaned" (a call that is in
-    nobody's hands), "anyone".
-    """
-
-    who: Literal["caller", "orphaned", "anyone"]
-    sources: frozenset[AttemptState]
-    process_id: UUID | None = None
-
-
-def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
-    """Read which job an attempt belongs to."""
-    row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
-    state = AttemptState(row.state)
-    return AttemptRow(row.id, row.job_id, row.deployment, row.quota_group, state, row.created_at)
-
-
-def other_deaths(connection: Connection, attempt_id: UUID) -> int:
-    """How many processes died while they called for the attempt's job, its own process left out."""
-    return connection.execute(_OTHER_DEATHS, {"id": attempt_id}).scalar_one()
-
-
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
     """Lock jobs, in the order of their ids."""
     rows = connection.execute(_LOCK_JOBS, {"ids": list(ids)})
     return [LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:]) for row in rows]
-
-
-def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fence: Fence) -> bool:
-    """Compare-and-set the attempt's state, if the fence lets us; False: somebody else has, or closed, it."""
-    values = {
-        "id": attempt_id,
-        "state": closing.state.value,
-        "reason": closing.reason,
-        "http_status": closing.http_status,
-        "cost_usd": closing.cost_usd,
-        "frees_token": closing.frees_token,
-        "process_died": closing.process_died,
-        "sources": [state.value for state in fence.sources],
-        "fence": fence.who,
-        "process_id": fence.process_id,
-    }
-    return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
 
 
 def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:

@@ -33,6 +33,7 @@ from simulator.wire import Answer, json_answer
 
 _SUBMIT = re.compile(r"/([A-Za-z0-9._-]+)/v1/([A-Za-z0-9._-]+)-request")
 _STATUS = re.compile(r"/v2/requests/status/([A-Za-z0-9._-]+)")
+_PRINTABLE = re.compile(r"[!-~]+")
 _EDIT = "-edit"
 
 Prompt = Annotated[str, Field(min_length=3, max_length=5000)]
@@ -63,7 +64,7 @@ class Pixazo(Provider):
 
     A prompt against the content policy is accepted and its job ends FAILED, since models are asked only
     after the submit; in `sync_mode` it is a 400. An http(s) image is accepted by the look of its URL and
-    not fetched. `X-Webhook-URL` is ignored: the simulator calls nobody.
+    not fetched. What `X-Webhook-URL` names gets the final status body (`simulator/callbacks.py`).
     """
 
     table: ClassVar[Mapping[Reason, tuple[int, str]]] = {
@@ -103,6 +104,13 @@ class Pixazo(Provider):
             auto = scaled(source.size) if source else ratio_size("auto")
             return _ask(edit, auto, source)
         return _ask(checked(_Generation, content.fields), ratio_size("auto"), None)
+
+    def callback_url(self, headers: Headers) -> str | None:
+        """`X-Webhook-URL`: an http(s) URL."""
+        given = headers.getlist("x-webhook-url")
+        if len(given) > 1 or not all(_is_url(url) for url in given):
+            raise InvalidAskError("X-Webhook-URL: must be one http(s) URL", "X-Webhook-URL")
+        return given[0] if given else None
 
     def accepted(self, job: Job, base_url: str) -> Answer:
         """202 with the id and where to poll."""
@@ -173,6 +181,16 @@ def _source(url: str) -> InputImage | None:
     if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise InvalidAskError("image_urls: must be an http(s) or a data URL", "image_urls")
     return None
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    right = parts.scheme in {"http", "https"} and bool(parts.hostname) and port != 0
+    return right and _PRINTABLE.fullmatch(text) is not None
 
 
 def _moment(unix: float) -> str:

@@ -149,6 +149,10 @@ class Provider(ABC):
         """Is a prompt against the content policy refused at once? Otherwise its job fails later."""
         return not ask.queued
 
+    def callback_url(self, headers: Headers) -> str | None:  # noqa: ARG002  # most upstreams never call back
+        """Where the client wants to be called back; raises InvalidAskError for what cannot be a URL."""
+        return None
+
     def accepted(self, job: Job, base_url: str) -> Answer:
         """The answer to a submit of a submit-and-poll provider."""
         raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {base_url}")

@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.ids import new_id
 from imagequeue.settings import PREFIX
-from tests.builders import NO_REDIS
+from tests.builders import NO_API, NO_REDIS
 from tests.crash.verb import Place
 from tests.pipeline import UPSTREAMS, Pipeline, RunningPipeline
 
@@ -127,10 +127,17 @@ MakeCrash = Callable[..., Crash]
 
 @pytest.fixture
 def make_crash(engine: Engine, database_url: str, tmp_path: Path, mother: Mother) -> Iterator[MakeCrash]:
-    """Makes a `Crash`; keywords are those of the deployment, and `upstream`, `allow`, `redis_url`."""
+    """Makes a `Crash`; keywords: the deployment's, and `upstream`, `allow`, `redis_url`, `public_url`."""
     with ExitStack() as exits:
 
-        def make(*, upstream: str = "east", allow: str = "", redis_url: str = "", **deployment: Any) -> Crash:
+        def make(
+            *,
+            upstream: str = "east",
+            allow: str = "",
+            redis_url: str = "",
+            public_url: str = NO_API,
+            **deployment: Any,
+        ) -> Crash:
             running = RunningPipeline(
                 engine,
                 database_url,
@@ -138,6 +145,7 @@ def make_crash(engine: Engine, database_url: str, tmp_path: Path, mother: Mother
                 upstream=upstream,
                 upstreams=UPSTREAMS | {"omixa": OMIXA},
                 allow=allow,
+                public_url=public_url,
                 **deployment,
             )
             pipeline = exits.enter_context(running)
@@ -148,6 +156,7 @@ def make_crash(engine: Engine, database_url: str, tmp_path: Path, mother: Mother
                 simulator=pipeline.simulator.url,
                 allow=f"127.0.0.1:{pipeline.simulator.port}, {allow}".rstrip(", "),
                 redis_url=redis_url or NO_REDIS,
+                public_url=public_url,
                 deployment=terms,
                 upstream=upstream,
                 process_id=str(new_id()),

@@ -77,9 +77,9 @@ MUTANTS = (
         "a token is free as soon as its attempt ends",
         (
             (
-                f"{STORE}/settlements.py",
-                "WHEN sent_at IS NULL AND finished_at IS NULL THEN greatest(token_returns_at",
-                "WHEN sent_at IS NULL THEN least(clock_timestamp()",
+                f"{STORE}/closings.py",
+                "WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}",
+                "WHEN sent_at IS NULL THEN clock_timestamp()",
             ),
         ),
         (f"{CRASH}/test_generate.py::test_the_token_of_a_call_that_may_have_been_sent*",),
@@ -198,6 +198,56 @@ MUTANTS = (
         (f"{CRASH}/test_generate.py::test_after_a_submit_and_poll_upstream_took_the_request",),
     ),
     Mutant(
+        "a call in doubt is made again although its upstream may call back",
+        (
+            (
+                f"{LIFECYCLE}/settle.py",
+                "calls_back=may and reference is None",
+                "calls_back=may and reference is NotImplemented",
+            ),
+        ),
+        (
+            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.sent*",
+            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.answered*",
+            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.before_settle*",
+            f"{CRASH}/test_pixazo.py::test_when_no_callback_comes_it_is_unknown_at_the_deadline",
+            "tests/api/test_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
+        ),
+    ),
+    Mutant(
+        "the upstream is not told where to call back",
+        ((f"{LIFECYCLE}/generate.py", "if deployment.callbacks else None", "if False else None"),),
+        (
+            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored*",
+            "tests/api/test_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
+        ),
+    ),
+    Mutant(
+        "a callback that comes in the last moment is overlooked",
+        (
+            (
+                f"{STORE}/fences.py",
+                "WHEN 'SLEEPING' THEN upstream_reference IS NOT DISTINCT FROM CAST(:reference AS text)",
+                "WHEN 'SLEEPING' THEN true OR CAST(:reference AS text) IS NULL",
+            ),
+        ),
+        (
+            "tests/lifecycle/test_callbacks.py::test_a_callback_in_the_last_moment_is_not_overlooked",
+            "tests/lifecycle/test_callbacks.py::test_what_it_knows_ends_nothing_once_the_upstream_has_called_back",
+        ),
+    ),
+    Mutant(
+        "the token of a call in doubt is free at once",
+        (
+            (
+                f"{STORE}/closings.py",
+                "WHEN sent_at IS NULL THEN {_RETURNS_FROM_NOW} ELSE",
+                "WHEN sent_at IS NULL THEN clock_timestamp() ELSE",
+            ),
+        ),
+        ("tests/lifecycle/test_callbacks.py::test_an_orphan_waits_with_its_token_out_*",),
+    ),
+    Mutant(
         "a migration commits step by step",
         (
             (
@@ -237,9 +287,9 @@ MUTANTS = (
         "anybody may close a call in flight",
         (
             (
-                f"{STORE}/settlements.py",
-                "WHEN 'caller' THEN state <> 'CALLING' OR process_id = :process_id",
-                "WHEN 'caller' THEN true OR process_id = :process_id",
+                f"{STORE}/fences.py",
+                "WHEN 'CALLING' THEN process_id = :process_id",
+                "WHEN 'CALLING' THEN true OR process_id = :process_id",
             ),
         ),
         (

@@ -38,6 +38,7 @@ class Place:
     deployment: dict[str, Any]
     upstream: str
     process_id: str
+    public_url: str = builders.NO_API
 
     def pipeline(self) -> Pipeline:
         """A pipeline of this process on the servers of the test."""
@@ -47,6 +48,7 @@ class Place:
             self.database_url,
             of=builders.catalog(f"{self.simulator}/{self.upstream}", **self.deployment),
             storage_url=f"file://{self.directory}/media",
+            public_url=self.public_url,
             egress_allow=self.allow,
         )
         simulator = cast("SimulatorThread", SimpleNamespace(url=self.simulator))

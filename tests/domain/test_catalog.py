@@ -20,7 +20,14 @@ from imagequeue.domain.errors import ConfigurationError, UnknownModel
 from imagequeue.domain.images import Operation
 from imagequeue.domain.tiers import FOUNDRY_RPM_BY_TIER
 
-PROVIDERS = {"foundry", "aiml"}
+
+class CallsBack:
+    """What the catalog sees of an adapter whose upstream can call back."""
+
+    def parse_callback(self) -> None: ...
+
+
+PROVIDERS = {"foundry": object(), "aiml": object(), "poster": CallsBack()}
 ENVIRONMENT = {"KEY": "the key", "EMPTY": ""}
 MODEL: dict[str, Any] = {"id": "mai-image-2", "price_usd": "0.036"}
 DEPLOYMENT: dict[str, Any] = {
@@ -60,6 +67,7 @@ pace = false
 guard_ms = 300
 timeout_seconds = 170
 retry_ambiguous = false
+callbacks = false
 """
 """As contract.md has it, with other values than the defaults."""
 
@@ -351,3 +359,10 @@ def test_the_clients_model_decides_on_the_tier_before_the_upstreams_name(seed: s
 def test_every_operation_can_be_named() -> None:
     every: tuple[Operation, ...] = ("generate", "edit")
     assert _model(operations=list(every)).operations == every
+
+
+def test_an_upstream_calls_back_only_where_that_is_asked_for_and_can_be_had() -> None:
+    assert _deployment(provider="poster").callbacks is False
+    assert _deployment(provider="poster", callbacks=True).callbacks is True
+    with pytest.raises(ConfigurationError, match=r"'east': callbacks: 'foundry' does not .*: poster"):
+        _deployment(callbacks=True)

@@ -196,8 +196,14 @@ def test_a_process_that_stops_does_not_wait_for_the_database_for_ever(pipeline: 
     settlement = pipeline.settlement
 
     class Away(Settlement):
-        def settle(self, attempt_id: UUID, outcome: object, process_id: UUID | None = None) -> bool:
-            del attempt_id, outcome, process_id
+        def settle(
+            self,
+            attempt_id: UUID,
+            outcome: object,
+            process_id: UUID | None = None,
+            reference: str | None = None,
+        ) -> bool:
+            del attempt_id, outcome, process_id, reference
             pipeline.stopping.set()
             with nowhere.connect():
                 return False

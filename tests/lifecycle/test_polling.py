@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
@@ -20,6 +21,18 @@ def pixazo(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeli
         engine, database_url, tmp_path, upstream="pixazo", provider="pixazo", upstream_model=MODEL
     ) as running:
         yield running
+
+
+_OVERDUE = "UPDATE attempts SET call_deadline = clock_timestamp() - interval '1 second'"
+
+
+def _submitted(pipeline: Pipeline) -> UUID:
+    """A job that the upstream took, and that sleeps until it is asked for."""
+    (job_id,) = pipeline.submit()
+    pipeline.dispatch.run_once()
+    pipeline.answer()
+    assert pipeline.states(job_id) == ["SLEEPING"]
+    return job_id
 
 
 def _submits(pipeline: Pipeline) -> list[dict[str, Any]]:
@@ -59,9 +72,29 @@ def test_a_poll_that_fails_asks_again_and_never_submits_again(pixazo: Pipeline) 
 
 
 def test_a_result_that_never_comes_ends_with_the_deadline(pixazo: Pipeline) -> None:
-    (job_id,) = pixazo.submit()
-    pixazo.dispatch.run_once()
-    pixazo.answer()
-    pixazo.execute("UPDATE attempts SET call_deadline = clock_timestamp() - interval '1 second'")
+    pixazo.fault(kind="job_stuck", count=1)
+    job_id = _submitted(pixazo)
+    _poll(pixazo)
+    assert pixazo.states(job_id) == ["SLEEPING"]
+    pixazo.execute(_OVERDUE)
     _poll(pixazo)
     assert pixazo.states(job_id) == ["UNKNOWN"]
+
+
+def test_an_upstream_that_is_out_at_the_deadline_is_given_up(pixazo: Pipeline) -> None:
+    job_id = _submitted(pixazo)
+    pixazo.fault(kind="reset", match={"operation": "poll"}, count=2)
+    _poll(pixazo)
+    assert pixazo.states(job_id) == ["SLEEPING"]
+    pixazo.execute(_OVERDUE)
+    _poll(pixazo)
+    assert pixazo.states(job_id) == ["UNKNOWN"]
+
+
+def test_a_result_that_is_there_is_fetched_however_late(pixazo: Pipeline) -> None:
+    """Nobody asked until the deadline had passed, because everything was down."""
+    job_id = _submitted(pixazo)
+    pixazo.execute(_OVERDUE)
+    _poll(pixazo)
+    assert (pixazo.status(job_id), pixazo.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
+    assert len(_submits(pixazo)) == 1

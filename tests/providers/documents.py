@@ -9,7 +9,8 @@ import httpx
 
 from imagequeue.domain.catalog import ProviderName
 from imagequeue.domain.images import Requirement
-from imagequeue.providers.provider import Call
+from imagequeue.providers.provider import Call, CallbackProvider
+from imagequeue.providers.registry import PROVIDERS
 from tests.providers.document import Document
 
 
@@ -30,4 +31,5 @@ def check(provider: ProviderName, request: httpx.Request, call: Call) -> None:
     """Fail unless the document of the provider takes this request."""
     request.read()
     assert request.extensions == {}
+    assert "x-webhook-url" not in request.headers or isinstance(PROVIDERS[provider], CallbackProvider)
     document(provider).check(request, call)

@@ -8,12 +8,12 @@ import pytest
 
 from imagequeue.domain.catalog import ProviderName
 from imagequeue.domain.images import Requirement, Shape
-from imagequeue.providers.provider import Call, PollingProvider
+from imagequeue.providers.provider import Call, CallbackProvider, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from tests.providers.deployments import deployment
 from tests.providers.documents import check, document, serves
 from tests.providers.matrix import OPTIONS, calls_of, every_ask, input_image, pairwise, requirement_of
-from tests.providers.recordings import all_recordings
+from tests.providers.recordings import REFERENCE, all_recordings
 
 NAMES = sorted(PROVIDERS)
 
@@ -101,6 +101,27 @@ def test_who_is_polled_has_recordings_of_polls() -> None:
     polled = {name for name in NAMES if isinstance(PROVIDERS[name], PollingProvider)}
     assert polled == {recording.provider for recording in all_recordings() if recording.of == "poll"}
     assert "pixazo" in polled
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_an_upstream_that_calls_back_is_told_where(name: ProviderName) -> None:
+    call = Call(prompt="A lamp", callback_url="https://queue.example/callbacks/token")
+    check(name, PROVIDERS[name].build(call, deployment(name), "secret"), call)
+
+
+@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "ERROR", None])
+def test_a_callback_tells_the_reference_whatever_else_it_says(status: str | None) -> None:
+    provider = PROVIDERS["pixazo"]
+    assert isinstance(provider, CallbackProvider)
+    assert provider.parse_callback({"request_id": REFERENCE, "status": status, "output": 7}) == REFERENCE
+
+
+@pytest.mark.parametrize("said", [None, 7, "", "../../v2/wallet", "a b", "x" * 201, "ü", ["x"], "x\n"])
+def test_a_callback_without_a_reference_that_can_be_asked_for_tells_nothing(said: object) -> None:
+    provider = PROVIDERS["pixazo"]
+    assert isinstance(provider, CallbackProvider)
+    assert provider.parse_callback({"request_id": said}) is None
+    assert provider.parse_callback({}) is None
 
 
 def test_an_endpoint_may_be_given_with_its_path() -> None:

@@ -1,8 +1,9 @@
-"""Encryption of stored secrets, and media tokens."""
+"""Encryption of stored secrets, media tokens, callback tokens."""
 
 from __future__ import annotations
 
 import re
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -67,3 +68,34 @@ def test_a_media_token_is_of_one_key_only(one: str, other: str) -> None:
 @pytest.mark.parametrize("token", ["", "\u00fc" * 24, "\udcff", "A" * 24, "A" * 10_000])
 def test_a_strange_token_is_no_token(token: str) -> None:
     assert not Keyring(OLD).is_media_token("v1/a", token)
+
+
+ATTEMPT = UUID("01890000-0000-7000-8000-000000000001")
+
+
+def test_a_callback_token_names_the_attempt_that_it_was_made_for() -> None:
+    token = Keyring(OLD).callback_token(ATTEMPT)
+    assert re.fullmatch(rf"{ATTEMPT}\.[A-Za-z0-9_-]{{24}}", token)
+    assert Keyring(OLD).called_back(token) == ATTEMPT
+    assert Keyring(f"{NEW},{OLD}").called_back(token) == ATTEMPT
+    assert Keyring(NEW).called_back(token) is None
+
+
+def test_a_media_token_is_no_callback_token() -> None:
+    ring = Keyring(OLD)
+    assert ring.called_back(f"{ATTEMPT}.{ring.media_token(str(ATTEMPT))}") is None
+
+
+@given(st.text())
+def test_any_other_text_names_no_attempt(text: str) -> None:
+    ring = Keyring(OLD)
+    token = ring.callback_token(ATTEMPT)
+    other = UUID(int=ATTEMPT.int ^ 1)
+    for strange in (
+        text,
+        f"{ATTEMPT}.{text}",
+        f"{text}.{text}",
+        text + token,
+        token.replace(str(ATTEMPT), str(other)),
+    ):
+        assert ring.called_back(strange) in ({ATTEMPT} if strange == token else {None})

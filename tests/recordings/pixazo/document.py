@@ -14,6 +14,7 @@ def _check(request: httpx.Request, call: Call) -> None:
     model = "microsoft-mai-image-2-5" + ("-edit" if call.operation == "edit" else "")
     assert request.url.path == f"/{model}/v1/{model}-request"
     assert request.headers["ocp-apim-subscription-key"] == "secret"
+    assert request.headers.get("x-webhook-url") == call.callback_url
     assert request.headers["content-type"] == "application/json"
     fields = json.loads(request.content)
     images = fields.pop("image_urls", [])

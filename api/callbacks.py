@@ -1,0 +1,30 @@
+"""`POST /callbacks/{token}`: where upstreams call back. The token is all the permission needed.
+
+Whatever it says about its body's type is ignored: a callback that is refused may be lost for good.
+"""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from api.body import any_content
+from api.front import front_of
+from imagequeue.domain.errors import NotFound
+
+router = APIRouter(tags=["Callbacks"])
+
+LARGEST_BYTES = 64 * 1024
+"""A final status body has a few links in it."""
+
+
+@router.post("/callbacks/{token}", status_code=204, response_class=Response)
+async def take_callback(request: Request, token: str) -> Response:
+    """For upstreams only: what one of them calls the request of an attempt."""
+    front = front_of(request)
+    attempt_id = front.runtime.keyring.called_back(token)
+    if attempt_id is None:
+        raise NotFound
+    async with any_content(request, LARGEST_BYTES) as content:
+        body = content.json()
+    await front.callbacks.call((attempt_id, body))
+    return Response(status_code=204)

@@ -1,0 +1,145 @@
+"""Closing an attempt: compare-and-set under a fence, or let it sleep while its upstream may call back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from imagequeue.domain.jobs import AttemptState
+from imagequeue.store.fences import MAY_END, Fence
+
+_READ_ATTEMPT = text("""
+    SELECT id, job_id, deployment, quota_group, state, created_at, process_id, upstream_reference
+    FROM attempts WHERE id = :id
+""")
+
+_OTHER_DEATHS = text("""
+    SELECT count(DISTINCT other.process_id)::int
+    FROM attempts AS this
+    JOIN attempts AS other ON other.job_id = this.job_id AND other.process_id <> this.process_id
+    WHERE this.id = :id AND other.process_died
+""")
+
+_RETURNS_FROM_NOW = """
+    greatest(token_returns_at, clock_timestamp() + (
+        SELECT make_interval(secs => window_seconds + guard_seconds + extra_guard_seconds)
+        FROM quota_groups WHERE name = quota_group
+    ))
+"""
+"""When the token of a call returns that may have been sent just now."""
+
+_CLOSE_ATTEMPT = text(f"""
+    UPDATE attempts
+    SET state = :state, poll_after = NULL, process_died = :process_died,
+        finished_at = CASE WHEN state = :state THEN finished_at ELSE clock_timestamp() END,
+        http_status = :http_status, reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd),
+        token_returns_at = CASE
+            WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
+            WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}
+            ELSE token_returns_at
+        END
+    WHERE id = :id AND state = ANY(:sources) AND {MAY_END}
+""")  # noqa: S608  # constants of the store
+
+_TOTAL_DEADLINE = "coalesce(called_at + make_interval(secs => :timeout), call_deadline, clock_timestamp())"
+"""Of a call. Heartbeats may have put `call_deadline` off, which is about the process (`custody.py`)."""
+
+# What stands in the row when the lock is had decides, so that a callback is never overlooked: with the
+# reference known the upstream is asked at once, without it no sooner than the call's total deadline.
+_LET_SLEEP = text(f"""
+    UPDATE attempts
+    SET state = 'SLEEPING', process_id = CASE WHEN :died THEN process_id END,
+        call_deadline = {_TOTAL_DEADLINE},
+        poll_after = CASE WHEN upstream_reference IS NULL THEN {_TOTAL_DEADLINE} ELSE clock_timestamp() END,
+        token_returns_at = CASE WHEN sent_at IS NULL THEN {_RETURNS_FROM_NOW} ELSE token_returns_at END
+    WHERE id = :id AND state = 'CALLING' AND {MAY_END}
+""")  # noqa: S608  # constants of the store
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """Which attempt, of which job, where, and how far it is.
+
+    `process_id` is who calls; of one that sleeps, the process whose death left its call in doubt.
+    """
+
+    id: UUID
+    job_id: UUID
+    deployment: str
+    quota_group: str
+    state: AttemptState
+    created_at: datetime
+    process_id: UUID | None
+    upstream_reference: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Closing:
+    """How an attempt ends.
+
+    `frees_token`: not one byte was sent. Where that is not certain and the moment of sending is not known,
+    the call may have been sent just now, so the token runs from now (rate-limiting.md, "Sent").
+    """
+
+    state: AttemptState
+    reason: str | None = None
+    http_status: int | None = None
+    cost_usd: Decimal | None = None
+    frees_token: bool = False
+    process_died: bool = False
+
+
+def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
+    """Read which job an attempt belongs to."""
+    row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
+    return AttemptRow(
+        row.id,
+        row.job_id,
+        row.deployment,
+        row.quota_group,
+        AttemptState(row.state),
+        row.created_at,
+        row.process_id,
+        row.upstream_reference,
+    )
+
+
+def other_deaths(connection: Connection, attempt_id: UUID) -> int:
+    """How many processes died while they called for the attempt's job, its own process left out."""
+    return connection.execute(_OTHER_DEATHS, {"id": attempt_id}).scalar_one()
+
+
+def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fence: Fence) -> bool:
+    """Compare-and-set the attempt's state, if the fence lets us; False: somebody else has, or closed, it."""
+    values = {
+        "id": attempt_id,
+        "state": closing.state.value,
+        "reason": closing.reason,
+        "http_status": closing.http_status,
+        "cost_usd": closing.cost_usd,
+        "frees_token": closing.frees_token,
+        "process_died": closing.process_died,
+        "sources": [state.value for state in fence.sources],
+        **fence.values(),
+    }
+    return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
+
+
+def let_sleep(
+    connection: Connection, attempt_id: UUID, fence: Fence, *, timeout: float | None, died: bool
+) -> bool:
+    """CALLING -> SLEEPING, if the fence lets us: the upstream is to say what it calls the request.
+
+    Args:
+        connection: the transaction.
+        attempt_id: whose call is in doubt.
+        fence: who says so.
+        timeout: seconds from the call's start to its total deadline; None: as it stands.
+        died: the calling process is dead, and remembered as the reason.
+    """
+    values = {"id": attempt_id, "timeout": timeout, "died": died, **fence.values()}
+    return connection.execute(_LET_SLEEP, values).rowcount == 1
