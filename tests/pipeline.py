@@ -127,7 +127,9 @@ class Pipeline:
         asked = {
             name: changes.pop(name) for name in list(changes) if name in ImageRequest.__dataclass_fields__
         }
-        (key,) = self.rows("SELECT id FROM api_keys WHERE account_id = :id", id=self.account_id)
+        (key,) = self.rows(
+            "SELECT id FROM api_keys WHERE account_id = :id ORDER BY id LIMIT 1", id=self.account_id
+        )
         submissions = [
             Submission(
                 account_id=self.account_id,

@@ -128,7 +128,12 @@ class Capacity:
         """Of a group, by its quota and by what its deployments may have in flight."""
         group = self.groups[members[0].group]
         limit = sum(self.room.limit(lane, one) for one in members)
-        in_flight = [call for one in members for call in self.in_flight.get(one.name, ())]
+        in_flight = [
+            call
+            for one in members
+            for call in self.in_flight.get(one.name, ())
+            if one.max_in_flight or call.lane is lane  # as `Room` counts them
+        ]
         slots = self._slots(min(limit, self.room.slots.get(lane, 0)), in_flight, self._mean(members).kept)
         return Starts(self.planned[group.name], group.quota.rate).within(slots)
 
