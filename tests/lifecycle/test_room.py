@@ -31,7 +31,7 @@ def deployment(**given: Any) -> Deployment:
 
 def room(interactive: int, backfill: int, **more: Any) -> Room:
     slots = {Lane.INTERACTIVE: interactive, Lane.BACKFILL: backfill}
-    return Room(**{"slots": slots, "in_all": interactive + backfill, **more})
+    return Room(slots=slots, in_all=interactive + backfill, **more)
 
 
 def taken(of: Room, lane: Lane, by: Deployment) -> int:
