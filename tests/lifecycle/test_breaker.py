@@ -159,6 +159,7 @@ def half_open(two: Pipeline) -> Pipeline:
 
 def test_a_probe_whose_job_is_cancelled_lets_another_one_go(half_open: Pipeline) -> None:
     with operator(half_open) as client:
+        half_open.beat()
         (job_id,) = half_open.submit(1)
         half_open.dispatch.run_once()
         assert shown(client)["breaker"] == "open"
@@ -188,6 +189,7 @@ def out_of_quota(two: Pipeline) -> Pipeline:
 
 
 def _probe(of: Pipeline) -> Any:
+    of.beat()
     of.submit(1)
     of.dispatch.run_once()
     (row,) = of.rows("SELECT id, job_id FROM attempts WHERE deployment = 'east' AND state = 'RELEASED'")

@@ -31,8 +31,7 @@ def deployment(**given: Any) -> Deployment:
 
 def room(interactive: int, backfill: int, **more: Any) -> Room:
     slots = {Lane.INTERACTIVE: interactive, Lane.BACKFILL: backfill}
-    given: dict[str, Any] = {"slots": slots, "in_all": interactive + backfill, **more}
-    return Room(**given)
+    return Room(slots=slots, in_all=interactive + backfill, **more)
 
 
 def taken(of: Room, lane: Lane, by: Deployment) -> int:
@@ -137,6 +136,7 @@ def test_a_worker_with_one_slot_serves_both_lanes_one_call_at_a_time(pipeline: P
     pipeline.submit(2)
     pipeline.submit(2, lane=Lane.BACKFILL)
     for _ in range(4):
+        pipeline.beat()
         assert pipeline.dispatch.run_once() == 1
         assert pipeline.dispatch.run_once() == 0
         pipeline.answer()
