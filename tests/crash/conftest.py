@@ -30,12 +30,13 @@ OMIXA = {
 
 
 class Mother:
-    """The process whose forks run verbs."""
+    """The process whose forks run verbs. Made once it is ready: no slot waits for its start."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin
         assert process.stdout
         self._orders, self._answers = process.stdin, process.stdout
+        assert self.end() == 0
 
     def begin(self, order: dict[str, Any]) -> int:
         """Give an order; the pid of who does it."""

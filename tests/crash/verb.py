@@ -120,7 +120,8 @@ def _run(order: dict[str, Any]) -> None:
 
 
 def main() -> None:
-    """Fork for each order (a line of JSON); answer with the pid, and with the status when it has ended."""
+    """Say 0 when ready; fork for each order (a line of JSON); answer with the pid, then with its status."""
+    _say(0)
     for line in sys.stdin:
         pid = os.fork()
         if pid == 0:
