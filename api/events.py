@@ -18,7 +18,7 @@ from api.requests import own_job
 from api.watch import Watcher
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.requests import RequestStatus, StatusEvent, events_after
+from imagequeue.store.requests import RequestStatus, StatusEvent
 
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 
@@ -37,7 +37,7 @@ async def stream_events(request: Request, request_id: str) -> StreamingResponse:
 
 
 async def _stream(front: Front, job: RequestStatus, after: int) -> AsyncGenerator[str]:
-    past = await front.query(lambda connection: events_after(connection, [(job.job_id, after)]))
+    past = await front.events([(job.job_id, after)])
     for event in past:
         yield _line(job, event)
     if job.status.is_final or any(event.status.is_final for event in past):

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, TypeVar, cast
 from uuid import UUID
 
 from fastapi import Request
-from sqlalchemy import Connection
+from sqlalchemy import Connection, text
 
 from api.coalesce import Coalescer
-from api.watch import Watch
-from imagequeue.domain.errors import ImagequeueError
+from api.watch import Seen, Watch
+from imagequeue.domain.errors import ImagequeueError, ServiceUnavailable
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.outlook import Estimate
 from imagequeue.lifecycle.callback import Callbacks
@@ -24,7 +24,15 @@ from imagequeue.lifecycle.submit import submit
 from imagequeue.media_urls import media_urls
 from imagequeue.runtime import Runtime, open_redis
 from imagequeue.store.accounts import StoredKey, keys_by_lookup
-from imagequeue.store.requests import RequestStatus, StatusEvent, events_after, read_statuses
+from imagequeue.store.database import TooSlow, at_most
+from imagequeue.store.requests import (
+    JobFilter,
+    RequestStatus,
+    StatusEvent,
+    events_after,
+    list_jobs,
+    read_statuses,
+)
 from imagequeue.throttle import Throttle
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Bell
 
@@ -37,6 +45,10 @@ UPLOAD_THREADS = 4
 """How many submits may have their input images decoded and stored at a time; the others wait in line."""
 UPLOAD_PATIENCE = 30.0
 """Seconds after which a submit with input images is told to try again."""
+
+LIST_SECONDS = 4.0
+"""How long a list may take in the database: less than its asker waits, so nobody works for nobody."""
+_SLOW_LIST = "The list takes too long: ask for a shorter time with created_after and created_before"
 
 R = TypeVar("R")
 
@@ -68,14 +80,37 @@ class Front:
         self.estimates = Coalescer(self._estimates, name="estimates", threads=1)
         self.callbacks = Coalescer(self._called_back, name="callbacks", threads=1, most=1)
         self._queries = Coalescer(self._query, name="queries", most=1)
+        self._lists = Coalescer(self._list, name="lists", most=1)
+        self._looks = Coalescer(self._look, name="looks", threads=1)
+        self._health = Coalescer(self._ask, name="health", threads=1)
         self._uploads = Coalescer(
             _work, name="uploads", threads=UPLOAD_THREADS, most=1, patience=UPLOAD_PATIENCE
         )
-        self.watch = Watch(open_redis(redis_url), self._look)
+        self.watch = Watch(open_redis(redis_url), self.events)
 
     async def query(self, read: Callable[[Connection], R]) -> R:
         """Run a reading function in a worker thread, with a connection of its own."""
         return cast("R", await self._queries.call(read))
+
+    async def page(self, wanted: JobFilter) -> list[RequestStatus]:
+        """One page of a list; lists have threads of their own, so a slow one delays nothing but lists.
+
+        Raises:
+            ServiceUnavailable: it takes longer than `LIST_SECONDS`.
+        """
+        return await self._lists.call(wanted)
+
+    async def events(self, seen: Seen) -> Sequence[StatusEvent]:
+        """The events of each job behind the last one that was seen of it, in order, each once."""
+        return await self._looks.call(seen)
+
+    async def ready(self) -> None:
+        """Ask the database whether submits can be accepted.
+
+        Raises:
+            ServiceUnavailable: it does not answer.
+        """
+        await self._health.call(None)
 
     async def beside(self, work: Callable[[], R]) -> R:
         """Do what decodes images and waits for the storage in a thread, as far as there is a place.
@@ -104,6 +139,9 @@ class Front:
             self.estimates,
             self.callbacks,
             self._queries,
+            self._lists,
+            self._looks,
+            self._health,
             self._uploads,
         ):
             coalescer.close()
@@ -122,9 +160,6 @@ class Front:
     def _called_back(self, posted: list[tuple[UUID, dict[str, Any]]]) -> Sequence[None]:
         return [self._callbacks.take(attempt_id, body) for attempt_id, body in posted]
 
-    async def _look(self, seen: Sequence[tuple[UUID, int]]) -> Sequence[StatusEvent]:
-        return await self.query(lambda connection: events_after(connection, seen))
-
     def _statuses(self, job_ids: list[UUID]) -> Sequence[RequestStatus | None]:
         with self.runtime.engine.connect() as connection:
             found = read_statuses(connection, job_ids)
@@ -141,6 +176,28 @@ class Front:
     def _query(self, reads: list[Callable[[Connection], object]]) -> Sequence[object]:
         with self.runtime.engine.connect() as connection:
             return [read(connection) for read in reads]
+
+    def _list(self, lists: list[JobFilter]) -> Sequence[list[RequestStatus]]:
+        try:
+            with self.runtime.engine.connect() as connection, at_most(connection, LIST_SECONDS):
+                return [list_jobs(connection, wanted) for wanted in lists]
+        except TooSlow:
+            raise ServiceUnavailable(_SLOW_LIST) from None
+
+    def _look(self, asked: list[Seen]) -> Sequence[list[StatusEvent]]:
+        with self.runtime.engine.connect() as connection:
+            found = events_after(connection, [one for seen in asked for one in seen])
+        events = {event.id: event for event in found}.values()
+        return [_behind(dict(seen), events) for seen in asked]
+
+    def _ask(self, asked: list[None]) -> Sequence[None]:
+        with self.runtime.engine.connect() as connection:
+            connection.execute(text("SELECT id FROM jobs LIMIT 1"))
+        return asked
+
+
+def _behind(after: dict[UUID, int], events: Iterable[StatusEvent]) -> list[StatusEvent]:
+    return [event for event in events if event.job_id in after and event.id > after[event.job_id]]
 
 
 def _work(items: list[Callable[[], object]]) -> Sequence[object]:

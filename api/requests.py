@@ -19,7 +19,7 @@ from imagequeue.domain.money import plain
 from imagequeue.domain.outlook import Estimate
 from imagequeue.domain.status_body import timestamp
 from imagequeue.store.accounts import StoredKey
-from imagequeue.store.requests import AttemptRecord, RequestStatus, attempts_of, list_jobs
+from imagequeue.store.requests import AttemptRecord, RequestStatus, attempts_of
 
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 
@@ -90,7 +90,7 @@ async def read_list(request: Request) -> Response:
     key = await authenticate(request)
     front = front_of(request)
     wanted = read_listing(request.query_params, key.account_id, front.runtime.catalog)
-    jobs = await front.query(lambda connection: list_jobs(connection, wanted))
+    jobs = await front.page(wanted)
     more = len(jobs) == wanted.limit
     cursor = json.dumps(str(jobs[-1].job_id) if more else None)
     data = ",".join(job.body() for job in jobs)

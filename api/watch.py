@@ -24,7 +24,9 @@ log = structlog.get_logger()
 
 LOOK_SECONDS = 1.0
 
-Look = Callable[[Sequence[tuple[UUID, int]]], Awaitable[Sequence[StatusEvent]]]
+Seen = Sequence[tuple[UUID, int]]
+"""Jobs, each with its last event that was seen (0: none)."""
+Look = Callable[[Seen], Awaitable[Sequence[StatusEvent]]]
 """Reads the events of each job behind the last one that was seen of it."""
 
 
@@ -111,8 +113,8 @@ class Watch:
                 await self._look_once()
 
     async def _look_once(self) -> None:
-        watchers = list(self._watchers)
-        try:
+        watchers = sorted(self._watchers, key=lambda watcher: watcher.after, reverse=True)
+        try:  # of several watchers of a job the last one counts, who has seen least
             events = await self._look([(watcher.job_id, watcher.after) for watcher in watchers])
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("watch_failed", reason=type(error).__name__)

@@ -5,11 +5,15 @@ The store never commits: verbs open `engine.begin()` and everything in it is one
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, Engine, create_engine
+from psycopg.errors import QueryCanceled
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
 MIGRATION_LOCK = 0x1A6E_0E0E
 """Key of the advisory lock under which migrations run, so that two starting processes do not race."""
@@ -49,6 +53,27 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
             "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         },
     )
+
+
+class TooSlow(Exception):
+    """A statement took longer than it was allowed to."""
+
+
+@contextmanager
+def at_most(connection: Connection, seconds: float) -> Generator[None]:
+    """Let each statement within take at most so long; the limit stays until the transaction ends.
+
+    Raises:
+        TooSlow: one took longer, and was given up.
+    """
+    limit = {"limit": f"{seconds * 1000:.0f}ms"}
+    connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), limit)
+    try:
+        yield
+    except OperationalError as error:
+        if isinstance(error.orig, QueryCanceled):
+            raise TooSlow from None
+        raise
 
 
 def migrate(engine: Engine, revision: str = "head") -> None:
