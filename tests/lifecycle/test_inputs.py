@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from imagequeue.lifecycle.probe import Probe
 from imagequeue.media.inputs import prepare_input
 from imagequeue.media.keys import input_key
 from tests.pipeline import Pipeline, RunningPipeline
@@ -114,5 +115,7 @@ def test_while_the_storage_is_away_an_edit_rests_and_no_slots_are_offered(
         assert pipeline.states(job_id) == ["RELEASED"]
         pipeline.stopping.set()
         assert answered.result(20) == 1
-    assert (pipeline.states(job_id), pipeline.health.works) == (["GIVEN_BACK"], True)
+    assert (pipeline.states(job_id), pipeline.health.works) == (["GIVEN_BACK"], False)
     assert pipeline.calls() == []
+    (tmp_path / "media").unlink()
+    assert (Probe(pipeline.runtime.storage, pipeline.health).run_once(), pipeline.health.works) == (1, True)
