@@ -146,7 +146,6 @@ class Generation:
         deployment = watch.deployment
         provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
         asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
-        self.inputs.fetch(ticket.job_id, asked)
         with parked(
             lambda: provider.build(prepared(self.inputs, ticket, asked), deployment, secret)
         ) as request:
