@@ -157,10 +157,10 @@ def test_a_converted_output_is_turned_upright(asked: OutputFormat) -> None:
         assert bright.getpixel((5, 40)) < 15  # type: ignore[operator]
 
 
-def test_metadata_that_cannot_be_read_turn_nothing() -> None:
-    image = check_output(picture("jpeg", exif=b"Exif\0\0nonsense"), "png")
-    assert (image.width, image.height) == (40, 30)
-    assert prepare_input(picture("jpeg", exif=b"Exif\0\0nonsense")).width == 40
+@pytest.mark.parametrize("exif", [b"Exif\0\0MM\0*\0\0\0", b"Exif\0\0nonsense"])
+def test_metadata_that_cannot_be_read_turn_nothing_and_spoil_nothing(exif: bytes) -> None:
+    source = picture("png", exif=exif)
+    assert check_output(source, "webp").width == prepare_input(source).width == 40
 
 
 def _linear_grey() -> bytes:
