@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "2026_11_26_unfetched_jobs"
-down_revision: str | None = "2026_11_21_job_margins_view"
+down_revision: str | None = "2026_11_26_retention"
 branch_labels = None
 depends_on = None
 
