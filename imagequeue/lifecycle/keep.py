@@ -216,6 +216,9 @@ class Keeper:
             log.warning("put_failed", storage_key=image.stored.storage_key, reason=str(error))
             spilled = self._spilled(ticket, image)
             kept.postponed.append(Postponed(image.stored, None if spilled else image))
+        except BaseException:
+            image.file.close()
+            raise
         else:
             image.file.close()
         kept.stored.append(image.stored)
