@@ -74,5 +74,7 @@ def test_while_the_storage_is_away_an_edit_rests_and_no_slots_are_offered(
         assert pipeline.states(job_id) == ["RELEASED"]
         pipeline.stopping.set()
         assert answered.result(20) == 1
-    assert (pipeline.states(job_id), pipeline.health.works) == (["GIVEN_BACK"], True)
+    assert (pipeline.states(job_id), pipeline.health.works) == (["GIVEN_BACK"], False), (
+        "until a probe succeeds"
+    )
     assert pipeline.calls() == []
