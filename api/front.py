@@ -34,7 +34,7 @@ from imagequeue.store.requests import (
     read_statuses,
 )
 from imagequeue.throttle import Throttle
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Bell
+from imagequeue.wakeup import INPUTS_WAITING, JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Bell
 
 CANCELLED = "cancelled"
 """The error of a job that its client cancelled (contract.md, "HTTP")."""
@@ -60,6 +60,7 @@ class Front:
         redis_url = runtime.settings.redis_url.get_secret_value()
         self.runtime = runtime
         self.waiting = Bell(runtime.redis, JOBS_WAITING)
+        self.unfetched = Bell(runtime.redis, INPUTS_WAITING)
         self.final = Bell(runtime.redis, JOBS_FINAL)
         self.due = Bell(runtime.redis, POLLS_DUE)
         self.settlement = Settlement(
@@ -146,11 +147,20 @@ class Front:
         ):
             coalescer.close()
         self.waiting.close()
+        self.unfetched.close()
         self.final.close()
         self.due.close()
 
     def _submit(self, submissions: list[Submission]) -> Sequence[Accepted | ImagequeueError]:
-        return submit(self.runtime, submissions, wake=self.waiting.ring)
+        return submit(self.runtime, submissions, wake=lambda: self._wake(submissions))
+
+    def _wake(self, submissions: Sequence[Submission]) -> None:
+        """Dispatchers look for jobs that can be served, workers for those whose inputs are unfetched."""
+        unfetched = [one.request.requirement.unfetched for one in submissions]
+        if any(unfetched):
+            self.unfetched.ring()
+        if not all(unfetched):
+            self.waiting.ring()
 
     def _cancel(self, job_ids: list[UUID]) -> Sequence[bool]:
         """Which of the jobs were still live, and are FAILED now."""

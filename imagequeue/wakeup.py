@@ -1,4 +1,7 @@
-"""Doorbells in Redis: "jobs wait" and "polls are due" for dispatchers, "this job is final" for its waiters.
+"""Doorbells in Redis, for those who look anyway, but not at once.
+
+"Jobs wait" and "polls are due" are for dispatchers, "inputs wait" for workers, "this job is final" for those
+who wait for it.
 
 A ring is best effort. Whoever listens looks for itself every so often, so a lost ring costs a moment and
 nothing else. Ringing never blocks and never fails the caller: a thread of its own publishes, and gives up for
@@ -16,6 +19,7 @@ from redis.client import PubSub
 from redis.exceptions import RedisError
 
 JOBS_WAITING = "imagequeue:jobs-waiting"
+INPUTS_WAITING = "imagequeue:inputs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
 

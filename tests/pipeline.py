@@ -21,6 +21,7 @@ from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.dispatch import Dispatch
+from imagequeue.lifecycle.fetch import Fetching
 from imagequeue.lifecycle.generate import Generation
 from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, StorageHealth
@@ -82,13 +83,15 @@ class Pipeline:
         self.keeper = Keeper(
             self.runtime.storage, self.spill, guarded, policy, self.health, stopping=stopping
         )
+        inputs = Inputs(self.runtime.storage, guarded, policy)
+        self.fetching = Fetching(self.runtime.engine, inputs, self.settlement, lambda: None)
         self.client = httpx.Client(transport=deadline_transport(), trust_env=False)
         self.generation = Generation(
             self.runtime.engine,
             lambda: self.runtime.catalog,
             self.runtime.catalog.secret,
             self.client,
-            Inputs(self.runtime.storage, guarded, self.runtime.policy),
+            inputs,
             Polling(
                 self.runtime.engine, lambda: self.runtime.catalog, self.runtime.catalog.secret, self.client
             ),
@@ -144,6 +147,14 @@ class Pipeline:
         outcomes = submit(self.runtime, submissions, wake=lambda: None)
         return [outcome.job_id for outcome in outcomes if isinstance(outcome, Accepted)]
 
+    def fetch(self) -> int:
+        """Fetch the input images that are due; of how many jobs."""
+        fetched = 0
+        while (job := self.fetching.claim(Lane)) is not None:
+            self.fetching.run(job)
+            fetched += 1
+        return fetched
+
     def answer(self) -> int:
         """Answer every doorbell that was rung; how many."""
         rung, self.rung[:] = list(self.rung), []
@@ -152,7 +163,8 @@ class Pipeline:
         return len(rung)
 
     def run(self) -> None:
-        """Dispatch and answer until nothing is left to do now."""
+        """Fetch, dispatch and answer until nothing is left to do now."""
+        self.fetch()
         self.beat()
         while self.dispatch.run_once():
             self.answer()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 
 from imagequeue.lifecycle import outlook, reload, retain, retain_inputs, tally
 from imagequeue.lifecycle import sweep as sweeping
@@ -19,21 +18,16 @@ from imagequeue.lifecycle.retain_inputs import InputRetention
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.lifecycle.sweep import Sweep
 from imagequeue.lifecycle.tally import Tally
-from imagequeue.runtime import Runtime, open_redis
+from imagequeue.runtime import Runtime
 from imagequeue.store.quota import ensure_groups
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Listener
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE
 from worker import parts
 from worker.app import make_app
 from worker.exits import give_up, on_hangup, on_termination
 from worker.liveness import Watchdog
 from worker.loops import Loop, Pause, surely
 from worker.ring import Doorbells
-
-LOOK_SECONDS = 0.25
-"""The dispatcher looks at least this often; a wake-up makes it look at once (pipeline.md, "Dispatch")."""
-
-LEAST_PAUSE_SECONDS = 0.005
-"""Between two looks, so that a flood of wake-ups is gathered into one look."""
+from worker.wake import Wake
 
 WATCH_SECONDS = 5.0
 
@@ -92,20 +86,3 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("inputs", inputs.run_once, Pause(retain_inputs.INTERVAL_SECONDS, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]
-
-
-class Wake:
-    """Waits for a ring in Redis, and no longer than `LOOK_SECONDS`."""
-
-    def __init__(self, runtime: Runtime, channel: str, stopping: threading.Event) -> None:
-        self._listener = Listener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
-        self._stopping = stopping
-
-    def __call__(self, done: int) -> None:
-        """Pause; `done` says that there may be more to do, and changes nothing: the look is bounded."""
-        del done
-        began = time.monotonic()
-        self._listener.wait(LOOK_SECONDS)
-        rest = LEAST_PAUSE_SECONDS - (time.monotonic() - began)
-        if rest > 0:
-            self._stopping.wait(rest)

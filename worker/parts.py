@@ -16,6 +16,7 @@ from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.custody import Custody
 from imagequeue.lifecycle.deliver import Delivering
+from imagequeue.lifecycle.fetch import Fetching
 from imagequeue.lifecycle.generate import Generation
 from imagequeue.lifecycle.inputs import Inputs
 from imagequeue.lifecycle.keep import Keeper, StorageHealth
@@ -27,7 +28,7 @@ from imagequeue.media_urls import media_urls
 from imagequeue.providers.entra import EntraTokens
 from imagequeue.runtime import Runtime
 from imagequeue.store.database import open_engine
-from imagequeue.wakeup import JOBS_FINAL, Bell
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Bell
 
 
 def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> Settlement:
@@ -56,7 +57,7 @@ def generation(
         catalog=lambda: runtime.catalog,
         secret=secret,
         client=client,
-        inputs=Inputs(runtime.storage, runtime.guarded_client(), runtime.policy),
+        inputs=inputs(runtime),
         polling=Polling(runtime.engine, lambda: runtime.catalog, secret, client),
         keeper=keeper,
         settlement=settlement,
@@ -65,6 +66,16 @@ def generation(
         stopping=keeper.stopping,
         custody=custody,
     )
+
+
+def inputs(runtime: Runtime) -> Inputs:
+    """Where input images come from."""
+    return Inputs(runtime.storage, runtime.guarded_client(), runtime.policy)
+
+
+def fetching(runtime: Runtime, settlement: Settlement) -> Fetching:
+    """The verb `fetch`."""
+    return Fetching(runtime.engine, inputs(runtime), settlement, Bell(runtime.redis, JOBS_WAITING).ring)
 
 
 class Secrets:

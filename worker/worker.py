@@ -16,18 +16,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle import probe, reload
 from imagequeue.lifecycle.custody import Custody
+from imagequeue.lifecycle.fetch import Fetches
 from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.lifecycle.keep import Slots, StorageHealth
 from imagequeue.lifecycle.probe import Probe
 from imagequeue.lifecycle.reload import CatalogWatch
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
+from imagequeue.wakeup import INPUTS_WAITING
 from worker import parts
-from worker.app import make_app
+from worker.app import GENERATE_QUEUES, make_app
 from worker.exits import give_up, on_hangup
 from worker.liveness import Activity, Liveness
 from worker.loops import Loop, Pause, surely
 from worker.tasks import register_tasks
+from worker.wake import Wake
 
 log = structlog.get_logger()
 
@@ -54,12 +57,27 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     Loop("probe", look, Pause(probe.INTERVAL_SECONDS, stopping), stopping).start()
     catalog = CatalogWatch(runtime)
     Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping).start()
+    _fetch(runtime, settlement, queues, slots, stopping)
     try:
         return _consume(app, queues, concurrency, stopping, catalog.hung_up)
     finally:
         ended.set()
         beats.join()
         _leave(heartbeat)
+
+
+def _fetch(
+    runtime: Runtime,
+    settlement: parts.Settlement,
+    queues: Sequence[str],
+    slots: Slots,
+    stopping: threading.Event,
+) -> None:
+    """Fetch input images for the lanes whose calls this process makes."""
+    lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
+    if lanes:
+        fetches = Fetches(parts.fetching(runtime, settlement), lanes, slots)
+        Loop("fetches", fetches.run_once, Wake(runtime, INPUTS_WAITING, stopping), stopping).start()
 
 
 def _leave(heartbeat: Heartbeat) -> None:

@@ -58,7 +58,10 @@ AUTO = Shape()
 
 @dataclass(frozen=True, slots=True)
 class Requirement:
-    """What a deployment must be able to do to serve a job."""
+    """What a deployment must be able to do to serve a job.
+
+    `unfetched`: input images are still to be fetched from URLs; until then no deployment serves the job.
+    """
 
     operation: Operation = "generate"
     shape: Shape = AUTO
@@ -67,11 +70,12 @@ class Requirement:
     input_count: int = 0
     has_mask: bool = False
     prompt_limit: int = PROMPT_LENGTH_STEPS[1]
+    unfetched: bool = False
 
     def __str__(self) -> str:
-        mask = "m" if self.has_mask else ""
+        marks = ("m" if self.has_mask else "") + ("u" if self.unfetched else "")
         parts = (self.operation, self.shape, self.image_count, self.output_format)
-        return "/".join(map(str, (*parts, f"{self.input_count}{mask}", self.prompt_limit)))
+        return "/".join(map(str, (*parts, f"{self.input_count}{marks}", self.prompt_limit)))
 
     @classmethod
     def parse(cls, text: str) -> Requirement:
@@ -82,10 +86,16 @@ class Requirement:
             shape=Shape.parse(shape),
             image_count=int(count),
             output_format=cast("OutputFormat", output_format),
-            input_count=int(inputs.removesuffix("m")),
-            has_mask=inputs.endswith("m"),
+            input_count=int(inputs.rstrip("mu")),
+            has_mask="m" in inputs,
             prompt_limit=int(limit),
+            unfetched="u" in inputs,
         )
+
+
+def is_url(source: str) -> bool:
+    """Whether an input image is a URL, and not a key of the storage."""
+    return "://" in source
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +130,7 @@ class ImageRequest:
             input_count=len(self.input_images),
             has_mask=self.mask is not None,
             prompt_limit=limit,
+            unfetched=any(is_url(source) for source in (*self.input_images, self.mask or "")),
         )
 
     def parameters(self) -> dict[str, Any]:

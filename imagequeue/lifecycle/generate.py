@@ -102,7 +102,7 @@ class Generation:
         try:
             response, parse = self._exchanged(ticket, watch)
             with response:
-                return self._taken(ticket, response, parse)
+                return self._taken(watch, response, parse)
         except StillPending:
             return Pending(ticket.upstream_reference or "")
         except UpstreamError as error:
@@ -125,21 +125,20 @@ class Generation:
             self.keeper.rest()
             raise GivenBack(f"an input image cannot be had: {error}", started=False) from error
 
-    def _taken(self, ticket: CallTicket, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
-        """Parse and keep inside the decoding gate; what waits for a network waits outside of it.
+    def _taken(self, watch: _Watch, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
+        """Parse and check inside the decoding gate; what waits for a network waits outside of it.
 
         A small answer is parsed at once: it may be a reference, which must not wait to be stored.
         """
+        ticket, until = watch.ticket, watch.until
         with DECODING if response.is_large else nullcontext():
             answer = _parsed(parse, response)
-            if isinstance(answer, Images) and all(image.content is not None for image in answer.images):
-                kept = self.keeper.keep(ticket, answer.images)
-                answer = Images((), answer.cost_usd)
-            else:
-                kept = None
-        if isinstance(answer, Pending):
-            return answer
-        kept = kept or self.keeper.keep(ticket, answer.images)
+            if isinstance(answer, Pending):
+                return answer
+            checked = self.keeper.checked(ticket, answer.images, until)
+            if all(image.content is not None for image in answer.images):
+                checked, answer = list(checked), Images((), answer.cost_usd)
+        kept = self.keeper.keep(ticket, checked)
         return Succeeded(self.keeper.finish(kept), answer.cost_usd)
 
     def _call(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
@@ -147,9 +146,9 @@ class Generation:
         provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
         asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
         callback_url = self.callback_url(ticket.attempt_id) if deployment.callbacks else None
-        self.inputs.fetch(ticket.job_id, asked)
         with parked(
-            lambda: provider.build(prepared(self.inputs, ticket, asked, callback_url), deployment, secret)
+            lambda: provider.build(prepared(self.inputs, ticket, asked, callback_url), deployment, secret),
+            large=asked.operation == "edit",
         ) as request:
             response = send(
                 request,
@@ -213,6 +212,14 @@ class _Watch:
         if found is None:
             raise GivenBack("the catalog no longer has this deployment", started=False)
         return found
+
+    @property
+    def until(self) -> float:
+        """The total deadline of the call, on the monotonic clock; where nobody knows it, its slot."""
+        if self.ticket.gives_up_in is not None:
+            return self.slot.opens - self.ticket.starts_in + self.ticket.gives_up_in
+        found = self.generation.catalog().deployment(self.ticket.deployment)
+        return self.slot.opens + (found.timeout_seconds if found else 0.0)
 
     def leave(self) -> None:
         """Wait for the slot and move the attempt to CALLING; the next thing to happen is the first byte.

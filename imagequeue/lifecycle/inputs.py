@@ -1,12 +1,13 @@
-"""Input images of an edit, ready for the upstream before its slot comes.
+"""Input images of an edit: fetched before the job may be claimed, loaded before the call's slot comes.
 
-What came as data was decoded and stored at submit. A URL is fetched once, through the egress guard, and kept
-under the job's name: an attempt that was given back because fetching took too long finds it there next time.
+What came as data was decoded and stored at submit. A URL is fetched through the egress guard, and kept under
+the job's name (`lifecycle/fetch.py` says when).
 """
 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -16,18 +17,29 @@ from PIL import Image
 
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.errors import InvalidRequest
-from imagequeue.domain.images import MEDIA_TYPES, ImageRequest
+from imagequeue.domain.images import MEDIA_TYPES, ImageRequest, is_url
 from imagequeue.domain.verdicts import InputRefused
 from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.errors import EgressError
+from imagequeue.egress.deadline import Limits
+from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
+from imagequeue.failpoint import failpoint
 from imagequeue.media.gate import DECODING
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import ObjectMissing, Storage
 
+FETCH_SECONDS = 60.0
+"""All images of a job must be fetched in this time."""
+
 _MASK = "mask"
+_PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
+"""Statuses below 500 that may be another one at the next try."""
+
+
+class InputUnavailable(Exception):
+    """An input image cannot be fetched now; the message names it and says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,16 +51,20 @@ class Inputs:
     policy: EgressPolicy
 
     def fetch(self, job_id: UUID, request: ImageRequest) -> None:
-        """Fetch the images and the mask that are URLs, unless an earlier attempt has done so.
+        """Fetch the images and the mask that are URLs, check, re-encode and store them.
+
+        What an earlier try has stored is not fetched again.
 
         Raises:
-            InputRefused: one cannot be fetched, or is not an image within the limits.
+            InputRefused: one may not be fetched, is not there, or is not an image within the limits.
+            InputUnavailable: one could not be fetched in time; another try may succeed.
             StorageUnavailable: the storage is away.
         """
+        until = time.monotonic() + FETCH_SECONDS
         for name, source in _named(request):
             key = _key(job_id, name, source)
             if key != source and not self.storage.exists(key):
-                image = self._fetched(name, source)
+                image = self._fetched(name, source, until)
                 self.storage.put(key, image.content, image.media_type)
 
     def load(
@@ -70,19 +86,30 @@ class Inputs:
         except ObjectMissing:
             raise InputRefused(f"{name}: it is no longer stored") from None
 
-    def _fetched(self, name: str, url: str) -> EncodedImage:
+    def _fetched(self, name: str, url: str, until: float) -> EncodedImage:
         prepare = prepare_mask if name == _MASK else prepare_input
         try:
             destination = check_destination(url, self.policy, Purpose.IMAGE)
-            with self.downloads.download(destination, max_bytes=MOST_INPUT_BYTES) as download:
-                if download.status != HTTPStatus.OK:
-                    raise InputRefused(f"{name}: fetching it was answered with status {download.status}")
+            limits = Limits(total_seconds=until - time.monotonic())
+            with self.downloads.download(destination, max_bytes=MOST_INPUT_BYTES, limits=limits) as download:
+                _require_success(name, download.status)
+                failpoint("fetch.fetched")
                 with DECODING:
                     return prepare(download.file.read(), name=name)
         except InvalidRequest as error:
             raise InputRefused(error.message) from error
-        except EgressError as error:
+        except (DestinationBlocked, BodyTooLarge) as error:
             raise InputRefused(f"{name}: it could not be fetched: {error.code}") from error
+        except EgressError as error:
+            raise InputUnavailable(f"{name}: it could not be fetched: {error.code}") from error
+
+
+def _require_success(name: str, status: int) -> None:
+    if status == HTTPStatus.OK:
+        return
+    passing = status >= HTTPStatus.INTERNAL_SERVER_ERROR or status in _PASSING
+    refusal = InputUnavailable if passing else InputRefused
+    raise refusal(f"{name}: fetching it was answered with status {status}")
 
 
 def fetched_keys(job_id: UUID, request: ImageRequest) -> list[str]:
@@ -101,7 +128,7 @@ def _named(request: ImageRequest) -> Iterator[tuple[str, str]]:
 
 def _key(job_id: UUID, name: str, source: str) -> str:
     """Where an input lies in the storage, once it was fetched."""
-    return checked_key(f"inputs/fetched/{job_id}/{name}") if "://" in source else source
+    return checked_key(f"inputs/fetched/{job_id}/{name}") if is_url(source) else source
 
 
 def _described(content: bytes) -> EncodedImage:

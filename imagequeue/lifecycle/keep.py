@@ -4,38 +4,36 @@ A put that fails is no failed call. The bytes go to local disk and the put is tr
 succeeds; meanwhile this process says that it has no free slots, so nothing new is bought that could not be
 stored (pipeline.md, "Storage away").
 
-Decoding is gated by cores (`media/gate.py`), waiting is not: an image waits for its turn, and for the
-storage to come back, on disk. A process that is asked to stop leaves it there, and the sweep stores it.
+Decoding is gated by cores, storing by its own gate (`media/gate.py`), so a slow storage holds up no decoding.
+An image waits for its turn, and for the storage to come back, on disk. A process that is asked to stop
+leaves it there, and the sweep stores it.
 """
 
 from __future__ import annotations
 
 import io
+import tempfile
 import threading
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from random import Random
 from typing import IO, cast
 
 import structlog
 
 from imagequeue.domain.backoff import exponential
-from imagequeue.domain.encoded import EncodedImage
-from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
-from imagequeue.egress.answers import Download
 from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
-from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
-from imagequeue.media.gate import DECODING
-from imagequeue.media.images import MOST_OUTPUT_BYTES, check_output
+from imagequeue.lifecycle.download import Downloading
+from imagequeue.media.gate import DECODING, STORING
+from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill
 from imagequeue.media.storage import Storage, StorageUnavailable
@@ -45,7 +43,10 @@ log = structlog.get_logger()
 
 
 REST_SECONDS = 5.0
-DOWNLOAD_TRIES = 3
+LEAST_DOWNLOAD_SECONDS = 5.0
+"""For each image, however little is left of the call's deadline: it is paid."""
+
+IN_MEMORY_BYTES = 256 * 1024
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 """With less room on the disk where images wait, nothing new is bought."""
 
@@ -103,12 +104,25 @@ class Slots:
 
 
 @dataclass(frozen=True, slots=True)
-class Postponed:
-    """An image whose put failed; `image` is None when its bytes wait on disk."""
+class Checked:
+    """An image of an answer, ready to be stored; a large one waits on disk. Closing `file` frees it."""
 
-    key: str
+    number: int
     stored: StoredImage
-    image: EncodedImage | None
+    file: IO[bytes]
+
+    def content(self) -> bytes:
+        """Its bytes."""
+        self.file.seek(0)
+        return self.file.read()
+
+
+@dataclass(frozen=True, slots=True)
+class Postponed:
+    """An image whose put failed; `image` is None when its bytes are spilled."""
+
+    stored: StoredImage
+    image: Checked | None
 
 
 @dataclass(slots=True)
@@ -131,21 +145,34 @@ class Keeper:
     random: Random = field(default_factory=Random)
     stopping: threading.Event = field(default_factory=threading.Event)
 
-    def keep(self, ticket: CallTicket, images: Sequence[RawImage]) -> Kept:
-        """Check and store the images of an answer; what the storage does not take now is postponed.
+    def checked(
+        self, ticket: CallTicket, images: Sequence[RawImage], until: float
+    ) -> Iterator[Checked | Unavailable | Ambiguous]:
+        """The images of an answer, downloaded, checked and converted, one after the other.
+
+        `until` is the call's deadline (seconds of `time.monotonic`); downloads must be over by then. An image
+        is Unavailable when it does not decode, Ambiguous when it cannot be downloaded.
+        """
+        for number, raw in enumerate(images, start=1):
+            try:
+                yield self._checked(ticket, number, raw, until)
+            except (Unavailable, Ambiguous) as error:
+                yield error
+
+    def keep(self, ticket: CallTicket, images: Iterable[Checked | Unavailable | Ambiguous]) -> Kept:
+        """Store images as they come; what the storage does not take now is postponed.
 
         An unusable image does not spoil the others: they are paid, so they are kept.
 
         Raises:
-            Unavailable: none is an image that decodes.
-            Ambiguous: none could be downloaded from where the upstream put it.
+            Unavailable, Ambiguous: what became of the last image, where there is no other.
         """
         kept, failure = Kept(), None
-        for number, raw in enumerate(images, start=1):
-            try:
-                self._keep(ticket, number, raw, kept)
-            except (Unavailable, Ambiguous) as error:
-                failure = error
+        for image in images:
+            if isinstance(image, Checked):
+                self._keep(ticket, image, kept)
+            else:
+                failure = image
         if failure and not kept.stored:
             raise failure
         return kept
@@ -172,64 +199,50 @@ class Keeper:
         self.health.doubt()
         self.stopping.wait(REST_SECONDS)
 
-    def _keep(self, ticket: CallTicket, number: int, raw: RawImage, kept: Kept) -> None:
+    def _checked(self, ticket: CallTicket, number: int, raw: RawImage, until: float) -> Checked:
         output_format: OutputFormat = ticket.parameters["output_format"]
-        with self._content(raw) as file, DECODING:
+        name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
+        key = output_key(name, ticket.attempt_id, number, output_format)
+        with self._content(raw, until) as file, DECODING:
             image = check_output(file.read(), output_format)
-            name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
-            key = output_key(name, ticket.attempt_id, number, output_format)
             stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
-            self._put(ticket, image, stored, kept)
-        kept.stored.append(stored)
-        failpoint(f"generate.stored_{number}")
+            return Checked(number, stored, _parked(image.content))
+
+    def _keep(self, ticket: CallTicket, image: Checked, kept: Kept) -> None:
+        try:
+            with STORING:
+                self.storage.put(image.stored.storage_key, image.content(), image.stored.media_type)
+        except StorageUnavailable as error:
+            log.warning("put_failed", storage_key=image.stored.storage_key, reason=str(error))
+            spilled = self._spilled(ticket, image)
+            kept.postponed.append(Postponed(image.stored, None if spilled else image))
+        except BaseException:
+            image.file.close()
+            raise
+        else:
+            image.file.close()
+        kept.stored.append(image.stored)
+        failpoint(f"generate.stored_{image.number}")
 
     @contextmanager
-    def _content(self, image: RawImage) -> Generator[IO[bytes]]:
+    def _content(self, image: RawImage, until: float) -> Generator[IO[bytes]]:
         if image.content is not None:
             yield io.BytesIO(image.content)
             return
-        with self._download(image.url or "") as download:
+        until = max(until, time.monotonic() + LEAST_DOWNLOAD_SECONDS)
+        downloading = Downloading(self.downloads, self.policy, self.stopping, self.random)
+        with downloading.run(image.url or "", until) as download:
             yield cast("IO[bytes]", download.file)
 
-    def _download(self, url: str) -> Download:
-        """Download an image. It is paid, so a broken download is tried again before it is given up."""
-        for number in range(1, DOWNLOAD_TRIES):
-            try:
-                return self._download_once(url)
-            except Ambiguous:
-                self.stopping.wait(exponential(number, base=0.5, cap=5, random=self.random))
-        return self._download_once(url)
-
-    def _download_once(self, url: str) -> Download:
+    def _spilled(self, ticket: CallTicket, image: Checked) -> bool:
+        stored, note = image.stored, {"attempt_id": str(ticket.attempt_id)}
         try:
-            destination = check_destination(url, self.policy, Purpose.IMAGE)
-            download = self.downloads.download(destination, max_bytes=MOST_OUTPUT_BYTES)
-        except (InvalidRequest, DestinationBlocked) as error:
-            raise Unavailable("the upstream points to a URL that is refused") from error
-        except BodyTooLarge as error:
-            raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB") from error
-        except EgressError as error:
-            raise Ambiguous(f"the image could not be downloaded: {error.code}") from error
-        if download.status == HTTPStatus.OK:
-            return download
-        with download:
-            raise Ambiguous(f"the image could not be downloaded: status {download.status}")
-
-    def _put(self, ticket: CallTicket, image: EncodedImage, stored: StoredImage, kept: Kept) -> None:
-        key = stored.storage_key
-        try:
-            self.storage.put(key, image.content, image.media_type)
+            with STORING:
+                self.spill.put(stored.storage_key, image.content(), stored.media_type, note)
         except StorageUnavailable as error:
-            log.warning("put_failed", storage_key=key, reason=str(error))
-            spilled = self._spilled(ticket, key, image)
-            kept.postponed.append(Postponed(key, stored, None if spilled else image))
-
-    def _spilled(self, ticket: CallTicket, key: str, image: EncodedImage) -> bool:
-        try:
-            self.spill.put(key, image.content, image.media_type, {"attempt_id": str(ticket.attempt_id)})
-        except StorageUnavailable as error:
-            log.warning("spill_failed", storage_key=key, reason=str(error))
+            log.warning("spill_failed", storage_key=stored.storage_key, reason=str(error))
             return False
+        image.file.close()
         return True
 
     def _put_until_it_works(self, postponed: Postponed) -> None:
@@ -237,26 +250,36 @@ class Keeper:
         while not self._put_again(postponed):
             failures += 1
             pause = exponential(failures, base=0.5, cap=10, random=self.random)
-            if postponed.image is not None:  # only our memory has it
+            if postponed.image is not None:  # nobody but this process has it
                 threading.Event().wait(pause)
             elif self.stopping.wait(pause):
                 raise LeftBehind("the storage is away; the image lies on the local disk")
 
     def _put_again(self, postponed: Postponed) -> bool:
         try:
-            if postponed.image is not None:
-                self.storage.put(postponed.key, postponed.image.content, postponed.image.media_type)
-            else:
-                self._unspill(postponed)
+            with STORING:
+                if postponed.image is not None:
+                    stored, content = postponed.stored, postponed.image.content()
+                    self.storage.put(stored.storage_key, content, stored.media_type)
+                    postponed.image.file.close()
+                else:
+                    self._unspill(postponed.stored.storage_key)
         except StorageUnavailable:
             return False
         return True
 
-    def _unspill(self, postponed: Postponed) -> None:
-        """Store from disk; when the file is gone, the sweep has stored it already."""
-        waiting = self.spill.find(postponed.key)
+    def _unspill(self, key: str) -> None:
+        """Store what was spilled; when the file is gone, the sweep has stored it already."""
+        waiting = self.spill.find(key)
         if waiting is not None:
             self.storage.put(waiting.key, waiting.content(), waiting.media_type)
             self.spill.remove(waiting.key)
-        elif not self.storage.exists(postponed.key):
-            raise StorageUnavailable(f"{postponed.key} is neither spilled nor stored")
+        elif not self.storage.exists(key):
+            raise StorageUnavailable(f"{key} is neither spilled nor stored")
+
+
+def _parked(content: bytes) -> IO[bytes]:
+    """A file of these bytes; in memory while it is small. The caller closes it."""
+    file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115
+    file.write(content)
+    return file

@@ -55,6 +55,8 @@ class Serving:
 
 def _images_per_call(deployment: Deployment, requirement: Requirement) -> int:
     provider = PROVIDERS[deployment.provider]
+    if requirement.unfetched:
+        return 0
     if provider.refusal(requirement, deployment) is not None:
         return 0
     return provider.images_per_call(requirement)

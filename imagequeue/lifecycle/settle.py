@@ -82,9 +82,21 @@ class Settlement:
             self.announce([finished])
         return finished is not None
 
-    def end(self, job_ids: Sequence[UUID], status: JobStatus, error: str) -> list[UUID]:
-        """End jobs that no image will come for (cancelled, past a deadline); those that were still live."""
+    def end(
+        self,
+        job_ids: Sequence[UUID],
+        status: JobStatus,
+        error: str,
+        *,
+        provided: Callable[[Connection], bool] = lambda _: True,
+    ) -> list[UUID]:
+        """End jobs that no image will come for (cancelled, past a deadline); those that were still live.
+
+        `provided` is asked first, in the same transaction: a fence of the caller's.
+        """
         with self.engine.begin() as connection:
+            if not provided(connection):
+                return []
             # Wallets are locked in account order, as everywhere, or two of us could wait in a circle.
             jobs = sorted(settlements.lock_jobs(connection, job_ids), key=lambda job: job.account_id)
             ended = [job.id for job in jobs if self._finish(connection, job, status, error)]

@@ -1,7 +1,8 @@
-"""How many images this process decodes at a time: as many as it has cores.
+"""How many images this process decodes, and how many it stores, at a time.
 
 Decoding is what needs memory and a core. 64 answers of 4 MB wait on disk for it; parsing an answer (its
-base64) belongs inside the gate too.
+base64) belongs inside the gate too. Storing needs the bytes of an image and waits for a network: it has
+places of its own, so that a slow storage holds up no decoding.
 """
 
 from __future__ import annotations
@@ -32,5 +33,16 @@ class Gate:
             self._places.release()
 
 
-DECODING = Gate(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
-"""The gate of this process."""
+MOST_DECODING = 4
+"""However many cores there are: a decoded image takes 100 MB (`media/images.py`)."""
+
+DECODING = Gate(
+    min(
+        MOST_DECODING,
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+    )
+)
+"""The gate of this process for what decodes: as many as it has cores."""
+
+STORING = Gate(8)
+"""The gate of this process for what puts an image into the storage."""

@@ -10,6 +10,7 @@ from PIL import Image
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
 from imagequeue.domain.upstream import Unavailable
+from imagequeue.media.colours import in_eight_bits, upright, with_rgb_profile
 from imagequeue.media.decoding import UnusableImage, decode
 from imagequeue.media.gate import DECODING
 
@@ -27,7 +28,7 @@ def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
     """Decode an upstream's image, and convert it unless it has the asked format already.
 
     An image in the asked format is passed on byte for byte, provenance marks included. A converted one
-    keeps its colour profile and no other metadata.
+    is turned upright, and keeps its colour profile (if that is one for RGB) and no other metadata.
 
     Raises:
         Unavailable: it is not an image that decodes, or too large.
@@ -36,14 +37,18 @@ def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
         raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB")
     try:
         with DECODING, decode(content, most_pixels=MOST_OUTPUT_PIXELS) as image:
-            converted = content if _is(image, output_format) else encode(image, output_format)
-            return EncodedImage(converted, MEDIA_TYPES[output_format], image.width, image.height)
+            if image.format == output_format.upper():
+                return EncodedImage(content, MEDIA_TYPES[output_format], image.width, image.height)
+            turned = upright(image)
+            converted = encode(turned, output_format)
+            return EncodedImage(converted, MEDIA_TYPES[output_format], turned.width, turned.height)
     except UnusableImage as error:
         raise Unavailable(f"an image is unusable: {error}") from error
 
 
 def encode(image: Image.Image, output_format: OutputFormat, **options: Any) -> bytes:
-    """Encode pixels, with the colour profile and no other metadata; JPEG gets a white background."""
+    """Encode pixels, with a profile for RGB and no other metadata; JPEG gets a white background."""
+    image = with_rgb_profile(in_eight_bits(image))
     plain = _without_alpha(image) if output_format == "jpeg" else _in_colour(image)
     profile = image.info.get("icc_profile")
     buffer = io.BytesIO()
@@ -51,10 +56,6 @@ def encode(image: Image.Image, output_format: OutputFormat, **options: Any) -> b
     plain.info = {}
     plain.save(buffer, output_format.upper(), icc_profile=profile, **with_options)
     return buffer.getvalue()
-
-
-def _is(image: Image.Image, output_format: OutputFormat) -> bool:
-    return image.format == output_format.upper()
 
 
 def _in_colour(image: Image.Image) -> Image.Image:

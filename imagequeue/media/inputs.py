@@ -6,15 +6,14 @@ Colours are converted to sRGB, because no upstream says that it reads profiles.
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
-from typing import Any, cast
 
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image
 
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
+from imagequeue.media.colours import in_eight_bits, in_srgb, upright
 from imagequeue.media.decoding import UnusableImage, decode
 from imagequeue.media.gate import DECODING
 from imagequeue.media.images import encode
@@ -57,35 +56,16 @@ def prepare_mask(content: bytes, *, name: str = "mask") -> EncodedImage:
 
 def _reencoded(image: Image.Image, name: str) -> EncodedImage:
     kind: OutputFormat = "jpeg" if image.format == "JPEG" else "png"
-    upright = _in_srgb(ImageOps.exif_transpose(image))
-    made = _encoded(upright, kind)
-    if len(made) > MOST_INPUT_BYTES and not upright.has_transparency_data:
-        kind, made = "jpeg", _encoded(upright, "jpeg")
+    turned = in_srgb(in_eight_bits(upright(image)))
+    made = _encoded(turned, kind)
+    if len(made) > MOST_INPUT_BYTES and not turned.has_transparency_data:
+        kind, made = "jpeg", _encoded(turned, "jpeg")
     if len(made) > MOST_INPUT_BYTES:
         raise InvalidRequest(f"{name}: the image has more than {MOST_INPUT_BYTES // 2**20} MiB as {kind}")
-    return EncodedImage(made, MEDIA_TYPES[kind], upright.width, upright.height)
+    return EncodedImage(made, MEDIA_TYPES[kind], turned.width, turned.height)
 
 
 def _encoded(image: Image.Image, kind: OutputFormat) -> bytes:
     if kind == "jpeg":
         return encode(image, kind, quality=95, subsampling=0)
     return encode(image, kind, compress_level=4)
-
-
-def _in_srgb(image: Image.Image) -> Image.Image:
-    """The image without its profile, its colours converted; a profile that cannot be read is dropped."""
-    profile = image.info.pop("icc_profile", None)
-    if not profile:
-        return image
-    try:
-        turned = _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
-    except (ImageCms.PyCMSError, OSError, ValueError):
-        return image
-    turned.info.pop("icc_profile", None)
-    return turned
-
-
-def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
-    srgb = cast("Any", ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
-    mode = "RGBA" if image.mode == "RGBA" else "RGB"
-    return ImageCms.profileToProfile(image, source, srgb, outputMode=mode) or image

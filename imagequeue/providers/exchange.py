@@ -51,8 +51,11 @@ log = logging.getLogger(__name__)
 
 
 def response_limit(image_count: int) -> int:
-    """How many bytes an answer with so many images may have: 16 MiB each, in base64 a PNG of 12 MiB."""
-    return MIB + 16 * MIB * image_count
+    """How many bytes an answer with so many images may have: 16 MiB each, in base64 a PNG of 12 MiB.
+
+    At most 64 MiB for all: an answer is parsed in memory, and ten images of usual size take 55 MiB.
+    """
+    return min(MIB + 16 * MIB * image_count, 64 * MIB)
 
 
 def send(  # noqa: PLR0913  # each is a separate decision of the caller

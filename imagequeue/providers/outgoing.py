@@ -16,7 +16,7 @@ import httpx
 
 IN_MEMORY_BYTES = 256 * 1024
 BUILDING = threading.BoundedSemaphore(4)
-"""So many requests of this process may be in memory at a time while they are built."""
+"""So many requests with input images may be in memory at a time while they are built."""
 _CHUNK_BYTES = 64 * 1024
 
 
@@ -33,12 +33,13 @@ class FileBody(httpx.SyncByteStream):
 
 
 @contextmanager
-def parked(build: Callable[[], httpx.Request]) -> Generator[httpx.Request]:
+def parked(build: Callable[[], httpx.Request], *, large: bool) -> Generator[httpx.Request]:
     """What `build` makes, its body on disk if it is large, until the context ends.
 
-    `build` loads the input images too, so only a few run at a time.
+    `large`: `build` loads input images, so only a few such run at a time. Others must not wait behind them:
+    a storage that is slow would make calls late that need nothing of it.
     """
-    with BUILDING:
+    with BUILDING if large else nullcontext():
         request = build()
         body = request.read()
         file = _file(body) if len(body) > IN_MEMORY_BYTES else None

@@ -67,13 +67,14 @@ _INSERT_JOBS = text("""
             CAST(:image_counts AS int[]), CAST(:prices AS numeric[]),
             CAST(:start_bys AS timestamptz[]), CAST(:finish_bys AS timestamptz[]),
             CAST(:prompts AS text[]), CAST(:parameters AS text[]), CAST(:dialects AS text[]),
-            CAST(:webhook_urls AS text[]), CAST(:client_headers AS text[])
+            CAST(:webhook_urls AS text[]), CAST(:client_headers AS text[]), CAST(:unfetched AS boolean[])
         ) AS new (id, account_id, flow_id, image_count, price_usd, start_by, finish_by,
-            prompt, parameters, dialect, webhook_url, client_headers)
+            prompt, parameters, dialect, webhook_url, client_headers, unfetched)
     ), job AS (
         INSERT INTO jobs
-            (id, account_id, flow_id, status, image_count, wanted, price_usd, start_by, finish_by)
-        SELECT id, account_id, flow_id, 'QUEUED', image_count, image_count, price_usd, start_by, finish_by
+            (id, account_id, flow_id, status, image_count, wanted, price_usd, start_by, finish_by, not_before)
+        SELECT id, account_id, flow_id, 'QUEUED', image_count, image_count, price_usd, start_by, finish_by,
+            CASE WHEN unfetched THEN clock_timestamp() END
         FROM new
     ), request AS (
         INSERT INTO job_requests (job_id, prompt, parameters, dialect, webhook_url, client_headers)
@@ -111,6 +112,7 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob]) -> None:
             "dialects": [job.dialect for job in new],
             "webhook_urls": [job.webhook_url for job in new],
             "client_headers": [json.dumps(dict(job.client_headers)) for job in new],
+            "unfetched": [job.request.requirement.unfetched for job in new],
         },
     )
 

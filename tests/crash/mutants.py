@@ -43,6 +43,17 @@ MUTANTS = (
         (f"{CRASH}/test_dispatch.py::test_in_the_middle_of_a_claim",),
     ),
     Mutant(
+        "a fetch is not leased",
+        (
+            (
+                f"{STORE}/fetches.py",
+                "SET not_before = clock_timestamp() + make_interval(secs => :lease_seconds), deaths",
+                "SET not_before = CASE WHEN :lease_seconds < 0 THEN not_before END, deaths",
+            ),
+        ),
+        (f"{CRASH}/test_fetch.py",),
+    ),
+    Mutant(
         "doorbells are not rung again",
         ((f"{LIFECYCLE}/sweep.py", "return self.ring_again() + ", "return "),),
         (

@@ -70,6 +70,11 @@ def _dispatch_and_ring(pipeline: Pipeline, place: Place, argument: str) -> None:
     pipeline.dispatch.run_once()
 
 
+def _fetch(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    pipeline.fetch()
+
+
 def _generate(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place
     pipeline.generation.run(UUID(argument))
@@ -101,6 +106,7 @@ def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
 _VERBS = {
     "dispatch": _dispatch,
     "dispatch-and-ring": _dispatch_and_ring,
+    "fetch": _fetch,
     "generate": _generate,
     "poll": _poll,
     "sweep": _sweep,

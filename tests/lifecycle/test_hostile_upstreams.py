@@ -51,6 +51,8 @@ AT_THE_CALL: dict[str, tuple[dict[str, Any], str]] = {
     ),
 }
 BEHIND_A_LINK: dict[str, tuple[dict[str, Any], str]] = {
+    "hangs": ({"kind": "hang", **DOWNLOADS}, "UNKNOWN"),
+    "drips": ({"kind": "drip", "bytes_per_second": 500, **DOWNLOADS}, "UNKNOWN"),
     "resets": ({"kind": "reset", **DOWNLOADS}, "UNKNOWN"),
     "answers 404": ({"kind": "status", "status": 404, **DOWNLOADS}, "UNKNOWN"),
     "redirects to a private address": ({"kind": "redirect", **DOWNLOADS, **AWAY}, "UNKNOWN"),

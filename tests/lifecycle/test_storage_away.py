@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
@@ -15,6 +16,7 @@ from imagequeue.domain.ids import request_id
 from imagequeue.lifecycle.keep import Slots
 from imagequeue.lifecycle.rescue import Rescue
 from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.media.gate import MOST_DECODING
 from imagequeue.media.keys import output_key
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
@@ -202,3 +204,27 @@ def test_the_vigil_and_the_doorbells_go_on_while_the_storage_is_away(outage: Out
     with pytest.raises(StorageUnavailable):
         outage.sweep.rescue.unspill()
     assert outage.sweep.run_once() == 0
+
+
+class SlowStorage(RefusingStorage):
+    """A storage whose puts return when so many have begun."""
+
+    def __init__(self, inner: LocalStorage, together: int) -> None:
+        super().__init__(inner)
+        self.everybody = threading.Barrier(together)
+
+    def put(self, key: str, content: bytes, media_type: str) -> None:
+        self.everybody.wait(30)
+        super().put(key, content, media_type)
+
+
+def test_a_slow_storage_takes_more_images_at_a_time_than_are_decoded(pipeline: Pipeline) -> None:
+    calls = MOST_DECODING + 2
+    assert isinstance(pipeline.runtime.storage, LocalStorage)
+    slow = SlowStorage(pipeline.runtime.storage, calls)
+    generation = replace(pipeline.generation, keeper=replace(pipeline.keeper, storage=slow))
+    pipeline.submit(calls)
+    assert pipeline.dispatch.run_once() == calls
+    with ThreadPoolExecutor(calls) as pool:
+        list(pool.map(generation.run, [doorbell.attempt_id for doorbell in pipeline.rung]))
+    assert pipeline.rows("SELECT status, count(*) FROM jobs GROUP BY status") == [("COMPLETED", calls)]

@@ -41,9 +41,9 @@ def main(url: str) -> None:
     print(len(sizes), min(sizes), peak_mib())  # noqa: T201  # its whole output
 
 
-def peak_mib() -> int:
-    """The peak of this program alone: what getrusage says includes its parent's at the fork."""
-    status = Path("/proc/self/status").read_text("ascii")
+def peak_mib(pid: int | str = "self") -> int:
+    """The peak of one program alone: what getrusage says includes its parent's at the fork."""
+    status = Path(f"/proc/{pid}/status").read_text("ascii")
     (line,) = (line for line in status.splitlines() if line.startswith("VmHWM:"))
     return int(line.split()[1]) // 1024
 

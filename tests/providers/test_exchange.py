@@ -353,4 +353,5 @@ def test_a_key_that_no_header_can_hold_is_misconfigured_and_not_shown(client: ht
 
 
 def test_limit_grows_with_the_images() -> None:
-    assert exchange.response_limit(1) < exchange.response_limit(4) < 100 * MIB
+    assert exchange.response_limit(1) < exchange.response_limit(3) < exchange.response_limit(4)
+    assert exchange.response_limit(4) == exchange.response_limit(10) == 64 * MIB

@@ -53,9 +53,9 @@ jobs = Table(
     Column("wanted", SmallInteger, nullable=False),  # images neither stored nor asked for by an open attempt
     Column("failures", SmallInteger, nullable=False, server_default="0"),  # rounds of attempts that failed
     moment("failed_at"),  # when the last of them was counted: attempts granted before are of that round
-    Column("deaths", SmallInteger, nullable=False, server_default="0"),  # processes that died while calling
+    Column("deaths", SmallInteger, nullable=False, server_default="0"),  # died while serving it
     usd("price_usd"),  # of the whole job
-    moment("not_before"),  # back-off
+    moment("not_before"),  # back-off; of a QUEUED job: its inputs are unfetched, and this is its next try
     Column("avoid_deployment", Text, nullable=True),  # where it failed last
     moment("start_by"),
     moment("finish_by"),
@@ -68,6 +68,12 @@ jobs = Table(
     CheckConstraint("image_count BETWEEN 1 AND 10", name="image_count_range"),
     CheckConstraint("wanted BETWEEN 0 AND image_count", name="wanted_range"),
     Index("ix_jobs_queued", "flow_id", "id", postgresql_where=text("status = 'QUEUED'")),
+    Index(
+        "ix_jobs_unfetched",
+        "flow_id",
+        "not_before",
+        postgresql_where=text("status = 'QUEUED' AND not_before IS NOT NULL"),
+    ),
     Index(
         "ix_jobs_wanting",
         "flow_id",

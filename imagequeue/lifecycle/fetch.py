@@ -1,0 +1,169 @@
+"""Fetch: input images that are URLs are fetched, checked and stored before their job may be claimed.
+
+So a slow address costs no token (issue 5). Until it is done the job is QUEUED in a flow whose requirement no
+deployment serves; then one transaction moves it to its real flow. Postgres is the whole schedule, so nothing
+is rung through Celery: a worker has places for fetches beside its slots for calls, and takes what is due. A
+try that nobody ends is due again when its lease is over (ADR 15).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from random import Random
+from uuid import UUID
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from imagequeue.domain.backoff import exponential
+from imagequeue.domain.images import ImageRequest, Requirement
+from imagequeue.domain.jobs import JobStatus, Lane
+from imagequeue.domain.verdicts import MAX_DEATHS, InputRefused
+from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.inputs import FETCH_SECONDS, Inputs, InputUnavailable
+from imagequeue.lifecycle.settle import Settlement
+from imagequeue.media.storage import StorageError
+from imagequeue.store import fetches
+from imagequeue.store.fetches import UnfetchedJob
+from imagequeue.store.submissions import FlowKey, flow_ids
+
+log = structlog.get_logger()
+
+PLACES = 8
+"""So many fetches a process may have under way, or as its slots if those are fewer; half for one account."""
+
+LEASE_SECONDS = 2 * FETCH_SECONDS
+MOST_TRIES = 5
+STORAGE_SECONDS = 5.0
+"""How long a job waits whose inputs could not be stored; that is no failure of theirs."""
+
+_KILLED = f"The job was ended after {MAX_DEATHS} processes died while fetching its input images"
+
+
+@dataclass(frozen=True, slots=True)
+class Fetching:
+    """The verb, with what it needs. `wake` tells the dispatchers that a job waits."""
+
+    engine: Engine
+    inputs: Inputs
+    settlement: Settlement
+    wake: Callable[[], None]
+    random: Random = field(default_factory=Random)
+
+    def claim(self, lanes: Collection[Lane], passed_over: Collection[UUID] = ()) -> UnfetchedJob | None:
+        """Lease a job whose next try is due; None: there is none."""
+        with self.engine.begin() as connection:
+            return fetches.claim_unfetched(connection, lanes, passed_over, LEASE_SECONDS)
+
+    def run(self, job: UnfetchedJob) -> None:
+        """Make one try and record it. What cannot be recorded, or breaks, is due again after the lease."""
+        try:
+            self._run(job)
+        except SQLAlchemyError as error:
+            log.warning("fetch_unrecorded", job_id=str(job.id), reason=type(error).__name__)
+        except Exception:
+            log.exception("fetch_broke", job_id=str(job.id))
+
+    def _run(self, job: UnfetchedJob) -> None:
+        if job.deaths > MAX_DEATHS:
+            self._end(job, JobStatus.ERROR, _KILLED)
+            return
+        try:
+            self.inputs.fetch(job.id, ImageRequest.from_parameters(job.model_id, job.prompt, job.parameters))
+        except InputRefused as error:
+            self._end(job, JobStatus.FAILED, error.reason)
+        except InputUnavailable as error:
+            self._failed(job, str(error))
+        except StorageError as error:
+            log.warning("fetch_not_stored", job_id=str(job.id), reason=str(error))
+            self._put_off(job, STORAGE_SECONDS, failed=False)
+        else:
+            self._fetched(job)
+
+    def _fetched(self, job: UnfetchedJob) -> None:
+        requirement = replace(Requirement.parse(job.requirement), unfetched=False)
+        flow = FlowKey(job.account_id, job.model_id, str(requirement), job.lane, job.batch_id)
+        failpoint("fetch.before_move")
+        with self.engine.begin() as connection:
+            moved = fetches.set_fetched(connection, job, flow_ids(connection, [flow])[flow])
+        if moved:
+            self.wake()
+
+    def _failed(self, job: UnfetchedJob, reason: str) -> None:
+        tries = job.failures + 1
+        log.info("fetch_failed", job_id=str(job.id), tries=tries, reason=reason)
+        if tries >= MOST_TRIES:
+            self._end(job, JobStatus.FAILED, f"{reason} ({tries} tries)")
+        else:
+            self._put_off(job, exponential(tries, base=2, cap=60, random=self.random), failed=True)
+
+    def _put_off(self, job: UnfetchedJob, seconds: float, *, failed: bool) -> None:
+        with self.engine.begin() as connection:
+            fetches.put_off(connection, job, seconds, failed=failed)
+
+    def _end(self, job: UnfetchedJob, status: JobStatus, reason: str) -> None:
+        self.settlement.end(
+            [job.id], status, reason, provided=lambda connection: fetches.hold_lease(connection, job)
+        )
+
+
+@dataclass(slots=True)
+class Fetches:
+    """The loop of one worker process: as many fetches at a time as it has places.
+
+    `slots` says how many calls the process takes now: none when it stops, or when the storage is away.
+    """
+
+    fetching: Fetching
+    lanes: Collection[Lane]
+    slots: Callable[[], int]
+    places: int = PLACES
+    _running: Counter[UUID] = field(default_factory=Counter[UUID], init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
+    _pool: ThreadPoolExecutor = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._pool = ThreadPoolExecutor(self.places, thread_name_prefix="fetch")
+
+    def run_once(self) -> int:
+        """Begin what is due, as far as places go; how many."""
+        begun = 0
+        while (job := self._next()) is not None:
+            self._pool.submit(self._work, job)
+            begun += 1
+        return begun
+
+    def _next(self) -> UnfetchedJob | None:
+        """Take a place and a job for it."""
+        with self._lock:
+            if self._running.total() >= min(self.places, self.slots()):
+                return None
+            job = self.fetching.claim(self.lanes, self._crowded())
+            if job is not None:
+                self._running[job.account_id] += 1
+            return job
+
+    def _crowded(self) -> list[UUID]:
+        most = max(1, self.places // 2)
+        return [account_id for account_id, count in self._running.items() if count >= most]
+
+    def _work(self, job: UnfetchedJob) -> None:
+        """Fetch, and go on with what is due then: a free place does not wait for the loop."""
+        following: UnfetchedJob | None = job
+        while following is not None:
+            self.fetching.run(following)
+            following = self._after(following)
+
+    def _after(self, job: UnfetchedJob) -> UnfetchedJob | None:
+        with self._lock:
+            self._running[job.account_id] -= 1
+        try:
+            return self._next()
+        except SQLAlchemyError as error:
+            log.warning("fetches_unread", reason=type(error).__name__)
+            return None

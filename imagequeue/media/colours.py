@@ -1,0 +1,78 @@
+"""Colours and the right way up: what re-encoding must carry over from how an image was stored.
+
+Encoded images are RGB with eight bits a channel, so wider values are scaled, a profile for other colours is
+converted to sRGB, and an orientation that stands in the metadata is applied: the metadata stay behind.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Any, cast
+
+from PIL import Image, ImageCms, ImageOps
+
+_PROFILE = "icc_profile"
+_UNREADABLE = (ImageCms.PyCMSError, OSError, ValueError)
+_OPAQUE = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "LA": "L", "1": "L"}
+_STEPS = 257
+"""Of sixteen bits for one of eight: 65535 / 255."""
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The image turned as its metadata say; as it is where they cannot be read."""
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # noqa: BLE001  # hostile metadata raise whatever they like; the pixels are good
+        return image
+
+
+def in_eight_bits(image: Image.Image) -> Image.Image:
+    """The image with its sixteen bits of grey scaled to eight; converting alone would clip them to white."""
+    if image.mode != "I" and not image.mode.startswith("I;16"):
+        return image
+    wide = image if image.mode in {"I", "I;16"} else image.convert("I")
+    scaled = wide.point(lambda value: value * (1 / _STEPS)).convert("L")  # pyright: ignore[reportUnknownMemberType]
+    transparent = scaled.info.get("transparency")
+    if isinstance(transparent, int):
+        scaled.info["transparency"] = transparent // _STEPS
+    return scaled
+
+
+def in_srgb(image: Image.Image) -> Image.Image:
+    """The image without its profile, its colours converted; a profile that cannot be read is dropped."""
+    profile = image.info.pop(_PROFILE, None)
+    if not profile:
+        return image
+    try:
+        turned = _converted(image, ImageCms.ImageCmsProfile(io.BytesIO(profile)))
+    except _UNREADABLE:
+        return image
+    turned.info.pop(_PROFILE, None)
+    return turned
+
+
+def with_rgb_profile(image: Image.Image) -> Image.Image:
+    """The image as it is, if it has a profile for RGB; one for other colours is converted away."""
+    return image if _is_for_rgb(image.info.get(_PROFILE)) else in_srgb(image)
+
+
+def _is_for_rgb(profile: bytes | None) -> bool:
+    if not profile:
+        return False
+    try:
+        read = cast("Any", ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile)
+    except _UNREADABLE:
+        return False
+    return read.xcolor_space.strip() == "RGB"
+
+
+def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
+    """Converted to sRGB; how transparent it is does not change."""
+    srgb = cast("Any", ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
+    alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
+    plain = image.convert("RGBA") if alpha and image.mode in {"P", "PA"} else image
+    plain = plain.convert(_OPAQUE.get(plain.mode, plain.mode))
+    made = ImageCms.profileToProfile(plain, source, srgb, outputMode="RGB") or plain
+    if alpha:
+        made.putalpha(alpha)
+    return made

@@ -1,0 +1,32 @@
+"""The pause of a loop that a ring in Redis may end."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from imagequeue.runtime import Runtime, open_redis
+from imagequeue.wakeup import Listener
+
+LOOK_SECONDS = 0.25
+"""Such a loop looks at least this often; a wake-up makes it look at once (pipeline.md, "Dispatch")."""
+
+LEAST_PAUSE_SECONDS = 0.005
+"""Between two looks, so that a flood of wake-ups is gathered into one look."""
+
+
+class Wake:
+    """Waits for a ring in Redis, and no longer than `LOOK_SECONDS`."""
+
+    def __init__(self, runtime: Runtime, channel: str, stopping: threading.Event) -> None:
+        self._listener = Listener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
+        self._stopping = stopping
+
+    def __call__(self, done: int) -> None:
+        """Pause; `done` says that there may be more to do, and changes nothing: the look is bounded."""
+        del done
+        began = time.monotonic()
+        self._listener.wait(LOOK_SECONDS)
+        rest = LEAST_PAUSE_SECONDS - (time.monotonic() - began)
+        if rest > 0:
+            self._stopping.wait(rest)
