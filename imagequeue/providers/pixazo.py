@@ -22,7 +22,7 @@ from imagequeue.providers.answers import judged, require_success
 from imagequeue.providers.complaints import Complaint, complaint_in, complaint_of
 from imagequeue.providers.hints import clamped, retry_after_seconds
 from imagequeue.providers.pictures import collected, data_url, image_at
-from imagequeue.providers.provider import Call, PollingProvider
+from imagequeue.providers.provider import Call, CallbackProvider
 from imagequeue.providers.ratios import ratio_among, ratio_refusal
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import items, mapping
@@ -108,7 +108,7 @@ class Pixazo:
         return _reference(body)
 
 
-PROVIDER: PollingProvider = Pixazo()
+PROVIDER: CallbackProvider = Pixazo()
 
 
 def _headers(secret: str) -> dict[str, str]:
