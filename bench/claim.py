@@ -28,7 +28,8 @@ from imagequeue.lifecycle.dispatch import Dispatch
 from imagequeue.lifecycle.serving import Serving
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store import processes
-from imagequeue.store.database import migrate, open_engine
+from imagequeue.store.database import open_engine
+from imagequeue.store.migration import migrate
 from imagequeue.store.processes import Process
 from imagequeue.store.quota import ensure_groups
 

@@ -29,7 +29,8 @@ from imagequeue.lifecycle.submission import Accepted, Submission
 from imagequeue.lifecycle.submit import submit
 from imagequeue.runtime import Runtime, open_runtime
 from imagequeue.settings import Settings
-from imagequeue.store.database import migrate, open_engine
+from imagequeue.store.database import open_engine
+from imagequeue.store.migration import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "upstream-key"

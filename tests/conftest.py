@@ -14,7 +14,8 @@ from redis import Redis
 from sqlalchemy import URL, Engine, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
-from imagequeue.store.database import migrate, open_engine
+from imagequeue.store.database import open_engine
+from imagequeue.store.migration import migrate
 
 _numbers = count(1)
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.media.bucket import S3Storage
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import Storage
 
@@ -25,6 +24,8 @@ def open_storage(storage_url: str, s3_endpoint_url: str | None = None) -> Storag
         return LocalStorage(Path(unquote(rest)))
     parts = urlsplit(storage_url)
     if scheme == "s3" and _BUCKET.fullmatch(parts.netloc):
+        from imagequeue.media.bucket import S3Storage  # noqa: PLC0415  # boto3 is slow to load, where it is used
+
         return S3Storage(parts.netloc, unquote(parts.path), s3_endpoint_url)
     raise ConfigurationError(
         f"IMAGEQUEUE_STORAGE_URL: {storage_url!r} is neither file:///dir nor s3://bucket/prefix"

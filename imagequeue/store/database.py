@@ -7,21 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from pathlib import Path
 
-from alembic import command
-from alembic.config import Config
 from psycopg.errors import QueryCanceled
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
-MIGRATION_LOCK = 0x1A6E_0E0E
-"""Key of the advisory lock under which migrations run, so that two starting processes do not race."""
-
 SESSION = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 """So that nothing waits for ever, and no forgotten transaction pins dead rows."""
-
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
 def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
@@ -74,20 +66,3 @@ def at_most(connection: Connection, seconds: float) -> Generator[None]:
         if isinstance(error.orig, QueryCanceled):
             raise TooSlow from None
         raise
-
-
-def migrate(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema to a revision, in one transaction, one process at a time."""
-    with engine.begin() as connection:
-        connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
-        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        command.upgrade(_configuration(connection), revision)
-
-
-def _configuration(connection: Connection) -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(MIGRATIONS))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    return config

@@ -12,7 +12,8 @@ import pytest
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from imagequeue.store.database import migrate, open_engine
+from imagequeue.store.database import open_engine
+from imagequeue.store.migration import migrate
 from tests.crash.conftest import Crash
 
 

@@ -19,8 +19,9 @@ from uuid import UUID
 
 from imagequeue.lifecycle.deliver import Deliveries, Delivering
 from imagequeue.lifecycle.poll import Polls
-from imagequeue.store.database import migrate, open_engine
+from imagequeue.store.database import open_engine
 from imagequeue.store.deliveries import ClaimedDelivery
+from imagequeue.store.migration import migrate
 from tests import builders
 from tests.pipeline import Pipeline
 from tests.servers import SimulatorThread

@@ -14,7 +14,7 @@ import yaml
 from cli.main import COMMANDS
 from imagequeue.domain.ids import new_id
 from imagequeue.signing import new_webhook_secret, sign
-from imagequeue.store.database import MIGRATIONS
+from imagequeue.store.migration import MIGRATIONS
 from tests.house.checkout import ROOT, text, tracked, understood
 from tests.house.readme import block, blocks
 
@@ -118,4 +118,4 @@ def test_migrations_have_dated_names_and_wait_for_no_lock_for_ever() -> None:
     revisions = list((MIGRATIONS / "versions").glob("*.py"))
     assert revisions
     assert all(re.fullmatch(r"\d{4}_\d{2}_\d{2}_\w+", path.stem) for path in revisions)
-    assert "SET LOCAL lock_timeout" in text("imagequeue/store/database.py")
+    assert "SET LOCAL lock_timeout" in text("imagequeue/store/migration.py")

@@ -67,7 +67,7 @@ def test_the_store_never_commits() -> None:
         and isinstance(node.func, ast.Attribute)
         and node.func.attr in {"commit", "rollback", "begin", "begin_nested"}
     ]
-    migrate = [call for call in calls if call.startswith("imagequeue/store/database.py")]
+    migrate = [call for call in calls if call.startswith("imagequeue/store/migration.py")]
     assert calls == migrate, "verbs commit, the store does not"
     assert len(migrate) == 1, "only the migrations are a transaction of their own"
 
