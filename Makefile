@@ -62,9 +62,9 @@ demo: install ## the whole stack with the simulator: real jobs, images in demo/,
 up: install ## run the whole stack until Ctrl-C
 	@$(BIN)/imagequeue up
 
-# Three processes on two cores, because much of the suite waits. Files are handed out in the order of collection,
-# which tests/conftest.py begins with the long ones.
-SPREAD := -n 3 --dist loadfile --no-loadscope-reorder
+# Four processes on two cores, because much of the suite waits. Files, and groups of files that share a stack, are
+# handed out in the order of collection, which tests/conftest.py begins with the long ones.
+SPREAD := -n 4 --dist loadgroup --no-loadscope-reorder
 
 test: $(DEV) ## the whole test suite
 	@$(BIN)/python -m pytest $(SPREAD)

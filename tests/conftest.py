@@ -1,4 +1,4 @@
-"""Real servers for every test: one Postgres and one Redis a session, one database a test.
+"""Real servers for every test: one Postgres and one Redis a session, an empty database a test.
 
 `IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops.
 """
@@ -7,22 +7,25 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from itertools import count
 
 import pytest
 from redis import Redis
-from sqlalchemy import URL, Engine, create_engine, make_url, text
-from sqlalchemy.pool import NullPool
+from sqlalchemy import URL, Engine, make_url
 
 from imagequeue.store.database import open_engine
-from imagequeue.store.migration import migrate
+from tests.databases import ReusedDatabase
 
-_numbers = count(1)
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A file's tests run in one process; so do those of a group that shares what is slow to start."""
+    if item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files that mostly wait begin first: one that began last would keep the suite waiting for it alone.
+    """What mostly waits begins first: what began last would keep the suite waiting for it alone.
 
     Otherwise the order stays as pytest-randomly has shuffled it.
     """
@@ -44,24 +47,17 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
 
 
 @pytest.fixture(scope="session")
-def template(postgres_url: URL) -> Iterator[str]:
-    """The name of a migrated database, to be copied."""
-    name = f"template_{os.getpid()}"
-    _administer(postgres_url, f"CREATE DATABASE {name}")
-    engine = open_engine(_url(postgres_url, name), pool_size=1, name="tests")
-    migrate(engine)
-    engine.dispose()
-    yield name
-    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+def reused_database(postgres_url: URL) -> Iterator[ReusedDatabase]:
+    """The database of this process's tests."""
+    database = ReusedDatabase(postgres_url)
+    yield database
+    database.drop()
 
 
 @pytest.fixture
-def database_url(postgres_url: URL, template: str) -> Iterator[str]:
-    """A migrated, empty database of this test's own."""
-    name = f"test_{os.getpid()}_{next(_numbers)}"
-    _administer(postgres_url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _url(postgres_url, name)
-    _administer(postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+def database_url(reused_database: ReusedDatabase) -> str:
+    """A migrated, empty database that nobody else uses while the test runs."""
+    return reused_database.empty()
 
 
 @pytest.fixture
@@ -88,14 +84,3 @@ def redis_url(redis_server: str) -> str:
     with Redis.from_url(redis_server) as redis:  # pyright: ignore[reportUnknownMemberType]
         redis.flushall()  # pyright: ignore[reportUnknownMemberType]
     return redis_server
-
-
-def _url(server: URL, database: str) -> str:
-    return server.set(database=database).render_as_string(hide_password=False)
-
-
-def _administer(server: URL, statement: str) -> None:
-    engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
-    with engine.connect() as connection:
-        connection.execute(text(statement))
-    engine.dispose()

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -94,12 +94,12 @@ class LiveStack:
         """Every process below the supervisor, servers and their own children included."""
         return psutil.Process(self.process.pid).children(recursive=True)
 
-    def submit(self, count: int) -> list[str]:
+    def submit(self, count: int, headers: Mapping[str, str] | None = None) -> list[str]:
         """Submit jobs as a client does that repeats what did not get through, under one key each."""
-        return [self._submit(f"job number {number}") for number in range(count)]
+        return [self._submit(f"job number {number}", headers or {}) for number in range(count)]
 
-    def _submit(self, prompt: str) -> str:
-        headers = {"Idempotency-Key": f"{prompt} {id(self)} {os.urandom(4).hex()}"}
+    def _submit(self, prompt: str, more: Mapping[str, str]) -> str:
+        headers = {"Idempotency-Key": f"{prompt} {id(self)} {os.urandom(4).hex()}", **more}
         deadline = time.monotonic() + PATIENCE_SECONDS
         while time.monotonic() < deadline:
             try:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
-from pathlib import Path
 
 import psutil
 import pytest
@@ -15,38 +16,51 @@ pytestmark = pytest.mark.long
 PRICE = Decimal("0.039")
 
 
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
+    """A stack that the tests take from each other running, and leave so."""
+    with LiveStack(tmp_path_factory.mktemp("failures") / "data") as running:
+        yield running
+
+
+@contextmanager
+def paid_once(stack: LiveStack, jobs: list[str]) -> Generator[None]:
+    """What is submitted meanwhile, and noted in `jobs`, is completed and charged once."""
+    spent = Decimal(stack.wallet()["spent"])
+    yield
+    assert set(stack.statuses(jobs)) == {"COMPLETED"}
+    wallet = {name: Decimal(stack.wallet()[name]) for name in ("available", "held", "spent")}
+    assert wallet["spent"] - spent == len(jobs) * PRICE
+    assert (wallet["held"], wallet["available"] + wallet["spent"]) == (0, 100)
+
+
 @pytest.mark.timeout(240)
-def test_whichever_child_is_killed_every_job_completes_and_is_charged_once(tmp_path: Path) -> None:
+def test_whichever_child_is_killed_every_job_completes_and_is_charged_once(stack: LiveStack) -> None:
     names = ("api", "dispatcher", "worker-generate-interactive", "worker-deliveries", "redis", "postgres")
-    with LiveStack(tmp_path / "data") as stack:
-        submitted = stack.submit(50)
+    jobs = list[str]()
+    with paid_once(stack, jobs):
+        jobs += stack.submit(50)
         for name in (*names, "simulator"):
             stack.kill(name)
-            submitted += stack.submit(5)
-        assert set(stack.statuses(submitted)) == {"COMPLETED"}
-        wallet = stack.wallet()
-        assert Decimal(wallet["spent"]) == len(submitted) * PRICE
-        assert (Decimal(wallet["held"]), Decimal(wallet["available"])) == (0, 100 - len(submitted) * PRICE)
+            jobs += stack.submit(5)
 
 
 @pytest.mark.timeout(120)
-def test_a_stack_that_is_stopped_in_the_middle_finishes_at_its_next_start(tmp_path: Path) -> None:
-    with LiveStack(tmp_path / "data") as stack:
-        submitted = stack.submit(50)
+def test_a_stack_that_is_stopped_in_the_middle_finishes_at_its_next_start(stack: LiveStack) -> None:
+    jobs = list[str]()
+    with paid_once(stack, jobs):
+        jobs += stack.submit(50)
         stack.stop()
         stack.start()
-        assert set(stack.statuses(submitted)) == {"COMPLETED"}
-        assert Decimal(stack.wallet()["spent"]) == 50 * PRICE
 
 
 @pytest.mark.timeout(120)
-def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_finishes(tmp_path: Path) -> None:
-    with LiveStack(tmp_path / "data") as stack:
-        submitted = stack.submit(50)
+def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_finishes(stack: LiveStack) -> None:
+    jobs = list[str]()
+    with paid_once(stack, jobs):
+        jobs += stack.submit(50)
         children = stack.children()
         stack.kill_supervisor()
         _, alive = psutil.wait_procs(children, timeout=20)
         assert not alive
         stack.start()
-        assert set(stack.statuses(submitted)) == {"COMPLETED"}
-        assert Decimal(stack.wallet()["spent"]) == 50 * PRICE

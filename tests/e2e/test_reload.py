@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 
 from tests.e2e.live import MODEL, LiveStack
 from tests.stack.conftest import eventually
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.xdist_group("stack")]
 
 SECONDS = 60.0
 
@@ -28,18 +27,17 @@ def _price(stack: LiveStack) -> str:
     return next(model["price_usd"] for model in models if model["id"] == MODEL)
 
 
-def test_a_hangup_of_any_process_reaches_all_of_them_and_jobs_go_on(tmp_path: Path) -> None:
-    with LiveStack(tmp_path / "data") as stack:
-        before, catalog = stack.pids(), stack.directory / "simulator.toml"
-        jobs = stack.submit(3)
-        for asked, number in (("worker", before["worker-deliveries-1"]), ("up", stack.process.pid)):
-            times = {name: count + 1 for name, count in _reloads(stack).items()}
-            assert len(times) == 5
-            price = f"0.0{len(asked)}1"
-            text = catalog.read_text()
-            catalog.write_text(text.replace(f'price_usd = "{_price(stack)}"', f'price_usd = "{price}"'))
-            os.kill(number, signal.SIGHUP)
-            eventually(lambda times=times: _reloads(stack) == times, SECONDS)
-            assert _price(stack) == price
-        assert stack.statuses(jobs) == ["COMPLETED"] * 3
-        assert stack.pids() == before
+@pytest.mark.timeout(180)
+def test_a_hangup_of_any_process_reaches_all_of_them_and_jobs_go_on(stack: LiveStack) -> None:
+    before, catalog, price = stack.pids(), stack.directory / "simulator.toml", _price(stack)
+    jobs = stack.submit(3)
+    for number, new in ((before["worker-deliveries-1"], "0.071"), (stack.process.pid, price)):
+        times = {name: count + 1 for name, count in _reloads(stack).items()}
+        assert len(times) == 5
+        old = f'price_usd = "{_price(stack)}"'
+        catalog.write_text(catalog.read_text().replace(old, f'price_usd = "{new}"'))
+        os.kill(number, signal.SIGHUP)
+        eventually(lambda times=times: _reloads(stack) == times, SECONDS)
+        assert _price(stack) == new
+    assert stack.statuses(jobs) == ["COMPLETED"] * 3
+    assert stack.pids() == before

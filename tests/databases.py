@@ -1,0 +1,86 @@
+"""One migrated database for the tests of a process: emptied before each, made anew after one that altered it.
+
+A database for each test would cost a seventh of a second of a core: the copy, and the catalog caches that
+every connection to a new database builds for itself.
+"""
+
+from __future__ import annotations
+
+import os
+
+from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy.pool import NullPool
+
+from imagequeue.store.database import open_engine
+from imagequeue.store.migration import migrate
+
+_LEAVE = """
+    SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+    WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
+"""What a killed process has left: it ends before the next test begins."""
+
+_TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
+# Whatever alters a table, adds one or takes one away writes rows of pg_class; so does TRUNCATE.
+_SHAPE = "SELECT md5(string_agg(oid::text || ' ' || xmin::text, ',' ORDER BY oid)) FROM pg_class"
+
+
+class ReusedDatabase:
+    """A migrated database on a server; `empty` gives its URL."""
+
+    def __init__(self, server: URL) -> None:
+        self._server = server
+        self._url = server.set(database=f"test_{os.getpid()}")
+        self._shape = ""
+
+    def empty(self) -> str:
+        """End whoever is connected, take out what was written, and give back the database's URL."""
+        if not self._shape or not self._emptied():
+            self._create()
+        return self._url.render_as_string(hide_password=False)
+
+    def drop(self) -> None:
+        """Remove it."""
+        administer(self._server, f"DROP DATABASE IF EXISTS {self._url.database} WITH (FORCE)")
+
+    def _create(self) -> None:
+        self.drop()
+        administer(self._server, f"CREATE DATABASE {self._url.database}")
+        engine = open_engine(self._url.render_as_string(hide_password=False), pool_size=1, name="tests")
+        migrate(engine)
+        with engine.begin() as connection:
+            self._keep_what_migrations_wrote(connection)
+        engine.dispose()
+        assert self._emptied(changed=True)
+
+    def _keep_what_migrations_wrote(self, connection: Connection) -> None:
+        connection.execute(text("CREATE SCHEMA pristine"))
+        for table in connection.execute(text(_TABLES)).scalars().all():
+            if connection.execute(text(f"SELECT EXISTS (SELECT FROM {table})")).scalar_one():  # noqa: S608
+                connection.execute(text(f"CREATE TABLE pristine.{table} AS TABLE public.{table}"))
+
+    def _emptied(self, *, changed: bool = False) -> bool:
+        """Whether it could be emptied: not when its shape is not what it was."""
+        engine = create_engine(self._url, poolclass=NullPool)
+        with engine.connect() as connection:
+            connection.execute(text(_LEAVE))
+            same = changed or connection.execute(text(_SHAPE)).scalar_one() == self._shape
+            if same:
+                self._empty(connection)
+            connection.commit()
+            self._shape = connection.execute(text(_SHAPE)).scalar_one() if same else ""
+        return same
+
+    def _empty(self, connection: Connection) -> None:
+        tables = connection.execute(text(_TABLES)).scalars().all()
+        connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
+        for table in connection.execute(text(_TABLES.replace("public", "pristine"))).scalars():
+            connection.execute(text(f"INSERT INTO public.{table} TABLE pristine.{table}"))
+
+
+def administer(server: URL, statement: str) -> None:
+    """Run a statement that wants no transaction."""
+    engine: Engine = create_engine(server, isolation_level="AUTOCOMMIT", poolclass=NullPool)
+    with engine.connect() as connection:
+        connection.execute(text(statement))
+    engine.dispose()
