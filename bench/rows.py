@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import claim, quota, turns
+from bench import claim, eta, quota, turns
 from bench.table import Line
 
 
@@ -33,8 +33,9 @@ ROWS = {
         "the same with windows of 10 s, 2 dispatchers, 90 s", partial(quota.run, quota.SHORT, 2)
     ),
     "claim": Row("the claim at a million waiting jobs, 2 min", claim.run),
+    "eta": Row("200 jobs drained at 90 + 60 RPM, 2 min", eta.run),
     "turns": Row("who goes next before a million waiting jobs, 3 min", turns.run),
 }
 
-DEFAULT = ("quota-short", "claim", "turns")
+DEFAULT = ("quota-short", "claim", "turns", "eta")
 """What runs without `--rows`: under ten minutes."""

@@ -33,5 +33,8 @@ def configure_logs(level: str, form: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
+    # A handler that fails (nobody reads standard error any more) would print the error that was being handled
+    # with its text, and that may hold a prompt.
+    logging.raiseExceptions = False
     for noisy in ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "kombu", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # URLs in their lines may carry tokens

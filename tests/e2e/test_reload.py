@@ -37,7 +37,8 @@ def test_a_hangup_of_any_process_reaches_all_of_them_and_jobs_go_on(stack: LiveS
         old = f'price_usd = "{_price(stack)}"'
         catalog.write_text(catalog.read_text().replace(old, f'price_usd = "{new}"'))
         os.kill(number, signal.SIGHUP)
-        eventually(lambda times=times: _reloads(stack) == times, SECONDS)
+        # A process that has just started reads the file once more by itself, so some may take it up twice.
+        eventually(lambda times=times: all(_reloads(stack)[name] >= times[name] for name in times), SECONDS)
         assert _price(stack) == new
     assert stack.statuses(jobs) == ["COMPLETED"] * 3
     assert stack.pids() == before

@@ -1,0 +1,112 @@
+"""Row `eta`: are the promises of `eta_seconds` kept (issue 4, "The ETA is honest")?
+
+200 jobs wait for two deployments of 90 and 60 RPM on processes that know no call yet. A client polls every
+other job over HTTP, round after round. The error of a job is the difference between what its first known
+promise said and how long it really took, by the database's clock; due is a median of 10 % of the wait or 2 s.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from statistics import median
+
+import httpx
+
+from bench.stack import KEY, Stack, running
+from bench.table import Line
+from cli.stack.port import free
+from imagequeue.domain.ids import request_id
+from imagequeue.lifecycle.accounts import KeyTerms, add_key
+
+MODEL = "microsoft-mai-image-2-5"
+RPMS = (90, 60)
+JOBS = 200
+ROUND_SECONDS = 2.0
+PATIENCE = 180.0
+TARGET_SHARE, TARGET_SECONDS = 0.1, 2.0
+
+_NOW = "SELECT extract(epoch FROM clock_timestamp())::float8"
+_ENDED = "SELECT id, extract(epoch FROM finished_at)::float8 FROM jobs"
+_LEFT = "SELECT count(*) FROM jobs WHERE finished_at IS NULL"
+
+
+def run() -> list[Line]:
+    """Measure once."""
+    with running(_upstreams(), [MODEL], _catalog()) as stack:
+        jobs = {request_id(MODEL, "generate", id_): id_ for id_ in stack.submit(JOBS, MODEL)}
+        for command in (("dispatcher",), ("worker", "--concurrency", "64")):
+            stack.start(*command)
+        with _client(stack) as client:
+            promised = _poll_until_drained(stack, client, list(jobs)[::2])
+        ended = dict(map(tuple, stack.rows(_ENDED)))
+    waits = [ended[jobs[name]] - at for name, (at, _) in promised.items()]
+    errors = [abs(eta - wait) for (_, eta), wait in zip(promised.values(), waits, strict=True)]
+    return [*_lines(waits, errors)]
+
+
+def _client(stack: Stack) -> httpx.Client:
+    port = free()
+    stack.start("api", "--port", str(port))
+    key = add_key(stack.runtime.engine, stack.runtime.keyring, "bench", "poller", KeyTerms()).key
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE
+    while not _answers(url):
+        if time.monotonic() > until:
+            raise TimeoutError("the API did not become ready")
+        time.sleep(0.1)
+    return httpx.Client(base_url=url, headers={"api-key": key}, trust_env=False, timeout=10)
+
+
+def _answers(url: str) -> bool:
+    try:
+        return httpx.get(f"{url}/readyz", trust_env=False).is_success
+    except httpx.TransportError:
+        return False
+
+
+def _poll_until_drained(
+    stack: Stack, client: httpx.Client, names: list[str]
+) -> dict[str, tuple[float, float]]:
+    """The first known promise to each job, and when it was made."""
+    promised, until = dict[str, tuple[float, float]](), time.monotonic() + PATIENCE
+    while stack.rows(_LEFT)[0][0]:
+        if time.monotonic() > until:
+            raise TimeoutError("the backlog was not drained")
+        for name in names:
+            if name not in promised:
+                at = stack.rows(_NOW)[0][0]
+                eta = client.get(f"/v2/requests/status/{name}").raise_for_status().json().get("eta_seconds")
+                if eta is not None:
+                    promised[name] = (at, eta)
+        time.sleep(ROUND_SECONDS)
+    return promised
+
+
+def _lines(waits: list[float], errors: list[float]) -> Iterator[Line]:
+    wait, error = median(waits), median(errors)
+    due = max(TARGET_SHARE * wait, TARGET_SECONDS)
+    what = f"{JOBS} jobs drained, {len(waits)} promises, median wait {wait:.1f} s: median error"
+    yield Line("eta", what, f"{error:.2f} s", f"<= {due:.1f} s", error <= due and len(waits) > JOBS // 4)
+    yield Line("eta", "the same, in shares of the wait", f"{error / wait:.1%}")
+
+
+def _upstreams() -> dict[str, object]:
+    models = {rpm: {"mai": {"rpm": rpm, "latency_ms": [300, 1500]}} for rpm in RPMS}
+    return {f"east{rpm}": {"provider": "foundry", "keys": [KEY], "models": models[rpm]} for rpm in RPMS}
+
+
+def _catalog() -> str:
+    return "".join(
+        f"""
+[[deployments]]
+name = "east{rpm}"
+model = "{MODEL}"
+provider = "foundry"
+upstream_model = "mai"
+endpoint = "{{simulator}}/east{rpm}"
+key_env = "BENCH_UPSTREAM_KEY"
+rpm = {rpm}
+cold_start = "fresh"
+"""
+        for rpm in RPMS
+    )
