@@ -21,8 +21,27 @@ _LEAVE = """
 """What a killed process has left: it ends before the next test begins."""
 
 _TABLES = "SELECT relname FROM pg_class WHERE relnamespace = 'public'::regnamespace AND relkind = 'r'"
-# Whatever alters a table, adds one or takes one away writes rows of pg_class; so does TRUNCATE.
+# Whatever alters a table, adds one or takes one away writes rows of pg_class.
 _SHAPE = "SELECT md5(string_agg(oid::text || ' ' || xmin::text, ',' ORDER BY oid)) FROM pg_class"
+# Rows are deleted, because TRUNCATE makes a hundred files anew, which takes ten times as long. As a replica,
+# no foreign key asks for an order.
+_EMPTY = """
+    DO $$
+    DECLARE
+        name text;
+    BEGIN
+        SET LOCAL session_replication_role = replica;
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+            EXECUTE 'DELETE FROM public.' || quote_ident(name);
+        END LOOP;
+        FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'pristine' LOOP
+            EXECUTE 'INSERT INTO public.' || quote_ident(name) || ' TABLE pristine.' || quote_ident(name);
+        END LOOP;
+        FOR name IN SELECT sequencename FROM pg_sequences WHERE schemaname = 'public' LOOP
+            PERFORM setval(('public.' || quote_ident(name))::regclass, 1, false);
+        END LOOP;
+    END $$
+"""
 
 
 class ReusedDatabase:
@@ -64,18 +83,13 @@ class ReusedDatabase:
         engine = create_engine(self._url, poolclass=NullPool)
         with engine.connect() as connection:
             connection.execute(text(_LEAVE))
-            same = changed or connection.execute(text(_SHAPE)).scalar_one() == self._shape
-            if same:
-                self._empty(connection)
-            connection.commit()
-            self._shape = connection.execute(text(_SHAPE)).scalar_one() if same else ""
-        return same
-
-    def _empty(self, connection: Connection) -> None:
-        tables = connection.execute(text(_TABLES)).scalars().all()
-        connection.execute(text(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY"))
-        for table in connection.execute(text(_TABLES.replace("public", "pristine"))).scalars():
-            connection.execute(text(f"INSERT INTO public.{table} TABLE pristine.{table}"))
+            shape = connection.execute(text(_SHAPE)).scalar_one()
+            if changed or shape == self._shape:
+                connection.exec_driver_sql(_EMPTY)
+                connection.commit()
+                self._shape = shape
+                return True
+        return False
 
 
 def administer(server: URL, statement: str) -> None:

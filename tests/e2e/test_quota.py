@@ -18,8 +18,8 @@ pytestmark = pytest.mark.long
 
 MODEL = "microsoft-mai-image-2-5"
 RPMS = (2, 4, 6, 12)
-WINDOW = 4
-EACH = 30
+WINDOW = 3
+EACH = 26
 """Jobs for each number of dispatchers: more than every window of all deployments together holds."""
 DISPATCHERS = (1, 1, 2)
 """So many more begin in each round: one, two, four."""
