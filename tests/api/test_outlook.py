@@ -236,14 +236,14 @@ def poll(of: Published, jobs: list[str]) -> list[Promise]:
     return promises
 
 
-def test_over_a_drained_backlog_of_200_jobs_everybody_knows_place_and_time(
+def test_over_a_drained_backlog_everybody_knows_place_and_time(
     engine: Engine, database_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     """On a stack that knows no call yet. How well the promises are kept is measured: bench row `eta`."""
     common = {"window_seconds": 5, "guard_ms": 200, "latency_ms": [300, 500]}
-    deployments = {"east": {"rpm": 45, **common}, "west": {"rpm": 30, **common}}
+    deployments = {"east": {"rpm": 18, **common}, "west": {"rpm": 12, **common}}
     with published(engine, database_url, redis_url, tmp_path, deployments) as made:
-        jobs = [request_id(MODEL, "generate", job_id) for job_id in made.pipeline.submit(200)]
+        jobs = [request_id(MODEL, "generate", job_id) for job_id in made.pipeline.submit(60)]
         made.publish()
         first = poll(made, jobs[::2])
         rounds = [first]
@@ -256,8 +256,8 @@ def test_over_a_drained_backlog_of_200_jobs_everybody_knows_place_and_time(
                 crew.await_final(min(len(jobs), len(made.pipeline.final) + 1))
         for job in jobs[::20]:
             assert_final(made.client.status(job), engine)
-    assert [promise.position for promise in first] == list(range(1, 200, 2))
+    assert [promise.position for promise in first] == list(range(1, 60, 2))
     assert [promise.eta for promise in first] == sorted(promise.eta for promise in first)
-    assert sum(map(len, rounds[1:])) >= 50
+    assert sum(map(len, rounds[1:])) >= 15
     last = {promise.job: promise.position for one in rounds for promise in one}
     assert all(last[promise.job] <= promise.position for promise in first), "nobody falls behind"

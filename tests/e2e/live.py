@@ -44,7 +44,11 @@ class LiveStack:
             name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")
         }
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [
+                "nice",
+                sys.executable,
+                *arguments,
+            ],  # its tests wait patiently; those beside it have slots to keep
             cwd=ROOT,
             env=environment | self.environment,
             stdout=subprocess.PIPE,

@@ -21,7 +21,6 @@ from sqlalchemy import Engine, text
 from imagequeue.domain.jobs import Lane
 from imagequeue.store import attempts
 from imagequeue.store.attempts import Doorbell
-from imagequeue.store.database import open_engine
 from tests import builders, fleet
 from tests.pipeline import Pipeline
 
@@ -92,31 +91,6 @@ def rescue(of: Pipeline) -> None:
         orphans = attempts.orphaned(connection)
     for orphan in orphans:
         of.rescue.rescue(orphan)
-
-
-def test_four_dispatchers_and_jitter_make_no_429(tmp_path: Path, database_url: str) -> None:
-    """The scaled version of the benchmark's row: short windows, a saturated backlog, counts and no times."""
-    common = {"window_seconds": 2, "guard_ms": 700, "admission_jitter_ms": [0, 300], "latency_ms": [50, 300]}
-    deployments = {f"east{rpm}": {"rpm": rpm, **common} for rpm in (1, 2, 4)}
-    engine = open_engine(database_url, pool_size=24, name="tests")
-    with fleet.simulator_process(tmp_path, fleet.upstreams(deployments)) as url:
-        storage = f"file://{tmp_path / 'media'}"
-        runtime = builders.runtime(
-            engine, database_url, of=fleet.catalog(url, deployments), storage_url=storage
-        )
-        account_id, _ = builders.account(engine, "acme", funds="1000")
-        # Its own simulator is not used: the processes are to be told from each other.
-        made = Pipeline(runtime, None, tmp_path, account_id)  # type: ignore[arg-type]
-        jobs = made.submit(30)
-        with fleet.Crew(made, dispatchers=4, workers=12) as crew:
-            crew.await_final(len(jobs))
-        fleet.assert_never_exceeded(url)
-        report = fleet.quotas(url)
-        assert sum(one["admitted"] for one in report.values()) == len(jobs)
-        assert all(one["admitted"] > one["rpm"] for one in report.values())
-        made.client.close()
-        runtime.redis.close()
-    engine.dispose()
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +14,6 @@ from typing import Any
 import psutil
 import pytest
 
-from cli.stack.postgres import EmbeddedPostgres
 from tests.stack.processes_of import family
 
 PROGRAM = Path(__file__).with_name("dummy_up.py")
@@ -117,20 +115,9 @@ class Starter:
         up.process.stdout.close()
 
 
-@pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a Postgres that has been made and never started; making one takes a second of a core."""
-    folder = tmp_path_factory.mktemp("cluster") / "postgres"
-    EmbeddedPostgres(folder).initialise()
-    return folder
-
-
 @pytest.fixture
-def start(tmp_path: Path, cluster: Path) -> Generator[Starter]:
-    """Starts `up` on the data directory of this test, in which there is a Postgres already."""
-    if not (cluster / "data").is_symlink():  # where it lodges elsewhere, each has to have its own
-        unshared = shutil.ignore_patterns("port", "lock")
-        shutil.copytree(cluster, tmp_path / "data" / "postgres", ignore=unshared)
+def start(tmp_path: Path) -> Generator[Starter]:
+    """Starts `up` on the data directory of this test."""
     with contextlib.ExitStack() as ending:
         yield Starter(tmp_path, ending)
 
