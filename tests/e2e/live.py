@@ -43,12 +43,9 @@ class LiveStack:
         environment = {
             name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")
         }
+        # Its tests are patient; those that run beside it have slots to keep.
         self.process = subprocess.Popen(
-            [
-                "nice",
-                sys.executable,
-                *arguments,
-            ],  # its tests wait patiently; those beside it have slots to keep
+            ["nice", sys.executable, *arguments],  # noqa: S607  # wherever the machine has it
             cwd=ROOT,
             env=environment | self.environment,
             stdout=subprocess.PIPE,
