@@ -62,9 +62,9 @@ demo: install ## the whole stack with the simulator: real jobs, images in demo/,
 up: install ## run the whole stack until Ctrl-C
 	@$(BIN)/imagequeue up
 
-# Four processes on two cores, because much of the suite waits. Files, and groups of files that share a stack, are
-# handed out in the order of collection, which tests/conftest.py begins with the long ones.
-SPREAD := -n 4 --dist loadgroup --no-loadscope-reorder
+# Four processes on two cores, because much of the suite waits. tests/conftest.py says what stays together, and
+# begins with what takes long.
+SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 
 test: $(DEV) ## the whole test suite
 	@$(BIN)/python -m pytest $(SPREAD)

@@ -11,16 +11,28 @@ from collections.abc import Iterator
 import pytest
 from redis import Redis
 from sqlalchemy import URL, Engine, make_url
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling
 
 from imagequeue.store.database import open_engine
 from tests.databases import ReusedDatabase
 
+SHARE_A_STACK = {f"tests/e2e/test_{name}.py" for name in ("examples", "readme", "redis_emptied", "reload")}
+"""Files that go to one process, because their stack takes ten seconds of a core to start."""
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """A file's tests run in one process; so do those of a group that shares what is slow to start."""
-    if item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group(item.nodeid.partition("::")[0]))
+
+class FileByFile(LoadScopeScheduling):
+    """Hands out files, and those that share a stack together."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        return "a shared stack" if file in SHARE_A_STACK else file
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> LoadScopeScheduling:
+    """How the suite is spread over processes (Makefile, `SPREAD`)."""
+    return FileByFile(config, log)
 
 
 @pytest.hookimpl(trylast=True)

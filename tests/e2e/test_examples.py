@@ -19,7 +19,7 @@ from PIL import Image
 
 from tests.e2e.live import MODEL, LiveStack
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.long
 
 PROMPT = "A photorealistic still life of vintage cameras on a wooden desk, warm window light"
 BODY = {

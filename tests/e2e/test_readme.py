@@ -14,7 +14,7 @@ from tests.e2e.live import ROOT, LiveStack
 from tests.e2e.test_examples import node, require
 from tests.house.readme import block
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.long
 
 README_URL = "http://127.0.0.1:8000"
 

@@ -14,7 +14,7 @@ from redis import Redis
 from tests.e2e.conftest import Receiver
 from tests.e2e.live import LiveStack
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.long
 
 PRICE = Decimal("0.039")
 JOBS = 200

@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.live import MODEL, LiveStack
 from tests.stack.conftest import eventually
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("stack")]
+pytestmark = pytest.mark.long
 
 SECONDS = 60.0
 
