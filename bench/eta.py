@@ -13,7 +13,7 @@ from statistics import median
 
 import httpx
 
-from bench.stack import KEY, Stack, running
+from bench.stack import KEY, Stack, deployment, running
 from bench.table import Line
 from cli.stack.port import free
 from imagequeue.domain.ids import request_id
@@ -96,17 +96,4 @@ def _upstreams() -> dict[str, object]:
 
 
 def _catalog() -> str:
-    return "".join(
-        f"""
-[[deployments]]
-name = "east{rpm}"
-model = "{MODEL}"
-provider = "foundry"
-upstream_model = "mai"
-endpoint = "{{simulator}}/east{rpm}"
-key_env = "BENCH_UPSTREAM_KEY"
-rpm = {rpm}
-cold_start = "fresh"
-"""
-        for rpm in RPMS
-    )
+    return "".join(deployment(f"east{rpm}", MODEL, rpm) for rpm in RPMS)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import bucket
-from bench.stack import KEY, Stack, running
+from bench.stack import KEY, Stack, deployment, running
 from bench.table import Line
 
 RPMS = (2, 4, 6, 12)
@@ -140,18 +140,4 @@ def _upstreams(setting: Setting) -> dict[str, Any]:
 
 
 def _catalog(setting: Setting) -> str:
-    return "".join(
-        f"""
-[[deployments]]
-name = "east{rpm}"
-model = "{MODEL}"
-provider = "foundry"
-upstream_model = "mai"
-endpoint = "{{simulator}}/east{rpm}"
-key_env = "BENCH_UPSTREAM_KEY"
-rpm = {rpm}
-window_seconds = {setting.window}
-cold_start = "fresh"
-"""
-        for rpm in RPMS
-    )
+    return "".join(deployment(f"east{rpm}", MODEL, rpm, window_seconds=setting.window) for rpm in RPMS)

@@ -138,6 +138,22 @@ class Stack:
         return answer.raise_for_status().json()
 
 
+def deployment(name: str, model: str, rpm: int, **more: float) -> str:
+    """A catalog entry for the upstream of its name: `rpm` calls a window; `more` are further keys."""
+    fields: dict[str, str | float] = {
+        "name": name,
+        "model": model,
+        "provider": "foundry",
+        "upstream_model": "mai",
+        "endpoint": f"{{simulator}}/{name}",
+        "key_env": "BENCH_UPSTREAM_KEY",
+        "rpm": rpm,
+        "cold_start": "fresh",
+        **more,
+    }
+    return "\n[[deployments]]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in fields.items())
+
+
 @contextmanager
 def running(upstreams: Mapping[str, Any], models: Sequence[str], catalog: str) -> Generator[Stack]:
     """A stack with these upstreams in its simulator; `{simulator}` in the catalog is its URL."""

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator
 from uuid import UUID
 
-from bench.stack import KEY, Stack, running
+from bench.stack import KEY, Stack, deployment, running
 from bench.table import Line
 from imagequeue.domain.jobs import Lane
 
@@ -123,17 +123,4 @@ def _upstreams() -> dict[str, object]:
 
 
 def _catalog() -> str:
-    return "".join(
-        f"""
-[[deployments]]
-name = "{name}"
-model = "{model}"
-provider = "foundry"
-upstream_model = "mai"
-endpoint = "{{simulator}}/{name}"
-key_env = "BENCH_UPSTREAM_KEY"
-rpm = {rpm}
-cold_start = "fresh"
-"""
-        for name, model, rpm in (("scarce", SCARCE, RPM), ("plenty", PLENTY, PLENTY_RPM))
-    )
+    return deployment("scarce", SCARCE, RPM) + deployment("plenty", PLENTY, PLENTY_RPM)

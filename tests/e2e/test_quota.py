@@ -11,7 +11,7 @@ from itertools import cycle
 
 import pytest
 
-from bench.stack import KEY, Stack, running
+from bench.stack import KEY, Stack, deployment, running
 from tests import fleet
 
 pytestmark = pytest.mark.long
@@ -29,22 +29,8 @@ FINAL = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL"
 
 
 def catalog() -> str:
-    return "".join(
-        f"""
-[[deployments]]
-name = "east{rpm}"
-model = "{MODEL}"
-provider = "foundry"
-upstream_model = "mai"
-endpoint = "{{simulator}}/east{rpm}"
-key_env = "BENCH_UPSTREAM_KEY"
-rpm = {rpm}
-window_seconds = {WINDOW}
-guard_ms = 1000  # the way to the simulator is as uneven as a busy machine makes it
-cold_start = "fresh"
-"""
-        for rpm in RPMS
-    )
+    """The way to the simulator is as uneven as a busy machine makes it, and the guard pays for that."""
+    return "".join(deployment(f"east{rpm}", MODEL, rpm, window_seconds=WINDOW, guard_ms=1000) for rpm in RPMS)
 
 
 @pytest.fixture(scope="module")
