@@ -128,9 +128,9 @@ MUTANTS = (
         "a doorbell is answered whatever became of its attempt",
         (
             (
-                f"{LIFECYCLE}/generate.py",
-                '_RINGABLE = ("RELEASED", "SLEEPING")',
-                '_RINGABLE = ("RELEASED", "SLEEPING", "SUCCEEDED")',
+                f"{STORE}/attempts.py",
+                'return self.state == "RELEASED" or',
+                'return self.state in ("RELEASED", "SUCCEEDED") or',
             ),
             (
                 f"{STORE}/attempts.py",
@@ -262,7 +262,7 @@ MUTANTS = (
         "a migration commits step by step",
         (
             (
-                f"{STORE}/database.py",
+                f"{STORE}/migration.py",
                 "    with engine.begin() as connection:\n",
                 '    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:\n',
             ),

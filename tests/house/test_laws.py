@@ -13,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
+from tests.crash.mutants import MUTANTS, Mutant
 from tests.house.checkout import ROOT, text, tracked
 
 LONGEST_FILE = 300
@@ -99,6 +100,12 @@ def test_no_path_of_somebodys_machine_and_no_package_index() -> None:
     assert not [
         path for path in tracked("*.py", "*.md", "*.toml", "*.yml") if machine.search(text(str(path)))
     ]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_finds_the_guard_that_it_removes(mutant: Mutant) -> None:
+    """`python -m tests.crash.mutants` runs them; here it is seen at once that a guard has moved."""
+    assert [text(file).count(before) for file, before, _ in mutant.edits] == [1] * len(mutant.edits)
 
 
 def test_every_requirement_is_pinned_with_hashes() -> None:
