@@ -1,13 +1,16 @@
-"""A pipeline for a test."""
+"""Pipelines for a test."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
+from tests import fleet
+from tests.origin import Origin
 from tests.pipeline import Pipeline, RunningPipeline
 
 
@@ -15,4 +18,31 @@ from tests.pipeline import Pipeline, RunningPipeline
 def pipeline(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
     """One deployment with 1,000 calls a minute, no pacing."""
     with RunningPipeline(engine, database_url, tmp_path) as running:
+        yield running
+
+
+TWO: dict[str, dict[str, Any]] = {
+    "east": {"rpm": 1000, "pace": False, "timeout_seconds": 1.0},
+    "west": {"rpm": 1000, "pace": False, "cost_usd": "1"},  # dearer: asked second
+}
+
+
+@pytest.fixture
+def two(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
+    """Two deployments; the cheaper one is asked first."""
+    with fleet.pipeline(engine, database_url, tmp_path, TWO) as made:
+        yield made
+
+
+@pytest.fixture
+def origin() -> Iterator[Origin]:
+    """A web server with input images."""
+    with Origin() as served:
+        yield served
+
+
+@pytest.fixture
+def editing(engine: Engine, database_url: str, tmp_path: Path, origin: Origin) -> Iterator[Pipeline]:
+    """A pipeline that may reach the web server."""
+    with RunningPipeline(engine, database_url, tmp_path, allow=origin.place) as running:
         yield running

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,22 +16,11 @@ from api.app import create_app
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.store import quota
 from tests import builders, fleet
+from tests.lifecycle.conftest import TWO
 from tests.pipeline import Pipeline
 from tests.servers import ServerThread
 
 pytestmark = pytest.mark.long
-
-TWO: dict[str, dict[str, Any]] = {
-    "east": {"rpm": 1000, "pace": False, "timeout_seconds": 1.0},
-    "west": {"rpm": 1000, "pace": False, "cost_usd": "1"},  # dearer: asked second
-}
-
-
-@pytest.fixture
-def two(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    """Two deployments; the cheaper one is asked first."""
-    with fleet.pipeline(engine, database_url, tmp_path, TWO) as made:
-        yield made
 
 
 @contextmanager

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,18 +18,6 @@ from tests import fleet
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
-
-TWO: dict[str, dict[str, Any]] = {
-    "east": {"rpm": 1000, "pace": False, "timeout_seconds": 1.0},
-    "west": {"rpm": 1000, "pace": False, "cost_usd": "1"},  # dearer: asked second
-}
-
-
-@pytest.fixture
-def two(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeline]:
-    """Two deployments; the cheaper one is asked first."""
-    with fleet.pipeline(engine, database_url, tmp_path, TWO) as made:
-        yield made
 
 
 def group(of: Pipeline, name: str = "east") -> Group:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -13,7 +12,6 @@ from uuid import UUID
 
 import pytest
 from PIL import Image
-from sqlalchemy import Engine
 
 from imagequeue.domain.jobs import JobStatus, Lane
 from imagequeue.lifecycle.fetch import MOST_TRIES, Fetches
@@ -22,22 +20,9 @@ from imagequeue.store.ledger import read_wallets
 from tests import builders
 from tests.media.pictures import bomb, encoded
 from tests.origin import Origin
-from tests.pipeline import Pipeline, RunningPipeline
+from tests.pipeline import Pipeline
 
 DUE = "UPDATE jobs SET not_before = clock_timestamp() WHERE status = 'QUEUED' AND not_before IS NOT NULL"
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as served:
-        yield served
-
-
-@pytest.fixture
-def editing(engine: Engine, database_url: str, tmp_path: Path, origin: Origin) -> Iterator[Pipeline]:
-    """A pipeline that may reach the web server."""
-    with RunningPipeline(engine, database_url, tmp_path, allow=origin.place) as running:
-        yield running
 
 
 def edit(pipeline: Pipeline, url: str, **more: Any) -> UUID:

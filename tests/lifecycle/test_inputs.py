@@ -3,38 +3,22 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import pytest
 from PIL import Image
-from sqlalchemy import Engine
 
 from imagequeue.lifecycle.probe import Probe
 from imagequeue.media.inputs import prepare_input
 from imagequeue.media.keys import input_key
 from tests.origin import Origin
-from tests.pipeline import Pipeline, RunningPipeline
+from tests.pipeline import Pipeline
 
 
 def _png() -> bytes:
     buffer = io.BytesIO()
     Image.new("RGB", (800, 800), "navy").save(buffer, "PNG")
     return buffer.getvalue()
-
-
-@pytest.fixture
-def origin() -> Iterator[Origin]:
-    with Origin() as served:
-        yield served
-
-
-@pytest.fixture
-def editing(engine: Engine, database_url: str, tmp_path: Path, origin: Origin) -> Iterator[Pipeline]:
-    """A pipeline that may reach the web server."""
-    with RunningPipeline(engine, database_url, tmp_path, allow=origin.place) as running:
-        yield running
 
 
 def test_an_input_from_the_storage_is_sent(pipeline: Pipeline) -> None:
