@@ -25,7 +25,10 @@ pytestmark = pytest.mark.long
 PRIVATE = "http://169.254.169.254/latest/meta-data/"
 AWAY = {"location": PRIVATE}
 DOWNLOADS = {"match": {"operation": "download"}, "count": None}
-SLOW_SECONDS = 0.7
+SHORT_SECONDS, AMPLE_SECONDS = 0.7, 30.0
+"""The deadline of calls that are to meet it, and of those that have all the time of a busy machine."""
+
+DEADLINES = pytest.mark.parametrize(("seconds", "met"), [(SHORT_SECONDS, True), (AMPLE_SECONDS, False)])
 
 AT_THE_CALL: dict[str, tuple[dict[str, Any], str]] = {
     "hangs": ({"kind": "hang"}, "UNKNOWN"),
@@ -75,8 +78,9 @@ def hostile(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Any]:
     """Makes a pipeline whose cheapest deployment is the hostile one; `east` serves what it does not."""
     running = list[RunningPipeline]()
 
-    def start(name: str, *others: str) -> Pipeline:
-        given = catalog_of(name, *others, changes={name: {"cost_usd": "0.001"}}, timeout_seconds=SLOW_SECONDS)
+    def start(name: str, *others: str, seconds: float = AMPLE_SECONDS) -> Pipeline:
+        own = {"cost_usd": "0.001", "timeout_seconds": seconds}
+        given = catalog_of(name, *others, changes={name: own}, timeout_seconds=AMPLE_SECONDS)
         context = RunningPipeline(engine, database_url, tmp_path, upstreams=upstreams(), catalog=given)
         running.append(context)
         return context.__enter__()
@@ -86,15 +90,19 @@ def hostile(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Any]:
         context.__exit__(None, None, None)
 
 
-def test_what_an_upstream_does_to_a_call_costs_that_attempt(hostile: Any) -> None:
-    pipeline: Pipeline = hostile("west", "east")
-    for what, (fault, state) in AT_THE_CALL.items():
+@DEADLINES
+def test_what_an_upstream_does_to_a_call_costs_that_attempt(
+    hostile: Any, seconds: float, *, met: bool
+) -> None:
+    pipeline: Pipeline = hostile("west", "east", seconds=seconds)
+    for what, (fault, state) in _chosen(AT_THE_CALL, met=met):
         _is_served_elsewhere(pipeline, "west", what, {"match": {"upstream": "west"}} | fault, state)
 
 
-def test_what_is_behind_a_link_costs_that_attempt(hostile: Any) -> None:
-    pipeline: Pipeline = hostile("aiml", "east")
-    for what, (fault, state) in BEHIND_A_LINK.items():
+@DEADLINES
+def test_what_is_behind_a_link_costs_that_attempt(hostile: Any, seconds: float, *, met: bool) -> None:
+    pipeline: Pipeline = hostile("aiml", "east", seconds=seconds)
+    for what, (fault, state) in _chosen(BEHIND_A_LINK, met=met):
         _is_served_elsewhere(pipeline, "aiml", what, fault, state)
 
 
@@ -116,6 +124,13 @@ def test_fewer_images_than_asked_are_kept_and_the_rest_comes_from_elsewhere(host
     assert pipeline.status(job_id) == "COMPLETED"
     served = pipeline.rows("SELECT attempt_id, count(*) AS count FROM images GROUP BY attempt_id")
     assert sorted(row.count for row in served) == [1, 3]
+
+
+def _chosen(
+    faults: dict[str, tuple[dict[str, Any], str]], *, met: bool
+) -> list[tuple[str, tuple[dict[str, Any], str]]]:
+    """The faults that end with the call's deadline, or those that do not wait for it."""
+    return [(what, fault) for what, fault in faults.items() if (fault[1] == "UNKNOWN") is met]
 
 
 def _is_served_elsewhere(pipeline: Pipeline, name: str, what: str, fault: dict[str, Any], state: str) -> None:
