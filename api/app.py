@@ -7,11 +7,22 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from api import callbacks, deployments, errors, events, health, media, metrics, models, requests, wallet
+from api import (
+    deployments,
+    errors,
+    events,
+    health,
+    media,
+    metrics,
+    models,
+    requests,
+    upstream_callbacks,
+    wallet,
+)
 from api.auth import KeyCache
 from api.dialects import pixazo
-from api.front import Front
-from api.naming import Naming
+from api.request_id_header import Naming
+from api.services import Front
 from imagequeue import __version__
 from imagequeue.runtime import Runtime
 
@@ -46,7 +57,18 @@ def create_app(runtime: Runtime) -> FastAPI:
     errors.install(app)
     app.add_middleware(Naming)  # the last one added is the outermost
     # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
-    routed = (health, deployments, metrics, requests, events, wallet, models, media, callbacks, pixazo)
+    routed = (
+        health,
+        deployments,
+        metrics,
+        requests,
+        events,
+        wallet,
+        models,
+        media,
+        upstream_callbacks,
+        pixazo,
+    )
     for module in routed:
         app.include_router(module.router)
     return app

@@ -10,11 +10,11 @@ import time
 
 from fastapi import Request
 
-from api.front import Front, front_of
+from api.services import Front, front_of
+from imagequeue.client_rate_limit import Allowance
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
-from imagequeue.store.accounts import StoredKey
-from imagequeue.throttle import Allowance
+from imagequeue.store.money.accounts import StoredKey
 
 REMEMBERED_SECONDS = 1.0
 _MOST = 10_000

@@ -8,10 +8,10 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 
 from api.auth import require_operator
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
-from imagequeue.lifecycle.reload import ask_for_reload
-from imagequeue.lifecycle.report import report_deployments
+from imagequeue.lifecycle.operate.reload_catalog import ask_for_reload
+from imagequeue.lifecycle.operate.report import report_deployments
 
 router = APIRouter(tags=["Operators"])
 

@@ -13,12 +13,12 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 
 from api.auth import authenticate
-from api.front import Front, front_of
 from api.requests import own_job
+from api.services import Front, front_of
 from api.watch import Watcher
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.requests import RequestStatus, StatusEvent
+from imagequeue.store.jobs.reads import RequestStatus, StatusEvent
 
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.front import front_of
+from api.services import front_of
 
 router = APIRouter(tags=["Health"])
 

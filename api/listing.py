@@ -20,7 +20,7 @@ from starlette.datastructures import QueryParams
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.store.requests import JobFilter
+from imagequeue.store.jobs.reads import JobFilter
 
 _FIRST_YEAR = 2000
 _LAST_YEAR = 9000

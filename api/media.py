@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import Storage, StorageUnavailable

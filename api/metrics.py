@@ -19,13 +19,14 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.auth import require_operator
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.errors import ConfigurationError, NotFound
 from imagequeue.domain.jobs import FINAL, JobStatus
-from imagequeue.lifecycle.report import DeploymentReport, report_deployments
+from imagequeue.lifecycle.operate.report import DeploymentReport, report_deployments
 from imagequeue.runtime import Runtime
-from imagequeue.store import metrics, processes, totals
+from imagequeue.store import metrics, processes
+from imagequeue.store.jobs import event_totals
 
 log = structlog.get_logger()
 router = APIRouter(tags=["Operators"])
@@ -91,7 +92,7 @@ class DatabaseCollector(Collector):
 
 def _jobs(connection: Connection) -> Iterator[Metric]:
     """A live job is one that was queued and is not final; so a million that wait cost no more than one."""
-    entered = totals.entered(connection)
+    entered = event_totals.entered(connection)
     counter = CounterMetricFamily("imagequeue_jobs", "Jobs that entered a status.", labels=["status"])
     for status in JobStatus:
         counter.add_metric([status], entered[status])

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.auth import authenticate
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.catalog import Model
 
 router = APIRouter(tags=["Models"])

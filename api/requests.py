@@ -9,17 +9,17 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from api.auth import authenticate
-from api.front import front_of
 from api.listing import read_listing
-from api.naming import concerns
+from api.request_id_header import concerns
+from api.services import front_of
 from imagequeue.domain.errors import AlreadyFinal, NotFound
+from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.ids import model_label, split_request_id
 from imagequeue.domain.jobs import AttemptState
 from imagequeue.domain.money import plain
-from imagequeue.domain.outlook import Estimate
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.accounts import StoredKey
-from imagequeue.store.requests import AttemptRecord, RequestStatus, attempts_of
+from imagequeue.store.jobs.reads import AttemptRecord, RequestStatus, attempts_of
+from imagequeue.store.money.accounts import StoredKey
 
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 

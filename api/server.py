@@ -15,8 +15,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from uvicorn.server import HANDLED_SIGNALS
 
 from api.app import create_app
-from imagequeue.lifecycle.heartbeat import Heartbeat, this_process
-from imagequeue.lifecycle.reload import CatalogWatch
+from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
+from imagequeue.lifecycle.sweep.heartbeat import Heartbeat, this_process
 from imagequeue.runtime import Runtime
 
 log = structlog.get_logger()

@@ -13,19 +13,19 @@ from sqlalchemy import Connection, text
 
 from api.coalesce import Coalescer
 from api.watch import Seen, Watch
+from imagequeue.client_rate_limit import Throttle
 from imagequeue.domain.errors import ImagequeueError, ServiceUnavailable
+from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.domain.outlook import Estimate
-from imagequeue.lifecycle.callback import Callbacks
-from imagequeue.lifecycle.outlook import Reading
-from imagequeue.lifecycle.settle import Settlement
-from imagequeue.lifecycle.submission import Accepted, Submission
-from imagequeue.lifecycle.submit import submit
+from imagequeue.lifecycle.eta.publish import Reading
+from imagequeue.lifecycle.generate.upstream_callback import Callbacks
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.submit.submission import Accepted, Submission
+from imagequeue.lifecycle.submit.submit import submit
 from imagequeue.media_urls import media_urls
 from imagequeue.runtime import Runtime, open_redis
-from imagequeue.store.accounts import StoredKey, keys_by_lookup
 from imagequeue.store.database import TooSlow, at_most
-from imagequeue.store.requests import (
+from imagequeue.store.jobs.reads import (
     JobFilter,
     RequestStatus,
     StatusEvent,
@@ -33,7 +33,7 @@ from imagequeue.store.requests import (
     list_jobs,
     read_statuses,
 )
-from imagequeue.throttle import Throttle
+from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
 from imagequeue.wakeup import INPUTS_WAITING, JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Bell
 
 CANCELLED = "cancelled"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from api.body import any_content
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.errors import NotFound
 
 router = APIRouter(tags=["Callbacks"])

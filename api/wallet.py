@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from api.auth import authenticate
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.money import plain
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.ledger import Entry, Wallet, read_wallets, recent_entries
+from imagequeue.store.money.ledger import Entry, Wallet, read_wallets, recent_entries
 
 router = APIRouter(tags=["Wallet"])
 

@@ -17,7 +17,7 @@ from redis import Redis
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.errors import ServiceUnavailable
-from imagequeue.store.requests import StatusEvent
+from imagequeue.store.jobs.reads import StatusEvent
 from imagequeue.wakeup import JOBS_FINAL, Listener
 
 log = structlog.get_logger()

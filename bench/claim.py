@@ -20,18 +20,18 @@ from sqlalchemy import Connection, Engine, event, text
 
 from bench.stack import KEY
 from bench.table import Line
-from cli.stack.postgres import EmbeddedPostgres
+from cli.stack.servers.postgres import EmbeddedPostgres
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.domain.ids import new_id
-from imagequeue.lifecycle.dispatch import Dispatch
-from imagequeue.lifecycle.serving import Serving
+from imagequeue.lifecycle.dispatch.dispatch import Dispatch
+from imagequeue.lifecycle.dispatch.eligibility import Serving
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store import processes
+from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
 from imagequeue.store.processes import Process
-from imagequeue.store.quota import ensure_groups
 
 MODEL = "microsoft-mai-image-2-5"
 BATCH, BEFORE, ACCOUNTS, EACH = 1_000_000, 100_000, 1_000, 20

@@ -15,9 +15,9 @@ import httpx
 
 from bench.stack import KEY, Stack, deployment, running
 from bench.table import Line
-from cli.stack.port import free
+from cli.stack.servers.port import free
 from imagequeue.domain.ids import request_id
-from imagequeue.lifecycle.accounts import KeyTerms, add_key
+from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key
 
 MODEL = "microsoft-mai-image-2-5"
 RPMS = (90, 60)

@@ -19,14 +19,14 @@ from uuid import UUID
 import httpx
 from sqlalchemy import text
 
-from cli.stack.postgres import EmbeddedPostgres
-from cli.stack.redis import EmbeddedRedis
+from cli.stack.servers.postgres import EmbeddedPostgres
+from cli.stack.servers.redis import EmbeddedRedis
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle.accounts import KeyTerms, open_account
-from imagequeue.lifecycle.submission import Accepted, Submission
-from imagequeue.lifecycle.submit import submit
+from imagequeue.lifecycle.operate.accounts import KeyTerms, open_account
+from imagequeue.lifecycle.submit.submission import Accepted, Submission
+from imagequeue.lifecycle.submit.submit import submit
 from imagequeue.runtime import Runtime, open_runtime
 from imagequeue.settings import Settings
 from imagequeue.store.database import open_engine

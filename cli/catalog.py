@@ -13,7 +13,7 @@ from cli.output import console
 from cli.process import opened
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import load_catalog
-from imagequeue.lifecycle.reload import ask_for_reload
+from imagequeue.lifecycle.operate.reload_catalog import ask_for_reload
 from imagequeue.providers.registry import PROVIDERS
 
 app = typer.Typer(name="catalog", help="The catalog of models and deployments.", no_args_is_help=True)

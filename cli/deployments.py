@@ -13,7 +13,7 @@ from cli.output import console, print_json
 from cli.store import operator_engine
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.lifecycle.report import DeploymentReport, report_deployments
+from imagequeue.lifecycle.operate.report import DeploymentReport, report_deployments
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import load_settings
 

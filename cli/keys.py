@@ -16,7 +16,7 @@ from cli.output import console, print_json
 from cli.store import operator_engine, operator_keyring
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
-from imagequeue.lifecycle.accounts import (
+from imagequeue.lifecycle.operate.accounts import (
     IssuedKey,
     KeyTerms,
     add_key,
@@ -25,7 +25,7 @@ from imagequeue.lifecycle.accounts import (
     revoke_key,
 )
 from imagequeue.signing import Keyring
-from imagequeue.store.accounts import StoredKey, all_keys
+from imagequeue.store.money.accounts import StoredKey, all_keys
 
 app = typer.Typer(name="keys", help="Accounts and their API keys.", no_args_is_help=True)
 

@@ -15,7 +15,7 @@ from cli.keys import create_first_key
 from cli.stack.hooks import Hooks
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.lifecycle.reload import ask_every_process
+from imagequeue.lifecycle.operate.reload_catalog import ask_every_process
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring

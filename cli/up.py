@@ -7,11 +7,11 @@ from typing import Annotated
 import typer
 
 from cli.errors import reported
-from cli.first_start import hooks
 from cli.stack import up as stack
 from cli.stack.console import Console
-from cli.stack.errors import StackError
 from cli.stack.options import Options
+from cli.stack.supervisor.errors import StackError
+from cli.stack_hooks import hooks
 from imagequeue.settings import refuse_unknown_variables
 
 

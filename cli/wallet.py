@@ -12,8 +12,8 @@ from cli.keys import AsJson, usd
 from cli.output import console, print_json
 from cli.store import operator_engine
 from imagequeue.domain.money import plain
-from imagequeue.lifecycle.accounts import deposit_funds, require_account
-from imagequeue.store.ledger import Wallet, read_wallets
+from imagequeue.lifecycle.operate.accounts import deposit_funds, require_account
+from imagequeue.store.money.ledger import Wallet, read_wallets
 
 app = typer.Typer(name="wallet", help="Wallets of accounts.", no_args_is_help=True)
 

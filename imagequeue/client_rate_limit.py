@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 PREFIX = "imagequeue:throttle:"
 REST_SECONDS = 1.0
-_SCRIPT = Path(__file__).with_name("throttle.lua").read_text("ascii")
+_SCRIPT = Path(__file__).with_suffix(".lua").read_text("ascii")
 _PER_MINUTE = 60.0
 
 

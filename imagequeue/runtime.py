@@ -23,14 +23,15 @@ from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
-from imagequeue.store.flow_ids import FlowIds
+from imagequeue.store.jobs.flow_ids import FlowIds
 
 
 @dataclass(slots=True, eq=False)
 class Runtime:
     """The parts that verbs and routes are given. Opening it touches no server yet.
 
-    Only `catalog` is ever replaced, by `lifecycle.reload`: whoever keeps more than a look at it asks again.
+    Only `catalog` is ever replaced, by `lifecycle.operate.reload_catalog`: whoever keeps more than a look at
+    it asks again.
     """
 
     settings: Settings

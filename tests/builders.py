@@ -13,7 +13,7 @@ from sqlalchemy import Engine, text
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.egress.policy import EgressPolicy
-from imagequeue.lifecycle.accounts import IssuedKey, KeyTerms, open_account
+from imagequeue.lifecycle.operate.accounts import IssuedKey, KeyTerms, open_account
 from imagequeue.media.opening import open_storage
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime

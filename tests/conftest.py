@@ -51,7 +51,7 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     if own:
         yield make_url(own).set(drivername="postgresql+psycopg")
         return
-    from cli.stack.postgres import EmbeddedPostgres  # noqa: PLC0415  # only where it is started
+    from cli.stack.servers.postgres import EmbeddedPostgres  # noqa: PLC0415  # only where it is started
 
     server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", extra_settings={"fsync": "off"})
     with server.running():
@@ -83,7 +83,7 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a Redis of this session."""
-    from cli.stack.redis import EmbeddedRedis  # noqa: PLC0415  # only where it is started
+    from cli.stack.servers.redis import EmbeddedRedis  # noqa: PLC0415  # only where it is started
 
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis") / "data")
     with server.running():

@@ -19,10 +19,10 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import parse_catalog
-from imagequeue.lifecycle.dispatch import Dispatch
-from imagequeue.lifecycle.serving import Serving
+from imagequeue.lifecycle.dispatch.dispatch import Dispatch
+from imagequeue.lifecycle.dispatch.eligibility import Serving
 from imagequeue.providers.registry import PROVIDERS
-from imagequeue.store.attempts import Doorbell
+from imagequeue.store.attempts.calls import Doorbell
 from simulator.config import SimulatorConfig
 from tests import builders
 from tests.pipeline import Pipeline

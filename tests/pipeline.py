@@ -14,31 +14,31 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
-from imagequeue.callback_urls import callback_urls
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
 from imagequeue.egress.transport import deadline_transport
-from imagequeue.lifecycle.dispatch import Dispatch
-from imagequeue.lifecycle.fetch import Fetching
-from imagequeue.lifecycle.generate import Generation
-from imagequeue.lifecycle.inputs import Inputs
-from imagequeue.lifecycle.keep import Keeper, StorageHealth
-from imagequeue.lifecycle.poll import Polling, Polls
-from imagequeue.lifecycle.rescue import Rescue
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.lifecycle.settle import Settlement
-from imagequeue.lifecycle.submission import Accepted, Submission
-from imagequeue.lifecycle.submit import submit
-from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.lifecycle.dispatch.dispatch import Dispatch
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.generate.fetch_inputs import Fetching
+from imagequeue.lifecycle.generate.generate import Generation
+from imagequeue.lifecycle.generate.inputs import Inputs
+from imagequeue.lifecycle.generate.poll import Polling, Polls
+from imagequeue.lifecycle.generate.store_images import Keeper, StorageHealth
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.submit.submission import Accepted, Submission
+from imagequeue.lifecycle.submit.submit import submit
+from imagequeue.lifecycle.sweep.rescue import Rescue
+from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.runtime import Runtime
 from imagequeue.store import processes
-from imagequeue.store.attempts import Doorbell
+from imagequeue.store.attempts.calls import Doorbell
+from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.store.processes import Process
-from imagequeue.store.quota import ensure_groups
+from imagequeue.upstream_callback_urls import callback_urls
 from simulator.config import SimulatorConfig
 from tests import builders
 from tests.servers import SimulatorThread

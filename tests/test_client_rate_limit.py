@@ -9,8 +9,8 @@ from typing import cast
 import pytest
 from redis import Redis
 
+from imagequeue.client_rate_limit import PREFIX, Allowance, Throttle
 from imagequeue.runtime import open_redis
-from imagequeue.throttle import PREFIX, Allowance, Throttle
 from tests.builders import NO_REDIS
 
 

@@ -12,7 +12,7 @@ from kombu.exceptions import KombuError
 from redis.exceptions import RedisError
 
 from imagequeue.failpoint import failpoint
-from imagequeue.store.attempts import Doorbell
+from imagequeue.store.attempts.calls import Doorbell
 from imagequeue.store.deliveries import ClaimedDelivery
 from worker.app import DELIVERIES, GENERATE_QUEUES
 from worker.names import DELIVER, GENERATE

@@ -4,29 +4,33 @@ from __future__ import annotations
 
 import threading
 
-from imagequeue.lifecycle import outlook, reload, retain, retain_inputs, tally
-from imagequeue.lifecycle import sweep as sweeping
-from imagequeue.lifecycle.backlog import Backlog
-from imagequeue.lifecycle.deliver import Deliveries
-from imagequeue.lifecycle.dispatch import Dispatch
-from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
-from imagequeue.lifecycle.outlook import Publishing
-from imagequeue.lifecycle.poll import Polls
-from imagequeue.lifecycle.reload import CatalogWatch
-from imagequeue.lifecycle.retain import Retention
-from imagequeue.lifecycle.retain_inputs import InputRetention
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.lifecycle.sweep import Sweep
-from imagequeue.lifecycle.tally import Tally
+from imagequeue.lifecycle.deliver.deliver import Deliveries
+from imagequeue.lifecycle.dispatch.backlog import Backlog
+from imagequeue.lifecycle.dispatch.dispatch import Dispatch
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.eta import publish
+from imagequeue.lifecycle.eta.publish import Publishing
+from imagequeue.lifecycle.generate.poll import Polls
+from imagequeue.lifecycle.operate import reload_catalog
+from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
+from imagequeue.lifecycle.retention import event_totals as totals
+from imagequeue.lifecycle.retention import inputs as input_retention
+from imagequeue.lifecycle.retention import jobs as job_retention
+from imagequeue.lifecycle.retention.event_totals import Tally
+from imagequeue.lifecycle.retention.inputs import InputRetention
+from imagequeue.lifecycle.retention.jobs import Retention
+from imagequeue.lifecycle.sweep import sweep as sweeping
+from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.runtime import Runtime
-from imagequeue.store.quota import ensure_groups
+from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE
-from worker import parts
+from worker import wiring
 from worker.app import make_app
-from worker.exits import give_up, on_hangup, on_termination
+from worker.celery_publisher import Doorbells
 from worker.liveness import Watchdog
 from worker.loops import Loop, Pause, surely
-from worker.ring import Doorbells
+from worker.signals import give_up, on_hangup, on_termination
 from worker.wake import Wake
 
 WATCH_SECONDS = 5.0
@@ -53,7 +57,7 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     doorbells = Doorbells(make_app(runtime.settings.redis_url.get_secret_value()))
-    settlement = parts.settlement(runtime, parts.announcement(runtime))
+    settlement = wiring.settlement(runtime, wiring.announcement(runtime))
     dispatch = Dispatch(runtime.engine, Serving(runtime.catalog), doorbells.attempts, Backlog())
     catalog = CatalogWatch(runtime)
     on_hangup(catalog.hung_up)
@@ -63,8 +67,8 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
             dispatch.serving = Serving(runtime.catalog)
         return dispatch.run_once()
 
-    sweep = Sweep(runtime.engine, settlement, parts.rescue(runtime, settlement), doorbells.attempts)
-    heartbeat = Heartbeat(parts.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
+    sweep = Sweep(runtime.engine, settlement, wiring.rescue(runtime, settlement), doorbells.attempts)
+    heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = Deliveries(runtime.engine, doorbells.deliveries)
     publishing = Publishing(runtime.engine, runtime.redis, lambda: dispatch.serving)
@@ -74,15 +78,15 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
-        Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping),
-        Loop("outlook", publishing.run_once, Pause(outlook.INTERVAL_SECONDS, stopping), stopping),
+        Loop("catalog", catalog.run_once, Pause(reload_catalog.INTERVAL_SECONDS, stopping), stopping),
+        Loop("outlook", publishing.run_once, Pause(publish.INTERVAL_SECONDS, stopping), stopping),
         Loop("polls", polls.run_once, Wake(runtime, POLLS_DUE, stopping), stopping),
         Loop("ring again", sweep.ring_again, Pause(seldom, stopping), stopping),
         Loop("deadlines", sweep.end_overdue, Pause(often, stopping), stopping),
         Loop("vigil", sweep.watch, Pause(seldom, stopping), stopping),
         Loop("rescue", sweep.recover, Pause(seldom, stopping), stopping),
-        Loop("retention", retention.run_once, Pause(retain.INTERVAL_SECONDS, stopping), stopping),
-        Loop("tally", Tally(runtime.engine).run_once, Pause(tally.INTERVAL_SECONDS, stopping), stopping),
-        Loop("inputs", inputs.run_once, Pause(retain_inputs.INTERVAL_SECONDS, stopping), stopping),
+        Loop("retention", retention.run_once, Pause(job_retention.INTERVAL_SECONDS, stopping), stopping),
+        Loop("tally", Tally(runtime.engine).run_once, Pause(totals.INTERVAL_SECONDS, stopping), stopping),
+        Loop("inputs", inputs.run_once, Pause(input_retention.INTERVAL_SECONDS, stopping), stopping),
         Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, stopping), stopping),
     ]

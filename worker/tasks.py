@@ -7,8 +7,8 @@ from uuid import UUID
 from celery import Celery
 
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.deliver import Delivering
-from imagequeue.lifecycle.generate import Generation
+from imagequeue.lifecycle.deliver.deliver import Delivering
+from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.store.deliveries import ClaimedDelivery
 from worker.liveness import Activity
 from worker.names import DELIVER, GENERATE

@@ -10,24 +10,24 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine
 
-from imagequeue.callback_urls import callback_urls
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
-from imagequeue.lifecycle.custody import Custody
-from imagequeue.lifecycle.deliver import Delivering
-from imagequeue.lifecycle.fetch import Fetching
-from imagequeue.lifecycle.generate import Generation
-from imagequeue.lifecycle.inputs import Inputs
-from imagequeue.lifecycle.keep import Keeper, StorageHealth
-from imagequeue.lifecycle.poll import Polling
-from imagequeue.lifecycle.rescue import Rescue
-from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.deliver.deliver import Delivering
+from imagequeue.lifecycle.generate.fetch_inputs import Fetching
+from imagequeue.lifecycle.generate.generate import Generation
+from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.lifecycle.generate.inputs import Inputs
+from imagequeue.lifecycle.generate.poll import Polling
+from imagequeue.lifecycle.generate.store_images import Keeper, StorageHealth
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.entra import EntraTokens
 from imagequeue.runtime import Runtime
 from imagequeue.store.database import open_engine
+from imagequeue.upstream_callback_urls import callback_urls
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Bell
 
 

@@ -14,21 +14,22 @@ from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle import probe, reload
-from imagequeue.lifecycle.custody import Custody
-from imagequeue.lifecycle.fetch import Fetches
-from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
-from imagequeue.lifecycle.keep import Slots, StorageHealth
-from imagequeue.lifecycle.probe import Probe
-from imagequeue.lifecycle.reload import CatalogWatch
+from imagequeue.lifecycle.generate import storage_check
+from imagequeue.lifecycle.generate.fetch_inputs import Fetches
+from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.lifecycle.generate.storage_check import Probe
+from imagequeue.lifecycle.generate.store_images import Slots, StorageHealth
+from imagequeue.lifecycle.operate import reload_catalog
+from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
+from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from imagequeue.wakeup import INPUTS_WAITING
-from worker import parts
+from worker import wiring
 from worker.app import GENERATE_QUEUES, make_app
-from worker.exits import give_up, on_hangup
 from worker.liveness import Activity, Liveness
 from worker.loops import Loop, Pause, surely
+from worker.signals import give_up, on_hangup
 from worker.tasks import register_tasks
 from worker.wake import Wake
 
@@ -41,12 +42,12 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     stopping, ended = threading.Event(), threading.Event()
     activity, health = Activity(concurrency), StorageHealth()
     process, custody = this_process("worker", queues=queues, slots=concurrency), Custody()
-    keeper = parts.keeper(runtime, health, stopping)
+    keeper = wiring.keeper(runtime, health, stopping)
     slots = Slots(concurrency, health, keeper.spill, stopping)
-    heartbeat = Heartbeat(parts.heartbeat_engine(runtime), process, slots, custody)
-    settlement = parts.settlement(runtime, parts.announcement(runtime))
-    generation = parts.generation(runtime, keeper, settlement, process.id, custody)
-    register_tasks(app, generation, parts.delivering(runtime), activity)
+    heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), process, slots, custody)
+    settlement = wiring.settlement(runtime, wiring.announcement(runtime))
+    generation = wiring.generation(runtime, keeper, settlement, process.id, custody)
+    register_tasks(app, generation, wiring.delivering(runtime), activity)
     surely(heartbeat.run_once, stopping)
     _unspill(runtime, settlement)
     liveness = Liveness(runtime.redis, queues, activity, give_up)
@@ -54,9 +55,9 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     look_seconds = runtime.settings.liveness_seconds
     Loop("liveness", liveness.run_once, Pause(look_seconds, stopping), stopping).start()
     look = Probe(runtime.storage, health).run_once
-    Loop("probe", look, Pause(probe.INTERVAL_SECONDS, stopping), stopping).start()
+    Loop("probe", look, Pause(storage_check.INTERVAL_SECONDS, stopping), stopping).start()
     catalog = CatalogWatch(runtime)
-    Loop("catalog", catalog.run_once, Pause(reload.INTERVAL_SECONDS, stopping), stopping).start()
+    Loop("catalog", catalog.run_once, Pause(reload_catalog.INTERVAL_SECONDS, stopping), stopping).start()
     _fetch(runtime, settlement, queues, slots, stopping)
     try:
         return _consume(app, queues, concurrency, stopping, catalog.hung_up)
@@ -68,7 +69,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
 
 def _fetch(
     runtime: Runtime,
-    settlement: parts.Settlement,
+    settlement: wiring.Settlement,
     queues: Sequence[str],
     slots: Slots,
     stopping: threading.Event,
@@ -76,7 +77,7 @@ def _fetch(
     """Fetch input images for the lanes whose calls this process makes."""
     lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
     if lanes:
-        fetches = Fetches(parts.fetching(runtime, settlement), lanes, slots)
+        fetches = Fetches(wiring.fetching(runtime, settlement), lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, INPUTS_WAITING, stopping), stopping).start()
 
 
@@ -125,9 +126,9 @@ def _consume(
     return int(worker.exitcode or 0)
 
 
-def _unspill(runtime: Runtime, settlement: parts.Settlement) -> None:
+def _unspill(runtime: Runtime, settlement: wiring.Settlement) -> None:
     """Store what an earlier process on this machine could not; if the storage is away, the sweep does it."""
     try:
-        parts.rescue(runtime, settlement).unspill()
+        wiring.rescue(runtime, settlement).unspill()
     except (StorageUnavailable, SQLAlchemyError) as error:
         log.warning("unspill_postponed", reason=type(error).__name__)

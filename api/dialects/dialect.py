@@ -17,14 +17,14 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from api.auth import authenticate, spend_allowance
 from api.body import json_content
 from api.errors import Envelope
-from api.front import front_of
-from api.naming import concerns
+from api.request_id_header import concerns
+from api.services import front_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
-from imagequeue.lifecycle.submission import Accepted, Submission, fingerprint
-from imagequeue.lifecycle.uploads import Ask
-from imagequeue.store.accounts import StoredKey
+from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
+from imagequeue.lifecycle.submit.uploads import Ask
+from imagequeue.store.money.accounts import StoredKey
 
 _LONGEST_NAME = 100
 

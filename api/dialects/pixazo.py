@@ -10,13 +10,13 @@ from pydantic import AfterValidator, Field
 
 from api.dialects.dialect import Body, Dialect, take_submission, validated
 from api.errors import pixazo_envelope
-from api.front import front_of
+from api.services import front_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest, NotFound, UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.submission import Accepted
-from imagequeue.lifecycle.uploads import Ask, Upload
+from imagequeue.lifecycle.submit.submission import Accepted
+from imagequeue.lifecycle.submit.uploads import Ask, Upload
 
 PIXAZO = Dialect("pixazo", pixazo_envelope)
 EDIT_SUFFIX = "-edit"

@@ -16,9 +16,9 @@ from typing import IO, Any
 from cli.demo.deadline import Deadline
 from cli.demo.errors import DemoFailed
 from cli.stack.data_directory import DataDirectory
-from cli.stack.identity import tethered
-from cli.stack.logs import tail
 from cli.stack.processes import IMAGEQUEUE, import_path
+from cli.stack.supervisor.logs import tail
+from cli.stack.supervisor.run_as import tethered
 
 STOP_SECONDS = 20.0
 """How long the stack may take to stop; its own `--stop-timeout` is 15."""

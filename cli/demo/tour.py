@@ -1,8 +1,9 @@
 """The tour: every upstream of a model makes an image, and edits one if it can.
 
 No client asks for an upstream. Jobs that wait at the same time start on all deployments of the model at once
-(`imagequeue/lifecycle/spread.py`), so a burst of as many jobs as there are upstreams meets each of them. What
-was not met, because jobs came a moment too late for that, is looked for in another round, with more jobs.
+(`imagequeue/lifecycle/dispatch/balance.py`), so a burst of as many jobs as there are upstreams meets each of
+them. What was not met, because jobs came a moment too late for that, is looked for in another round, with
+more jobs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 from cli.demo.orders import Order
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.domain.images import Operation, Requirement, Shape
-from imagequeue.lifecycle.routing import refusal
+from imagequeue.lifecycle.submit.routing import refusal
 from imagequeue.providers.registry import PROVIDERS
 
 MODEL = "microsoft-mai-image-2-5"

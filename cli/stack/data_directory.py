@@ -5,8 +5,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.stack import occupancy
-from cli.stack.errors import DirectoryInUse
+from cli.stack.supervisor import inherited_lock
+from cli.stack.supervisor.errors import DirectoryInUse
 
 
 class DataDirectory:
@@ -58,7 +58,7 @@ class DataDirectory:
 
     def _take(self) -> int:
         try:
-            return occupancy.acquire(self._lock, 0)
+            return inherited_lock.acquire(self._lock, 0)
         except DirectoryInUse:
             pid = self._lock.read_text(encoding="ascii").strip()
             refusal = f"`imagequeue up` already runs on {self.path} (pid {pid})."
@@ -66,4 +66,4 @@ class DataDirectory:
 
     def _await_orphans(self) -> None:
         for lock in self._locks.iterdir():
-            os.close(occupancy.acquire(lock))
+            os.close(inherited_lock.acquire(lock))

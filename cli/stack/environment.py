@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from cli.stack.errors import StackError
+from cli.stack.supervisor.errors import StackError
 
 PREFIX = "IMAGEQUEUE_"
 _FOR_STORAGE = "AWS_"

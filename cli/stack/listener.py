@@ -5,7 +5,7 @@ While an api process is away connections wait in the socket's queue instead of b
 
 import socket
 
-from cli.stack.errors import StackError
+from cli.stack.supervisor.errors import StackError
 
 _QUEUE = 2048
 

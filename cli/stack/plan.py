@@ -6,14 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack import environment, port, private_file
+from cli.stack import environment
 from cli.stack.data_directory import DataDirectory
 from cli.stack.hooks import Hooks
 from cli.stack.listener import listen, url_of
 from cli.stack.options import Options
-from cli.stack.postgres import EmbeddedPostgres
-from cli.stack.redis import EmbeddedRedis
-from cli.stack.server import EmbeddedServer
+from cli.stack.servers import port
+from cli.stack.servers.postgres import EmbeddedPostgres
+from cli.stack.servers.redis import EmbeddedRedis
+from cli.stack.servers.server import EmbeddedServer
+from cli.stack.supervisor import private_file
 from imagequeue.signing import new_secret_key
 
 # The one that the simulator takes by default; it opens nothing else.

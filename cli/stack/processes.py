@@ -9,7 +9,7 @@ from pathlib import Path
 
 from cli.stack.data_directory import DataDirectory
 from cli.stack.options import Options
-from cli.stack.process import Process
+from cli.stack.supervisor.process import Process
 
 QUEUES = ("generate.interactive", "generate.backfill", "deliveries")
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack import private_file
+from cli.stack.supervisor import private_file
 
 
 @dataclass(frozen=True)

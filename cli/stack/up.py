@@ -11,12 +11,12 @@ from cli.stack.console import Console
 from cli.stack.data_directory import DataDirectory
 from cli.stack.hangup import has_terminal
 from cli.stack.hooks import Hooks
-from cli.stack.logs import Logs
 from cli.stack.options import Options
 from cli.stack.plan import Plan
 from cli.stack.processes import IMAGEQUEUE, QUEUES, Processes
 from cli.stack.stack_file import StackFile
-from cli.stack.supervisor import Supervisor
+from cli.stack.supervisor.logs import Logs
+from cli.stack.supervisor.supervisor import Supervisor
 
 
 def up(

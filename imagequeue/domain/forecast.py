@@ -24,7 +24,7 @@ from uuid import UUID
 
 from imagequeue.domain.fairness import FLOOR
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.service import Service
+from imagequeue.domain.service_rate import Service
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from imagequeue.domain.upstream import (
     Unavailable,
     UpstreamError,
 )
-from imagequeue.providers.complaints import Complaint, complaint_of
+from imagequeue.providers.error_body import Complaint, complaint_of
 from imagequeue.providers.hints import LONGEST_SECONDS, clamped, retry_after_seconds
 from imagequeue.providers.response import UpstreamResponse
 

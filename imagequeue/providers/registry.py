@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 
-from imagequeue import providers
 from imagequeue.domain.catalog import ProviderName
+from imagequeue.providers import adapters
 from imagequeue.providers.provider import Provider
 
 
@@ -24,7 +24,7 @@ def adapters_in(package: ModuleType) -> dict[ProviderName, Provider]:
         TypeError: a module's `PROVIDER` is not a provider; the message names the module.
     """
     names = sorted(f"{package.__name__}.{found.name}" for found in pkgutil.iter_modules(package.__path__))
-    modules = [import_module(name) for name in names if name != __name__]
+    modules = [import_module(name) for name in names]
     return {
         module.__name__.rpartition(".")[2]: _adapter(module)
         for module in modules
@@ -39,4 +39,4 @@ def _adapter(module: ModuleType) -> Provider:
     return adapter
 
 
-PROVIDERS: Mapping[ProviderName, Provider] = MappingProxyType(adapters_in(providers))
+PROVIDERS: Mapping[ProviderName, Provider] = MappingProxyType(adapters_in(adapters))

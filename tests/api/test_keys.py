@@ -10,7 +10,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from imagequeue.lifecycle.accounts import KeyTerms, add_key, revoke_key
+from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key, revoke_key
 from imagequeue.signing import Keyring
 from tests.api.service import BODY, ROUTE, Client, Service, serving, title_and_message
 from tests.builders import SECRET_KEY

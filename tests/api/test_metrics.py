@@ -17,8 +17,8 @@ from starlette.routing import Route
 from api.app import create_app
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
-from imagequeue.lifecycle.deliver import Deliveries, Delivering
-from imagequeue.lifecycle.tally import Tally
+from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.retention.event_totals import Tally
 from imagequeue.store.deliveries import ClaimedDelivery
 from tests.builders import MODEL, account
 from tests.pipeline import Pipeline, RunningPipeline

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
-from imagequeue.lifecycle.reload import CatalogWatch
-from imagequeue.store.quota import ensure_groups
+from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
+from imagequeue.store.attempts.quota import ensure_groups
 from tests.api.service import Service, serving, title_and_message
 from tests.builders import count
 

@@ -18,10 +18,10 @@ from sqlalchemy import Engine, text
 
 from api.requests import LONGEST_PAUSE
 from imagequeue.domain.ids import request_id
-from imagequeue.lifecycle import outlook
-from imagequeue.lifecycle.accounts import KeyTerms, add_key
-from imagequeue.lifecycle.outlook import Publishing
-from imagequeue.lifecycle.serving import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.eta import publish as eta
+from imagequeue.lifecycle.eta.publish import Publishing
+from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key
 from imagequeue.runtime import open_redis
 from imagequeue.signing import Keyring
 from tests import fleet
@@ -100,7 +100,7 @@ class Published:
     def publish(self) -> None:
         """Publish, and let the API forget what it read."""
         self.pipeline.beat()
-        self.redis.delete(outlook.TURN)
+        self.redis.delete(eta.TURN)
         assert publishing(self.pipeline, self.redis).run_once() == 1
 
     def block(self, seconds: float, *, out_of_quota: bool = False) -> None:
@@ -196,7 +196,7 @@ def publishing_every_second(of: Pipeline, redis: Redis) -> Generator[None]:
 
     def publish() -> None:
         verb = publishing(of, redis)
-        while not stopping.wait(outlook.INTERVAL_SECONDS):
+        while not stopping.wait(eta.INTERVAL_SECONDS):
             try:
                 of.beat()
                 verb.run_once()

@@ -17,9 +17,9 @@ from sqlalchemy import Engine, text
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import JobStatus, Lane
-from imagequeue.lifecycle.submission import Submission
-from imagequeue.lifecycle.submit import submit
-from imagequeue.store.quota import ensure_groups
+from imagequeue.lifecycle.submit.submission import Submission
+from imagequeue.lifecycle.submit.submit import submit
+from imagequeue.store.attempts.quota import ensure_groups
 from tests.api.service import Client, Service, serving, title_and_message
 from tests.builders import MODEL
 

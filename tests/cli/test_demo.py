@@ -22,7 +22,7 @@ from cli.demo.orders import ORDERS, Order
 from cli.demo.receiver import Receiver
 from cli.demo.result import require_completed
 from cli.demo.stack import last_words
-from cli.first_start import simulator_catalog
+from cli.stack_hooks import simulator_catalog
 from imagequeue.signing import new_webhook_secret, sign
 
 ORDER = Order("microsoft-mai-image-2-5", "16:9", "a lighthouse")

@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from cli import keys, wallet
 from cli.keys import create_first_key
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.lifecycle.accounts import open_webhook_secrets
+from imagequeue.lifecycle.operate.accounts import open_webhook_secrets
 from imagequeue.signing import Keyring, api_key_lookup, is_api_key
-from imagequeue.store.accounts import keys_by_lookup
+from imagequeue.store.money.accounts import keys_by_lookup
 from imagequeue.store.tables import accounts, api_keys
 from tests.builders import SECRET_KEY, count
 

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from cli.first_start import all_beat, check, first_key, simulator_catalog
+from cli.stack_hooks import all_beat, check, first_key, simulator_catalog
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import Requirement
-from imagequeue.lifecycle.routing import refusal
+from imagequeue.lifecycle.submit.routing import refusal
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.tables import processes
 from simulator.config import DEMO_KEY, default_config

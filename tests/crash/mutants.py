@@ -32,7 +32,7 @@ MUTANTS = (
         "the claim is not one transaction",
         (
             (
-                f"{LIFECYCLE}/dispatch.py",
+                f"{LIFECYCLE}/dispatch/dispatch.py",
                 'failpoint("dispatch.claiming")',
                 (
                     "connection.exec_driver_sql(\"UPDATE jobs SET status = 'PROCESSING', wanted = 0\");"
@@ -46,7 +46,7 @@ MUTANTS = (
         "a fetch is not leased",
         (
             (
-                f"{STORE}/fetches.py",
+                f"{STORE}/jobs/fetches.py",
                 "SET not_before = clock_timestamp() + make_interval(secs => :lease_seconds), deaths",
                 "SET not_before = CASE WHEN :lease_seconds < 0 THEN not_before END, deaths",
             ),
@@ -55,7 +55,7 @@ MUTANTS = (
     ),
     Mutant(
         "doorbells are not rung again",
-        ((f"{LIFECYCLE}/sweep.py", "return self.ring_again() + ", "return "),),
+        ((f"{LIFECYCLE}/sweep/sweep.py", "return self.ring_again() + ", "return "),),
         (
             f"{CRASH}/test_dispatch.py::test_after_the_claims_commit_before_ringing",
             f"{CRASH}/test_dispatch.py::test_when_half_a_batch_is_rung",
@@ -64,7 +64,13 @@ MUTANTS = (
     ),
     Mutant(
         "orphans are not found",
-        ((f"{STORE}/attempts.py", "attempts.state = 'CALLING' AND NOT EXISTS", "false AND NOT EXISTS"),),
+        (
+            (
+                f"{STORE}/attempts/calls.py",
+                "attempts.state = 'CALLING' AND NOT EXISTS",
+                "false AND NOT EXISTS",
+            ),
+        ),
         (
             f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.started*",
             f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.sent*",
@@ -77,7 +83,7 @@ MUTANTS = (
         "a live process's attempt may be rescued",
         (
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 "attempts.state = 'CALLING' AND NOT EXISTS",
                 "attempts.state = 'CALLING' OR EXISTS",
             ),
@@ -88,7 +94,7 @@ MUTANTS = (
         "a token is free as soon as its attempt ends",
         (
             (
-                f"{STORE}/closings.py",
+                f"{STORE}/attempts/closings.py",
                 "WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}",
                 "WHEN sent_at IS NULL THEN clock_timestamp()",
             ),
@@ -97,7 +103,7 @@ MUTANTS = (
     ),
     Mutant(
         "the rescue does not look for stored images",
-        ((f"{LIFECYCLE}/rescue.py", "return Succeeded(images) if images else", "return"),),
+        ((f"{LIFECYCLE}/sweep/rescue.py", "return Succeeded(images) if images else", "return"),),
         (
             f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.stored_1*",
             f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[generate.before_settle*",
@@ -109,7 +115,7 @@ MUTANTS = (
         "settling is two commits",
         (
             (
-                f"{LIFECYCLE}/settle.py",
+                f"{LIFECYCLE}/settle/settle.py",
                 "        body = encode(self._final_body(connection, job, status, error))\n",
                 (
                     '        connection.commit(); failpoint("settle.before_commit")\n'
@@ -121,38 +127,42 @@ MUTANTS = (
     ),
     Mutant(
         "the callback is not written with the settlement",
-        ((f"{LIFECYCLE}/settle.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
+        ((f"{LIFECYCLE}/settle/settle.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.after_commit*",),
     ),
     Mutant(
         "a doorbell is answered whatever became of its attempt",
         (
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 'return self.state == "RELEASED" or',
                 'return self.state in ("RELEASED", "SUCCEEDED") or',
             ),
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 "WHERE attempts.id = :id AND jobs.status = 'PROCESSING'",
                 "WHERE attempts.id = :id",
             ),
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 "AND state = 'RELEASED' AND jobs.id = job_id AND jobs.status = 'PROCESSING'",
                 "AND jobs.id = job_id",
             ),
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 "    SET state = 'CALLING', process_id",
                 "    SET finished_at = NULL, slot_at = clock_timestamp(), state = 'CALLING', process_id",
             ),
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 "        AND clock_timestamp() < slot_at",
                 "        AND clock_timestamp() < clock_timestamp()",
             ),
-            (f"{LIFECYCLE}/generate.py", "return time.monotonic() > self.slot.closes", "return False"),
+            (
+                f"{LIFECYCLE}/generate/generate.py",
+                "return time.monotonic() > self.slot.closes",
+                "return False",
+            ),
         ),
         (f"{CRASH}/test_worker.py",),
     ),
@@ -160,7 +170,7 @@ MUTANTS = (
         "what the sweep selects is forgotten at once",
         (
             (
-                f"{LIFECYCLE}/sweep.py",
+                f"{LIFECYCLE}/sweep/sweep.py",
                 'failpoint("sweep.selected")',
                 (
                     'self.engine.connect().execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql('
@@ -174,7 +184,7 @@ MUTANTS = (
         "doorbells are put off before they are rung, in a commit of its own",
         (
             (
-                f"{LIFECYCLE}/sweep.py",
+                f"{LIFECYCLE}/sweep/sweep.py",
                 'failpoint("sweep.ringing")',
                 'connection.commit(); failpoint("sweep.ringing")',
             ),
@@ -185,7 +195,7 @@ MUTANTS = (
         "a callback is recorded before it is sent",
         (
             (
-                f"{LIFECYCLE}/deliver.py",
+                f"{LIFECYCLE}/deliver/deliver.py",
                 'failpoint("deliver.sent")',
                 'self._record(parcel, made, outcome); failpoint("deliver.sent")',
             ),
@@ -194,14 +204,14 @@ MUTANTS = (
     ),
     Mutant(
         "every POST has an id of its own",
-        ((f"{LIFECYCLE}/deliver.py", "sign(parcel.webhook_id,", 'sign(f"msg_{time.time_ns()}",'),),
+        ((f"{LIFECYCLE}/deliver/deliver.py", "sign(parcel.webhook_id,", 'sign(f"msg_{time.time_ns()}",'),),
         (f"{CRASH}/test_deliver.py",),
     ),
     Mutant(
         "the reference of a submit-and-poll upstream is not stored",
         (
             (
-                f"{STORE}/attempts.py",
+                f"{STORE}/attempts/calls.py",
                 "upstream_reference = :reference,",
                 "upstream_reference = left(:reference, 0),",
             ),
@@ -212,7 +222,7 @@ MUTANTS = (
         "a call in doubt is made again although its upstream may call back",
         (
             (
-                f"{LIFECYCLE}/settle.py",
+                f"{LIFECYCLE}/settle/settle.py",
                 "calls_back=may and reference is None",
                 "calls_back=may and reference is NotImplemented",
             ),
@@ -222,41 +232,41 @@ MUTANTS = (
             f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.answered*",
             f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.before_settle*",
             f"{CRASH}/test_pixazo.py::test_when_no_callback_comes_it_is_unknown_at_the_deadline",
-            "tests/api/test_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
+            "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
         ),
     ),
     Mutant(
         "the upstream is not told where to call back",
-        ((f"{LIFECYCLE}/generate.py", "if deployment.callbacks else None", "if False else None"),),
+        ((f"{LIFECYCLE}/generate/generate.py", "if deployment.callbacks else None", "if False else None"),),
         (
             f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored*",
-            "tests/api/test_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
+            "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
         ),
     ),
     Mutant(
         "a callback that comes in the last moment is overlooked",
         (
             (
-                f"{STORE}/fences.py",
+                f"{STORE}/attempts/fences.py",
                 "WHEN 'SLEEPING' THEN upstream_reference IS NOT DISTINCT FROM CAST(:reference AS text)",
                 "WHEN 'SLEEPING' THEN true OR CAST(:reference AS text) IS NULL",
             ),
         ),
         (
-            "tests/lifecycle/test_callbacks.py::test_a_callback_in_the_last_moment_is_not_overlooked",
-            "tests/lifecycle/test_callbacks.py::test_what_it_knows_ends_nothing_once_the_upstream_has_called_back",
+            "tests/lifecycle/generate/test_upstream_callback.py::test_a_callback_in_the_last_moment_is_not_overlooked",
+            "tests/lifecycle/generate/test_upstream_callback.py::test_what_it_knows_ends_nothing_once_the_upstream_has_called_back",
         ),
     ),
     Mutant(
         "the token of a call in doubt is free at once",
         (
             (
-                f"{STORE}/closings.py",
+                f"{STORE}/attempts/closings.py",
                 "WHEN sent_at IS NULL THEN {_RETURNS_FROM_NOW} ELSE",
                 "WHEN sent_at IS NULL THEN clock_timestamp() ELSE",
             ),
         ),
-        ("tests/lifecycle/test_callbacks.py::test_an_orphan_waits_with_its_token_out_*",),
+        ("tests/lifecycle/generate/test_upstream_callback.py::test_an_orphan_waits_with_its_token_out_*",),
     ),
     Mutant(
         "a migration commits step by step",
@@ -273,7 +283,7 @@ MUTANTS = (
         "a submit is two commits",
         (
             (
-                f"{LIFECYCLE}/submit.py",
+                f"{LIFECYCLE}/submit/submit.py",
                 'failpoint("submit.before_commit")',
                 'connection.commit(); failpoint("submit.before_commit")',
             ),
@@ -284,40 +294,40 @@ MUTANTS = (
         "a success is accepted from open attempts only",
         (
             (
-                f"{LIFECYCLE}/settle.py",
+                f"{LIFECYCLE}/settle/settle.py",
                 " | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}",
                 "",
             ),
         ),
         (
-            "tests/lifecycle/test_fences.py::test_a_success_that_comes_after_the_rescue_completes_the_job",
-            "tests/lifecycle/test_fences.py::test_images_that_come_after_a_partial_rescue_are_kept",
+            "tests/store/attempts/test_fences.py::test_a_success_that_comes_after_the_rescue_completes_the_job",
+            "tests/store/attempts/test_fences.py::test_images_that_come_after_a_partial_rescue_are_kept",
         ),
     ),
     Mutant(
         "anybody may close a call in flight",
         (
             (
-                f"{STORE}/fences.py",
+                f"{STORE}/attempts/fences.py",
                 "WHEN 'CALLING' THEN process_id = :process_id",
                 "WHEN 'CALLING' THEN true OR process_id = :process_id",
             ),
         ),
         (
-            "tests/lifecycle/test_fences.py::test_a_process_cannot_give_back_the_call_of_another",
-            "tests/lifecycle/test_fences.py::test_a_failure_of_another_process_closes_nothing",
+            "tests/store/attempts/test_fences.py::test_a_process_cannot_give_back_the_call_of_another",
+            "tests/store/attempts/test_fences.py::test_a_failure_of_another_process_closes_nothing",
         ),
     ),
     Mutant(
         "a final job may be ended again",
         (
             (
-                f"{STORE}/settlements.py",
+                f"{STORE}/jobs/settlements.py",
                 "WHERE id = :id AND status IN ('QUEUED', 'PROCESSING')",
                 "WHERE id = :id",
             ),
         ),
-        ("tests/lifecycle/test_last_straws.py::test_a_cancelled_job_makes_no_call",),
+        ("tests/lifecycle/settle/test_settle.py::test_a_cancelled_job_makes_no_call",),
     ),
 )
 

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from imagequeue.lifecycle.poll import Polls
+from imagequeue.lifecycle.generate.poll import Polls
 from tests.builders import MODEL
 from tests.crash.conftest import Crash, MakeCrash
 

@@ -13,11 +13,11 @@ from redis import Redis
 
 from imagequeue.domain.jobs import Lane
 from imagequeue.settings import PREFIX
-from imagequeue.store.attempts import Doorbell
+from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import MODEL, SECRET_KEY
 from tests.crash.conftest import Crash, MakeCrash
 from worker.app import make_app
-from worker.ring import Doorbells
+from worker.celery_publisher import Doorbells
 
 SECONDS = 40
 CATALOG = """

@@ -17,8 +17,8 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from imagequeue.lifecycle.deliver import Deliveries, Delivering
-from imagequeue.lifecycle.poll import Polls
+from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.generate.poll import Polls
 from imagequeue.store.database import open_engine
 from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.store.migration import migrate
@@ -64,7 +64,7 @@ def _dispatch(pipeline: Pipeline, place: Place, argument: str) -> None:
 
 def _dispatch_and_ring(pipeline: Pipeline, place: Place, argument: str) -> None:
     from worker.app import make_app  # noqa: PLC0415  # Celery only where it is rung
-    from worker.ring import Doorbells  # noqa: PLC0415
+    from worker.celery_publisher import Doorbells  # noqa: PLC0415
 
     del argument
     pipeline.dispatch.release = Doorbells(make_app(place.redis_url)).attempts

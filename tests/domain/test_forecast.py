@@ -7,9 +7,9 @@ from uuid import UUID
 
 import pytest
 
+from imagequeue.domain.forecast import UNKNOWN, Estimate, Line, Outlook, foresee
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.outlook import UNKNOWN, Estimate, Line, Outlook, foresee
-from imagequeue.domain.service import Service, Slots, Starts
+from imagequeue.domain.service_rate import Service, Slots, Starts
 
 MANY = Slots([0.0] * 1000, 0.1)
 STEADY = Service.of([Starts([0, 10, 20], 0.1)], MANY, latency=2)

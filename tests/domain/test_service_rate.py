@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagequeue.domain.service import Service, Slots, Starts
+from imagequeue.domain.service_rate import Service, Slots, Starts
 
 MANY = Slots([0.0] * 1000, 0.1)
 

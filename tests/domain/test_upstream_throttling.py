@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from imagequeue.domain.throttling import Drift, Rest, drifted, recovered, rest
+from imagequeue.domain.upstream_throttling import Drift, Rest, drifted, recovered, rest
 
 
 @pytest.mark.parametrize(("hint", "seconds"), [(0.0, 0.5), (0.4, 0.5), (7.5, 7.5), (120.0, 120.0)])

@@ -15,8 +15,8 @@ import httpx
 import psycopg
 import pytest
 
-from cli.stack.postgres import EmbeddedPostgres
-from imagequeue.lifecycle import vigil
+from cli.stack.servers.postgres import EmbeddedPostgres
+from imagequeue.lifecycle.sweep import failure_detector
 from tests import fleet
 from tests.e2e.live import MODEL, SUBMIT, LiveStack
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.long
 
 JOBS = 40
 LATENCY_MS = 6_000
-AWAY_SECONDS = vigil.SECONDS + 8
+AWAY_SECONDS = failure_detector.SECONDS + 8
 PRICE = Decimal("0.039")
 SOON_SECONDS = 5.0
 """A client's patience: an API that waits for its database would run into it every time."""

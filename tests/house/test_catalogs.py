@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tomllib
 
-from cli.first_start import simulator_catalog
+from cli.stack_hooks import simulator_catalog
 from imagequeue.domain.catalog import Deployment, Model
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.providers.registry import PROVIDERS

@@ -23,9 +23,9 @@ from sqlalchemy.pool import NullPool
 
 from cli.demo.deadline import Deadline
 from cli.demo.receiver import Receiver
-from cli.first_start import simulator_catalog
-from cli.stack.port import free
-from cli.stack.redis import EmbeddedRedis
+from cli.stack.servers.port import free
+from cli.stack.servers.redis import EmbeddedRedis
+from cli.stack_hooks import simulator_catalog
 from simulator.config import DEMO_KEY
 from tests.house.checkout import ROOT
 from tests.house.test_containers import OURS

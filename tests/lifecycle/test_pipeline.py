@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from decimal import Decimal
 
-from imagequeue.store.ledger import read_wallets
+from imagequeue.store.money.ledger import read_wallets
 from tests.pipeline import Pipeline
 
 

@@ -23,7 +23,7 @@ from imagequeue.domain.upstream import (
     UpstreamError,
 )
 from imagequeue.providers.answers import require_success
-from imagequeue.providers.complaints import complaint_in
+from imagequeue.providers.error_body import complaint_in
 from imagequeue.providers.hints import retry_after_seconds
 from imagequeue.providers.pictures import decoded
 from imagequeue.providers.registry import PROVIDERS

@@ -8,7 +8,7 @@ from types import ModuleType
 
 import pytest
 
-from imagequeue.providers.openai import OpenAI
+from imagequeue.providers.adapters.openai import OpenAI
 from imagequeue.providers.provider import Provider
 from imagequeue.providers.registry import PROVIDERS, adapters_in
 
@@ -25,7 +25,7 @@ def _package(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, **modules
 def test_the_modules_that_say_so_are_adapters_in_the_order_of_their_names(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    says = "from imagequeue.providers.openai import OpenAI\nPROVIDER = OpenAI()\n"
+    says = "from imagequeue.providers.adapters.openai import OpenAI\nPROVIDER = OpenAI()\n"
     package = _package(
         tmp_path, monkeypatch, "adapters_of_a_test", zeta=says, beside="OTHER = 1\n", alpha=says
     )
@@ -39,7 +39,7 @@ def test_the_modules_that_say_so_are_adapters_in_the_order_of_their_names(
     [
         ("number", "PROVIDER = 5\n"),
         ("nothing", "PROVIDER = None\n"),
-        ("a_class", "from imagequeue.providers.openai import OpenAI\nPROVIDER = OpenAI\n"),
+        ("a_class", "from imagequeue.providers.adapters.openai import OpenAI\nPROVIDER = OpenAI\n"),
         ("half", "class Half:\n    def build(self): ...\n    def parse(self): ...\nPROVIDER = Half()\n"),
     ],
 )

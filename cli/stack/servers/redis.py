@@ -17,9 +17,10 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from redis.retry import Retry
 
-from cli.stack import binaries, occupancy, private_file
-from cli.stack.process import Process
-from cli.stack.server import EmbeddedServer
+from cli.stack.servers import binaries
+from cli.stack.servers.server import EmbeddedServer
+from cli.stack.supervisor import inherited_lock, private_file
+from cli.stack.supervisor.process import Process
 
 _CHECK_SECONDS = 60.0
 _SETTINGS = """\
@@ -48,7 +49,7 @@ class EmbeddedRedis(EmbeddedServer):
         """Write the configuration file; see the base class."""
         binaries.redis_server()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with occupancy.occupied(self.lock):
+        with inherited_lock.occupied(self.lock):
             private_file.replace(self._configuration, self._settings())
 
     def process(self) -> Process:

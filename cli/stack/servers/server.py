@@ -9,11 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from cli.stack import port, private_file
-from cli.stack import process as processes
-from cli.stack.errors import StartFailed
-from cli.stack.logs import tail
-from cli.stack.process import Process
+from cli.stack.servers import port
+from cli.stack.supervisor import private_file
+from cli.stack.supervisor import process as processes
+from cli.stack.supervisor.errors import StartFailed
+from cli.stack.supervisor.logs import tail
+from cli.stack.supervisor.process import Process
 
 START_SECONDS = 60.0
 STOP_SECONDS = 10.0

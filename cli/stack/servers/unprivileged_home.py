@@ -14,7 +14,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cli.stack.errors import StackError
+from cli.stack.supervisor.errors import StackError
 
 # systemd's table of user ids leaves 60578-61183 unused, and ids below 65536 exist in rootless containers too.
 _FIRST_UID, _UIDS = 60600, 500

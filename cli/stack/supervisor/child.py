@@ -12,12 +12,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from cli.stack import occupancy
-from cli.stack import process as processes
-from cli.stack.backoff import Backoff
-from cli.stack.errors import DirectoryInUse, StartFailed
-from cli.stack.logs import Logs
-from cli.stack.process import Process
+from cli.stack.supervisor import inherited_lock
+from cli.stack.supervisor import process as processes
+from cli.stack.supervisor.backoff import Backoff
+from cli.stack.supervisor.errors import DirectoryInUse, StartFailed
+from cli.stack.supervisor.logs import Logs
+from cli.stack.supervisor.process import Process
 
 GIVE_UP_AFTER = 5
 _LAST_SECONDS = 1.0
@@ -117,7 +117,7 @@ class Child:
 
     def _make_room(self) -> int:
         """Wait for the lock, mend what was left; the descriptor of the lock."""
-        held = occupancy.acquire(self.process.lock, _PATIENCE_SECONDS)
+        held = inherited_lock.acquire(self.process.lock, _PATIENCE_SECONDS)
         try:
             self.process.clear()
         except BaseException:

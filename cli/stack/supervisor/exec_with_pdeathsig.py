@@ -1,4 +1,6 @@
-"""Become another program that cannot outlive its parent: `tether.py PARENT SIGNAL IDENTITY PROGRAM [ARG...]`.
+"""Become another program, which cannot outlive its parent.
+
+`exec_with_pdeathsig.py PARENT SIGNAL IDENTITY PROGRAM [ARG...]`
 
 The supervisor starts each process through this file, so that none is left when the supervisor is killed with
 SIGKILL and can clean up nothing itself. The kernel does the work: prctl(PR_SET_PDEATHSIG) makes it send
@@ -95,9 +97,9 @@ def main(words: list[str]) -> None:
 
 if __name__ == "__main__":
     if len(sys.argv) <= _FOUR_WORDS:
-        sys.exit("usage: tether.py PARENT SIGNAL IDENTITY PROGRAM [ARGUMENT...]")
+        sys.exit("usage: exec_with_pdeathsig.py PARENT SIGNAL IDENTITY PROGRAM [ARGUMENT...]")
     try:
         main(sys.argv[1:])
     except OSError as refused:
-        os.write(2, f"tether: cannot start {sys.argv[4]}: {refused}\n".encode())
+        os.write(2, f"exec_with_pdeathsig: cannot start {sys.argv[4]}: {refused}\n".encode())
         os._exit(_CANNOT_RUN)

@@ -15,7 +15,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from cli.stack.errors import DirectoryInUse
+from cli.stack.supervisor.errors import DirectoryInUse
 
 PATIENCE_SECONDS = 30.0
 
@@ -70,7 +70,7 @@ def _locked_within(descriptor: int, seconds: float) -> bool:
                 os.close(descriptor)
             taken.set()
 
-    threading.Thread(target=lock, daemon=True, name="occupancy").start()
+    threading.Thread(target=lock, daemon=True, name="inherited lock").start()
     taken.wait(seconds)
     with turn:
         if not taken.is_set():

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from cli.stack import identity, occupancy
+from cli.stack.supervisor import inherited_lock, run_as
 
 
 def _nothing() -> None:
@@ -22,10 +22,10 @@ class Process:
         name: unique in its stack; the name of its log file and its entry in `stack.json`.
         argv: the program, an absolute path, and its arguments.
         env: its whole environment; None for the supervisor's own.
-        lock: the file that it and its descendants hold locked while any of them lives (`occupancy`).
+        lock: the file that it and its descendants hold locked while any of them lives (`inherited_lock`).
         clear: called under the lock before each start, in any thread; mends what a killed process has left.
         pass_fds: descriptors that it inherits under the same numbers.
-        identity: who it runs as (`tether`).
+        identity: who it runs as (`exec_with_pdeathsig`).
         stop_signal: what asks it to end.
         orphan_signal: what the kernel sends it when the supervisor dies.
     """
@@ -36,19 +36,20 @@ class Process:
     env: Mapping[str, str] | None = None
     clear: Callable[[], None] = _nothing
     pass_fds: Sequence[int] = ()
-    identity: str = identity.SAME
+    identity: str = run_as.SAME
     stop_signal: signal.Signals = signal.SIGTERM
     orphan_signal: signal.Signals = signal.SIGKILL
 
     def command(self) -> list[str]:
-        """The command that starts it tethered to the calling process (see `identity.tethered`)."""
-        return identity.tethered(self.argv, orphan_signal=self.orphan_signal, identity=self.identity)
+        """The command that starts it tethered to the calling process (see `run_as.tethered`)."""
+        return run_as.tethered(self.argv, orphan_signal=self.orphan_signal, identity=self.identity)
 
 
 def start(process: Process, output: IO[bytes], held: int) -> subprocess.Popen[bytes]:
     """Start `process` in a session of its own, so that a Ctrl-C in the terminal reaches the supervisor alone.
 
-    `held` is the descriptor of its lock; the caller has taken it (`occupancy.acquire`) and called `clear`.
+    `held` is the descriptor of its lock, which the caller has taken (`inherited_lock.acquire`). The caller has
+    also called `clear`.
     """
     return subprocess.Popen(  # noqa: S603 -- the command is built here, of this installation's programs
         process.command(),
@@ -64,13 +65,13 @@ def start(process: Process, output: IO[bytes], held: int) -> subprocess.Popen[by
 def start_alone(
     process: Process,
     output: IO[bytes],
-    seconds: float = occupancy.PATIENCE_SECONDS,
+    seconds: float = inherited_lock.PATIENCE_SECONDS,
 ) -> subprocess.Popen[bytes]:
     """Wait at most `seconds` for the lock of `process`, then start it.
 
     Raises:
         DirectoryInUse: an earlier one did not end in time.
     """
-    with occupancy.occupied(process.lock, seconds) as held:
+    with inherited_lock.occupied(process.lock, seconds) as held:
         process.clear()
         return start(process, output, held)

@@ -8,11 +8,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from cli.stack.errors import StackError
+from cli.stack.supervisor.errors import StackError
 
 SAME = "same"
 
-_TETHER = Path(__file__).with_name("tether.py")
+_TETHER = Path(__file__).with_name("exec_with_pdeathsig.py")
 _PROBE_SECONDS = 20.0
 
 
@@ -51,7 +51,9 @@ def tethered(
     orphan_signal: signal.Signals = signal.SIGKILL,
     identity: str = SAME,
 ) -> list[str]:
-    """`command`, started through `tether.py`: it gets `orphan_signal` when the calling thread's process dies.
+    """`command`, started through `exec_with_pdeathsig.py`.
+
+    It gets `orphan_signal` when the calling thread's process dies.
 
     The kernel watches the thread that forks, so the command must be started from a thread that lives as long
     as the process, in practice the main thread. `command[0]` must be an absolute path.

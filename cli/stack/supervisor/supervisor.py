@@ -1,16 +1,16 @@
 """All children of a stack: started in stages, kept running, stopped in the reverse order.
 
 The supervisor holds no state that would be missed: everything is in Postgres, Redis and files, and children
-die with it (`tether`). It lives on one event loop in the main thread, because the kernel ties children to the
-thread that forked them.
+die with it (`exec_with_pdeathsig`). It lives on one event loop in the main thread, because the kernel ties
+children to the thread that forked them.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 
-from cli.stack.child import Child
-from cli.stack.logs import Logs
-from cli.stack.process import Process
+from cli.stack.supervisor.child import Child
+from cli.stack.supervisor.logs import Logs
+from cli.stack.supervisor.process import Process
 
 _TRIM_EVERY_SECONDS = 60.0
 # When the stages, in the order of stopping, are ended by force, as parts of the whole time. The first has

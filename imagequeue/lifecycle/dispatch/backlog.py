@@ -25,8 +25,8 @@ from sqlalchemy import Connection
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.ids import uuid7_floor
 from imagequeue.domain.jobs import Lane
-from imagequeue.store import flows
-from imagequeue.store.claims import WaitingJob
+from imagequeue.store.jobs import flows
+from imagequeue.store.jobs.claims import WaitingJob
 
 TRAIL_SECONDS = 60.0
 WHOLE_SECONDS = 60.0

@@ -18,12 +18,12 @@ from sqlalchemy import Connection
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.quota import grant
-from imagequeue.lifecycle.backlog import Waiting
-from imagequeue.lifecycle.claim import Candidate, find_candidates
-from imagequeue.lifecycle.room import Room
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.store.flows import count_waiting
-from imagequeue.store.quota import Group
+from imagequeue.lifecycle.dispatch.backlog import Waiting
+from imagequeue.lifecycle.dispatch.claim import Candidate, find_candidates
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.store.attempts.quota import Group
+from imagequeue.store.jobs.flows import count_waiting
 
 Start = tuple[float, float, str, int]
 """When a call may start, what it costs, whose it is, and for how many images it may ask."""

@@ -21,11 +21,11 @@ from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue, Flow
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.quota import next_start
-from imagequeue.lifecycle.backlog import Backlog, Waiting
-from imagequeue.lifecycle.room import Room
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.store.claims import Turn, WaitingJob, lock_queued, lock_wanting
-from imagequeue.store.quota import Group
+from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.store.attempts.quota import Group
+from imagequeue.store.jobs.claims import Turn, WaitingJob, lock_queued, lock_wanting
 
 PATIENCE_SECONDS = 5.0
 """So long beyond its back-off a job waits for another deployment than the one that failed it."""

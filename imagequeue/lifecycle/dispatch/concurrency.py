@@ -21,8 +21,9 @@ from sqlalchemy import Connection
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.jobs import Lane
-from imagequeue.store import attempts, deployments, processes
-from imagequeue.store.deployments import DeploymentState
+from imagequeue.store import processes
+from imagequeue.store.attempts import calls, deployments
+from imagequeue.store.attempts.deployments import DeploymentState
 
 
 @dataclass(slots=True)
@@ -46,7 +47,7 @@ class Room:
             in_all=int(sum(queues.values())),
             states=deployments.read_states(connection),
         )
-        for (deployment, lane), count in attempts.open_counts(connection).items():
+        for (deployment, lane), count in calls.open_counts(connection).items():
             room._count(deployment, lane, count)
         return room
 

@@ -19,23 +19,23 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Engine
 
-from imagequeue.domain import throttling
+from imagequeue.domain import upstream_throttling
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.quota import HORIZON, LEASE_SLACK, Quota, grant, next_start
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.backlog import Backlog, Waiting
-from imagequeue.lifecycle.claim import Candidate, Claim, ClaimedCall, find_candidates
-from imagequeue.lifecycle.room import Room
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.lifecycle.spill import Spill
-from imagequeue.lifecycle.spread import Spread
-from imagequeue.store import deployments, quota
-from imagequeue.store.attempts import RELEASE_SECONDS, Doorbell
-from imagequeue.store.claims import NewAttempt, insert_attempts
-from imagequeue.store.quota import Group
+from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
+from imagequeue.lifecycle.dispatch.balance import Spread
+from imagequeue.lifecycle.dispatch.claim import Candidate, Claim, ClaimedCall, find_candidates
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.overflow import Spill
+from imagequeue.store.attempts import deployments, quota
+from imagequeue.store.attempts.calls import RELEASE_SECONDS, Doorbell
+from imagequeue.store.attempts.quota import Group
+from imagequeue.store.jobs.claims import NewAttempt, insert_attempts
 
 GRANTS_AT_ONCE = 100
 """The most tokens that one transaction grants, so that a group's lock is held for milliseconds."""
@@ -130,7 +130,7 @@ class Dispatch:
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
             insert_attempts(connection, new)
-            quota.set_last_slot(connection, name, slots[len(new) - 1], throttling.PROBE_SECONDS)
+            quota.set_last_slot(connection, name, slots[len(new) - 1], upstream_throttling.PROBE_SECONDS)
             _mark_probes(connection, calls, new, turn.room)
         return calls, new
 
@@ -165,7 +165,9 @@ def _is_due(group: Group) -> bool:
 
 
 def _recover(connection: Connection, group: Group) -> None:
-    drift = throttling.recovered(group.drift, rpm=group.rpm, window=group.quota.window, now=group.state.now)
+    drift = upstream_throttling.recovered(
+        group.drift, rpm=group.rpm, window=group.quota.window, now=group.state.now
+    )
     if drift:
         quota.set_drift(connection, group.name, drift)
 

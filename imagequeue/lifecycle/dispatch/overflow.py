@@ -21,12 +21,12 @@ from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.quota import grant
-from imagequeue.lifecycle.backlog import Waiting
-from imagequeue.lifecycle.claim import Candidate
-from imagequeue.lifecycle.room import Room
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.store.flows import count_waiting
-from imagequeue.store.quota import Group
+from imagequeue.lifecycle.dispatch.backlog import Waiting
+from imagequeue.lifecycle.dispatch.claim import Candidate
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.store.attempts.quota import Group
+from imagequeue.store.jobs.flows import count_waiting
 
 
 @dataclass(frozen=True, slots=True)

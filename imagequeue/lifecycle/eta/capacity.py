@@ -20,12 +20,12 @@ from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.jobs import AttemptState, Lane
 from imagequeue.domain.quota import grant
-from imagequeue.domain.service import Service, Slots, Starts
-from imagequeue.lifecycle.room import Room
-from imagequeue.lifecycle.serving import Serving
-from imagequeue.store import calls, quota
-from imagequeue.store.calls import CallInFlight, CallTime
-from imagequeue.store.quota import Group
+from imagequeue.domain.service_rate import Service, Slots, Starts
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.store.attempts import durations, quota
+from imagequeue.store.attempts.durations import CallInFlight, CallTime
+from imagequeue.store.attempts.quota import Group
 
 PLANNED_STARTS = 200
 CALLS_REMEMBERED = 100
@@ -61,11 +61,11 @@ class Capacity:
         """Read all of it."""
         in_flight = defaultdict[str, list[CallInFlight]](list)
         by_lane = defaultdict[Lane, list[CallInFlight]](list)
-        for call in calls.calls_in_flight(connection):
+        for call in durations.calls_in_flight(connection):
             in_flight[call.deployment].append(call)
             by_lane[call.lane].append(call)
         groups = quota.read_groups(connection, list(serving.catalog.quota_groups), PLANNED_STARTS)
-        times = calls.call_times(connection, CALLS_REMEMBERED)
+        times = durations.call_times(connection, CALLS_REMEMBERED)
         guessed = {name: _guess(name, serving.catalog, times, some) for name, some in in_flight.items()}
         missing = {one.name: _guess(one.name, serving.catalog, times) for one in serving.catalog.deployments}
         return cls(

@@ -18,12 +18,12 @@ from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
-from imagequeue.domain.outlook import Estimate, Outlook, foresee
-from imagequeue.domain.service import Service
-from imagequeue.lifecycle.backlog import Backlog, Waiting
-from imagequeue.lifecycle.capacity import Capacity
-from imagequeue.lifecycle.lines import Lines
-from imagequeue.lifecycle.serving import Serving
+from imagequeue.domain.forecast import Estimate, Outlook, foresee
+from imagequeue.domain.service_rate import Service
+from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.eta.capacity import Capacity
+from imagequeue.lifecycle.eta.queue_sample import Lines
 
 INTERVAL_SECONDS = 1.0
 KEY, TURN = "imagequeue:outlook", "imagequeue:outlook-turn"

@@ -14,8 +14,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from imagequeue.domain.fairness import Flow
-from imagequeue.domain.outlook import Line
-from imagequeue.store import flows
+from imagequeue.domain.forecast import Line
+from imagequeue.store.jobs import flows
 
 JOBS_READ = 20_000
 SAMPLES = 200

@@ -25,12 +25,12 @@ from imagequeue.domain.images import ImageRequest, Requirement
 from imagequeue.domain.jobs import JobStatus, Lane
 from imagequeue.domain.verdicts import MAX_DEATHS, InputRefused
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.inputs import FETCH_SECONDS, Inputs, InputUnavailable
-from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.generate.inputs import FETCH_SECONDS, Inputs, InputUnavailable
+from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.storage import StorageError
-from imagequeue.store import fetches
-from imagequeue.store.fetches import UnfetchedJob
-from imagequeue.store.submissions import FlowKey, flow_ids
+from imagequeue.store.jobs import fetches
+from imagequeue.store.jobs.fetches import UnfetchedJob
+from imagequeue.store.jobs.insert import FlowKey, flow_ids
 
 log = structlog.get_logger()
 

@@ -30,21 +30,21 @@ from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import GivenBack, Outcome, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.custody import Custody
-from imagequeue.lifecycle.inputs import Inputs
-from imagequeue.lifecycle.keep import Keeper, LeftBehind
-from imagequeue.lifecycle.poll import Parse, Polling, StillPending
-from imagequeue.lifecycle.prepare import prepared
-from imagequeue.lifecycle.settle import Settlement
-from imagequeue.lifecycle.slot import Slot
+from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.lifecycle.generate.inputs import Inputs
+from imagequeue.lifecycle.generate.poll import Parse, Polling, StillPending
+from imagequeue.lifecycle.generate.prepare import prepared
+from imagequeue.lifecycle.generate.start_window import Slot
+from imagequeue.lifecycle.generate.store_images import Keeper, LeftBehind
+from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
-from imagequeue.providers.outgoing import parked
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.providers.request_body import parked
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.store import attempts
-from imagequeue.store.attempts import CallTicket
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 
@@ -83,7 +83,7 @@ class Generation:
         read_at = time.monotonic()
         try:
             with self.engine.connect() as connection:
-                ticket = attempts.read_ticket(connection, attempt_id)
+                ticket = calls.read_ticket(connection, attempt_id)
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return
@@ -245,14 +245,14 @@ class _Watch:
         """Store when the request body was written: from then on the token runs."""
         failpoint("generate.sent")
         with self.generation.engine.begin() as connection:
-            attempts.record_sent(connection, self.ticket.attempt_id, ago=time.monotonic() - moment)
+            calls.record_sent(connection, self.ticket.attempt_id, ago=time.monotonic() - moment)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds
         try:
             with self.generation.engine.begin() as connection:
                 process_id = self.generation.process_id
-                return attempts.start(connection, self.ticket.attempt_id, process_id, timeout)
+                return calls.start(connection, self.ticket.attempt_id, process_id, timeout)
         except SQLAlchemyError as error:
             raise GivenBack("the database is away", started=True, certain=False) from error
 

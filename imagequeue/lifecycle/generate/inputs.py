@@ -1,7 +1,7 @@
 """Input images of an edit: fetched before the job may be claimed, loaded before the call's slot comes.
 
 What came as data was decoded and stored at submit. A URL is fetched through the egress guard, and kept under
-the job's name (`lifecycle/fetch.py` says when).
+the job's name (`lifecycle/generate/fetch_inputs.py` says when).
 """
 
 from __future__ import annotations

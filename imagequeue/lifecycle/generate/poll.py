@@ -25,8 +25,8 @@ from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.provider import PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.store import attempts
-from imagequeue.store.attempts import CallTicket, Doorbell
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import CallTicket, Doorbell
 
 POLL_SECONDS = 30.0
 """The total deadline of one poll."""
@@ -51,7 +51,7 @@ class Polls:
     def run_once(self) -> int:
         """Wake what is due; how many."""
         with self.engine.begin() as connection:
-            due = attempts.wake_sleeping(connection, WAKE_AT_ONCE)
+            due = calls.wake_sleeping(connection, WAKE_AT_ONCE)
         if due:
             self.release(due)
         return len(due)
@@ -70,7 +70,7 @@ class Polling:
         """Store the reference and let the attempt sleep until its next poll."""
         seconds = pending.poll_after_seconds
         with self.engine.begin() as connection:
-            attempts.sleep(connection, ticket.attempt_id, process_id, pending.reference, seconds)
+            calls.sleep(connection, ticket.attempt_id, process_id, pending.reference, seconds)
         failpoint("generate.sleeping")
 
     def ask(self, ticket: CallTicket) -> tuple[UpstreamResponse, Parse]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from imagequeue.domain.images import ImageRequest
-from imagequeue.lifecycle.inputs import Inputs
+from imagequeue.lifecycle.generate.inputs import Inputs
 from imagequeue.providers.provider import Call
-from imagequeue.store.attempts import CallTicket
+from imagequeue.store.attempts.calls import CallTicket
 
 
 def prepared(inputs: Inputs, ticket: CallTicket, asked: ImageRequest, callback_url: str | None) -> Call:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from imagequeue.lifecycle.keep import StorageHealth
+from imagequeue.lifecycle.generate.store_images import StorageHealth
 from imagequeue.media.storage import Storage, StorageUnavailable
 
 log = structlog.get_logger()

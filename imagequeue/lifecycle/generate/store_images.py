@@ -31,13 +31,13 @@ from imagequeue.domain.verdicts import StoredImage
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.download import Downloading
+from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.media.gate import DECODING, STORING
 from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill
 from imagequeue.media.storage import Storage, StorageUnavailable
-from imagequeue.store.attempts import CallTicket
+from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 

@@ -27,7 +27,7 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.providers.provider import CallbackProvider
 from imagequeue.providers.registry import PROVIDERS
-from imagequeue.store import attempts
+from imagequeue.store.attempts import calls
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class Callbacks:
         """
         with self.engine.begin() as connection:
             reference = self._reference(connection, attempt_id, body)
-            stands = reference and attempts.learn_reference(connection, attempt_id, reference)
+            stands = reference and calls.learn_reference(connection, attempt_id, reference)
         if stands and stands != reference:  # what our own call was answered, or came first, is what we go by
             log.warning("callback_contradicts", attempt_id=str(attempt_id))
         elif stands:
@@ -58,7 +58,7 @@ class Callbacks:
             self.wake()
 
     def _reference(self, connection: Connection, attempt_id: UUID, body: Mapping[str, Any]) -> str | None:
-        deployment = self.catalog().deployment(attempts.deployment_of(connection, attempt_id) or "")
+        deployment = self.catalog().deployment(calls.deployment_of(connection, attempt_id) or "")
         provider = PROVIDERS[deployment.provider] if deployment else None
         if not isinstance(provider, CallbackProvider):
             return None

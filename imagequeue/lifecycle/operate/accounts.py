@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from imagequeue.domain.errors import InvalidRequest, NotFound
 from imagequeue.domain.ids import new_id
 from imagequeue.signing import Keyring, new_api_key, new_webhook_secret
-from imagequeue.store.accounts import (
+from imagequeue.store.money.accounts import (
     Account,
     NewAccount,
     NewKey,
@@ -21,7 +21,7 @@ from imagequeue.store.accounts import (
     create_keys,
     revoke_keys,
 )
-from imagequeue.store.ledger import Deposit, Wallet, deposit, read_wallets
+from imagequeue.store.money.ledger import Deposit, Wallet, deposit, read_wallets
 
 LONGEST_NAME = 100
 

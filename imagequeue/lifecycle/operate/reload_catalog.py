@@ -24,7 +24,8 @@ from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime
-from imagequeue.store import catalog_reloads, deployments, quota
+from imagequeue.store import catalog_reloads
+from imagequeue.store.attempts import deployments, quota
 
 log = structlog.get_logger()
 

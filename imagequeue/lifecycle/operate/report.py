@@ -9,10 +9,10 @@ from sqlalchemy import Connection
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.quota import next_start
-from imagequeue.lifecycle.room import Room
-from imagequeue.store import quota
-from imagequeue.store.deployments import DeploymentState
-from imagequeue.store.quota import Group
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.store.attempts import quota
+from imagequeue.store.attempts.deployments import DeploymentState
+from imagequeue.store.attempts.quota import Group
 
 
 @dataclass(frozen=True, slots=True)

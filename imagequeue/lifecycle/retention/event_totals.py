@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from imagequeue.store import totals
+from imagequeue.store.jobs import event_totals
 
 AT_ONCE = 50_000
 INTERVAL_SECONDS = 10.0
@@ -31,6 +31,6 @@ class Tally:
 
     def _step(self) -> int:
         with self.engine.connect() as connection:
-            before = totals.horizon(connection, self.settled_seconds)
+            before = event_totals.horizon(connection, self.settled_seconds)
         with self.engine.begin() as connection:
-            return totals.count_on(connection, before, self.at_once)
+            return event_totals.count_on(connection, before, self.at_once)

@@ -20,9 +20,9 @@ from dataclasses import dataclass
 
 from sqlalchemy import Engine
 
-from imagequeue.lifecycle.retain import TURN_SECONDS
+from imagequeue.lifecycle.retention.jobs import TURN_SECONDS
 from imagequeue.media.storage import Storage
-from imagequeue.store import input_images
+from imagequeue.store.jobs import input_images
 
 INTERVAL_SECONDS = 10.0
 

@@ -14,11 +14,11 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.ids import request_id
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.inputs import fetched_keys
+from imagequeue.lifecycle.generate.inputs import fetched_keys
 from imagequeue.media.keys import output_key
 from imagequeue.media.storage import Storage
-from imagequeue.store import idempotency, retention
-from imagequeue.store.retention import ExpiredJob
+from imagequeue.store.jobs import idempotency, retention
+from imagequeue.store.jobs.retention import ExpiredJob
 
 JOBS_AT_ONCE = 10
 KEYS_AT_ONCE = 5000

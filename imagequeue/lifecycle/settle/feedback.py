@@ -11,7 +11,7 @@ from random import Random
 import structlog
 from sqlalchemy import Connection
 
-from imagequeue.domain import throttling
+from imagequeue.domain import upstream_throttling
 from imagequeue.domain.breaker import REFUSALS, rest_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
 from imagequeue.domain.verdicts import (
@@ -23,10 +23,10 @@ from imagequeue.domain.verdicts import (
     ProcessDied,
     Succeeded,
 )
-from imagequeue.store import deployments, quota
-from imagequeue.store.closings import AttemptRow
-from imagequeue.store.deployments import Failures
-from imagequeue.store.quota import Group
+from imagequeue.store.attempts import deployments, quota
+from imagequeue.store.attempts.closings import AttemptRow
+from imagequeue.store.attempts.deployments import Failures
+from imagequeue.store.attempts.quota import Group
 
 log = structlog.get_logger()
 
@@ -56,7 +56,7 @@ def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: 
 
 def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) -> None:
     group = quota.lock_group(connection, attempt.quota_group)
-    rest = throttling.rest(
+    rest = upstream_throttling.rest(
         outcome.retry_after,
         group.throttled_in_a_row,
         group.quota.window,
@@ -71,7 +71,7 @@ def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) 
 
 def _drifted(connection: Connection, group: Group) -> None:
     """Our own calls were within the quota: somebody else's were not, or the way there jitters more."""
-    drift = throttling.drifted(
+    drift = upstream_throttling.drifted(
         group.drift,
         rpm=group.rpm,
         guard=group.catalog_guard,

@@ -36,12 +36,13 @@ from imagequeue.domain.verdicts import (
     judge,
 )
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle import deployments
-from imagequeue.store import closings, settlements
-from imagequeue.store.closings import AttemptRow, Closing
-from imagequeue.store.fences import Fence
-from imagequeue.store.ledger import HoldEnd, end_holds
-from imagequeue.store.settlements import LockedJob
+from imagequeue.lifecycle.settle import feedback
+from imagequeue.store.attempts import closings
+from imagequeue.store.attempts.closings import AttemptRow, Closing
+from imagequeue.store.attempts.fences import Fence
+from imagequeue.store.jobs import settlements
+from imagequeue.store.jobs.settlements import LockedJob
+from imagequeue.store.money.ledger import HoldEnd, end_holds
 
 log = structlog.get_logger()
 
@@ -118,7 +119,7 @@ class Settlement:
         closing = _closing(verdict, outcome, self._cost(attempt, outcome))
         if not closings.close_attempt(connection, attempt_id, closing, fence):
             return None
-        deployments.tell(connection, attempt, outcome, self.random)
+        feedback.tell(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
             return self._keep_images(connection, job, attempt, outcome.images)
         return self._after_failure(connection, job, attempt, verdict)
@@ -130,7 +131,7 @@ class Settlement:
         deployment = self.catalog().deployment(attempt.deployment)
         timeout = deployment.timeout_seconds if deployment else None
         if closings.let_sleep(connection, attempt.id, fence, timeout=timeout, died=verdict.died):
-            deployments.tell(connection, attempt, outcome, self.random)
+            feedback.tell(connection, attempt, outcome, self.random)
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
 
     def _history(

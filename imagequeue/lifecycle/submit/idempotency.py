@@ -16,8 +16,8 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError
-from imagequeue.lifecycle.submission import Accepted, Draft, Submission
-from imagequeue.store.idempotency import (
+from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission
+from imagequeue.store.jobs.idempotency import (
     Earlier,
     KeyClaim,
     RetryClaim,

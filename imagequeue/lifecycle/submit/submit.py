@@ -19,12 +19,12 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError, InsufficientBalance, InvalidRequest
 from imagequeue.domain.ids import new_id
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.repeats import claim, follow, give_back
-from imagequeue.lifecycle.routing import require_route
-from imagequeue.lifecycle.submission import Accepted, Draft, Submission
+from imagequeue.lifecycle.submit.idempotency import claim, follow, give_back
+from imagequeue.lifecycle.submit.routing import require_route
+from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission
 from imagequeue.runtime import Runtime
-from imagequeue.store.ledger import Hold, place_holds
-from imagequeue.store.submissions import FlowKey, NewJob, flow_ids, insert_jobs
+from imagequeue.store.jobs.insert import FlowKey, NewJob, flow_ids, insert_jobs
+from imagequeue.store.money.ledger import Hold, place_holds
 
 Outcome = Accepted | ImagequeueError
 

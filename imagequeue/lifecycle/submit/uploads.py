@@ -23,7 +23,7 @@ from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mas
 from imagequeue.media.keys import input_key
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
-from imagequeue.store import input_images
+from imagequeue.store.jobs import input_images
 
 _DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?:", re.IGNORECASE)

@@ -18,8 +18,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.ids import new_id
-from imagequeue.lifecycle.custody import Custody
-from imagequeue.store import attempts, processes
+from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.store import processes
+from imagequeue.store.attempts import calls
 from imagequeue.store.processes import Process
 
 log = structlog.get_logger()
@@ -47,7 +48,7 @@ class Heartbeat:
             if not known:
                 processes.register(connection, self.process)
             # What is in hand is looked up after the beat: what starts later has a later deadline anyway.
-            attempts.vouch(connection, self.custody.held())
+            calls.vouch(connection, self.custody.held())
         if not known:
             log.info("process_registered", process_id=str(self.process.id), pid=self.process.pid)
         return int(known)

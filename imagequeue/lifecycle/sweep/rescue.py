@@ -24,13 +24,13 @@ from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.domain.verdicts import Outcome, ProcessDied, StoredImage, Succeeded
-from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill, SpilledObject, SpillUnavailable
 from imagequeue.media.storage import KeyConflict, ObjectMissing, Storage, StorageUnavailable
-from imagequeue.store import attempts
-from imagequeue.store.attempts import CallTicket, Orphan
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import CallTicket, Orphan
 
 log = structlog.get_logger()
 
@@ -58,7 +58,7 @@ class Rescue:
             StorageUnavailable: nobody can tell what is stored of it; to be tried again.
         """
         with self.engine.connect() as connection:
-            ticket = attempts.read_ticket(connection, orphan.attempt_id)
+            ticket = calls.read_ticket(connection, orphan.attempt_id)
         outcome = self._outcome(ticket) if ticket else ProcessDied(_DIED)
         log.warning(
             "attempt_rescued",
@@ -107,7 +107,7 @@ class Rescue:
 
     def _settle_if_given_up(self, attempt_id: UUID) -> None:
         with self.engine.connect() as connection:
-            ticket = attempts.read_ticket(connection, attempt_id)
+            ticket = calls.read_ticket(connection, attempt_id)
         images = tuple(self._stored(ticket)) if ticket and ticket.state in _GIVEN_UP else ()
         if images:
             self.settlement.settle(attempt_id, Succeeded(images))

@@ -19,13 +19,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.rescue import Rescue
-from imagequeue.lifecycle.settle import Settlement
-from imagequeue.lifecycle.vigil import Vigil
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.sweep.failure_detector import Vigil
+from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.media.spill import SpillUnavailable
 from imagequeue.media.storage import StorageUnavailable
-from imagequeue.store import attempts, deadlines, processes
-from imagequeue.store.attempts import Doorbell, Orphan
+from imagequeue.store import processes
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import Doorbell, Orphan
+from imagequeue.store.jobs import deadlines
 
 log = structlog.get_logger()
 
@@ -55,7 +57,7 @@ class Sweep:
     def ring_again(self) -> int:
         """Ring for the attempts that nobody started in time; how many."""
         with self.engine.begin() as connection:
-            found = attempts.release_again(connection, AT_ONCE)
+            found = calls.release_again(connection, AT_ONCE)
             failpoint("sweep.ringing")
         if found:
             self.release(found)
@@ -97,7 +99,7 @@ class Sweep:
 
     def _rescue_until(self, until: float) -> int:
         with self.engine.connect() as connection:
-            lost = attempts.orphaned(connection, AT_ONCE)
+            lost = calls.orphaned(connection, AT_ONCE)
         failpoint("sweep.found_orphans")
         rescued = 0
         for orphan in lost:

@@ -17,7 +17,7 @@ from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Pending, RawImage, Rejected
 from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import judged, require_success
-from imagequeue.providers.complaints import complaint_in
+from imagequeue.providers.error_body import complaint_in
 from imagequeue.providers.options import TOKEN_OPTIONS, present
 from imagequeue.providers.pictures import collected, data_url, image_at
 from imagequeue.providers.provider import Call, Provider

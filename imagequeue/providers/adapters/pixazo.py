@@ -19,7 +19,7 @@ from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Misconfigured, Pending, Rejected, Unavailable
 from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import judged, require_success
-from imagequeue.providers.complaints import Complaint, complaint_in, complaint_of
+from imagequeue.providers.error_body import Complaint, complaint_in, complaint_of
 from imagequeue.providers.hints import clamped, retry_after_seconds
 from imagequeue.providers.pictures import collected, data_url, image_at
 from imagequeue.providers.provider import Call, CallbackProvider

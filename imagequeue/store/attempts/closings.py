@@ -10,7 +10,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from imagequeue.domain.jobs import AttemptState
-from imagequeue.store.fences import MAY_END, Fence
+from imagequeue.store.attempts.fences import MAY_END, Fence
 
 _READ_ATTEMPT = text("""
     SELECT id, job_id, deployment, quota_group, state, created_at, process_id, upstream_reference

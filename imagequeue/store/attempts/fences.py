@@ -7,7 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from imagequeue.domain.jobs import AttemptState
-from imagequeue.store.attempts import IN_NO_HANDS
+from imagequeue.store.attempts.calls import IN_NO_HANDS
 
 MAY_END = f"""
     CASE CAST(:fence AS text)

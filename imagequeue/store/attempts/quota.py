@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, text
 
 from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.quota import GroupState, Quota
-from imagequeue.domain.throttling import PROBE_SECONDS, Drift, Rest
+from imagequeue.domain.upstream_throttling import PROBE_SECONDS, Drift, Rest
 
 # A longer cycle also holds for the calls before it: they were granted with the shorter one.
 _UPSERT = text("""

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from imagequeue.store.attempts import STARTED
+from imagequeue.store.attempts.calls import STARTED
 
 # By the index of live jobs with deadlines; only where `start_by` alone has passed their attempts are read.
 _OVERDUE = text(f"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 
-from imagequeue.store.submissions import FlowKey
+from imagequeue.store.jobs.insert import FlowKey
 
 _MOST = 50_000
 

@@ -11,7 +11,7 @@ from imagequeue.domain.fairness import Flow
 from imagequeue.domain.jobs import Lane
 
 # From flow to flow through a partial index. Flows with a cursor are stepped over as a whole and asked for
-# jobs behind their cursors, so that dead rows at their front cost nothing (lifecycle/backlog.py).
+# jobs behind their cursors, so that dead rows at their front cost nothing (lifecycle/dispatch/backlog.py).
 _QUEUED = text("""
     WITH RECURSIVE skipped (id, cursor) AS (
         SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:cursors AS uuid[]))

@@ -11,9 +11,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
+from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.ids import request_id, uuid7_floor
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.domain.outlook import Estimate
 from imagequeue.domain.status_body import encode, status_body
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, text
 
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
-from imagequeue.store import deployments, quota
+from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""

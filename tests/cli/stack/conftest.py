@@ -14,10 +14,10 @@ from typing import Any
 import psutil
 import pytest
 
-from tests.stack.processes_of import family
+from tests.cli.stack.processes_of import family
 
 PROGRAM = Path(__file__).with_name("dummy_up.py")
-ROOT = PROGRAM.parents[2]
+ROOT = PROGRAM.parents[3]
 READY_SECONDS = 60.0
 AT_A_TERMINAL = """
 import fcntl, os, sys, termios

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from cli.stack.console import Console
-from cli.stack.errors import StackError
 from cli.stack.hooks import Hooks
 from cli.stack.options import Options
+from cli.stack.supervisor.errors import StackError
 from cli.stack.up import up
 
 FOLDER = Path(os.environ["DUMMY_FOLDER"])

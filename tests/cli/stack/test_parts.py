@@ -6,15 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack import environment, port, private_file
-from cli.stack.backoff import Backoff
+from cli.stack import environment
 from cli.stack.data_directory import DataDirectory
-from cli.stack.errors import StackError
 from cli.stack.listener import listen, url_of
-from cli.stack.logs import Logs
 from cli.stack.options import Options
 from cli.stack.processes import Processes
 from cli.stack.readiness import beating_pids
+from cli.stack.servers import port
+from cli.stack.supervisor import private_file
+from cli.stack.supervisor.backoff import Backoff
+from cli.stack.supervisor.errors import StackError
+from cli.stack.supervisor.logs import Logs
 
 
 def test_backoff_restarts_at_once_then_ever_later_up_to_five_seconds() -> None:

@@ -9,11 +9,11 @@ import psutil
 import psycopg
 import pytest
 
-from cli.stack.errors import StackError
 from cli.stack.listener import listen
-from cli.stack.redis import EmbeddedRedis
-from tests.stack.conftest import Starter, Up, eventually
-from tests.stack.processes_of import survivors
+from cli.stack.servers.redis import EmbeddedRedis
+from cli.stack.supervisor.errors import StackError
+from tests.cli.stack.conftest import Starter, Up, eventually
+from tests.cli.stack.processes_of import survivors
 
 
 def _remember(up: Up) -> None:

@@ -18,7 +18,7 @@ from starlette.routing import Route
 from svix.webhooks import Webhook as SvixWebhook
 
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
-from imagequeue.lifecycle.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
 from imagequeue.store.deliveries import ClaimedDelivery
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread

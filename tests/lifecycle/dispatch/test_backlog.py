@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from imagequeue.domain.ids import new_id
-from imagequeue.lifecycle.backlog import MOST_SKIPPED, WHOLE_SECONDS, Backlog
-from imagequeue.store.claims import Turn, lock_queued
+from imagequeue.lifecycle.dispatch.backlog import MOST_SKIPPED, WHOLE_SECONDS, Backlog
+from imagequeue.store.jobs.claims import Turn, lock_queued
 from tests import builders
 
 HOUR_MS = 3_600_000

@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle.room import Room
+from imagequeue.lifecycle.dispatch.concurrency import Room
 from imagequeue.store import processes
-from imagequeue.store.deployments import DeploymentState
+from imagequeue.store.attempts.deployments import DeploymentState
 from imagequeue.store.processes import Process
 from tests import builders
 from tests.pipeline import Pipeline

@@ -19,8 +19,8 @@ import pytest
 from sqlalchemy import Engine, text
 
 from imagequeue.domain.jobs import Lane
-from imagequeue.store import attempts
-from imagequeue.store.attempts import Doorbell
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import Doorbell
 from tests import builders, fleet
 from tests.pipeline import Pipeline
 
@@ -88,7 +88,7 @@ def finish(of: Pipeline, count: int) -> None:
 def rescue(of: Pipeline) -> None:
     """What a dead process left: its last transaction may commit after its death."""
     with of.runtime.engine.connect() as connection:
-        orphans = attempts.orphaned(connection)
+        orphans = calls.orphaned(connection)
     for orphan in orphans:
         of.rescue.rescue(orphan)
 

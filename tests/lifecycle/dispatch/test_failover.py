@@ -11,9 +11,9 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
-from imagequeue.store import deployments, quota
-from imagequeue.store.deployments import DeploymentState
-from imagequeue.store.quota import Group
+from imagequeue.store.attempts import deployments, quota
+from imagequeue.store.attempts.deployments import DeploymentState
+from imagequeue.store.attempts.quota import Group
 from tests import fleet
 from tests.pipeline import Pipeline
 

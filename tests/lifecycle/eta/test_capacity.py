@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.outlook import Estimate
-from imagequeue.lifecycle.capacity import FIRST_GUESS, TURNOVER
-from imagequeue.lifecycle.outlook import Publishing
-from imagequeue.lifecycle.room import Room
+from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.eta.capacity import FIRST_GUESS, TURNOVER
+from imagequeue.lifecycle.eta.publish import Publishing
 from tests import builders, fleet
 from tests.pipeline import Pipeline, RunningPipeline
 

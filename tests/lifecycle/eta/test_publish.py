@@ -10,11 +10,11 @@ import pytest
 from redis import Redis
 from sqlalchemy import Engine
 
-from cli.stack.redis import EmbeddedRedis
+from cli.stack.servers.redis import EmbeddedRedis
+from imagequeue.domain.forecast import UNKNOWN
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.outlook import UNKNOWN
-from imagequeue.lifecycle import lines, outlook
-from imagequeue.lifecycle.outlook import Publishing, Reading
+from imagequeue.lifecycle.eta import publish, queue_sample
+from imagequeue.lifecycle.eta.publish import Publishing, Reading
 from imagequeue.runtime import open_redis
 from tests import fleet
 from tests.pipeline import Pipeline
@@ -49,7 +49,7 @@ def flow_of(of: Pipeline, job_id: UUID) -> int:
 
 
 def test_one_of_several_dispatchers_publishes_and_the_api_reads(paced: Pipeline, redis: Redis) -> None:
-    redis.delete(outlook.KEY, outlook.TURN)
+    redis.delete(publish.KEY, publish.TURN)
     (job_id,) = paced.submit(1)
     first, second = publishing(paced, redis), publishing(paced, redis)
     assert [first.run_once(), second.run_once()] == [1, 0]
@@ -66,8 +66,8 @@ def test_without_redis_there_is_no_outlook(paced: Pipeline) -> None:
 def test_a_long_line_is_sampled_and_its_end_is_known(
     paced: Pipeline, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(lines, "JOBS_READ", 20)
-    monkeypatch.setattr(lines, "SAMPLES", 10)
+    monkeypatch.setattr(queue_sample, "JOBS_READ", 20)
+    monkeypatch.setattr(queue_sample, "SAMPLES", 10)
     jobs = paced.submit(100, lane=Lane.BACKFILL)
     look = publishing(paced, redis).look()
     positions = list[int]()

@@ -12,7 +12,7 @@ import pytest
 from imagequeue.domain.upstream import Ambiguous
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
-from imagequeue.lifecycle.download import MOST_TRIES, Downloading
+from imagequeue.lifecycle.generate.download import MOST_TRIES, Downloading
 from tests.origin import Origin
 
 

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from imagequeue.domain.jobs import JobStatus, Lane
-from imagequeue.lifecycle.fetch import MOST_TRIES, Fetches
+from imagequeue.lifecycle.generate.fetch_inputs import MOST_TRIES, Fetches
 from imagequeue.media.inputs import MOST_INPUT_BYTES
-from imagequeue.store.ledger import read_wallets
+from imagequeue.store.money.ledger import read_wallets
 from tests import builders
 from tests.media.pictures import bomb, encoded
 from tests.origin import Origin

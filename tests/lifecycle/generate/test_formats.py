@@ -14,7 +14,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from imagequeue.domain.images import MEDIA_TYPES, ImageRequest
-from imagequeue.lifecycle.uploads import Ask, Upload
+from imagequeue.lifecycle.submit.uploads import Ask, Upload
 from tests.builders import MODEL
 from tests.media.pictures import encoded
 from tests.pipeline import Pipeline, RunningPipeline

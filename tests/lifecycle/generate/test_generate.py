@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from sqlalchemy import Engine
 
-from imagequeue.store.ledger import Wallet, read_wallets
+from imagequeue.store.money.ledger import Wallet, read_wallets
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 

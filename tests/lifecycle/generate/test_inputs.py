@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagequeue.lifecycle.probe import Probe
+from imagequeue.lifecycle.generate.storage_check import Probe
 from imagequeue.media.inputs import prepare_input
 from imagequeue.media.keys import input_key
 from tests.origin import Origin

@@ -23,7 +23,7 @@ from tests.media.pictures import encoded
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.providers.scripted import answer, read_request, scripted_server
 from worker.app import make_app
-from worker.ring import Doorbells
+from worker.celery_publisher import Doorbells
 
 pytestmark = pytest.mark.long
 

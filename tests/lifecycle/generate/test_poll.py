@@ -10,7 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from imagequeue.lifecycle.poll import Polls
+from imagequeue.lifecycle.generate.poll import Polls
 from tests.builders import MODEL
 from tests.pipeline import Pipeline, RunningPipeline
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from imagequeue.lifecycle.keep import Slots
-from imagequeue.lifecycle.probe import Probe
+from imagequeue.lifecycle.generate.storage_check import Probe
+from imagequeue.lifecycle.generate.store_images import Slots
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes
-from tests.lifecycle.refusing import RefusingStorage
+from tests.lifecycle.generate.refusing import RefusingStorage
 from tests.pipeline import Pipeline
 
 MOST = 64

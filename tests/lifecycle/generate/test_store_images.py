@@ -13,16 +13,16 @@ import pytest
 from sqlalchemy import Engine
 
 from imagequeue.domain.ids import request_id
-from imagequeue.lifecycle.keep import Slots
-from imagequeue.lifecycle.rescue import Rescue
-from imagequeue.lifecycle.sweep import Sweep
+from imagequeue.lifecycle.generate.store_images import Slots
+from imagequeue.lifecycle.sweep.rescue import Rescue
+from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.gate import MOST_DECODING
 from imagequeue.media.keys import output_key
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
-from imagequeue.store import attempts
+from imagequeue.store.attempts import calls
 from tests.builders import MODEL
-from tests.lifecycle.refusing import RefusingStorage
+from tests.lifecycle.generate.refusing import RefusingStorage
 from tests.media.pictures import picture
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -98,7 +98,7 @@ def test_a_spilled_image_is_found_by_the_rescue_of_its_attempt(outage: Outage) -
     outage.pipeline.execute("DELETE FROM processes")
     outage.storage.away.clear()
     with outage.pipeline.runtime.engine.connect() as connection:
-        (orphan,) = attempts.orphaned(connection)
+        (orphan,) = calls.orphaned(connection)
     outage.sweep.rescue.rescue(orphan)
     assert outage.pipeline.status(job_id) == "COMPLETED"
 
@@ -108,7 +108,7 @@ def test_the_sweep_stores_for_a_live_process_but_does_not_settle_for_it(outage: 
     outage.pipeline.dispatch.run_once()
     attempt_id = outage.pipeline.rung[0].attempt_id
     with outage.pipeline.runtime.engine.begin() as connection:
-        assert attempts.start(connection, attempt_id, outage.pipeline.process_id, 180)
+        assert calls.start(connection, attempt_id, outage.pipeline.process_id, 180)
     key = output_key(request_id(MODEL, "generate", job_id), attempt_id, 1, "png")
     outage.pipeline.spill.put(key, picture(), "image/png", {"attempt_id": str(attempt_id)})
     assert outage.sweep.recover() == 1
@@ -122,7 +122,7 @@ def _orphan(outage: Outage) -> UUID:
     outage.pipeline.dispatch.run_once()
     attempt_id = outage.pipeline.rung[0].attempt_id
     with outage.pipeline.runtime.engine.begin() as connection:
-        assert attempts.start(connection, attempt_id, outage.pipeline.process_id, 180)
+        assert calls.start(connection, attempt_id, outage.pipeline.process_id, 180)
     outage.storage.put(
         output_key(request_id(MODEL, "generate", job_id), attempt_id, 1, "png"), picture(), "image/png"
     )

@@ -16,10 +16,10 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.upstream import Ambiguous, Pending, Throttled, Unavailable
 from imagequeue.domain.verdicts import GivenBack, NotCalledBack
-from imagequeue.lifecycle.callback import Callbacks
-from imagequeue.lifecycle.poll import Polls
-from imagequeue.store import attempts
-from imagequeue.store.attempts import CallTicket
+from imagequeue.lifecycle.generate.poll import Polls
+from imagequeue.lifecycle.generate.upstream_callback import Callbacks
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import CallTicket
 from tests.builders import MODEL, catalog
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -54,11 +54,9 @@ class Queue:
         (doorbell,) = self.pipeline.rung
         self.pipeline.rung.clear()
         with self.pipeline.runtime.engine.begin() as connection:
-            ticket = attempts.read_ticket(connection, doorbell.attempt_id)
+            ticket = calls.read_ticket(connection, doorbell.attempt_id)
             assert ticket
-            assert attempts.start(
-                connection, doorbell.attempt_id, process_id or self.pipeline.process_id, 180
-            )
+            assert calls.start(connection, doorbell.attempt_id, process_id or self.pipeline.process_id, 180)
         return ticket
 
     def orphan(self) -> CallTicket:

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError
 
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.lifecycle.reload import CatalogWatch, ask_for_reload
-from imagequeue.lifecycle.serving import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch, ask_for_reload
 from imagequeue.providers.registry import PROVIDERS
 from tests import builders
 from tests.pipeline import Pipeline, RunningPipeline

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.retain import Retention
-from imagequeue.lifecycle.tally import Tally
+from imagequeue.lifecycle.retention.event_totals import Tally
+from imagequeue.lifecycle.retention.jobs import Retention
 from imagequeue.store import metrics
-from imagequeue.store.totals import entered
+from imagequeue.store.jobs.event_totals import entered
 from tests.pipeline import Pipeline
 
 

@@ -10,9 +10,9 @@ import pytest
 
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.retain import Retention
-from imagequeue.lifecycle.retain_inputs import InputRetention
-from imagequeue.lifecycle.uploads import Ask, Upload
+from imagequeue.lifecycle.retention.inputs import InputRetention
+from imagequeue.lifecycle.retention.jobs import Retention
+from imagequeue.lifecycle.submit.uploads import Ask, Upload
 from imagequeue.media.local import LocalStorage
 from tests.builders import MODEL
 from tests.media.pictures import picture

@@ -8,10 +8,10 @@ from decimal import Decimal
 import pytest
 
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.retain import JOBS_AT_ONCE, KEYS_AT_ONCE, TURN_SECONDS, Retention
+from imagequeue.lifecycle.retention.jobs import JOBS_AT_ONCE, KEYS_AT_ONCE, TURN_SECONDS, Retention
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
-from imagequeue.store.ledger import read_wallets
+from imagequeue.store.money.ledger import read_wallets
 from tests.pipeline import Pipeline
 
 

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.store import quota
+from imagequeue.store.attempts import quota
 from tests import builders, fleet
 from tests.lifecycle.conftest import TWO
 from tests.pipeline import Pipeline

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, create_engine, text
 
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.verdicts import GivenBack
-from imagequeue.lifecycle.settle import Settlement
+from imagequeue.lifecycle.settle.settle import Settlement
 from tests.builders import account
 from tests.pipeline import Pipeline, RunningPipeline
 

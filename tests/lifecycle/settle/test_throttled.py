@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine
 
 from imagequeue.domain.upstream import Throttled
-from imagequeue.store import attempts
+from imagequeue.store.attempts import calls
 from tests import fleet
 from tests.pipeline import Pipeline
 
@@ -34,8 +34,8 @@ def sent(of: Pipeline, count: int) -> list[UUID]:
     of.rung.clear()
     with of.runtime.engine.begin() as connection:
         for attempt_id in ids:
-            assert attempts.start(connection, attempt_id, of.process_id, 60)
-            attempts.record_sent(connection, attempt_id, ago=0)
+            assert calls.start(connection, attempt_id, of.process_id, 60)
+            calls.record_sent(connection, attempt_id, ago=0)
     return ids
 
 

@@ -21,11 +21,11 @@ from imagequeue.domain.errors import (
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest, Shape
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle.submission import Accepted, Submission, fingerprint
-from imagequeue.lifecycle.submit import submit
+from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
+from imagequeue.lifecycle.submit.submit import submit
 from imagequeue.runtime import Runtime
-from imagequeue.store.idempotency import forget_expired
-from imagequeue.store.ledger import Deposit, Wallet, deposit, read_wallets
+from imagequeue.store.jobs.idempotency import forget_expired
+from imagequeue.store.money.ledger import Deposit, Wallet, deposit, read_wallets
 from tests.builders import MODEL, PRICE, account, count, runtime
 
 TABLES = ("jobs", "job_requests", "events", "idempotency_keys", "recent_submits")

@@ -8,8 +8,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from imagequeue.lifecycle.heartbeat import INTERVAL_SECONDS
-from imagequeue.lifecycle.vigil import LONGEST_GAP, READS, SECONDS, Vigil
+from imagequeue.lifecycle.sweep.failure_detector import LONGEST_GAP, READS, SECONDS, Vigil
+from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS
 
 NUMBERS = st.integers(0, 3)
 LONGEST_SILENCE = INTERVAL_SECONDS * 4

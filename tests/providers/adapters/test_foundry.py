@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.images import Requirement, Shape
-from imagequeue.providers.foundry import Foundry
+from imagequeue.providers.adapters.foundry import Foundry
 from imagequeue.providers.foundry_sizes import MOST_PIXELS, SHORTEST_SIDE, size_for
 from imagequeue.providers.provider import Call
 from tests.providers.deployments import deployment

@@ -11,10 +11,11 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.upstream import Ambiguous, Unavailable
 from imagequeue.domain.verdicts import GivenBack, ProcessDied, StoredImage, Succeeded
-from imagequeue.lifecycle.heartbeat import Heartbeat
-from imagequeue.store import attempts, processes
+from imagequeue.lifecycle.sweep.heartbeat import Heartbeat
+from imagequeue.store import processes
+from imagequeue.store.attempts import calls
 from imagequeue.store.processes import Process
-from tests.lifecycle.refusing import breaking_commit
+from tests.lifecycle.generate.refusing import breaking_commit
 from tests.pipeline import Pipeline
 
 
@@ -29,7 +30,7 @@ def _calling(pipeline: Pipeline, process_id: UUID | None = None) -> tuple[UUID, 
     (doorbell,) = pipeline.rung
     pipeline.rung.clear()
     with pipeline.runtime.engine.begin() as connection:
-        assert attempts.start(connection, doorbell.attempt_id, process_id or pipeline.process_id, 180)
+        assert calls.start(connection, doorbell.attempt_id, process_id or pipeline.process_id, 180)
     return job_id, doorbell.attempt_id
 
 

@@ -21,8 +21,8 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import IntegrityError
 
 from imagequeue.domain.ids import new_id
-from imagequeue.store.accounts import NewAccount, create_accounts
-from imagequeue.store.ledger import (
+from imagequeue.store.money.accounts import NewAccount, create_accounts
+from imagequeue.store.money.ledger import (
     Deposit,
     Hold,
     HoldEnd,

@@ -12,11 +12,11 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from cli.stack import process as processes
-from cli.stack.binaries import postgres_installation
-from cli.stack.errors import DirectoryInUse, StackError
-from cli.stack.postgres import EmbeddedPostgres
-from tests.stack.processes_of import family, listening_on, server_in, survivors
+from cli.stack.servers.binaries import postgres_installation
+from cli.stack.servers.postgres import EmbeddedPostgres
+from cli.stack.supervisor import process as processes
+from cli.stack.supervisor.errors import DirectoryInUse, StackError
+from tests.cli.stack.processes_of import family, listening_on, server_in, survivors
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another identity")
 
@@ -175,7 +175,7 @@ def test_without_namespaces_root_gives_it_a_folder_of_its_own(tmp_path: Path, lo
 @as_root
 def test_that_namespaces_are_refused_is_noticed(directory: Path, lodgings: Path) -> None:
     run = (
-        "import sys; from pathlib import Path; from cli.stack.postgres import EmbeddedPostgres as E\n"
+        "import sys; from pathlib import Path; from cli.stack.servers.postgres import EmbeddedPostgres as E\n"
         "with E(Path(sys.argv[1]), lodgings=Path(sys.argv[2])).running() as e: print('answers', e.answers())"
     )
     words = [sys.executable, str(Path(__file__).with_name("refusing.py")), sys.executable, "-c", run]

@@ -13,8 +13,8 @@ from redis.backoff import NoBackoff
 from redis.exceptions import AuthenticationError
 from redis.retry import Retry
 
-from cli.stack.redis import EmbeddedRedis
-from tests.stack.processes_of import listening_on, server_in
+from cli.stack.servers.redis import EmbeddedRedis
+from tests.cli.stack.processes_of import listening_on, server_in
 
 
 @pytest.fixture

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from cli.stack.errors import DirectoryInUse
-from cli.stack.occupancy import acquire, occupied
+from cli.stack.supervisor.errors import DirectoryInUse
+from cli.stack.supervisor.inherited_lock import acquire, occupied
 
 
 def test_a_child_that_inherited_the_lock_holds_it_until_it_ends(tmp_path: Path) -> None:

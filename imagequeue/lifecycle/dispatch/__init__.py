@@ -1,0 +1,1 @@
+"""Grants quota, claims jobs, and rings workers."""

@@ -1,0 +1,1 @@
+"""What waiting jobs may expect: position and time."""

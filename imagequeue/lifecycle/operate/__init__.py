@@ -1,0 +1,1 @@
+"""What operators do: accounts, keys, funds, reports, catalog reloads."""

@@ -1,0 +1,1 @@
+"""Deletes what the retention time no longer keeps."""

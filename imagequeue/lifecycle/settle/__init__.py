@@ -1,0 +1,1 @@
+"""What an attempt came to, and the end of a job with its hold."""

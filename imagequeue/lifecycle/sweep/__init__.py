@@ -1,0 +1,1 @@
+"""Finds what was lost, and settles what dead processes left behind."""

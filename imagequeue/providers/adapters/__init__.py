@@ -1,0 +1,1 @@
+"""One module for each upstream service; the registry finds them."""

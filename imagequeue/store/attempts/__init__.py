@@ -1,0 +1,1 @@
+"""Statements about attempts, which are tokens: calls, quotas, deployments."""

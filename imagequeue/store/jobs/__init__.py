@@ -1,0 +1,1 @@
+"""Statements about jobs: from insert to retention."""

@@ -1,0 +1,1 @@
+"""Statements about accounts, wallets and the ledger."""
