@@ -48,8 +48,8 @@ class Process:
 def start(process: Process, output: IO[bytes], held: int) -> subprocess.Popen[bytes]:
     """Start `process` in a session of its own, so that a Ctrl-C in the terminal reaches the supervisor alone.
 
-    `held` is the descriptor of its lock, which the caller has taken (`inherited_lock.acquire`). The caller has
-    also called `clear`.
+    `held` is the descriptor of its lock, which the caller has taken (`inherited_lock.acquire`). The caller
+    has also called `clear`.
     """
     return subprocess.Popen(  # noqa: S603 -- the command is built here, of this installation's programs
         process.command(),
