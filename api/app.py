@@ -21,15 +21,15 @@ from api import (
 )
 from api.auth import KeyCache
 from api.dialects import pixazo
-from api.request_id_header import Naming
-from api.services import Front
+from api.request_id_header import RequestIdHeader
+from api.services import ApiServices
 from imagequeue import __version__
 from imagequeue.runtime import Runtime
 
 
 def create_app(runtime: Runtime) -> FastAPI:
     """Make the app. The caller closes the runtime after the app has ended."""
-    front, registry = Front(runtime), metrics.make_registry(runtime)
+    front, registry = ApiServices(runtime), metrics.make_registry(runtime)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
@@ -55,7 +55,7 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.key_cache = KeyCache()
     app.state.metrics = registry
     errors.install(app)
-    app.add_middleware(Naming)  # the last one added is the outermost
+    app.add_middleware(RequestIdHeader)  # the last one added is the outermost
     # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
     routed = (
         health,

@@ -10,7 +10,7 @@ import time
 
 from fastapi import Request
 
-from api.services import Front, front_of
+from api.services import ApiServices, services_of
 from imagequeue.client_rate_limit import Allowance
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
@@ -68,7 +68,7 @@ async def require_operator(request: Request) -> StoredKey:
     return stored
 
 
-async def spend_allowance(front: Front, key: StoredKey) -> None:
+async def spend_allowance(front: ApiServices, key: StoredKey) -> None:
     """Count one submit against the key's limit, if it has one.
 
     Raises:
@@ -86,7 +86,7 @@ async def _stored(request: Request, lookup: str) -> StoredKey | None:
     stored = cache.get(lookup)
     if stored is None:
         read_at = time.monotonic()
-        stored = await front_of(request).keys.call(lookup)
+        stored = await services_of(request).keys.call(lookup)
         if stored is not None:
             cache.put(stored, read_at)
     return stored

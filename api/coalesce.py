@@ -30,7 +30,7 @@ Call = tuple[T, "asyncio.Future[R]"]
 GATHER_SECONDS = 0.001
 PATIENCE_SECONDS = 5.0
 SLOW_SECONDS = 1.0
-REST_SECONDS = 1.0
+COOLDOWN_SECONDS = 1.0
 """After an outage that took `SLOW_SECONDS` to be noticed, nobody else is made to wait for this long."""
 
 _OUTAGES = (OperationalError, InterfaceError, PoolTimeout)
@@ -134,7 +134,7 @@ class Coalescer(Generic[T, R]):
         self._gather()
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
         if isinstance(failure, _OUTAGES) and time.monotonic() - began > SLOW_SECONDS:
-            self._refuse_until = time.monotonic() + REST_SECONDS
+            self._refuse_until = time.monotonic() + COOLDOWN_SECONDS
         results = [failure] * len(group) if failure is not None else done.result()
         for (_, future), result in zip(group, results, strict=True):
             if future.done():

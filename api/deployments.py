@@ -8,7 +8,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 
 from api.auth import require_operator
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
 from imagequeue.lifecycle.operate.reload_catalog import ask_for_reload
 from imagequeue.lifecycle.operate.report import report_deployments
@@ -20,7 +20,7 @@ router = APIRouter(tags=["Operators"])
 async def read_deployments(request: Request) -> Response:
     """Rate, tokens that are out, next start, breaker, drift and last error of every deployment."""
     await require_operator(request)
-    front = front_of(request)
+    front = services_of(request)
     reports = await front.query(lambda connection: report_deployments(connection, front.runtime.catalog))
     body = json.dumps({"data": [asdict(report) for report in reports]})
     return Response(body, media_type="application/json")
@@ -30,9 +30,9 @@ async def read_deployments(request: Request) -> Response:
 async def reload_catalog(request: Request) -> Response:
     """Check the catalog file and ask every process to take it up; calls in flight are untouched."""
     await require_operator(request)
-    runtime = front_of(request).runtime
+    runtime = services_of(request).runtime
     try:
-        catalog = await front_of(request).query(lambda _: ask_for_reload(runtime))
+        catalog = await services_of(request).query(lambda _: ask_for_reload(runtime))
     except ConfigurationError as error:
         raise InvalidRequest(error.message) from error
     body = json.dumps({"models": len(catalog.models), "deployments": len(catalog.deployments)})

@@ -14,7 +14,7 @@ from fastapi.responses import StreamingResponse
 
 from api.auth import authenticate
 from api.requests import own_job
-from api.services import Front, front_of
+from api.services import ApiServices, services_of
 from api.watch import Watcher
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
@@ -32,11 +32,11 @@ async def stream_events(request: Request, request_id: str) -> StreamingResponse:
     job = await own_job(request, await authenticate(request), request_id)
     after = _last_event_id(request)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    stream = _stream(front_of(request), job, after)
+    stream = _stream(services_of(request), job, after)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
-async def _stream(front: Front, job: RequestStatus, after: int) -> AsyncGenerator[str]:
+async def _stream(front: ApiServices, job: RequestStatus, after: int) -> AsyncGenerator[str]:
     past = await front.events([(job.job_id, after)])
     for event in past:
         yield _line(job, event)

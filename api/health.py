@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
-from api.services import front_of
+from api.services import services_of
 
 router = APIRouter(tags=["Health"])
 
@@ -19,5 +19,5 @@ async def healthz() -> JSONResponse:
 @router.get("/readyz")
 async def readyz(request: Request) -> JSONResponse:
     """Whether submits can be accepted: 503 while the database is away."""
-    await front_of(request).ready()
+    await services_of(request).ready()
     return JSONResponse({"status": "ready"})

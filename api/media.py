@@ -12,7 +12,7 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import Storage, StorageUnavailable
@@ -30,7 +30,7 @@ _FOR_EVER = {
 @router.get("/media/{token}/{key:path}")
 async def read_media(request: Request, token: str, key: str) -> Response:
     """One stored image."""
-    front = front_of(request)
+    front = services_of(request)
     if not front.runtime.keyring.is_media_token(key, token):
         raise NotFound
     storage = front.runtime.storage

@@ -19,7 +19,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.auth import require_operator
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.errors import ConfigurationError, NotFound
 from imagequeue.domain.jobs import FINAL, JobStatus
@@ -35,7 +35,7 @@ router = APIRouter(tags=["Operators"])
 @router.get("/metrics")
 async def read_metrics(request: Request) -> Response:
     """All metrics in Prometheus's text format."""
-    front = front_of(request)
+    front = services_of(request)
     if front.runtime.settings.metrics_addr:
         raise NotFound("The metrics are served at IMAGEQUEUE_METRICS_ADDR")
     await require_operator(request)

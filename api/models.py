@@ -8,7 +8,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 
 from api.auth import authenticate
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.catalog import Model
 
 router = APIRouter(tags=["Models"])
@@ -18,7 +18,7 @@ router = APIRouter(tags=["Models"])
 async def list_models(request: Request) -> JSONResponse:
     """The models that can be asked for, with their prices per image."""
     await authenticate(request)
-    models = front_of(request).runtime.catalog.models
+    models = services_of(request).runtime.catalog.models
     return JSONResponse({"object": "list", "data": [_entry(model) for model in models if model.enabled]})
 
 

@@ -13,12 +13,12 @@ from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
-def concerns(request: Request, request_id: str) -> None:
+def tag_request(request: Request, request_id: str) -> None:
     """Say which of the asker's own jobs a request is about."""
     request.state.request_id = request_id
 
 
-class Naming:
+class RequestIdHeader:
     """Puts the header on answers. It stands outside of everything that answers, errors included."""
 
     def __init__(self, app: ASGIApp) -> None:

@@ -10,8 +10,8 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import authenticate
 from api.listing import read_listing
-from api.request_id_header import concerns
-from api.services import front_of
+from api.request_id_header import tag_request
+from api.services import services_of
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.ids import model_label, split_request_id
@@ -35,7 +35,7 @@ async def read_status(request: Request, request_id: str) -> Response:
     job = await own_job(request, await authenticate(request), request_id)
     if job.status.is_final:
         return Response(job.body(), media_type=_JSON)
-    estimate = await front_of(request).estimates.call((job.flow_id, job.job_id)) if job.waits else None
+    estimate = await services_of(request).estimates.call((job.flow_id, job.job_id)) if job.waits else None
     headers = {"Retry-After": str(look_again_in(estimate))}
     return Response(job.body(estimate), headers=headers, media_type=_JSON)
 
@@ -61,7 +61,7 @@ async def read_attempts(request: Request, request_id: str) -> Response:
     """Every upstream call that was made for a job."""
     key = await authenticate(request)
     job = await own_job(request, key, request_id)
-    attempts = await front_of(request).query(lambda connection: attempts_of(connection, job.job_id))
+    attempts = await services_of(request).query(lambda connection: attempts_of(connection, job.job_id))
     body = {"data": [_attempt(attempt, operator=key.operator) for attempt in attempts]}
     return Response(json.dumps(body), media_type=_JSON)
 
@@ -73,7 +73,7 @@ async def cancel(request: Request, request_id: str) -> Response:
     A call that is in flight may finish; it is not charged.
     """
     job = await own_job(request, await authenticate(request), request_id)
-    front = front_of(request)
+    front = services_of(request)
     if job.status.is_final or not await front.cancels.call(job.job_id):
         raise AlreadyFinal
     final = await front.statuses.call(job.job_id) or job
@@ -88,7 +88,7 @@ async def read_list(request: Request) -> Response:
     `limit` (1 to 100, default 20), `cursor` (the `next_cursor` of the page before).
     """
     key = await authenticate(request)
-    front = front_of(request)
+    front = services_of(request)
     wanted = read_listing(request.query_params, key.account_id, front.runtime.catalog)
     jobs = await front.page(wanted)
     more = len(jobs) == wanted.limit
@@ -104,10 +104,10 @@ async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestS
         NotFound: there is none, or it is somebody else's.
     """
     label, job_id = split_request_id(request_id)
-    job = await front_of(request).statuses.call(job_id)
+    job = await services_of(request).statuses.call(job_id)
     if job is None or job.account_id != key.account_id or model_label(job.model_id, job.operation) != label:
         raise NotFound(f"No request '{request_id[:200]}'")
-    concerns(request, job.request_id)
+    tag_request(request, job.request_id)
     return job
 
 

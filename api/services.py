@@ -13,12 +13,12 @@ from sqlalchemy import Connection, text
 
 from api.coalesce import Coalescer
 from api.watch import Seen, Watch
-from imagequeue.client_rate_limit import Throttle
+from imagequeue.client_rate_limit import ClientRateLimit
 from imagequeue.domain.errors import ImagequeueError, ServiceUnavailable
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.eta.publish import Reading
-from imagequeue.lifecycle.generate.upstream_callback import Callbacks
+from imagequeue.lifecycle.eta.publish import ForecastReader
+from imagequeue.lifecycle.generate.upstream_callback import UpstreamCallbacks
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.submit.submission import Accepted, Submission
 from imagequeue.lifecycle.submit.submit import submit
@@ -34,12 +34,12 @@ from imagequeue.store.jobs.reads import (
     read_statuses,
 )
 from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
-from imagequeue.wakeup import INPUTS_WAITING, JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Bell
+from imagequeue.wakeup import INPUTS_WAITING, JOBS_FINAL, JOBS_WAITING, POLLS_DUE, WakeupPublisher
 
 CANCELLED = "cancelled"
 """The error of a job that its client cancelled (contract.md, "HTTP")."""
 
-THROTTLE_PATIENCE = 0.25
+LIMIT_PATIENCE_SECONDS = 0.25
 """Seconds that a submit waits for Redis at most; then it is not limited (see `throttle`)."""
 UPLOAD_THREADS = 4
 """How many submits may have their input images decoded and stored at a time; the others wait in line."""
@@ -53,33 +53,35 @@ _SLOW_LIST = "The list takes too long: ask for a shorter time with created_after
 R = TypeVar("R")
 
 
-class Front:
+class ApiServices:
     """Everything that routes share. Made once per process; `request.app.state.front`."""
 
     def __init__(self, runtime: Runtime) -> None:
         redis_url = runtime.settings.redis_url.get_secret_value()
         self.runtime = runtime
-        self.waiting = Bell(runtime.redis, JOBS_WAITING)
-        self.unfetched = Bell(runtime.redis, INPUTS_WAITING)
-        self.final = Bell(runtime.redis, JOBS_FINAL)
-        self.due = Bell(runtime.redis, POLLS_DUE)
+        self.waiting = WakeupPublisher(runtime.redis, JOBS_WAITING)
+        self.unfetched = WakeupPublisher(runtime.redis, INPUTS_WAITING)
+        self.final = WakeupPublisher(runtime.redis, JOBS_FINAL)
+        self.due = WakeupPublisher(runtime.redis, POLLS_DUE)
         self.settlement = Settlement(
             engine=runtime.engine,
             catalog=lambda: runtime.catalog,
             media_url=media_urls(runtime.settings, runtime.keyring),
-            announce=lambda job_ids: self.final.ring(*map(str, job_ids)),
+            announce=lambda job_ids: self.final.publish(*map(str, job_ids)),
         )
-        self._callbacks = Callbacks(runtime.engine, lambda: runtime.catalog, self.due.ring)
+        self._callbacks = UpstreamCallbacks(runtime.engine, lambda: runtime.catalog, self.due.publish)
         self.submits = Coalescer(self._submit, name="submits")
         self.statuses = Coalescer(self._statuses, name="statuses")
         self.cancels = Coalescer(self._cancel, name="cancels", threads=1)
         self.keys = Coalescer(self._keys, name="keys", threads=1)
         self.limits = Coalescer(
-            Throttle(open_redis(redis_url, patience=THROTTLE_PATIENCE)).take, name="limits", threads=1
+            ClientRateLimit(open_redis(redis_url, patience=LIMIT_PATIENCE_SECONDS)).take,
+            name="limits",
+            threads=1,
         )
-        self.outlook = Reading(open_redis(redis_url, patience=THROTTLE_PATIENCE))
+        self.forecast = ForecastReader(open_redis(redis_url, patience=LIMIT_PATIENCE_SECONDS))
         self.estimates = Coalescer(self._estimates, name="estimates", threads=1)
-        self.callbacks = Coalescer(self._called_back, name="callbacks", threads=1, most=1)
+        self.upstream_callbacks = Coalescer(self._called_back, name="callbacks", threads=1, most=1)
         self._queries = Coalescer(self._query, name="queries", most=1)
         self._lists = Coalescer(self._list, name="lists", most=1)
         self._looks = Coalescer(self._look, name="looks", threads=1)
@@ -113,7 +115,7 @@ class Front:
         """
         await self._health.call(None)
 
-    async def beside(self, work: Callable[[], R]) -> R:
+    async def prepare_uploads(self, work: Callable[[], R]) -> R:
         """Do what decodes images and waits for the storage in a thread, as far as there is a place.
 
         Raises:
@@ -138,7 +140,7 @@ class Front:
             self.keys,
             self.limits,
             self.estimates,
-            self.callbacks,
+            self.upstream_callbacks,
             self._queries,
             self._lists,
             self._looks,
@@ -158,9 +160,9 @@ class Front:
         """Dispatchers look for jobs that can be served, workers for those whose inputs are unfetched."""
         unfetched = [one.request.requirement.unfetched for one in submissions]
         if any(unfetched):
-            self.unfetched.ring()
+            self.unfetched.publish()
         if not all(unfetched):
-            self.waiting.ring()
+            self.waiting.publish()
 
     def _cancel(self, job_ids: list[UUID]) -> Sequence[bool]:
         """Which of the jobs were still live, and are FAILED now."""
@@ -176,7 +178,7 @@ class Front:
         return [found.get(job_id) for job_id in job_ids]
 
     def _estimates(self, asked: list[tuple[int, UUID]]) -> Sequence[Estimate]:
-        return [self.outlook.estimate(flow_id, job_id) for flow_id, job_id in asked]
+        return [self.forecast.estimate(flow_id, job_id) for flow_id, job_id in asked]
 
     def _keys(self, lookups: list[str]) -> Sequence[StoredKey | None]:
         with self.runtime.engine.connect() as connection:
@@ -214,6 +216,6 @@ def _work(items: list[Callable[[], object]]) -> Sequence[object]:
     return [item() for item in items]
 
 
-def front_of(request: Request) -> Front:
+def services_of(request: Request) -> ApiServices:
     """The front of the app that serves a request."""
     return request.app.state.front

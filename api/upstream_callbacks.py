@@ -8,7 +8,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from api.body import any_content
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.errors import NotFound
 
 router = APIRouter(tags=["Callbacks"])
@@ -20,11 +20,11 @@ LARGEST_BYTES = 64 * 1024
 @router.post("/callbacks/{token}", status_code=204, response_class=Response)
 async def take_callback(request: Request, token: str) -> Response:
     """For upstreams only: what one of them calls the request of an attempt."""
-    front = front_of(request)
+    front = services_of(request)
     attempt_id = front.runtime.keyring.called_back(token)
     if attempt_id is None:
         raise NotFound
     async with any_content(request, LARGEST_BYTES) as content:
         body = content.json()
-    await front.callbacks.call((attempt_id, body))
+    await front.upstream_callbacks.call((attempt_id, body))
     return Response(status_code=204)

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from api.auth import authenticate
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.money import plain
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.money.ledger import Entry, Wallet, read_wallets, recent_entries
+from imagequeue.store.money.ledger import LedgerEntry, Wallet, read_wallets, recent_entries
 
 router = APIRouter(tags=["Wallet"])
 
@@ -25,11 +25,11 @@ async def read_wallet(request: Request) -> Response:
     """Amounts are USD, as decimal strings."""
     key = await authenticate(request)
 
-    def read(connection: Connection) -> tuple[Wallet, list[Entry]]:
+    def read(connection: Connection) -> tuple[Wallet, list[LedgerEntry]]:
         wallet = read_wallets(connection, [key.account_id])[key.account_id]
         return wallet, recent_entries(connection, key.account_id, RECENT)
 
-    wallet, entries = await front_of(request).query(read)
+    wallet, entries = await services_of(request).query(read)
     body = {
         "available": plain(wallet.available),
         "held": plain(wallet.held),
@@ -39,7 +39,7 @@ async def read_wallet(request: Request) -> Response:
     return Response(json.dumps(body), media_type="application/json")
 
 
-def _entry(entry: Entry) -> dict[str, Any]:
+def _entry(entry: LedgerEntry) -> dict[str, Any]:
     name = None
     if entry.job_id is not None and entry.model_id is not None and entry.operation is not None:
         name = request_id(entry.model_id, entry.operation, entry.job_id)

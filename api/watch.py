@@ -18,7 +18,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.store.jobs.reads import StatusEvent
-from imagequeue.wakeup import JOBS_FINAL, Listener
+from imagequeue.wakeup import JOBS_FINAL, WakeupListener
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Watch:
 
     def __init__(self, redis: Redis, look: Look) -> None:
         self._look = look
-        self._listener = Listener(redis, JOBS_FINAL)
+        self._listener = WakeupListener(redis, JOBS_FINAL)
         self._watchers: set[Watcher] = set()
         self._awake = asyncio.Event()
         self._ended = threading.Event()

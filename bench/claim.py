@@ -25,13 +25,13 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store import processes
 from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
-from imagequeue.store.processes import Process
+from imagequeue.store.processes import ProcessRecord
 
 MODEL = "microsoft-mai-image-2-5"
 BATCH, BEFORE, ACCOUNTS, EACH = 1_000_000, 100_000, 1_000, 20
@@ -175,10 +175,10 @@ def _vacuum(engine: Engine) -> None:
 
 def _measure(engine: Engine) -> Stopwatch:
     queues = ("generate.interactive", "generate.backfill")
-    worker = Process(new_id(), "worker", "bench", 1, queues, 10**6)
+    worker = ProcessRecord(new_id(), "worker", "bench", 1, queues, 10**6)
     with engine.begin() as connection:
         processes.register(connection, worker)
-    dispatch = Dispatch(engine, Serving(_catalog()), lambda _: None, at_once=AT_ONCE)
+    dispatch = Dispatch(engine, Eligibility(_catalog()), lambda _: None, at_once=AT_ONCE)
     for _ in range(WARM_UP):  # learns the flows, and where the batch begins
         dispatch.run_once()
     watch = Stopwatch()

@@ -29,7 +29,7 @@ class Allowance:
     rpm: int
 
 
-class Throttle:
+class ClientRateLimit:
     """Takes tokens. For one thread at a time."""
 
     def __init__(self, redis: Redis) -> None:

@@ -14,7 +14,7 @@ from imagequeue.signing import Keyring
 
 
 @dataclass(frozen=True, slots=True)
-class CallbackUrls:
+class UpstreamCallbackUrls:
     """Makes the URL for an attempt. `origin` has no slash at its end."""
 
     origin: str
@@ -25,6 +25,6 @@ class CallbackUrls:
         return f"{self.origin}/callbacks/{self.token(attempt_id)}"
 
 
-def callback_urls(settings: Settings, keyring: Keyring) -> CallbackUrls:
+def upstream_callback_urls(settings: Settings, keyring: Keyring) -> UpstreamCallbackUrls:
     """The URLs as the settings want them."""
-    return CallbackUrls(settings.public_origin, keyring.callback_token)
+    return UpstreamCallbackUrls(settings.public_origin, keyring.callback_token)

@@ -23,12 +23,12 @@ INPUTS_WAITING = "imagequeue:inputs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
 
-_REST_SECONDS = 1.0
+_COOLDOWN_SECONDS = 1.0
 _NAMES_PER_MESSAGE = 500
 _MOST_PENDING = 10_000
 
 
-class Bell:
+class WakeupPublisher:
     """Rings one channel. Shared by threads."""
 
     def __init__(self, redis: Redis, channel: str) -> None:
@@ -41,7 +41,7 @@ class Bell:
         self._thread = threading.Thread(target=self._run, name=f"bell {channel}", daemon=True)
         self._thread.start()
 
-    def ring(self, *names: str) -> None:
+    def publish(self, *names: str) -> None:
         """Wake the listeners, telling them the names (ids of jobs, or nothing). Returns at once."""
         with self._lock:
             if len(self._pending) < _MOST_PENDING:
@@ -59,7 +59,7 @@ class Bell:
             self._rung.wait()
             self._rung.clear()
             if not self._publish():
-                self._closed.wait(_REST_SECONDS)
+                self._closed.wait(_COOLDOWN_SECONDS)
 
     def _publish(self) -> bool:
         with self._lock:
@@ -73,7 +73,7 @@ class Bell:
         return True
 
 
-class Listener:
+class WakeupListener:
     """Waits for rings of one channel. For one thread."""
 
     def __init__(self, redis: Redis, channel: str) -> None:

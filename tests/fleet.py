@@ -20,7 +20,7 @@ from sqlalchemy import Engine
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.attempts.calls import Doorbell
 from simulator.config import SimulatorConfig
@@ -155,7 +155,7 @@ class Crew:
 
     def _dispatch(self) -> None:
         runtime = self._pipeline.runtime
-        dispatch = Dispatch(runtime.engine, Serving(runtime.catalog), self.ring)
+        dispatch = Dispatch(runtime.engine, Eligibility(runtime.catalog), self.ring)
         while not self._stopping.wait(0.02):
             try:
                 dispatch.run_once()

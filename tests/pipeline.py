@@ -20,12 +20,12 @@ from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
 from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.lifecycle.generate.inputs import Inputs
 from imagequeue.lifecycle.generate.poll import Polling, Polls
-from imagequeue.lifecycle.generate.store_images import Keeper, StorageHealth
+from imagequeue.lifecycle.generate.store_images import ImageStorer, StorageHealth
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.submit.submission import Accepted, Submission
 from imagequeue.lifecycle.submit.submit import submit
@@ -37,8 +37,8 @@ from imagequeue.runtime import Runtime
 from imagequeue.store import processes
 from imagequeue.store.attempts.calls import Doorbell
 from imagequeue.store.attempts.quota import ensure_groups
-from imagequeue.store.processes import Process
-from imagequeue.upstream_callback_urls import callback_urls
+from imagequeue.store.processes import ProcessRecord
+from imagequeue.upstream_callback_urls import upstream_callback_urls
 from simulator.config import SimulatorConfig
 from tests import builders
 from tests.servers import SimulatorThread
@@ -80,7 +80,7 @@ class Pipeline:
         self.health = StorageHealth()
         guarded = self.runtime.guarded_client()
         policy, stopping = self.runtime.policy, self.stopping
-        self.keeper = Keeper(
+        self.keeper = ImageStorer(
             self.runtime.storage, self.spill, guarded, policy, self.health, stopping=stopping
         )
         inputs = Inputs(self.runtime.storage, guarded, policy)
@@ -97,11 +97,11 @@ class Pipeline:
             ),
             self.keeper,
             self.settlement,
-            callback_urls(self.runtime.settings, self.runtime.keyring),
+            upstream_callback_urls(self.runtime.settings, self.runtime.keyring),
             self.process_id,
             self.stopping,
         )
-        self.dispatch = Dispatch(self.runtime.engine, Serving(self.runtime.catalog), self.ring)
+        self.dispatch = Dispatch(self.runtime.engine, Eligibility(self.runtime.catalog), self.ring)
         self.rescue = Rescue(self.runtime.engine, self.runtime.storage, self.spill, self.settlement)
         self.sweep = Sweep(self.runtime.engine, self.settlement, self.rescue, self.ring)
         with self.runtime.engine.begin() as connection:
@@ -113,7 +113,7 @@ class Pipeline:
         queues = tuple(f"generate.{lane}" for lane in Lane)
         with self.runtime.engine.begin() as connection:
             processes.register(
-                connection, Process(process_id, "worker", "test", 1, queues, slots * len(queues))
+                connection, ProcessRecord(process_id, "worker", "test", 1, queues, slots * len(queues))
             )
 
     def beat(self) -> None:

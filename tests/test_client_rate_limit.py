@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from imagequeue.client_rate_limit import PREFIX, Allowance, Throttle
+from imagequeue.client_rate_limit import PREFIX, Allowance, ClientRateLimit
 from imagequeue.runtime import open_redis
 from tests.builders import NO_REDIS
 
@@ -25,12 +25,12 @@ def age(redis: Redis, name: str, seconds: float) -> None:
     redis.hset(PREFIX + name, "at", str(float(at) - seconds))  # pyright: ignore[reportUnknownMemberType]
 
 
-def take(throttle: Throttle, rpm: int, times: int = 1) -> list[float]:
+def take(throttle: ClientRateLimit, rpm: int, times: int = 1) -> list[float]:
     return [throttle.take([Allowance("key", rpm)])[0] for _ in range(times)]
 
 
 def test_a_minutes_worth_at_once_and_then_evenly(redis: Redis) -> None:
-    throttle = Throttle(redis)
+    throttle = ClientRateLimit(redis)
     assert take(throttle, 6, 6) == [0] * 6
     assert take(throttle, 6)[0] == pytest.approx(10, abs=0.5)
     age(redis, "key", 9)
@@ -41,7 +41,7 @@ def test_a_minutes_worth_at_once_and_then_evenly(redis: Redis) -> None:
 
 
 def test_refused_requests_cost_nothing(redis: Redis) -> None:
-    throttle = Throttle(redis)
+    throttle = ClientRateLimit(redis)
     take(throttle, 60, 60)
     take(throttle, 60, 20)
     age(redis, "key", 1.2)
@@ -49,7 +49,7 @@ def test_refused_requests_cost_nothing(redis: Redis) -> None:
 
 
 def test_a_rested_bucket_is_full_and_no_more(redis: Redis) -> None:
-    throttle = Throttle(redis)
+    throttle = ClientRateLimit(redis)
     take(throttle, 3, 3)
     age(redis, "key", 3600)
     assert take(throttle, 3, 4)[:3] == [0, 0, 0]
@@ -57,14 +57,14 @@ def test_a_rested_bucket_is_full_and_no_more(redis: Redis) -> None:
 
 
 def test_a_clock_that_goes_back_gives_nothing_away(redis: Redis) -> None:
-    throttle = Throttle(redis)
+    throttle = ClientRateLimit(redis)
     take(throttle, 1)
     age(redis, "key", -30)
     assert take(throttle, 1)[0] == pytest.approx(60, abs=1)
 
 
 def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redis_url: str) -> None:
-    throttles = [Throttle(open_redis(redis_url)) for _ in range(4)]
+    throttles = [ClientRateLimit(open_redis(redis_url)) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         taken = [pool.submit(take, throttle, 20, 10) for throttle in throttles]
     waits = [wait for waits in taken for wait in waits.result()]
@@ -74,7 +74,7 @@ def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redi
 
 
 def test_without_redis_everybody_passes_and_nobody_waits_twice() -> None:
-    throttle = Throttle(open_redis(NO_REDIS))
+    throttle = ClientRateLimit(open_redis(NO_REDIS))
     began = time.monotonic()
     assert [throttle.take([Allowance("key", 1)] * 3) for _ in range(100)] == [[0.0] * 3] * 100
     assert time.monotonic() - began < 1

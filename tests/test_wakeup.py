@@ -8,35 +8,35 @@ import time
 import pytest
 
 from imagequeue.runtime import open_redis
-from imagequeue.wakeup import Bell, Listener
+from imagequeue.wakeup import WakeupListener, WakeupPublisher
 from tests.builders import NO_REDIS
 
 
 @pytest.fixture
-def listener(redis_url: str) -> Listener:
-    listener = Listener(open_redis(redis_url), "channel")
+def listener(redis_url: str) -> WakeupListener:
+    listener = WakeupListener(open_redis(redis_url), "channel")
     assert not listener.wait(0.05)
     return listener
 
 
-def test_a_ring_wakes_at_once_and_tells_its_names(redis_url: str, listener: Listener) -> None:
-    bell = Bell(open_redis(redis_url), "channel")
-    timer = threading.Timer(0.05, bell.ring, args=("a", "b"))
+def test_a_ring_wakes_at_once_and_tells_its_names(redis_url: str, listener: WakeupListener) -> None:
+    bell = WakeupPublisher(open_redis(redis_url), "channel")
+    timer = threading.Timer(0.05, bell.publish, args=("a", "b"))
     timer.start()
     began = time.monotonic()
     assert sorted(listener.wait_names(10) or []) == ["a", "b"]
     assert time.monotonic() - began < 2
     timer.join()
-    bell.ring()
+    bell.publish()
     assert listener.wait(10)
     assert not listener.wait(0.05)
     bell.close()
     listener.close()
 
 
-def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: Listener) -> None:
-    bell = Bell(open_redis(redis_url), "channel")
-    bell.ring(*map(str, range(1200)))
+def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: WakeupListener) -> None:
+    bell = WakeupPublisher(open_redis(redis_url), "channel")
+    bell.publish(*map(str, range(1200)))
     bell.close()
     heard: set[str] = set()
     while len(heard) < 1200:
@@ -47,10 +47,13 @@ def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: Lis
 
 
 def test_without_redis_ringing_returns_at_once_and_waiting_takes_its_time() -> None:
-    bell, listener = Bell(open_redis(NO_REDIS), "channel"), Listener(open_redis(NO_REDIS), "channel")
+    bell, listener = (
+        WakeupPublisher(open_redis(NO_REDIS), "channel"),
+        WakeupListener(open_redis(NO_REDIS), "channel"),
+    )
     began = time.monotonic()
     for _ in range(1000):
-        bell.ring("x")
+        bell.publish("x")
     assert time.monotonic() - began < 0.5
     assert not listener.wait(0.2)
     assert 0.2 <= time.monotonic() - began < 3
@@ -60,13 +63,15 @@ def test_without_redis_ringing_returns_at_once_and_waiting_takes_its_time() -> N
     listener.close()
 
 
-def test_a_listener_hears_again_after_its_connection_was_cut(redis_url: str, listener: Listener) -> None:
+def test_a_listener_hears_again_after_its_connection_was_cut(
+    redis_url: str, listener: WakeupListener
+) -> None:
     redis = open_redis(redis_url)
     redis.client_kill_filter(_type="pubsub")  # pyright: ignore[reportUnknownMemberType]
-    bell = Bell(redis, "channel")
+    bell = WakeupPublisher(redis, "channel")
     heard = False
     for _ in range(50):
-        bell.ring("x")
+        bell.publish("x")
         heard = heard or listener.wait(0.1)
     assert heard
     bell.close()

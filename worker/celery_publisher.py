@@ -20,7 +20,7 @@ from worker.names import DELIVER, GENERATE
 log = structlog.get_logger()
 
 
-class Doorbells:
+class CeleryPublisher:
     """Rings for attempts and for deliveries; Redis being away is logged, not raised."""
 
     def __init__(self, app: Celery) -> None:

@@ -62,7 +62,7 @@ class Loop:
         self.stopping.wait(exponential(self.failures, base=0.2, cap=5, random=self.random))
 
 
-def surely(once: Callable[[], object], stopping: threading.Event) -> None:
+def retry_until_stopped(once: Callable[[], object], stopping: threading.Event) -> None:
     """Do what a process begins with, however long its database is away; or stop."""
     failures = 0
     while not stopping.is_set():
@@ -76,7 +76,7 @@ def surely(once: Callable[[], object], stopping: threading.Event) -> None:
             return
 
 
-class Pause:
+class Interval:
     """Waits the same time after each turn, or until the process stops."""
 
     def __init__(self, seconds: float, stopping: threading.Event) -> None:

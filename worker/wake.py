@@ -6,7 +6,7 @@ import threading
 import time
 
 from imagequeue.runtime import Runtime, open_redis
-from imagequeue.wakeup import Listener
+from imagequeue.wakeup import WakeupListener
 
 LOOK_SECONDS = 0.25
 """Such a loop looks at least this often; a wake-up makes it look at once (pipeline.md, "Dispatch")."""
@@ -19,7 +19,7 @@ class Wake:
     """Waits for a ring in Redis, and no longer than `LOOK_SECONDS`."""
 
     def __init__(self, runtime: Runtime, channel: str, stopping: threading.Event) -> None:
-        self._listener = Listener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
+        self._listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
         self._stopping = stopping
 
     def __call__(self, done: int) -> None:

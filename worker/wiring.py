@@ -16,10 +16,10 @@ from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.deliver.deliver import Delivering
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
 from imagequeue.lifecycle.generate.generate import Generation
-from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.lifecycle.generate.in_flight import InFlight
 from imagequeue.lifecycle.generate.inputs import Inputs
 from imagequeue.lifecycle.generate.poll import Polling
-from imagequeue.lifecycle.generate.store_images import Keeper, StorageHealth
+from imagequeue.lifecycle.generate.store_images import ImageStorer, StorageHealth
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.media.spill import Spill
@@ -27,8 +27,8 @@ from imagequeue.media_urls import media_urls
 from imagequeue.providers.entra import EntraTokens
 from imagequeue.runtime import Runtime
 from imagequeue.store.database import open_engine
-from imagequeue.upstream_callback_urls import callback_urls
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, Bell
+from imagequeue.upstream_callback_urls import upstream_callback_urls
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, WakeupPublisher
 
 
 def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> Settlement:
@@ -47,7 +47,7 @@ def heartbeat_engine(runtime: Runtime) -> Engine:
 
 
 def generation(
-    runtime: Runtime, keeper: Keeper, settlement: Settlement, process_id: UUID, custody: Custody
+    runtime: Runtime, keeper: ImageStorer, settlement: Settlement, process_id: UUID, custody: InFlight
 ) -> Generation:
     """The verb `generate`; it ends with its keeper."""
     client = httpx.Client(transport=deadline_transport(), trust_env=False)
@@ -59,12 +59,12 @@ def generation(
         client=client,
         inputs=inputs(runtime),
         polling=Polling(runtime.engine, lambda: runtime.catalog, secret, client),
-        keeper=keeper,
+        image_storer=keeper,
         settlement=settlement,
-        callback_url=callback_urls(runtime.settings, runtime.keyring),
+        callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
         process_id=process_id,
         stopping=keeper.stopping,
-        custody=custody,
+        in_flight=custody,
     )
 
 
@@ -75,7 +75,9 @@ def inputs(runtime: Runtime) -> Inputs:
 
 def fetching(runtime: Runtime, settlement: Settlement) -> Fetching:
     """The verb `fetch`."""
-    return Fetching(runtime.engine, inputs(runtime), settlement, Bell(runtime.redis, JOBS_WAITING).ring)
+    return Fetching(
+        runtime.engine, inputs(runtime), settlement, WakeupPublisher(runtime.redis, JOBS_WAITING).publish
+    )
 
 
 class Secrets:
@@ -98,10 +100,10 @@ class Secrets:
         return self._entra.token()
 
 
-def keeper(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> Keeper:
+def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:
     """Where images go; `stopping` is set when the process is asked to end."""
     client = runtime.guarded_client()
-    return Keeper(runtime.storage, spill(runtime), client, runtime.policy, health, stopping=stopping)
+    return ImageStorer(runtime.storage, spill(runtime), client, runtime.policy, health, stopping=stopping)
 
 
 def spill(runtime: Runtime) -> Spill:
@@ -127,9 +129,9 @@ def delivering(runtime: Runtime) -> Delivering:
 
 def announcement(runtime: Runtime) -> Callable[[Sequence[UUID]], None]:
     """Tell those who wait for a job that it is final, and the dispatcher that a callback may be due."""
-    final = Bell(runtime.redis, JOBS_FINAL)
+    final = WakeupPublisher(runtime.redis, JOBS_FINAL)
 
     def announce(job_ids: Sequence[UUID]) -> None:
-        final.ring(*map(str, job_ids))
+        final.publish(*map(str, job_ids))
 
     return announce

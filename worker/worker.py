@@ -16,9 +16,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate import storage_check
 from imagequeue.lifecycle.generate.fetch_inputs import Fetches
-from imagequeue.lifecycle.generate.in_flight import Custody
-from imagequeue.lifecycle.generate.storage_check import Probe
-from imagequeue.lifecycle.generate.store_images import Slots, StorageHealth
+from imagequeue.lifecycle.generate.in_flight import InFlight
+from imagequeue.lifecycle.generate.storage_check import StorageCheck
+from imagequeue.lifecycle.generate.store_images import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
@@ -28,7 +28,7 @@ from imagequeue.wakeup import INPUTS_WAITING
 from worker import wiring
 from worker.app import GENERATE_QUEUES, make_app
 from worker.liveness import Activity, Liveness
-from worker.loops import Loop, Pause, surely
+from worker.loops import Interval, Loop, retry_until_stopped
 from worker.signals import give_up, on_hangup
 from worker.tasks import register_tasks
 from worker.wake import Wake
@@ -41,23 +41,23 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     app = make_app(runtime.settings.redis_url.get_secret_value())
     stopping, ended = threading.Event(), threading.Event()
     activity, health = Activity(concurrency), StorageHealth()
-    process, custody = this_process("worker", queues=queues, slots=concurrency), Custody()
-    keeper = wiring.keeper(runtime, health, stopping)
-    slots = Slots(concurrency, health, keeper.spill, stopping)
+    process, custody = this_process("worker", queues=queues, slots=concurrency), InFlight()
+    keeper = wiring.image_storer(runtime, health, stopping)
+    slots = AvailableSlots(concurrency, health, keeper.spill, stopping)
     heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), process, slots, custody)
     settlement = wiring.settlement(runtime, wiring.announcement(runtime))
     generation = wiring.generation(runtime, keeper, settlement, process.id, custody)
     register_tasks(app, generation, wiring.delivering(runtime), activity)
-    surely(heartbeat.run_once, stopping)
+    retry_until_stopped(heartbeat.run_once, stopping)
     _unspill(runtime, settlement)
     liveness = Liveness(runtime.redis, queues, activity, give_up)
-    beats = Loop("heartbeat", heartbeat.run_once, Pause(INTERVAL_SECONDS, ended), ended).start()
+    beats = Loop("heartbeat", heartbeat.run_once, Interval(INTERVAL_SECONDS, ended), ended).start()
     look_seconds = runtime.settings.liveness_seconds
-    Loop("liveness", liveness.run_once, Pause(look_seconds, stopping), stopping).start()
-    look = Probe(runtime.storage, health).run_once
-    Loop("probe", look, Pause(storage_check.INTERVAL_SECONDS, stopping), stopping).start()
+    Loop("liveness", liveness.run_once, Interval(look_seconds, stopping), stopping).start()
+    look = StorageCheck(runtime.storage, health).run_once
+    Loop("probe", look, Interval(storage_check.INTERVAL_SECONDS, stopping), stopping).start()
     catalog = CatalogWatch(runtime)
-    Loop("catalog", catalog.run_once, Pause(reload_catalog.INTERVAL_SECONDS, stopping), stopping).start()
+    Loop("catalog", catalog.run_once, Interval(reload_catalog.INTERVAL_SECONDS, stopping), stopping).start()
     _fetch(runtime, settlement, queues, slots, stopping)
     try:
         return _consume(app, queues, concurrency, stopping, catalog.hung_up)
@@ -71,7 +71,7 @@ def _fetch(
     runtime: Runtime,
     settlement: wiring.Settlement,
     queues: Sequence[str],
-    slots: Slots,
+    slots: AvailableSlots,
     stopping: threading.Event,
 ) -> None:
     """Fetch input images for the lanes whose calls this process makes."""

@@ -17,13 +17,13 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from api.auth import authenticate, spend_allowance
 from api.body import json_content
 from api.errors import Envelope
-from api.request_id_header import concerns
-from api.services import front_of
+from api.request_id_header import tag_request
+from api.services import services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
-from imagequeue.lifecycle.submit.uploads import Ask
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 from imagequeue.store.money.accounts import StoredKey
 
 _LONGEST_NAME = 100
@@ -63,7 +63,7 @@ def validated(kind: type[B], body: dict[str, Any]) -> B:
 
 
 async def take_submission(
-    request: Request, dialect: Dialect, read: Callable[[dict[str, Any]], Ask]
+    request: Request, dialect: Dialect, read: Callable[[dict[str, Any]], RequestWithUploads]
 ) -> Accepted:
     """Serve a submit from its key to a durable job; `read` turns the parsed body into the ask.
 
@@ -71,22 +71,22 @@ async def take_submission(
         ImagequeueError: the submit was refused; nothing was stored or charged.
     """
     request.state.envelope = dialect.envelope
-    front = front_of(request)
+    front = services_of(request)
     key = await authenticate(request)
     await spend_allowance(front, key)
     accepted = await front.submits.call(await _read(request, dialect, key, read))
-    concerns(request, accepted.request_id)
+    tag_request(request, accepted.request_id)
     return accepted
 
 
 async def _read(
-    request: Request, dialect: Dialect, key: StoredKey, read: Callable[[dict[str, Any]], Ask]
+    request: Request, dialect: Dialect, key: StoredKey, read: Callable[[dict[str, Any]], RequestWithUploads]
 ) -> Submission:
     """Read what is asked for. A large body is on disk, and in memory only while it is parsed and decoded."""
-    front = front_of(request)
+    front = services_of(request)
     headers = read_submission_headers(request.headers, front.runtime.policy, datetime.now(UTC))
 
-    def made(body: dict[str, Any], ask: Ask) -> Submission:
+    def made(body: dict[str, Any], ask: RequestWithUploads) -> Submission:
         kept = ask.keep(front.runtime)
         return _submission(key, dialect, headers, kept, fingerprint_of(key, request, body))
 
@@ -96,10 +96,10 @@ async def _read(
 
     async with json_content(request, front.runtime.settings.max_body_bytes) as content:
         if content.is_large:
-            return await front.beside(parsed_and_made)
+            return await front.prepare_uploads(parsed_and_made)
         body = content.json()
     ask = read(body)
-    return await front.beside(lambda: made(body, ask)) if ask.has_uploads else made(body, ask)
+    return await front.prepare_uploads(lambda: made(body, ask)) if ask.has_uploads else made(body, ask)
 
 
 def fingerprint_of(key: StoredKey, request: Request, body: dict[str, Any]) -> bytes:

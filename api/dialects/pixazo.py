@@ -10,13 +10,13 @@ from pydantic import AfterValidator, Field
 
 from api.dialects.dialect import Body, Dialect, take_submission, validated
 from api.errors import pixazo_envelope
-from api.services import front_of
+from api.services import services_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest, NotFound, UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.submit.submission import Accepted
-from imagequeue.lifecycle.submit.uploads import Ask, Upload
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 
 PIXAZO = Dialect("pixazo", pixazo_envelope)
 EDIT_SUFFIX = "-edit"
@@ -78,12 +78,12 @@ async def queue_request(request: Request, model_id: str, same_model_id: str) -> 
     """Queue a job. Poll `polling_url`, or ask for a callback with `X-Webhook-URL`."""
     if same_model_id != model_id:
         raise NotFound(f"The path must name the model twice: /{model_id[:100]}/v1/{model_id[:100]}-request")
-    catalog = front_of(request).runtime.catalog
+    catalog = services_of(request).runtime.catalog
     accepted = await take_submission(request, PIXAZO, lambda body: read_request(catalog, model_id, body))
     return queued(request, accepted)
 
 
-def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> Ask:
+def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> RequestWithUploads:
     """Read a body that was sent for a model label (`{model_id}` or `{model_id}-edit`).
 
     Raises:
@@ -103,12 +103,12 @@ def read_request(catalog: Catalog, label: str, body: dict[str, Any]) -> Ask:
         output_format=fields.output_format,
     )
     urls = fields.image_urls if isinstance(fields, EditBody) else []
-    return Ask(ask, tuple(Upload("image_urls", url) for url in urls))
+    return RequestWithUploads(ask, tuple(Upload("image_urls", url) for url in urls))
 
 
 def queued(request: Request, accepted: Accepted) -> Response:
     """The 202 that names the job, byte for byte the same for a repeat."""
-    origin = front_of(request).runtime.settings.public_origin
+    origin = services_of(request).runtime.settings.public_origin
     answer = {
         "request_id": accepted.request_id,
         "status": JobStatus.QUEUED.value,

@@ -19,7 +19,7 @@ def demo(
     """Start a stack of its own, serve real jobs with the simulator, stop everything."""
     import httpx  # noqa: PLC0415  # heavy imports belong to the command that needs them
 
-    from cli.demo.deadline import Deadline  # noqa: PLC0415
+    from cli.demo.deadline import DemoDeadline  # noqa: PLC0415
     from cli.demo.display import Display  # noqa: PLC0415
     from cli.demo.errors import DemoFailed  # noqa: PLC0415
     from cli.demo.run import run  # noqa: PLC0415
@@ -29,7 +29,7 @@ def demo(
         signal.signal(number, _end)
     display = Display(console)
     try:
-        images = run(output, display, Deadline.after(timeout))
+        images = run(output, display, DemoDeadline.after(timeout))
     except (DemoFailed, httpx.HTTPError) as failed:
         typer.echo(f"imagequeue demo failed: {failed}", err=True)
         raise typer.Exit(1) from None

@@ -9,13 +9,13 @@ from cli.demo.errors import DemoFailed
 
 
 @dataclass(frozen=True)
-class Deadline:
+class DemoDeadline:
     """A moment on the monotonic clock, in seconds."""
 
     moment: float
 
     @classmethod
-    def after(cls, seconds: float) -> Deadline:
+    def after(cls, seconds: float) -> DemoDeadline:
         """The deadline that many seconds from now."""
         return cls(time.monotonic() + seconds)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from cli.demo.deadline import Deadline
+from cli.demo.deadline import DemoDeadline
 from cli.demo.errors import DemoFailed
 
 PATH = "/callbacks"
@@ -40,7 +40,7 @@ class Receiver:
             thread.join()
             self._server.server_close()
 
-    def callback(self, secret: str, deadline: Deadline) -> tuple[str, bytes]:
+    def callback(self, secret: str, deadline: DemoDeadline) -> tuple[str, bytes]:
         """Wait for a callback; its `webhook-id` and its body, whose signature is right.
 
         Raises:

@@ -16,7 +16,7 @@ import httpx
 
 from cli.demo import pictures, stack, tour
 from cli.demo.client import Client, client
-from cli.demo.deadline import Deadline
+from cli.demo.deadline import DemoDeadline
 from cli.demo.display import Bar, Display
 from cli.demo.errors import DemoFailed
 from cli.demo.orders import ORDERS, Order
@@ -43,7 +43,9 @@ class Job:
         return content
 
 
-def run(output: Path, display: Display, deadline: Deadline, orders: Sequence[Order] = ORDERS) -> list[Path]:
+def run(
+    output: Path, display: Display, deadline: DemoDeadline, orders: Sequence[Order] = ORDERS
+) -> list[Path]:
     """Run the demo; the images it wrote to `output`.
 
     Raises:
@@ -72,7 +74,7 @@ class _Visit:
     stack: stack.Stack
     receiver: Receiver
     display: Display
-    deadline: Deadline
+    deadline: DemoDeadline
     jobs: list[Job] = field(default_factory=list[Job])
 
     def pay(self, orders: Sequence[Order], output: Path) -> list[Result]:

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from cli.demo.deadline import Deadline
+from cli.demo.deadline import DemoDeadline
 from cli.demo.errors import DemoFailed
 from cli.stack.data_directory import DataDirectory
 from cli.stack.processes import IMAGEQUEUE, import_path
 from cli.stack.supervisor.logs import tail
-from cli.stack.supervisor.run_as import tethered
+from cli.stack.supervisor.run_as import with_pdeathsig
 
 STOP_SECONDS = 20.0
 """How long the stack may take to stop; its own `--stop-timeout` is 15."""
@@ -59,7 +59,7 @@ class Stack:
 
 
 @contextmanager
-def running(directory: Path, variables: Mapping[str, str], deadline: Deadline) -> Generator[Stack]:
+def running(directory: Path, variables: Mapping[str, str], deadline: DemoDeadline) -> Generator[Stack]:
     """Start a stack in `directory`, wait until it is ready, stop it at the end.
 
     No setting of the user's environment reaches it, so a demo never touches another database.
@@ -95,7 +95,7 @@ def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subproc
     outside = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
     with (directory / "up.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own program
-            tethered(words, orphan_signal=signal.SIGTERM),
+            with_pdeathsig(words, orphan_signal=signal.SIGTERM),
             env={**outside, **variables, **import_path(), "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=log,
@@ -105,7 +105,7 @@ def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subproc
         yield process
 
 
-def _until_ready(process: subprocess.Popen[bytes], deadline: Deadline) -> None:
+def _until_ready(process: subprocess.Popen[bytes], deadline: DemoDeadline) -> None:
     """Read what `up` prints until it says `ready`; the key that it prints stays unused."""
     output = process.stdout
     assert output is not None  # noqa: S101  # it was asked for

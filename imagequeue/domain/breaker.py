@@ -43,7 +43,7 @@ def breaker(failures: int, blocked_for: float, *, misconfigured: bool) -> Breake
     return Breaker.OPEN if blocked_for > 0 else Breaker.HALF_OPEN
 
 
-def rest_after(failures: int, random: Random, *, misconfigured: bool) -> float:
+def cooldown_after(failures: int, random: Random, *, misconfigured: bool) -> float:
     """Seconds until the next probe after so many failures in a row; 0: the breaker stays closed."""
     if misconfigured:
         return exponential(failures, base=MISCONFIGURED_SECONDS, cap=LONGEST_SECONDS, random=random)

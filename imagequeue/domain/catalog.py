@@ -51,13 +51,13 @@ Usd = Annotated[Decimal, BeforeValidator(_plain_amount), Field(ge=0, max_digits=
 """What NUMERIC(18, 9) holds."""
 
 
-class Entry(BaseModel):
+class CatalogEntry(BaseModel):
     """A table of the catalog file: unknown keys are refused, so are values of another type; none changes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-class Model(Entry):
+class Model(CatalogEntry):
     """What clients can ask for, and what they pay for an image."""
 
     id: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]{0,99}$")
@@ -69,7 +69,7 @@ class Model(Entry):
     enabled: bool = True
 
 
-class Deployment(Entry):
+class Deployment(CatalogEntry):
     """A model at a provider, with its quota, key and cost."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
@@ -115,7 +115,7 @@ class Deployment(Entry):
         return self.quota_group or self.name
 
 
-class QuotaGroup(Entry):
+class QuotaGroup(CatalogEntry):
     """One upstream quota: at most `rpm` calls in any window of `window_seconds`."""
 
     name: str

@@ -13,10 +13,10 @@ from typing import Any, TypeVar, cast
 
 from pydantic import ValidationError
 
-from imagequeue.domain.catalog import Catalog, Deployment, Entry, Model, ProviderName, quota_group
+from imagequeue.domain.catalog import Catalog, CatalogEntry, Deployment, Model, ProviderName, quota_group
 from imagequeue.domain.errors import ConfigurationError
 
-E = TypeVar("E", bound=Entry)
+E = TypeVar("E", bound=CatalogEntry)
 
 
 def load_catalog(

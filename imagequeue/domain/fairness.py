@@ -72,7 +72,7 @@ _NEVER: Place = (0.0, 0)
 
 
 @dataclass(slots=True)
-class Turns:
+class VirtualTime:
     """Start-time fair queueing over any keys."""
 
     now: float = 0.0
@@ -101,8 +101,8 @@ _Line = list[tuple[Place, int, list[Flow]]]
 class FairQueue:
     """The turns of one pool."""
 
-    accounts: dict[Lane, Turns] = field(default_factory=lambda: {lane: Turns() for lane in Lane})
-    flows: dict[UUID, Turns] = field(default_factory=dict[UUID, Turns])
+    accounts: dict[Lane, VirtualTime] = field(default_factory=lambda: {lane: VirtualTime() for lane in Lane})
+    flows: dict[UUID, VirtualTime] = field(default_factory=dict[UUID, VirtualTime])
     interactive_in_a_row: int = 0
 
     def order(self, flows: Sequence[Flow], grants: int) -> list[Flow]:
@@ -121,7 +121,7 @@ class FairQueue:
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
         """Charge a flow, and its account, for grants that it used."""
         self.accounts[flow.lane].took(flow.account_id, grants / flow.weight)
-        self.flows.setdefault(flow.account_id, Turns()).took(flow.id, grants)
+        self.flows.setdefault(flow.account_id, VirtualTime()).took(flow.id, grants)
         if len(self.flows) > _MANY_TAGS:
             self.flows.clear()
         if flow.lane is Lane.BACKFILL:
@@ -149,7 +149,7 @@ class FairQueue:
         return flow
 
 
-def _place(turns: Turns | None, flow: Flow, planned: Counter[int]) -> tuple[float, int, int, int]:
+def _place(turns: VirtualTime | None, flow: Flow, planned: Counter[int]) -> tuple[float, int, int, int]:
     start, last = turns.place(flow.id) if turns else _NEVER
     return start + planned[flow.id], planned[flow.id], last, flow.id
 

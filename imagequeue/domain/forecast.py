@@ -24,11 +24,11 @@ from uuid import UUID
 
 from imagequeue.domain.fairness import FLOOR
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.service_rate import Service
+from imagequeue.domain.service_rate import ServiceRate
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class FlowSample:
     """The jobs that wait in a flow: some of their ids, ascending, with the calls up to and with each.
 
     A call of one deployment may bring more images than a call of another, so calls may be fractions: how many
@@ -63,7 +63,7 @@ UNKNOWN = Estimate(None, None)
 
 
 @dataclass(frozen=True, slots=True)
-class _Forecast:
+class _FlowForecast:
     """A flow's samples: ids as numbers, and what is expected for each."""
 
     ids: Sequence[int]
@@ -85,10 +85,10 @@ class _Forecast:
 
 
 @dataclass(frozen=True, slots=True)
-class Outlook:
+class Forecast:
     """What is expected for every waiting job; `encode` and `decode` take it through Redis."""
 
-    forecasts: Mapping[int, _Forecast]
+    forecasts: Mapping[int, _FlowForecast]
 
     def estimate(self, flow_id: int, job_id: UUID, age: float) -> Estimate:
         """What is expected for a job that waits, `age` seconds after the outlook was made."""
@@ -106,19 +106,19 @@ class Outlook:
         )
 
     @classmethod
-    def decode(cls, text: str) -> Outlook:
+    def decode(cls, text: str) -> Forecast:
         """From what `encode` wrote."""
         return cls(
             {
-                int(flow_id): _Forecast([int(number, 16) for number in ids], positions, etas)
+                int(flow_id): _FlowForecast([int(number, 16) for number in ids], positions, etas)
                 for flow_id, (ids, positions, etas) in json.loads(text).items()
             }
         )
 
 
-def foresee(
-    lines: Sequence[Line], service: Mapping[int, Service], rivals: Mapping[int, frozenset[int]]
-) -> Outlook:
+def forecast(
+    lines: Sequence[FlowSample], service: Mapping[int, ServiceRate], rivals: Mapping[int, frozenset[int]]
+) -> Forecast:
     """Work out what is expected for the samples of every line.
 
     Args:
@@ -127,7 +127,7 @@ def foresee(
         rivals: by flow, all flows that some of those deployments can serve, itself among them.
     """
     by_id = {line.flow_id: line for line in lines}
-    crowds, forecasts = dict[frozenset[int], _Crowd](), dict[int, _Forecast]()
+    crowds, forecasts = dict[frozenset[int], _Crowd](), dict[int, _FlowForecast]()
     for line in lines:
         sharing = rivals[line.flow_id]
         if sharing not in crowds:
@@ -136,17 +136,17 @@ def foresee(
         etas = [service[line.flow_id].done_in(place) for place in calls]
         positions = [ceil(round(place, 6)) for place in calls]
         rounded = [None if eta is None else round(eta, 2) for eta in etas]
-        forecasts[line.flow_id] = _Forecast([one.int for one in line.ids], positions, rounded)
-    return Outlook(forecasts)
+        forecasts[line.flow_id] = _FlowForecast([one.int for one in line.ids], positions, rounded)
+    return Forecast(forecasts)
 
 
 class _Crowd:
     """The lines that share deployments. Made once for all of them: what is asked of it costs a bisection."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[FlowSample]) -> None:
         self._lanes = {lane: _Accounts([line for line in lines if line.lane is lane]) for lane in Lane}
 
-    def calls_until(self, line: Line, place: float) -> float:
+    def calls_until(self, line: FlowSample, place: float) -> float:
         """How many calls there are up to and with the one at this place of a line."""
         lane = self._lanes[line.lane]
         own = lane.calls[line.account_id]
@@ -161,7 +161,7 @@ class _Crowd:
 class _Accounts:
     """The accounts of a lane, by the number of turns after which each has no more calls."""
 
-    def __init__(self, lines: Sequence[Line]) -> None:
+    def __init__(self, lines: Sequence[FlowSample]) -> None:
         self.calls = defaultdict[UUID, float](float)
         weights = dict[UUID, int]()
         for line in lines:

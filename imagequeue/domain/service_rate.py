@@ -18,7 +18,7 @@ _EXACT = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class WorkerSlots:
     """Slots for calls: the time until each is free, ascending, and how long a call keeps one."""
 
     free_in: Sequence[float]
@@ -39,7 +39,7 @@ class Starts:
     planned: Sequence[float]
     rate: float
 
-    def within(self, slots: Slots) -> Starts:
+    def within(self, slots: WorkerSlots) -> Starts:
         """The same, where each call also waits for a slot."""
         if not slots.free_in:
             return Starts((), 0.0)
@@ -51,17 +51,17 @@ class Starts:
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class ServiceRate:
     """By `times` so many calls (`counts`) have started, and until the next of them they start at `rates`."""
 
     times: Sequence[float]
     counts: Sequence[float]
     rates: Sequence[float]
-    slots: Slots
+    slots: WorkerSlots
     latency: float
 
     @classmethod
-    def of(cls, starts: Iterable[Starts], slots: Slots, latency: float) -> Service:
+    def of(cls, starts: Iterable[Starts], slots: WorkerSlots, latency: float) -> ServiceRate:
         """Of some groups together, within a lane's slots; `latency` is what a call takes.
 
         Groups that can start nothing for now must not be among them: nobody knows when they will.

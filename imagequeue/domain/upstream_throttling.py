@@ -25,7 +25,7 @@ PAIR_WINDOWS, CLEAN_WINDOWS = 5, 10
 
 
 @dataclass(frozen=True, slots=True)
-class Rest:
+class GroupPause:
     """Grant nothing for so many seconds; `out_of_quota`: then one call only, until one succeeds.
 
     `echo`: the 429 tells of the same moment as the one before it.
@@ -49,9 +49,9 @@ class Drift:
     clean_since: float | None = None
 
 
-def rest(
+def pause_after(
     hint: float | None, in_a_row: int, window: float, *, out_of_quota: bool = False, echo: bool = False
-) -> Rest:
+) -> GroupPause:
     """How long a group rests after a 429.
 
     Args:
@@ -62,10 +62,10 @@ def rest(
         echo: the call was sent before the group's last 429 came. That the quota is used up is still news.
     """
     if out_of_quota or (hint is not None and hint > LONGEST):
-        return Rest(PROBE_SECONDS, out_of_quota=True)
+        return GroupPause(PROBE_SECONDS, out_of_quota=True)
     if hint is not None:
-        return Rest(max(SHORTEST, hint), echo=echo)
-    return Rest(0.0 if echo else min(window, 2.0 ** min(in_a_row, 30)), echo=echo)
+        return GroupPause(max(SHORTEST, hint), echo=echo)
+    return GroupPause(0.0 if echo else min(window, 2.0 ** min(in_a_row, 30)), echo=echo)
 
 
 def drifted(drift: Drift, *, rpm: int, guard: float, window: float, now: float) -> Drift:

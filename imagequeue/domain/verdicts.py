@@ -91,7 +91,7 @@ class Succeeded:
     cost_usd: Decimal | None = None
 
 
-Outcome = Succeeded | UpstreamError
+AttemptOutcome = Succeeded | UpstreamError
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +133,7 @@ class Verdict:
     frees_token: bool = False
 
 
-def judge(outcome: Outcome, history: History, random: Random) -> Verdict:
+def judge(outcome: AttemptOutcome, history: History, random: Random) -> Verdict:
     """Decide what an outcome means."""
     match outcome:
         case Succeeded():

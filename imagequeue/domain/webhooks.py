@@ -61,7 +61,7 @@ class Action(StrEnum):
     DEAD = "dead"
 
 
-class Breaker(StrEnum):
+class TargetHealth(StrEnum):
     """What the attempt says about the target's health."""
 
     SUCCESS = "success"
@@ -70,7 +70,7 @@ class Breaker(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryOutcome:
     """What one attempt means.
 
     `reason` is what the client sees in the log: `http_<code>`, `redirect_not_followed` or an egress code.
@@ -78,7 +78,7 @@ class Outcome:
     """
 
     action: Action
-    breaker: Breaker
+    breaker: TargetHealth
     reason: str
     pause_until: datetime | None = None
 
@@ -126,30 +126,32 @@ def longest_span(schedule: Sequence[float]) -> timedelta:
     return sum((max(delay, LONGEST_HINT) for delay in delays[1:]), start=delays[0])
 
 
-def judge_status(status: int, retry_after: str | None, now: datetime) -> Outcome:
+def judge_status(status: int, retry_after: str | None, now: datetime) -> DeliveryOutcome:
     """Say what an answer with `status` means; `retry_after` is its header of that name."""
     reason = f"http_{status}"
     if 200 <= status < 300:  # noqa: PLR2004 -- the 2xx class
-        return Outcome(Action.DELIVERED, Breaker.SUCCESS, reason)
+        return DeliveryOutcome(Action.DELIVERED, TargetHealth.SUCCESS, reason)
     if status == _GONE:
-        return Outcome(Action.DEAD, Breaker.NEUTRAL, reason)
+        return DeliveryOutcome(Action.DEAD, TargetHealth.NEUTRAL, reason)
     if 300 <= status < 400:  # noqa: PLR2004 -- the 3xx class
-        return Outcome(Action.RETRY, Breaker.NEUTRAL, REDIRECTED)
+        return DeliveryOutcome(Action.RETRY, TargetHealth.NEUTRAL, REDIRECTED)
     if status in (_TOO_MANY, _UNAVAILABLE):
         return _judge_overload(status, parse_retry_after(retry_after, now))
     origin_is_up = 400 <= status < 500 and status not in _COUNTED_CLIENT_ERRORS  # noqa: PLR2004 -- the 4xx class
-    return Outcome(Action.RETRY, Breaker.NEUTRAL if origin_is_up else Breaker.FAILURE, reason)
+    return DeliveryOutcome(
+        Action.RETRY, TargetHealth.NEUTRAL if origin_is_up else TargetHealth.FAILURE, reason
+    )
 
 
-def judge_failure(code: str, blocked_before: int = 0) -> Outcome:
+def judge_failure(code: str, blocked_before: int = 0) -> DeliveryOutcome:
     """Say what an attempt without an answer means; `code` is the egress error's.
 
     `blocked_before` counts the delivery's earlier attempts that the guard blocked.
     """
     if code != BLOCKED:
-        return Outcome(Action.RETRY, Breaker.FAILURE, code)
+        return DeliveryOutcome(Action.RETRY, TargetHealth.FAILURE, code)
     exhausted = blocked_before + 1 >= MOST_BLOCKED_TRIES
-    return Outcome(Action.DEAD if exhausted else Action.RETRY, Breaker.NEUTRAL, code)
+    return DeliveryOutcome(Action.DEAD if exhausted else Action.RETRY, TargetHealth.NEUTRAL, code)
 
 
 def parse_retry_after(value: str | None, now: datetime) -> datetime | None:
@@ -181,11 +183,14 @@ def excerpt(body: bytes, most: int = 4096) -> str:
     return _ESCAPED.sub(lambda match: _escape(match.group()), text)[:most]
 
 
-def _judge_overload(status: int, pause_until: datetime | None) -> Outcome:
+def _judge_overload(status: int, pause_until: datetime | None) -> DeliveryOutcome:
     """A 503 that says when to come back announces a pause; any other 503, and every 429, is counted."""
     announced = status == _UNAVAILABLE and pause_until is not None
-    return Outcome(
-        Action.RETRY, Breaker.NEUTRAL if announced else Breaker.FAILURE, f"http_{status}", pause_until
+    return DeliveryOutcome(
+        Action.RETRY,
+        TargetHealth.NEUTRAL if announced else TargetHealth.FAILURE,
+        f"http_{status}",
+        pause_until,
     )
 
 

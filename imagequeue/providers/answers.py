@@ -21,7 +21,7 @@ from imagequeue.domain.upstream import (
     Unavailable,
     UpstreamError,
 )
-from imagequeue.providers.error_body import Complaint, complaint_of
+from imagequeue.providers.error_body import UpstreamErrorBody, error_body_of
 from imagequeue.providers.hints import LONGEST_SECONDS, clamped, retry_after_seconds
 from imagequeue.providers.response import UpstreamResponse
 
@@ -36,10 +36,10 @@ def require_success(response: UpstreamResponse) -> None:
         UpstreamError: the one that the status means.
     """
     if not 200 <= response.status < 300:  # noqa: PLR2004  # the class of success statuses
-        raise judged(response, complaint_of(response))
+        raise judged(response, error_body_of(response))
 
 
-def judged(response: UpstreamResponse, complaint: Complaint) -> UpstreamError:
+def judged(response: UpstreamResponse, complaint: UpstreamErrorBody) -> UpstreamError:
     """The error that a status other than 2xx means."""
     status = response.status
     if status == 429:  # noqa: PLR2004
@@ -51,7 +51,7 @@ def judged(response: UpstreamResponse, complaint: Complaint) -> UpstreamError:
     return _refusal(status, complaint)
 
 
-def throttled(response: UpstreamResponse, complaint: Complaint) -> Throttled:
+def throttled(response: UpstreamResponse, complaint: UpstreamErrorBody) -> Throttled:
     """A 429, with the largest of its hints."""
     hint = retry_after_seconds(response.headers)
     out_of_quota = complaint.out_of_quota or (hint or 0) > LONGEST_SECONDS
@@ -63,7 +63,7 @@ def throttled(response: UpstreamResponse, complaint: Complaint) -> Throttled:
     )
 
 
-def _refusal(status: int, complaint: Complaint) -> UpstreamError:
+def _refusal(status: int, complaint: UpstreamErrorBody) -> UpstreamError:
     moderated = status == 403 and complaint.about_moderation  # noqa: PLR2004
     ours = status in _OUR_FAULT and not moderated
     if ours or complaint.out_of_quota or complaint.wrong_model:
@@ -71,7 +71,7 @@ def _refusal(status: int, complaint: Complaint) -> UpstreamError:
     return Rejected(complaint.for_clients(), http_status=status, policy=complaint.about_policy)
 
 
-def _outage(status: int, complaint: Complaint) -> UpstreamError:
+def _outage(status: int, complaint: UpstreamErrorBody) -> UpstreamError:
     reason = f"HTTP {status} {complaint.label()}"
     kind = Unavailable if status in _CERTAINLY_NO_IMAGE else Ambiguous
     return kind(reason, http_status=status)

@@ -27,7 +27,7 @@ _SECRET_LOOKS = re.compile(r"[\w+/=-]{20,}|\b(sk|omx|key)[-_]\w+", re.IGNORECASE
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
+class UpstreamErrorBody:
     """An upstream's words: machine-readable codes, outermost first, and a message for people."""
 
     codes: tuple[str, ...] = ()
@@ -68,22 +68,22 @@ class Complaint:
         return _SECRET_LOOKS.sub("[…]", self.codes[0]) if self.codes else "no code"
 
 
-def complaint_of(response: UpstreamResponse) -> Complaint:
+def error_body_of(response: UpstreamResponse) -> UpstreamErrorBody:
     """Read an error answer; a body that is no JSON object gives a complaint without words."""
     try:
         body = response.json()
     except Unavailable:
-        return Complaint()
-    return complaint_in(body)
+        return UpstreamErrorBody()
+    return error_body_in(body)
 
 
-def complaint_in(body: Any) -> Complaint:
+def error_body_in(body: Any) -> UpstreamErrorBody:
     """Read a JSON value that holds an error."""
     outer = mapping(body)
     inner = mapping(outer.get("error"))
     said = (inner.get("message"), outer.get("message"), outer.get("detail"), outer.get("error"))
     message = next((text for text in map(_one_line, said) if text), "")
-    return Complaint(codes=_codes(outer, inner), message=message, moderated=_moderated(inner))
+    return UpstreamErrorBody(codes=_codes(outer, inner), message=message, moderated=_moderated(inner))
 
 
 def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ class FileBody(httpx.SyncByteStream):
 
 
 @contextmanager
-def parked(build: Callable[[], httpx.Request], *, large: bool) -> Generator[httpx.Request]:
+def spooled_request(build: Callable[[], httpx.Request], *, large: bool) -> Generator[httpx.Request]:
     """What `build` makes, its body on disk if it is large, until the context ends.
 
     `large`: `build` loads input images, so only a few such run at a time. Others must not wait behind them:

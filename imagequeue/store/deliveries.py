@@ -74,7 +74,7 @@ class ClaimedDelivery:
 
 
 @dataclass(frozen=True, slots=True)
-class Parcel:
+class DeliveryTask:
     """Everything that one try needs; `webhook_secrets` is still encrypted, `fence` is this try's own."""
 
     id: UUID
@@ -89,7 +89,7 @@ class Parcel:
 
 
 @dataclass(frozen=True, slots=True)
-class Try:
+class DeliveryAttempt:
     """One try for the delivery log."""
 
     latency_ms: int
@@ -104,20 +104,20 @@ def claim_due(connection: Connection, limit: int) -> list[ClaimedDelivery]:
     return [ClaimedDelivery(row.id, row.fence) for row in rows]
 
 
-def begin_try(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> Parcel | None:
+def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> DeliveryTask | None:
     """Begin the try that a doorbell asks for: from now on nobody else makes it, nor records an earlier one.
 
     None when another doorbell began it, or the delivery is finished. `blocked`: the guard's code.
     """
     values = {"id": claimed.id, "fence": claimed.fence, "blocked": blocked, "seconds": LEASE_SECONDS}
     row = connection.execute(_BEGIN, values).one_or_none()
-    return Parcel(*row) if row else None
+    return DeliveryTask(*row) if row else None
 
 
-def record_try(
+def record_attempt(
     connection: Connection,
-    parcel: Parcel,
-    made: Try,
+    parcel: DeliveryTask,
+    made: DeliveryAttempt,
     *,
     state: str,
     next_attempt_at: datetime | None,
@@ -142,6 +142,6 @@ def record_try(
     return True
 
 
-def lease_back(connection: Connection, parcel: Parcel, seconds: float) -> None:
+def lease_back(connection: Connection, parcel: DeliveryTask, seconds: float) -> None:
     """Our own fault: no try is spent, somebody looks again in some seconds."""
     connection.execute(_LEASE_BACK, {"id": parcel.id, "fence": parcel.fence, "seconds": seconds})

@@ -38,7 +38,7 @@ _SLOTS = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Process:
+class ProcessRecord:
     """One run of one process; a restart is another one, with a new id."""
 
     id: UUID
@@ -49,7 +49,7 @@ class Process:
     slots: int = 0
 
 
-def register(connection: Connection, process: Process) -> None:
+def register(connection: Connection, process: ProcessRecord) -> None:
     """Write the row of a process that starts."""
     connection.execute(
         insert(processes),

@@ -18,7 +18,7 @@ from api.app import create_app
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
 from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
-from imagequeue.lifecycle.retention.event_totals import Tally
+from imagequeue.lifecycle.retention.event_totals import EventTotals
 from imagequeue.store.deliveries import ClaimedDelivery
 from tests.builders import MODEL, account
 from tests.pipeline import Pipeline, RunningPipeline
@@ -139,6 +139,6 @@ def test_every_process_tells_the_same_whenever_it_is_asked(
     pipeline.submit(2)
     pipeline.run()
     first = early.scrape()["jobs_total"]
-    Tally(pipeline.runtime.engine, settled_seconds=0).run_once()
+    EventTotals(pipeline.runtime.engine, settled_seconds=0).run_once()
     assert late.scrape()["jobs_total"] == early.scrape()["jobs_total"] == first
     assert first[("COMPLETED",)] == 2

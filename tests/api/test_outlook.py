@@ -18,9 +18,9 @@ from sqlalchemy import Engine, text
 
 from api.requests import LONGEST_PAUSE
 from imagequeue.domain.ids import request_id
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish as eta
-from imagequeue.lifecycle.eta.publish import Publishing
+from imagequeue.lifecycle.eta.publish import ForecastPublisher
 from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key
 from imagequeue.runtime import open_redis
 from imagequeue.signing import Keyring
@@ -100,7 +100,7 @@ class Published:
     def publish(self) -> None:
         """Publish, and let the API forget what it read."""
         self.pipeline.beat()
-        self.redis.delete(eta.TURN)
+        self.redis.delete(eta.LEASE_KEY)
         assert publishing(self.pipeline, self.redis).run_once() == 1
 
     def block(self, seconds: float, *, out_of_quota: bool = False) -> None:
@@ -118,8 +118,8 @@ class Published:
         return request_id(MODEL, "generate", self.pipeline.submit(1)[0])
 
 
-def publishing(of: Pipeline, redis: Redis) -> Publishing:
-    return Publishing(of.runtime.engine, redis, lambda: Serving(of.runtime.catalog))
+def publishing(of: Pipeline, redis: Redis) -> ForecastPublisher:
+    return ForecastPublisher(of.runtime.engine, redis, lambda: Eligibility(of.runtime.catalog))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from imagequeue.domain.ids import new_id
-from imagequeue.wakeup import POLLS_DUE, Listener
+from imagequeue.wakeup import POLLS_DUE, WakeupListener
 from tests.api.service import Service, serving, title_and_message
 from tests.builders import MODEL, catalog
 from tests.pipeline import Pipeline, RunningPipeline
@@ -136,7 +136,7 @@ def test_the_dispatcher_is_woken(
 ) -> None:
     _, path = _in_doubt(pipeline)
     with serving(engine, database_url, of=catalog(**PIXAZO), redis_url=redis_url) as service:
-        listener = Listener(service.runtime.redis, POLLS_DUE)
+        listener = WakeupListener(service.runtime.redis, POLLS_DUE)
         assert not listener.wait(0.05)
         assert httpx.post(service.url + path, json=BODY).status_code == 204
         assert listener.wait(20)

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cli.demo import pictures, tour
-from cli.demo.deadline import Deadline
+from cli.demo.deadline import DemoDeadline
 from cli.demo.errors import DemoFailed
 from cli.demo.orders import ORDERS, Order
 from cli.demo.receiver import Receiver
@@ -45,7 +45,7 @@ def test_a_signed_callback_is_believed() -> None:
     secret = new_webhook_secret()
     with Receiver().open() as receiver:
         _deliver(receiver, secret)
-        assert receiver.callback(secret, Deadline.after(5)) == ("msg_1", BODY)
+        assert receiver.callback(secret, DemoDeadline.after(5)) == ("msg_1", BODY)
 
 
 def test_a_changed_body_is_not_believed() -> None:
@@ -53,19 +53,19 @@ def test_a_changed_body_is_not_believed() -> None:
     with Receiver().open() as receiver:
         _deliver(receiver, secret, BODY.replace(b"COMPLETED", b"FAILED"))
         with pytest.raises(DemoFailed, match="signature"):
-            receiver.callback(secret, Deadline.after(5))
+            receiver.callback(secret, DemoDeadline.after(5))
 
 
 def test_another_accounts_signature_is_not_believed() -> None:
     with Receiver().open() as receiver:
         _deliver(receiver, new_webhook_secret())
         with pytest.raises(DemoFailed, match="signature"):
-            receiver.callback(new_webhook_secret(), Deadline.after(5))
+            receiver.callback(new_webhook_secret(), DemoDeadline.after(5))
 
 
 def test_a_callback_that_never_comes_ends_the_demo() -> None:
     with Receiver().open() as receiver, pytest.raises(DemoFailed, match="callback"):
-        receiver.callback(new_webhook_secret(), Deadline.after(0.05))
+        receiver.callback(new_webhook_secret(), DemoDeadline.after(0.05))
 
 
 def test_an_image_of_the_asked_size_is_kept(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def _lives(process: psutil.Process) -> bool:
 
 def _descendants_once_there(pid: int) -> list[psutil.Process]:
     parent = psutil.Process(pid)
-    deadline = Deadline.after(20)
+    deadline = DemoDeadline.after(20)
     while True:
         deadline.left("the stack's processes")
         found = parent.children(recursive=True)

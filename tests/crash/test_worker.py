@@ -17,7 +17,7 @@ from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import MODEL, SECRET_KEY
 from tests.crash.conftest import Crash, MakeCrash
 from worker.app import make_app
-from worker.celery_publisher import Doorbells
+from worker.celery_publisher import CeleryPublisher
 
 SECONDS = 40
 CATALOG = """
@@ -71,7 +71,7 @@ def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
     make_crash: MakeCrash, redis_url: str, tmp_path: Path
 ) -> None:
     crash = make_crash(redis_url=redis_url)
-    doorbells = Doorbells(make_app(redis_url))
+    doorbells = CeleryPublisher(make_app(redis_url))
     crash.pipeline.dispatch.release = doorbells.attempts
     (job_id,) = crash.pipeline.submit()
     worker = _worker(crash, tmp_path, "generate.before_ack:kill")

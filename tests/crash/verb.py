@@ -64,10 +64,10 @@ def _dispatch(pipeline: Pipeline, place: Place, argument: str) -> None:
 
 def _dispatch_and_ring(pipeline: Pipeline, place: Place, argument: str) -> None:
     from worker.app import make_app  # noqa: PLC0415  # Celery only where it is rung
-    from worker.celery_publisher import Doorbells  # noqa: PLC0415
+    from worker.celery_publisher import CeleryPublisher  # noqa: PLC0415
 
     del argument
-    pipeline.dispatch.release = Doorbells(make_app(place.redis_url)).attempts
+    pipeline.dispatch.release = CeleryPublisher(make_app(place.redis_url)).attempts
     pipeline.dispatch.run_once()
 
 

@@ -7,32 +7,34 @@ from uuid import UUID
 
 import pytest
 
-from imagequeue.domain.forecast import UNKNOWN, Estimate, Line, Outlook, foresee
+from imagequeue.domain.forecast import UNKNOWN, Estimate, FlowSample, Forecast, forecast
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.service_rate import Service, Slots, Starts
+from imagequeue.domain.service_rate import ServiceRate, Starts, WorkerSlots
 
-MANY = Slots([0.0] * 1000, 0.1)
-STEADY = Service.of([Starts([0, 10, 20], 0.1)], MANY, latency=2)
-NOBODY = Service.of([], Slots([], 1), latency=1)
+MANY = WorkerSlots([0.0] * 1000, 0.1)
+STEADY = ServiceRate.of([Starts([0, 10, 20], 0.1)], MANY, latency=2)
+NOBODY = ServiceRate.of([], WorkerSlots([], 1), latency=1)
 
 
-def line(flow_id: int, count: int, account: int = 1, lane: Lane = Lane.INTERACTIVE, weight: int = 1) -> Line:
+def line(
+    flow_id: int, count: int, account: int = 1, lane: Lane = Lane.INTERACTIVE, weight: int = 1
+) -> FlowSample:
     ids = [UUID(int=1000 * flow_id + number) for number in range(count)]
-    return Line(flow_id, UUID(int=account), lane, weight, ids, list(range(1, count + 1)))
+    return FlowSample(flow_id, UUID(int=account), lane, weight, ids, list(range(1, count + 1)))
 
 
-def outlook(lines: Sequence[Line], service: Service = STEADY) -> Outlook:
+def outlook(lines: Sequence[FlowSample], service: ServiceRate = STEADY) -> Forecast:
     ids = frozenset(one.flow_id for one in lines)
-    return foresee(lines, dict.fromkeys(ids, service), dict.fromkeys(ids, ids))
+    return forecast(lines, dict.fromkeys(ids, service), dict.fromkeys(ids, ids))
 
 
-def position(of: Outlook, flow_id: int, number: int) -> int:
+def position(of: Forecast, flow_id: int, number: int) -> int:
     found = of.estimate(flow_id, UUID(int=1000 * flow_id + number), 0)
     assert found.position is not None
     return found.position
 
 
-def eta(of: Outlook, flow_id: int, number: int, age: float = 0) -> float | None:
+def eta(of: Forecast, flow_id: int, number: int, age: float = 0) -> float | None:
     return of.estimate(flow_id, UUID(int=1000 * flow_id + number), age).eta_seconds
 
 
@@ -75,8 +77,8 @@ def test_a_backfill_waits_for_all_interactive_jobs_but_for_the_floor() -> None:
 
 
 def test_between_samples_places_are_interpolated() -> None:
-    sparse = Line(1, UUID(int=1), Lane.INTERACTIVE, 1, [UUID(int=0), UUID(int=100)], [1, 101])
-    found = foresee([sparse], {1: Service.of([Starts([1], 1)], MANY, 0)}, {1: frozenset({1})})
+    sparse = FlowSample(1, UUID(int=1), Lane.INTERACTIVE, 1, [UUID(int=0), UUID(int=100)], [1, 101])
+    found = forecast([sparse], {1: ServiceRate.of([Starts([1], 1)], MANY, 0)}, {1: frozenset({1})})
     assert found.estimate(1, UUID(int=50), 0) == Estimate(51, 51)
     assert found.estimate(1, UUID(int=100), 0) == Estimate(101, 101)
 
@@ -97,18 +99,18 @@ def test_where_nobody_serves_there_is_a_position_and_no_time() -> None:
 
 def test_fractions_of_calls_add_up_to_whole_positions() -> None:
     """Four images at a time here and one there, at the same rate: 1.6 calls for each job of four."""
-    mixed = Line(
+    mixed = FlowSample(
         1, UUID(int=1), Lane.INTERACTIVE, 1, [UUID(int=n) for n in range(5)], [1.6, 3.2, 4.8, 6.4, 8]
     )
-    found = foresee([mixed], {1: Service.of([Starts([1], 1)], MANY, 0)}, {1: frozenset({1})})
+    found = forecast([mixed], {1: ServiceRate.of([Starts([1], 1)], MANY, 0)}, {1: frozenset({1})})
     assert [found.estimate(1, UUID(int=n), 0) for n in (0, 4)] == [Estimate(2, 1.6), Estimate(8, 8)]
 
 
 def test_it_travels_as_text() -> None:
     made = outlook([line(1, 5), line(2, 3, account=2)])
-    assert Outlook.decode(made.encode()) == made
+    assert Forecast.decode(made.encode()) == made
 
 
 @pytest.mark.parametrize("flow_id", [1, 2])
 def test_what_is_not_known_is_not_made_up(flow_id: int) -> None:
-    assert Outlook({}).estimate(flow_id, UUID(int=1), 0) == UNKNOWN
+    assert Forecast({}).estimate(flow_id, UUID(int=1), 0) == UNKNOWN

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from imagequeue.domain.upstream_throttling import Drift, Rest, drifted, recovered, rest
+from imagequeue.domain.upstream_throttling import Drift, GroupPause, drifted, pause_after, recovered
 
 
 @pytest.mark.parametrize(("hint", "seconds"), [(0.0, 0.5), (0.4, 0.5), (7.5, 7.5), (120.0, 120.0)])
 def test_a_hint_is_believed_from_half_a_second_to_two_minutes(hint: float, seconds: float) -> None:
-    assert rest(hint, 3, 60) == Rest(seconds)
+    assert pause_after(hint, 3, 60) == GroupPause(seconds)
 
 
 @pytest.mark.parametrize("hint", [120.1, 3600, 86400])
 def test_a_longer_hint_means_out_of_quota_and_a_probe_every_quarter_of_an_hour(hint: float) -> None:
-    assert rest(hint, 0, 60) == Rest(900, out_of_quota=True)
+    assert pause_after(hint, 0, 60) == GroupPause(900, out_of_quota=True)
 
 
 def test_the_upstreams_words_mean_the_same() -> None:
-    assert rest(None, 0, 60, out_of_quota=True) == Rest(900, out_of_quota=True)
+    assert pause_after(None, 0, 60, out_of_quota=True) == GroupPause(900, out_of_quota=True)
 
 
 def test_without_a_hint_a_second_that_doubles_up_to_the_window() -> None:
-    assert [rest(None, count, 60).seconds for count in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
-    assert rest(None, 10_000, 60).seconds == 60
+    assert [pause_after(None, count, 60).seconds for count in range(8)] == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert pause_after(None, 10_000, 60).seconds == 60
 
 
 def test_one_impossible_429_widens_the_guard() -> None:
@@ -58,6 +58,6 @@ def test_every_ten_clean_minutes_bring_a_step_back() -> None:
 
 @pytest.mark.parametrize("in_a_row", [0, 1, 5])
 def test_an_echo_asks_for_no_rest_of_its_own_but_its_hint_is_believed(in_a_row: int) -> None:
-    assert rest(None, in_a_row, 60, echo=True) == Rest(0, echo=True)
-    assert rest(7.5, in_a_row, 60, echo=True) == Rest(7.5, echo=True)
-    assert rest(86400, in_a_row, 60, echo=True) == Rest(900, out_of_quota=True)
+    assert pause_after(None, in_a_row, 60, echo=True) == GroupPause(0, echo=True)
+    assert pause_after(7.5, in_a_row, 60, echo=True) == GroupPause(7.5, echo=True)
+    assert pause_after(86400, in_a_row, 60, echo=True) == GroupPause(900, out_of_quota=True)

@@ -14,7 +14,7 @@ from imagequeue.domain.webhooks import (
     DEFAULT_SCHEDULE,
     LONGEST_HINT,
     Action,
-    Breaker,
+    TargetHealth,
     excerpt,
     judge_failure,
     judge_status,
@@ -31,34 +31,34 @@ SCHEDULES = st.lists(st.floats(0, 86_400 * 30), min_size=1, max_size=20)
 @pytest.mark.parametrize(
     ("status", "action", "breaker", "reason"),
     [
-        (200, Action.DELIVERED, Breaker.SUCCESS, "http_200"),
-        (204, Action.DELIVERED, Breaker.SUCCESS, "http_204"),
-        (299, Action.DELIVERED, Breaker.SUCCESS, "http_299"),
-        (301, Action.RETRY, Breaker.NEUTRAL, "redirect_not_followed"),
-        (304, Action.RETRY, Breaker.NEUTRAL, "redirect_not_followed"),
-        (308, Action.RETRY, Breaker.NEUTRAL, "redirect_not_followed"),
-        (400, Action.RETRY, Breaker.NEUTRAL, "http_400"),
-        (401, Action.RETRY, Breaker.NEUTRAL, "http_401"),
-        (404, Action.RETRY, Breaker.NEUTRAL, "http_404"),
-        (408, Action.RETRY, Breaker.FAILURE, "http_408"),
-        (410, Action.DEAD, Breaker.NEUTRAL, "http_410"),
-        (425, Action.RETRY, Breaker.FAILURE, "http_425"),
-        (429, Action.RETRY, Breaker.FAILURE, "http_429"),
-        (500, Action.RETRY, Breaker.FAILURE, "http_500"),
-        (503, Action.RETRY, Breaker.FAILURE, "http_503"),
-        (599, Action.RETRY, Breaker.FAILURE, "http_599"),
-        (101, Action.RETRY, Breaker.FAILURE, "http_101"),
-        (600, Action.RETRY, Breaker.FAILURE, "http_600"),
+        (200, Action.DELIVERED, TargetHealth.SUCCESS, "http_200"),
+        (204, Action.DELIVERED, TargetHealth.SUCCESS, "http_204"),
+        (299, Action.DELIVERED, TargetHealth.SUCCESS, "http_299"),
+        (301, Action.RETRY, TargetHealth.NEUTRAL, "redirect_not_followed"),
+        (304, Action.RETRY, TargetHealth.NEUTRAL, "redirect_not_followed"),
+        (308, Action.RETRY, TargetHealth.NEUTRAL, "redirect_not_followed"),
+        (400, Action.RETRY, TargetHealth.NEUTRAL, "http_400"),
+        (401, Action.RETRY, TargetHealth.NEUTRAL, "http_401"),
+        (404, Action.RETRY, TargetHealth.NEUTRAL, "http_404"),
+        (408, Action.RETRY, TargetHealth.FAILURE, "http_408"),
+        (410, Action.DEAD, TargetHealth.NEUTRAL, "http_410"),
+        (425, Action.RETRY, TargetHealth.FAILURE, "http_425"),
+        (429, Action.RETRY, TargetHealth.FAILURE, "http_429"),
+        (500, Action.RETRY, TargetHealth.FAILURE, "http_500"),
+        (503, Action.RETRY, TargetHealth.FAILURE, "http_503"),
+        (599, Action.RETRY, TargetHealth.FAILURE, "http_599"),
+        (101, Action.RETRY, TargetHealth.FAILURE, "http_101"),
+        (600, Action.RETRY, TargetHealth.FAILURE, "http_600"),
     ],
 )
-def test_every_status_has_its_row(status: int, action: Action, breaker: Breaker, reason: str) -> None:
+def test_every_status_has_its_row(status: int, action: Action, breaker: TargetHealth, reason: str) -> None:
     outcome = judge_status(status, None, NOW)
     assert (outcome.action, outcome.breaker, outcome.reason) == (action, breaker, reason)
     assert outcome.pause_until is None
 
 
-@pytest.mark.parametrize(("status", "breaker"), [(429, Breaker.FAILURE), (503, Breaker.NEUTRAL)])
-def test_a_hint_pauses_the_target(status: int, breaker: Breaker) -> None:
+@pytest.mark.parametrize(("status", "breaker"), [(429, TargetHealth.FAILURE), (503, TargetHealth.NEUTRAL)])
+def test_a_hint_pauses_the_target(status: int, breaker: TargetHealth) -> None:
     outcome = judge_status(status, "90", NOW)
     assert outcome.pause_until == NOW + timedelta(seconds=90)
     assert (outcome.action, outcome.breaker) == (Action.RETRY, breaker)
@@ -72,13 +72,13 @@ def test_a_hint_means_nothing_with_any_other_status(status: int) -> None:
 @pytest.mark.parametrize("code", ["dns_error", "connect_failed", "tls_error", "timeout"])
 def test_no_answer_is_retried_and_counted(code: str) -> None:
     outcome = judge_failure(code)
-    assert (outcome.action, outcome.breaker, outcome.reason) == (Action.RETRY, Breaker.FAILURE, code)
+    assert (outcome.action, outcome.breaker, outcome.reason) == (Action.RETRY, TargetHealth.FAILURE, code)
 
 
 def test_a_blocked_destination_is_tried_three_times() -> None:
     outcomes = [judge_failure("blocked_destination", before) for before in range(3)]
     assert [outcome.action for outcome in outcomes] == [Action.RETRY, Action.RETRY, Action.DEAD]
-    assert {outcome.breaker for outcome in outcomes} == {Breaker.NEUTRAL}
+    assert {outcome.breaker for outcome in outcomes} == {TargetHealth.NEUTRAL}
 
 
 @pytest.mark.parametrize(

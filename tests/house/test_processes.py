@@ -21,7 +21,7 @@ from PIL import Image
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
 
-from cli.demo.deadline import Deadline
+from cli.demo.deadline import DemoDeadline
 from cli.demo.receiver import Receiver
 from cli.stack.servers.port import free
 from cli.stack.servers.redis import EmbeddedRedis
@@ -135,7 +135,7 @@ def _machine(folder: Path, environment: Mapping[str, str]) -> Generator[Machine]
         machine.close()
 
 
-def _until_answered(url: str, deadline: Deadline) -> None:
+def _until_answered(url: str, deadline: DemoDeadline) -> None:
     """Ask as a load balancer does."""
     while True:
         deadline.left(url)
@@ -171,8 +171,8 @@ def test_every_process_by_itself_serves_a_job(
             for service in ("dispatcher", "worker-interactive", "worker-backfill", "worker-deliveries"):
                 machine.start(service)
             account = json.loads(machine.run("keys", "create", "acme", "--funds", "1", "--json"))
-            _until_answered(f"http://{simulator}/_sim/config", Deadline.after(60))
-            _until_answered(f"{url}/readyz", Deadline.after(60))
+            _until_answered(f"http://{simulator}/_sim/config", DemoDeadline.after(60))
+            _until_answered(f"{url}/readyz", DemoDeadline.after(60))
             queued = _submit(url, account["key"], {"X-Webhook-URL": receiver.url})
             backfill = _submit(url, account["key"], {"X-Lane": "backfill"})
             body = _announced(receiver, account["webhook_secret"], machine)
@@ -195,7 +195,7 @@ def _submit(url: str, key: str, headers: dict[str, str]) -> str:
 
 def _announced(receiver: Receiver, secret: str, machine: Machine) -> dict[str, Any]:
     try:
-        _webhook_id, body = receiver.callback(secret, Deadline.after(60))
+        _webhook_id, body = receiver.callback(secret, DemoDeadline.after(60))
     except Exception as missing:
         missing.add_note(machine.logs())
         raise

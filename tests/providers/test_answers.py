@@ -23,7 +23,7 @@ from imagequeue.domain.upstream import (
     UpstreamError,
 )
 from imagequeue.providers.answers import require_success
-from imagequeue.providers.error_body import complaint_in
+from imagequeue.providers.error_body import error_body_in
 from imagequeue.providers.hints import retry_after_seconds
 from imagequeue.providers.pictures import decoded
 from imagequeue.providers.registry import PROVIDERS
@@ -176,7 +176,7 @@ def test_an_outage_does_not_repeat_the_upstreams_words() -> None:
     ],
 )
 def test_messages_in_every_envelope(body: Any, message: str) -> None:
-    assert complaint_in(body).message == message
+    assert error_body_in(body).message == message
 
 
 def test_base64_with_or_without_the_head_of_a_data_url() -> None:

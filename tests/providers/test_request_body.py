@@ -12,7 +12,7 @@ import pytest
 
 from imagequeue.egress import deadline_transport
 from imagequeue.providers import exchange
-from imagequeue.providers.request_body import IN_MEMORY_BYTES, FileBody, parked
+from imagequeue.providers.request_body import IN_MEMORY_BYTES, FileBody, spooled_request
 from tests.providers.scripted import answer, read_request, scripted_server
 
 
@@ -28,7 +28,7 @@ def test_what_arrives_is_what_was_built(size: int) -> None:
         files = {"image": ("image.png", content, "image/png")}
         built = httpx.Request("POST", url, headers={"api-key": "k"}, files=files, data={"prompt": "x"})
         whole = built.read()
-        with parked(lambda: built, large=True) as request:
+        with spooled_request(lambda: built, large=True) as request:
             assert isinstance(request.stream, FileBody) == (len(whole) > IN_MEMORY_BYTES)
             exchange.send(request, client=client, deadline_seconds=20, max_bytes=1000).close()
     head, _, body = came[0].partition(b"\r\n\r\n")
@@ -38,7 +38,7 @@ def test_what_arrives_is_what_was_built(size: int) -> None:
 
 
 def test_the_file_is_gone_afterwards() -> None:
-    with parked(
+    with spooled_request(
         lambda: httpx.Request("POST", "http://x.example", content=bytes(1_000_000)), large=True
     ) as request:
         assert sum(map(len, request.stream)) == 1_000_000  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ def test_a_request_without_images_does_not_wait_behind_those_that_load_some() ->
 
     def build(*, large: bool) -> bytes:
         make = load if large else lambda: httpx.Request("POST", "http://x.example", content=b"prompt")
-        with parked(make, large=large) as request:
+        with spooled_request(make, large=large) as request:
             return request.read()
 
     with ThreadPoolExecutor(6) as pool:

@@ -7,7 +7,7 @@ import threading
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from worker.loops import Loop, Pause, surely
+from worker.loops import Interval, Loop, retry_until_stopped
 
 
 def test_a_turn_that_fails_is_followed_by_another() -> None:
@@ -21,7 +21,7 @@ def test_a_turn_that_fails_is_followed_by_another() -> None:
             raise RuntimeError("a turn that fails")
         return 1
 
-    loop = Loop("test", once, Pause(60, stopping), stopping)
+    loop = Loop("test", once, Interval(60, stopping), stopping)
     thread = loop.start()
     thread.join(10)
     assert not thread.is_alive(), "stopping ends the pause"
@@ -69,7 +69,7 @@ def test_the_age_of_a_turn_has_no_pause_in_it_and_a_pause_no_turn() -> None:
 
 def test_failures_come_ever_later() -> None:
     stopping = threading.Event()
-    loop = Loop("test", lambda: 1 // 0, Pause(60, stopping), stopping)
+    loop = Loop("test", lambda: 1 // 0, Interval(60, stopping), stopping)
     thread = loop.start()
     assert not stopping.wait(1)
     assert 1 < loop.failures < 8
@@ -88,7 +88,7 @@ def test_a_process_waits_for_its_database() -> None:
         if len(tries) < 3:
             nowhere.connect()
 
-    surely(begin, threading.Event())
+    retry_until_stopped(begin, threading.Event())
     assert len(tries) == 3
 
 
@@ -99,4 +99,4 @@ def test_a_process_that_stops_waits_no_longer() -> None:
         stopping.set()
         raise OperationalError("SELECT", {}, Exception("away"))
 
-    surely(begin, stopping)
+    retry_until_stopped(begin, stopping)

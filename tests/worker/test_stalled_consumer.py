@@ -13,7 +13,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.store.attempts.calls import Doorbell
 from tests.worker.running import PATIENCE, QUEUE, running_worker
 from worker.app import make_app
-from worker.celery_publisher import Doorbells
+from worker.celery_publisher import CeleryPublisher
 from worker.signals import NOT_WORKING
 
 
@@ -40,6 +40,6 @@ def test_a_worker_whose_consumer_stands_still_exits_with_70(
     ):
         _await_consumer(redis, worker)
         doorbells = [Doorbell(new_id(), Lane.INTERACTIVE) for _ in range(3)]
-        Doorbells(make_app(redis_url)).attempts(doorbells)
+        CeleryPublisher(make_app(redis_url)).attempts(doorbells)
         assert worker.wait(PATIENCE) == NOT_WORKING
         assert (redis.hlen("unacked"), redis.llen(QUEUE)) == (1, 2), "it had begun to consume"

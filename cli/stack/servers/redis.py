@@ -49,7 +49,7 @@ class EmbeddedRedis(EmbeddedServer):
         """Write the configuration file; see the base class."""
         binaries.redis_server()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with inherited_lock.occupied(self.lock):
+        with inherited_lock.holding(self.lock):
             private_file.replace(self._configuration, self._settings())
 
     def process(self) -> Process:

@@ -22,7 +22,7 @@ _PARTS = ("bin", "lib", "share")
 
 
 @dataclass(frozen=True)
-class Lodging:
+class UnprivilegedHome:
     """A folder owned by `uid`."""
 
     folder: Path
@@ -66,7 +66,7 @@ def give(path: Path, uid: int) -> None:
     os.chown(path, uid, uid, follow_symlinks=False)
 
 
-def existing(link: Path) -> Lodging:
+def existing(link: Path) -> UnprivilegedHome:
     """The lodging that `link` leads to.
 
     Raises:
@@ -77,17 +77,17 @@ def existing(link: Path) -> Lodging:
         raise StackError(
             f"The database of this stack was in {folder}, which is gone. Remove {link} to start anew."
         )
-    return Lodging(folder, int(folder.name.split("-")[1]))
+    return UnprivilegedHome(folder, int(folder.name.split("-")[1]))
 
 
-def create(link: Path, base: Path | None = None) -> Lodging:
+def create(link: Path, base: Path | None = None) -> UnprivilegedHome:
     """A new lodging below `base` (`/var/lib`, else the temporary folder), and `link` leading to its data.
 
     A cluster that stands in the place of `link`, from a time when namespaces were allowed, moves in.
     """
     uid = _free_uid(link)
     folder = Path(tempfile.mkdtemp(prefix=f"imagequeue-{uid}-", dir=base or _base()))
-    lodging = Lodging(folder, uid)
+    lodging = UnprivilegedHome(folder, uid)
     if link.is_dir():
         shutil.move(link, lodging.data)
     lodging.own(folder)

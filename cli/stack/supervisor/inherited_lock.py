@@ -21,7 +21,7 @@ PATIENCE_SECONDS = 30.0
 
 
 @contextmanager
-def occupied(path: Path, seconds: float = PATIENCE_SECONDS) -> Generator[int]:
+def holding(path: Path, seconds: float = PATIENCE_SECONDS) -> Generator[int]:
     """Lock `path` and give the descriptor to pass on; children that inherited it go on holding the lock.
 
     Raises:

@@ -42,7 +42,7 @@ class Process:
 
     def command(self) -> list[str]:
         """The command that starts it tethered to the calling process (see `run_as.tethered`)."""
-        return run_as.tethered(self.argv, orphan_signal=self.orphan_signal, identity=self.identity)
+        return run_as.with_pdeathsig(self.argv, orphan_signal=self.orphan_signal, identity=self.identity)
 
 
 def start(process: Process, output: IO[bytes], held: int) -> subprocess.Popen[bytes]:
@@ -72,6 +72,6 @@ def start_alone(
     Raises:
         DirectoryInUse: an earlier one did not end in time.
     """
-    with inherited_lock.occupied(process.lock, seconds) as held:
+    with inherited_lock.holding(process.lock, seconds) as held:
         process.clear()
         return start(process, output, held)

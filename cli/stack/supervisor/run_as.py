@@ -12,7 +12,7 @@ from cli.stack.supervisor.errors import StackError
 
 SAME = "same"
 
-_TETHER = Path(__file__).with_name("exec_with_pdeathsig.py")
+_LAUNCHER = Path(__file__).with_name("exec_with_pdeathsig.py")
 _PROBE_SECONDS = 20.0
 
 
@@ -45,7 +45,7 @@ def has_name() -> bool:
     return any(entry.pw_uid == os.geteuid() for entry in pwd.getpwall())
 
 
-def tethered(
+def with_pdeathsig(
     command: Sequence[str],
     *,
     orphan_signal: signal.Signals = signal.SIGKILL,
@@ -58,7 +58,7 @@ def tethered(
     The kernel watches the thread that forks, so the command must be started from a thread that lives as long
     as the process, in practice the main thread. `command[0]` must be an absolute path.
     """
-    launcher = [sys.executable, "-I", "-S", str(_TETHER)]
+    launcher = [sys.executable, "-I", "-S", str(_LAUNCHER)]
     return [*launcher, str(os.getpid()), str(int(orphan_signal)), identity, *command]
 
 
@@ -71,7 +71,7 @@ def namespace_reaches(program: Path, directory: Path) -> bool:
     """
     question = ["/bin/sh", "-c", 'test -x "$1" && test -w "$2"', "sh", str(program), str(directory)]
     answer = subprocess.run(  # noqa: S603 -- a fixed program and paths of this installation
-        tethered(question, identity=inside()),
+        with_pdeathsig(question, identity=inside()),
         capture_output=True,
         check=False,
         timeout=_PROBE_SECONDS,

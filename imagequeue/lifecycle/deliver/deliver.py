@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from imagequeue.domain import webhooks
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
-from imagequeue.domain.webhooks import Action, Outcome
+from imagequeue.domain.webhooks import Action, DeliveryOutcome
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.errors import EgressError
 from imagequeue.egress.grammar import check_destination
@@ -24,7 +24,7 @@ from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
 from imagequeue.signing import Keyring, sign
 from imagequeue.store import deliveries
-from imagequeue.store.deliveries import ClaimedDelivery, Parcel, Try
+from imagequeue.store.deliveries import ClaimedDelivery, DeliveryAttempt, DeliveryTask
 
 log = structlog.get_logger()
 
@@ -63,7 +63,7 @@ class Delivering:
     def run(self, claimed: ClaimedDelivery) -> None:
         """Make one try and record it, unless another doorbell has begun it."""
         with self.engine.begin() as connection:
-            parcel = deliveries.begin_try(connection, claimed, webhooks.BLOCKED)
+            parcel = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
         if parcel is None:
             return
         try:
@@ -76,13 +76,13 @@ class Delivering:
         failpoint("deliver.sent")
         self._record(parcel, made, outcome)
 
-    def _try(self, parcel: Parcel) -> tuple[Try, Outcome]:
+    def _try(self, parcel: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
         started = time.monotonic()
         status, answer, outcome = self._post(parcel)
         latency = round((time.monotonic() - started) * 1000)
-        return Try(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
+        return DeliveryAttempt(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
 
-    def _post(self, parcel: Parcel) -> tuple[int | None, bytes, Outcome]:
+    def _post(self, parcel: DeliveryTask) -> tuple[int | None, bytes, DeliveryOutcome]:
         body = parcel.body.encode()
         headers = self._headers(parcel, body)
         try:
@@ -95,7 +95,7 @@ class Delivering:
         outcome = webhooks.judge_status(receipt.status, receipt.header("retry-after"), parcel.now)
         return receipt.status, receipt.body, outcome
 
-    def _headers(self, parcel: Parcel, body: bytes) -> dict[str, str]:
+    def _headers(self, parcel: DeliveryTask, body: bytes) -> dict[str, str]:
         secrets = self.keyring.decrypt(parcel.webhook_secrets).split()
         return {
             "Content-Type": "application/json",
@@ -103,7 +103,7 @@ class Delivering:
             **sign(parcel.webhook_id, parcel.now, body, secrets),
         }
 
-    def _record(self, parcel: Parcel, made: Try, outcome: Outcome) -> None:
+    def _record(self, parcel: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome) -> None:
         due = None
         if outcome.action is Action.RETRY:
             due = webhooks.next_attempt_at(
@@ -116,5 +116,5 @@ class Delivering:
         exhausted = outcome.action is Action.RETRY and due is None
         state = "DEAD" if exhausted else _STATES[outcome.action]
         with self.engine.begin() as connection:
-            deliveries.record_try(connection, parcel, made, state=state, next_attempt_at=due)
+            deliveries.record_attempt(connection, parcel, made, state=state, next_attempt_at=due)
         log.info("delivery_tried", delivery_id=str(parcel.id), outcome=made.outcome, state=state)

@@ -44,7 +44,7 @@ class Waiting:
 
     flows: Sequence[Flow] = ()
     queued: frozenset[int] = frozenset()
-    wanting: frozenset[int] = frozenset()
+    incomplete: frozenset[int] = frozenset()
 
     def __bool__(self) -> bool:
         return bool(self.flows)
@@ -57,9 +57,9 @@ class Waiting:
             classes[flow.model_id, flow.requirement, flow.lane].append(flow)
         return classes
 
-    def also_wanting(self, flow_ids: set[int]) -> Waiting:
+    def also_incomplete(self, flow_ids: set[int]) -> Waiting:
         """The same, where jobs of more flows want another attempt: they were begun in this turn."""
-        return replace(self, wanting=self.wanting | flow_ids) if flow_ids - self.wanting else self
+        return replace(self, incomplete=self.incomplete | flow_ids) if flow_ids - self.incomplete else self
 
 
 @dataclass(slots=True)
@@ -77,7 +77,7 @@ class Backlog:
         """Find the flows in which jobs wait now."""
         self._begin_look()
         queued = flows.queued_flows(connection, self._skipped())
-        wanting = flows.wanting_flows(connection)
+        wanting = flows.incomplete_flows(connection)
         if self.whole:
             self._forget_all_but(queued | wanting)
         self._learn(connection, queued | wanting)

@@ -22,12 +22,12 @@ from imagequeue.domain.fairness import FairQueue, Flow
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.quota import next_start
 from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
-from imagequeue.lifecycle.dispatch.concurrency import Room
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.store.attempts.quota import Group
-from imagequeue.store.jobs.claims import Turn, WaitingJob, lock_queued, lock_wanting
+from imagequeue.store.jobs.claims import ClaimRequest, WaitingJob, lock_incomplete, lock_queued
 
-PATIENCE_SECONDS = 5.0
+OTHER_DEPLOYMENT_SECONDS = 5.0
 """So long beyond its back-off a job waits for another deployment than the one that failed it."""
 
 
@@ -50,7 +50,7 @@ class ClaimedCall:
 
 
 def find_candidates(
-    deployments: Sequence[Deployment], waiting: Waiting, serving: Serving, room: Room
+    deployments: Sequence[Deployment], waiting: Waiting, serving: Eligibility, room: ConcurrencyLimits
 ) -> dict[int, Candidate]:
     """The waiting flows that a group can serve now, each with the first deployment that has room."""
     found = dict[int, Candidate]()
@@ -79,9 +79,9 @@ class Claim:
     connection: Connection
     backlog: Backlog
     waiting: Waiting
-    room: Room
+    room: ConcurrencyLimits
     queue: FairQueue
-    serving: Serving
+    serving: Eligibility
     groups: Mapping[str, Group]
     locked: dict[UUID, int] = field(default_factory=dict[UUID, int])
 
@@ -115,26 +115,26 @@ class Claim:
                 found[job.flow_id].append(job)
         return found
 
-    def _jobs(self, turns: Sequence[Turn]) -> list[WaitingJob]:
+    def _jobs(self, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
         """Those that want another attempt first, so that what was begun ends; but see `Turn.wary`."""
-        wanting = [turn for turn in turns if turn.flow_id in self.waiting.wanting]
+        wanting = [turn for turn in turns if turn.flow_id in self.waiting.incomplete]
         queued = [turn for turn in turns if turn.flow_id in self.waiting.queued]
         return [
-            *lock_wanting(self.connection, [turn for turn in wanting if not turn.wary]),
+            *lock_incomplete(self.connection, [turn for turn in wanting if not turn.recently_failed]),
             *lock_queued(self.connection, queued),
-            *lock_wanting(self.connection, [turn for turn in wanting if turn.wary]),
+            *lock_incomplete(self.connection, [turn for turn in wanting if turn.recently_failed]),
         ]
 
-    def _turn(self, candidate: Candidate, limit: int) -> Turn:
+    def _turn(self, candidate: Candidate, limit: int) -> ClaimRequest:
         deployment, flow = candidate.deployment, candidate.flow
         state = self.room.states.get(deployment.name)
-        return Turn(
+        return ClaimRequest(
             flow_id=flow.id,
             limit=limit,
             cursor=self.backlog.cursor(flow.id),
             deployment=deployment.name,
-            wary=state is not None and state.failures > 0,
-            patience=PATIENCE_SECONDS if self._has_others(deployment, flow) else 0.0,
+            recently_failed=state is not None and state.failures > 0,
+            patience=OTHER_DEPLOYMENT_SECONDS if self._has_others(deployment, flow) else 0.0,
         )
 
     def _has_others(self, deployment: Deployment, flow: Flow) -> bool:
@@ -150,7 +150,7 @@ class Claim:
         group = self.groups.get(deployment.group)
         if group is None or group.out_of_quota or self.room.breaker(deployment) is not Breaker.CLOSED:
             return False
-        soon = next_start(group.quota, group.state) <= group.state.now + PATIENCE_SECONDS
+        soon = next_start(group.quota, group.state) <= group.state.now + OTHER_DEPLOYMENT_SECONDS
         return soon and self.room.left(lane, deployment) > 0
 
     def _calls(self, jobs: deque[WaitingJob], candidate: Candidate, most: int) -> list[ClaimedCall]:
@@ -158,9 +158,9 @@ class Claim:
         if not jobs or most <= 0:
             return []
         job = jobs.popleft()
-        starts = range(0, job.wanted, candidate.images_per_call)[:most]
+        starts = range(0, job.missing_images, candidate.images_per_call)[:most]
         return [
-            ClaimedCall(job, candidate, min(candidate.images_per_call, job.wanted - done))
+            ClaimedCall(job, candidate, min(candidate.images_per_call, job.missing_images - done))
             for done in starts
             if self.room.take(candidate.flow.lane, candidate.deployment)
         ]

@@ -27,7 +27,7 @@ from imagequeue.store.attempts.deployments import DeploymentState
 
 
 @dataclass(slots=True)
-class Room:
+class ConcurrencyLimits:
     """Slots by lane and in all, and what is in flight; `take` uses one up."""
 
     slots: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
@@ -39,7 +39,7 @@ class Room:
     probes: Counter[str] = field(default_factory=Counter[str])
 
     @classmethod
-    def look(cls, connection: Connection) -> Room:
+    def read(cls, connection: Connection) -> ConcurrencyLimits:
         """Read the slots and what is in flight."""
         queues = processes.slots_by_queue(connection)
         room = cls(

@@ -27,11 +27,11 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.quota import HORIZON, LEASE_SLACK, Quota, grant, next_start
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
-from imagequeue.lifecycle.dispatch.balance import Spread
+from imagequeue.lifecycle.dispatch.balance import Balance
 from imagequeue.lifecycle.dispatch.claim import Candidate, Claim, ClaimedCall, find_candidates
-from imagequeue.lifecycle.dispatch.concurrency import Room
-from imagequeue.lifecycle.dispatch.eligibility import Serving
-from imagequeue.lifecycle.dispatch.overflow import Spill
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
+from imagequeue.lifecycle.dispatch.overflow import Overflow
 from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.attempts.calls import RELEASE_SECONDS, Doorbell
 from imagequeue.store.attempts.quota import Group
@@ -47,12 +47,12 @@ Release = Callable[[Sequence[Doorbell]], None]
 
 
 @dataclass(slots=True)
-class Turn:
+class Pass:
     """What one turn of the dispatcher knows."""
 
     groups: Mapping[str, Group]
     waiting: Waiting
-    room: Room
+    room: ConcurrencyLimits
     again: list[Sequence[Deployment]] = field(default_factory=list[Sequence[Deployment]])
 
 
@@ -61,7 +61,7 @@ class Dispatch:
     """The verb, with what it needs. `release` rings; where that fails, the sweep rings later."""
 
     engine: Engine
-    serving: Serving
+    serving: Eligibility
     release: Release
     backlog: Backlog = field(default_factory=Backlog)
     queues: dict[frozenset[str], FairQueue] = field(default_factory=dict[frozenset[str], FairQueue])
@@ -74,14 +74,14 @@ class Dispatch:
             groups = quota.read_groups(connection, list(by_group), self.at_once)
             due = [group for group in groups.values() if _is_due(group)]
             waiting = self.backlog.look(connection) if due else Waiting()
-            room = Room.look(connection) if waiting else Room()
+            room = ConcurrencyLimits.read(connection) if waiting else ConcurrencyLimits()
         if due and not waiting:
             self.queues.clear()  # nobody waits, so nobody owes or is owed a turn
         due.sort(key=lambda group: _preference(by_group[group.name][0], group))
-        turn = Turn(groups, waiting, room)
+        turn = Pass(groups, waiting, room)
         return self._serve_all([by_group[group.name] for group in due], turn) if waiting else 0
 
-    def _serve_all(self, groups: Sequence[list[Deployment]], turn: Turn) -> int:
+    def _serve_all(self, groups: Sequence[list[Deployment]], turn: Pass) -> int:
         """Ask the groups in turn; those that left calls to others are asked again for what is left."""
         released = sum(self._serve(members, turn, groups[n + 1 :]) for n, members in enumerate(groups))
         again, turn.again = turn.again, []
@@ -94,7 +94,7 @@ class Dispatch:
         return {name: list(some) for name, some in groupby(by_group, key=lambda one: one.group)}
 
     def _serve(
-        self, members: Sequence[Deployment], turn: Turn, rivals: Sequence[Sequence[Deployment]]
+        self, members: Sequence[Deployment], turn: Pass, rivals: Sequence[Sequence[Deployment]]
     ) -> int:
         candidates = find_candidates(members, turn.waiting, self.serving, turn.room)
         if not candidates:
@@ -103,7 +103,7 @@ class Dispatch:
             calls, new = self._grant(connection, candidates, turn, rivals)
         failpoint("dispatch.claimed")
         self.backlog.claimed([call.job for call in calls])
-        turn.waiting = turn.waiting.also_wanting(_begun(calls))
+        turn.waiting = turn.waiting.also_incomplete(_begun(calls))
         if new:
             self.release([Doorbell(attempt.id, attempt.lane) for attempt in new])
         return len(new)
@@ -112,7 +112,7 @@ class Dispatch:
         self,
         connection: Connection,
         candidates: Mapping[int, Candidate],
-        turn: Turn,
+        turn: Pass,
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[list[ClaimedCall], list[NewAttempt]]:
         name = next(iter(candidates.values())).deployment.group
@@ -139,14 +139,14 @@ class Dispatch:
         connection: Connection,
         candidates: Mapping[int, Candidate],
         slots: int,
-        turn: Turn,
+        turn: Pass,
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[dict[int, Candidate], int]:
         """What earlier orders leave, and of that what no other group of this turn could start sooner."""
         known = (self.serving, turn.groups, turn.waiting, turn.room, self.at_once)
-        left, tokens = Spill(*known).leave(connection, candidates)
+        left, tokens = Overflow(*known).leave(connection, candidates)
         tokens = min(tokens, slots)
-        share = Spread(*known).share(connection, left, tokens, rivals) if rivals else tokens
+        share = Balance(*known).share(connection, left, tokens, rivals) if rivals else tokens
         if 0 < share < tokens:
             turn.again.append(list({one.deployment.name: one.deployment for one in left.values()}.values()))
         return left, share
@@ -157,7 +157,7 @@ def _begun(calls: Sequence[ClaimedCall]) -> set[int]:
     asked = Counter[UUID]()
     for call in calls:
         asked[call.job.id] += call.image_count
-    return {call.job.flow_id for call in calls if asked[call.job.id] < call.job.wanted}
+    return {call.job.flow_id for call in calls if asked[call.job.id] < call.job.missing_images}
 
 
 def _is_due(group: Group) -> bool:
@@ -172,7 +172,9 @@ def _recover(connection: Connection, group: Group) -> None:
         quota.set_drift(connection, group.name, drift)
 
 
-def _look_for_probes(connection: Connection, candidates: Mapping[int, Candidate], room: Room) -> None:
+def _look_for_probes(
+    connection: Connection, candidates: Mapping[int, Candidate], room: ConcurrencyLimits
+) -> None:
     """Whether somebody else's probe is on its way is certain only under the group's lock."""
     tried = {one.deployment.name: one.deployment for one in candidates.values()}
     if any(room.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
@@ -180,7 +182,7 @@ def _look_for_probes(connection: Connection, candidates: Mapping[int, Candidate]
 
 
 def _mark_probes(
-    connection: Connection, calls: Sequence[ClaimedCall], new: Sequence[NewAttempt], room: Room
+    connection: Connection, calls: Sequence[ClaimedCall], new: Sequence[NewAttempt], room: ConcurrencyLimits
 ) -> None:
     for call, attempt in zip(calls, new, strict=False):
         deployment = call.candidate.deployment

@@ -12,7 +12,7 @@ from imagequeue.providers.registry import PROVIDERS
 
 
 @dataclass(slots=True)
-class Serving:
+class Eligibility:
     """Images per call of every (deployment, requirement) that was asked for; 0: cannot serve it.
 
     `pools` are the quota groups that serve the same models, by group (`domain/fairness.py`).

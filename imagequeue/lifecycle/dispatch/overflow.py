@@ -23,20 +23,20 @@ from imagequeue.domain.fairness import Flow
 from imagequeue.domain.quota import grant
 from imagequeue.lifecycle.dispatch.backlog import Waiting
 from imagequeue.lifecycle.dispatch.claim import Candidate
-from imagequeue.lifecycle.dispatch.concurrency import Room
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.store.attempts.quota import Group
 from imagequeue.store.jobs.flows import count_waiting
 
 
 @dataclass(frozen=True, slots=True)
-class Spill:
+class Overflow:
     """The rule for one turn of the dispatcher; `groups` as they were read at its start."""
 
-    serving: Serving
+    serving: Eligibility
     groups: Mapping[str, Group]
     waiting: Waiting
-    room: Room
+    room: ConcurrencyLimits
     plan_at_most: int
 
     def leave(

@@ -20,9 +20,9 @@ from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.jobs import AttemptState, Lane
 from imagequeue.domain.quota import grant
-from imagequeue.domain.service_rate import Service, Slots, Starts
-from imagequeue.lifecycle.dispatch.concurrency import Room
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.domain.service_rate import ServiceRate, Starts, WorkerSlots
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.store.attempts import durations, quota
 from imagequeue.store.attempts.durations import CallInFlight, CallTime
 from imagequeue.store.attempts.quota import Group
@@ -45,10 +45,10 @@ class Capacity:
     deployment.
     """
 
-    serving: Serving
+    serving: Eligibility
     groups: Mapping[str, Group]
     planned: Mapping[str, Sequence[float]]
-    room: Room
+    room: ConcurrencyLimits
     times: Mapping[str, CallTime]
     in_flight: Mapping[str, Sequence[CallInFlight]]
     by_lane: Mapping[Lane, Sequence[CallInFlight]]
@@ -57,7 +57,7 @@ class Capacity:
     )
 
     @classmethod
-    def look(cls, connection: Connection, serving: Serving) -> Capacity:
+    def read(cls, connection: Connection, serving: Eligibility) -> Capacity:
         """Read all of it."""
         in_flight = defaultdict[str, list[CallInFlight]](list)
         by_lane = defaultdict[Lane, list[CallInFlight]](list)
@@ -72,7 +72,7 @@ class Capacity:
             serving=serving,
             groups=groups,
             planned={name: _planned(group) for name, group in groups.items() if not group.out_of_quota},
-            room=Room.look(connection),
+            room=ConcurrencyLimits.read(connection),
             times={**missing, **guessed, **times},
             in_flight=in_flight,
             by_lane=by_lane,
@@ -98,7 +98,7 @@ class Capacity:
         jobs = sum(rate / needed for rate, needed in shares)
         return sum(rate for rate, _ in shares) / jobs if jobs else float(wanted)
 
-    def service(self, model_id: str, requirement: str, lane: Lane) -> Service:
+    def service(self, model_id: str, requirement: str, lane: Lane) -> ServiceRate:
         """How the deployments that can serve a class start its calls, as far as they take any now."""
         by_group = defaultdict[str, list[Deployment]](list)
         for one in self.deployments(model_id, requirement):
@@ -107,7 +107,7 @@ class Capacity:
         starts = [self._starts(members, lane) for members in by_group.values()]
         total = sum(one.rate for one in starts)
         if total == 0:
-            return Service.of((), Slots((), FIRST_GUESS), FIRST_GUESS)
+            return ServiceRate.of((), WorkerSlots((), FIRST_GUESS), FIRST_GUESS)
         shares = [
             (one.rate / total, self._mean(members))
             for one, members in zip(starts, by_group.values(), strict=True)
@@ -115,7 +115,7 @@ class Capacity:
         latency = sum(share * known.latency for share, known in shares)
         kept = sum(share * known.kept for share, known in shares)
         slots = self._slots(self.room.slots.get(lane, 0), self.by_lane.get(lane, ()), kept)
-        return Service.of(starts, slots, latency)
+        return ServiceRate.of(starts, slots, latency)
 
     def _works(self, deployment: Deployment) -> bool:
         return self.room.breaker(deployment) is Breaker.CLOSED and deployment.group in self.planned
@@ -137,7 +137,7 @@ class Capacity:
         slots = self._slots(min(limit, self.room.slots.get(lane, 0)), in_flight, self._mean(members).kept)
         return Starts(self.planned[group.name], group.quota.rate).within(slots)
 
-    def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> Slots:
+    def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> WorkerSlots:
         """So many slots, of which calls in flight keep some for a while yet."""
         left = [
             max(0.0, self.times[call.deployment].kept - call.age)
@@ -146,7 +146,7 @@ class Capacity:
         ]
         # Where more are in flight than may be now, the first ones to end leave no room.
         free_in = sorted([0.0] * count + left)[-count:] if count else []
-        return Slots(free_in, kept + TURNOVER)
+        return WorkerSlots(free_in, kept + TURNOVER)
 
     def _mean(self, members: Sequence[Deployment]) -> CallTime:
         known = [self.times[one.name] for one in members]

@@ -14,7 +14,7 @@ from uuid import UUID
 from sqlalchemy import Connection
 
 from imagequeue.domain.fairness import Flow
-from imagequeue.domain.forecast import Line
+from imagequeue.domain.forecast import FlowSample
 from imagequeue.store.jobs import flows
 
 JOBS_READ = 20_000
@@ -27,14 +27,14 @@ Calls = Callable[[Flow, int], float]
 
 
 @dataclass(slots=True)
-class Lines:
+class QueueSample:
     """One publisher's memory of long flows: when each was counted, and how many jobs want so many images."""
 
     counts: dict[int, tuple[float, Mapping[int, int]]] = field(
         default_factory=dict[int, tuple[float, Mapping[int, int]]]
     )
 
-    def look(self, connection: Connection, waiting: Sequence[Flow], calls: Calls) -> list[Line]:
+    def look(self, connection: Connection, waiting: Sequence[Flow], calls: Calls) -> list[FlowSample]:
         """The lines of flows in which jobs wait now."""
         most = max(SAMPLES, JOBS_READ // max(1, len(waiting)))
         heads = flows.heads_of_lines(connection, [flow.id for flow in waiting], most)
@@ -55,7 +55,7 @@ class Lines:
         wanted: Sequence[int],
         last: UUID | None,
         calls: Calls,
-    ) -> Line:
+    ) -> FlowSample:
         each = {images: calls(flow, images) for images in set(wanted)}
         places = list(accumulate(each[images] for images in wanted))
         step = max(1, len(ids) // SAMPLES)
@@ -67,7 +67,7 @@ class Lines:
             sampled_places.append(
                 max(places[-1], sum(jobs * calls(flow, images) for images, jobs in counted))
             )
-        return Line(flow.id, flow.account_id, flow.lane, flow.weight, sampled, sampled_places)
+        return FlowSample(flow.id, flow.account_id, flow.lane, flow.weight, sampled, sampled_places)
 
     def _count(self, connection: Connection, flow_id: int) -> Mapping[int, int]:
         read_at, counted = self.counts.get(flow_id, (float("-inf"), {}))

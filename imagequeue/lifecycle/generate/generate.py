@@ -28,20 +28,20 @@ from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlche
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
-from imagequeue.domain.verdicts import GivenBack, Outcome, OwnFault, Succeeded
+from imagequeue.domain.verdicts import AttemptOutcome, GivenBack, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.lifecycle.generate.in_flight import InFlight
 from imagequeue.lifecycle.generate.inputs import Inputs
 from imagequeue.lifecycle.generate.poll import Parse, Polling, StillPending
 from imagequeue.lifecycle.generate.prepare import prepared
-from imagequeue.lifecycle.generate.start_window import Slot
-from imagequeue.lifecycle.generate.store_images import Keeper, LeftBehind
+from imagequeue.lifecycle.generate.start_window import StartWindow
+from imagequeue.lifecycle.generate.store_images import HandedToSweep, ImageStorer
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.registry import PROVIDERS
-from imagequeue.providers.request_body import parked
+from imagequeue.providers.request_body import spooled_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
@@ -64,18 +64,18 @@ class Generation:
     client: httpx.Client
     inputs: Inputs
     polling: Polling
-    keeper: Keeper
+    image_storer: ImageStorer
     settlement: Settlement
     callback_url: Callable[[UUID], str]
     process_id: UUID
     stopping: threading.Event
-    custody: Custody = field(default_factory=Custody)
+    in_flight: InFlight = field(default_factory=InFlight)
     last_tries: int = 8
     """So often, a second apart, a process that stops asks the database; its supervisor waits 15 s."""
 
     def run(self, attempt_id: UUID) -> None:
         """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
-        with self.custody.take(attempt_id) as ours:
+        with self.in_flight.take(attempt_id) as ours:
             if ours:
                 self._run(attempt_id)
 
@@ -89,16 +89,16 @@ class Generation:
             return
         if ticket is None or not ticket.is_ringable:
             return
-        slot = Slot.of(ticket.starts_in, read_at, time.monotonic())
+        slot = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
         watch = _Watch(self, ticket, slot)
         try:
             outcome = self._outcome(ticket, watch)
             failpoint("generate.before_settle")
-            self._surely(ticket, outcome)
-        except LeftBehind as error:
+            self._store_until_stopped(ticket, outcome)
+        except HandedToSweep as error:
             log.warning("attempt_left_behind", attempt_id=str(attempt_id), reason=str(error))
 
-    def _outcome(self, ticket: CallTicket, watch: _Watch) -> Outcome | Pending:
+    def _outcome(self, ticket: CallTicket, watch: _Watch) -> AttemptOutcome | Pending:
         try:
             response, parse = self._exchanged(ticket, watch)
             with response:
@@ -107,7 +107,7 @@ class Generation:
             return Pending(ticket.upstream_reference or "")
         except UpstreamError as error:
             return error
-        except LeftBehind:
+        except HandedToSweep:
             raise
         except Exception as error:
             log.exception("attempt_broke", attempt_id=str(ticket.attempt_id))
@@ -122,10 +122,10 @@ class Generation:
         try:
             return self._call(ticket, watch)
         except StorageError as error:  # an input image; nothing was sent, and nothing is lost by waiting
-            self.keeper.rest()
+            self.image_storer.offer_no_slots()
             raise GivenBack(f"an input image cannot be had: {error}", started=False) from error
 
-    def _taken(self, watch: _Watch, response: UpstreamResponse, parse: Parse) -> Outcome | Pending:
+    def _taken(self, watch: _Watch, response: UpstreamResponse, parse: Parse) -> AttemptOutcome | Pending:
         """Parse and check inside the decoding gate; what waits for a network waits outside of it.
 
         A small answer is parsed at once: it may be a reference, which must not wait to be stored.
@@ -135,25 +135,26 @@ class Generation:
             answer = _parsed(parse, response)
             if isinstance(answer, Pending):
                 return answer
-            checked = self.keeper.checked(ticket, answer.images, until)
+            checked = self.image_storer.checked(ticket, answer.images, until)
             if all(image.content is not None for image in answer.images):
                 checked, answer = list(checked), Images((), answer.cost_usd)
-        kept = self.keeper.keep(ticket, checked)
-        return Succeeded(self.keeper.finish(kept), answer.cost_usd)
+        kept = self.image_storer.store(ticket, checked)
+        return Succeeded(self.image_storer.finish(kept), answer.cost_usd)
 
     def _call(self, ticket: CallTicket, watch: _Watch) -> tuple[UpstreamResponse, Parse]:
         deployment = watch.deployment
         provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
         asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
         callback_url = self.callback_url(ticket.attempt_id) if deployment.callbacks else None
-        with parked(
+        with spooled_request(
             lambda: provider.build(prepared(self.inputs, ticket, asked, callback_url), deployment, secret),
             large=asked.operation == "edit",
         ) as request:
             response = send(
                 request,
                 client=self.client,
-                deadline_seconds=deployment.timeout_seconds + max(0.0, watch.slot.opens - time.monotonic()),
+                deadline_seconds=deployment.timeout_seconds
+                + max(0.0, watch.start_window.opens - time.monotonic()),
                 max_bytes=response_limit(ticket.image_count),
                 on_sent=watch.sent,
                 before_send=watch.leave,
@@ -161,7 +162,7 @@ class Generation:
         failpoint("generate.answered")
         return response, lambda answered: provider.parse(answered, ticket.image_count)
 
-    def _surely(self, ticket: CallTicket, outcome: Outcome | Pending) -> None:
+    def _store_until_stopped(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
         """Store as soon as the database takes it: what is in our hands is not lost to its absence.
 
         Raises:
@@ -173,19 +174,19 @@ class Generation:
                 self._store(ticket, outcome)
             except _FAULTS as error:
                 log.exception("settle_refused", attempt_id=str(ticket.attempt_id))
-                raise LeftBehind(type(error).__name__) from error
+                raise HandedToSweep(type(error).__name__) from error
             except SQLAlchemyError as error:
                 reason = type(error).__name__
                 log.warning("settle_postponed", attempt_id=str(ticket.attempt_id), reason=reason)
                 tries_when_stopping -= self.stopping.is_set()
                 if tries_when_stopping < 0:
-                    raise LeftBehind(reason) from error
+                    raise HandedToSweep(reason) from error
                 threading.Event().wait(_SETTLE_RETRY_SECONDS)
             else:
                 log.info("attempt_settled", **_summary(ticket, outcome))
                 return
 
-    def _store(self, ticket: CallTicket, outcome: Outcome | Pending) -> None:
+    def _store(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
         if isinstance(outcome, Pending):
             self.polling.sleep(ticket, self.process_id, outcome)
         else:
@@ -198,7 +199,7 @@ class _Watch:
 
     generation: Generation
     ticket: CallTicket
-    slot: Slot
+    start_window: StartWindow
     started: bool = False
 
     @property
@@ -217,9 +218,9 @@ class _Watch:
     def until(self) -> float:
         """The total deadline of the call, on the monotonic clock; where nobody knows it, its slot."""
         if self.ticket.gives_up_in is not None:
-            return self.slot.opens - self.ticket.starts_in + self.ticket.gives_up_in
+            return self.start_window.opens - self.ticket.starts_in + self.ticket.gives_up_in
         found = self.generation.catalog().deployment(self.ticket.deployment)
-        return self.slot.opens + (found.timeout_seconds if found else 0.0)
+        return self.start_window.opens + (found.timeout_seconds if found else 0.0)
 
     def leave(self) -> None:
         """Wait for the slot and move the attempt to CALLING; the next thing to happen is the first byte.
@@ -229,7 +230,7 @@ class _Watch:
                 blocked meanwhile, or somebody else made it or ended its job, and has the attempt; then
                 giving it back changes nothing.
         """
-        if self.generation.stopping.wait(max(0.0, self.slot.opens - time.monotonic())):
+        if self.generation.stopping.wait(max(0.0, self.start_window.opens - time.monotonic())):
             raise GivenBack("the worker stops", started=False)
         if self._late():
             raise GivenBack("too late for the slot", started=False)
@@ -257,7 +258,7 @@ class _Watch:
             raise GivenBack("the database is away", started=True, certain=False) from error
 
     def _late(self) -> bool:
-        return time.monotonic() > self.slot.closes
+        return time.monotonic() > self.start_window.closes
 
 
 def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:
@@ -270,7 +271,7 @@ def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:
         return Images(error.images, error.cost_usd)
 
 
-def _summary(ticket: CallTicket, outcome: Outcome | Pending) -> dict[str, str]:
+def _summary(ticket: CallTicket, outcome: AttemptOutcome | Pending) -> dict[str, str]:
     return {
         "action": "generate",
         "job_id": str(ticket.job_id),

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from uuid import UUID
 
 
-class Custody:
+class InFlight:
     """The attempts in hand of one process. Shared by threads."""
 
     def __init__(self) -> None:

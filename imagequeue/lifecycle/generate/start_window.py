@@ -8,7 +8,7 @@ from imagequeue.domain.quota import LEASE_SLACK
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class StartWindow:
     """Between which moments an attempt's call may start, on this machine's monotonic clock.
 
     The database said how long it was until `slot_at`, at some moment of the reading; nobody knows which.
@@ -20,6 +20,6 @@ class Slot:
     closes: float
 
     @classmethod
-    def of(cls, starts_in: float, began: float, ended: float) -> Slot:
+    def of(cls, starts_in: float, began: float, ended: float) -> StartWindow:
         """From what a reading said that began and ended at these moments."""
         return cls(ended + starts_in, began + starts_in + LEASE_SLACK)

@@ -21,7 +21,7 @@ INTERVAL_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
+class StorageCheck:
     """The verb, with what it needs."""
 
     storage: Storage

@@ -42,7 +42,7 @@ from imagequeue.store.attempts.calls import CallTicket
 log = structlog.get_logger()
 
 
-REST_SECONDS = 5.0
+COOLDOWN_SECONDS = 5.0
 LEAST_DOWNLOAD_SECONDS = 5.0
 """For each image, however little is left of the call's deadline: it is paid."""
 
@@ -51,7 +51,7 @@ LEAST_FREE_BYTES = 256 * 1024 * 1024
 """With less room on the disk where images wait, nothing new is bought."""
 
 
-class LeftBehind(Exception):
+class HandedToSweep(Exception):
     """The process stops before an attempt's outcome is stored; the sweep finds what there is of it."""
 
 
@@ -83,7 +83,7 @@ class StorageHealth:
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class AvailableSlots:
     """How many calls this process can take now: none while their images could not be stored."""
 
     most: int
@@ -126,7 +126,7 @@ class Postponed:
 
 
 @dataclass(slots=True)
-class Kept:
+class StoringProgress:
     """What became of an answer's images so far."""
 
     stored: list[StoredImage] = field(default_factory=list[StoredImage])
@@ -134,7 +134,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Keeper:
+class ImageStorer:
     """The verb, with what it needs."""
 
     storage: Storage
@@ -159,7 +159,9 @@ class Keeper:
             except (Unavailable, Ambiguous) as error:
                 yield error
 
-    def keep(self, ticket: CallTicket, images: Iterable[Checked | Unavailable | Ambiguous]) -> Kept:
+    def store(
+        self, ticket: CallTicket, images: Iterable[Checked | Unavailable | Ambiguous]
+    ) -> StoringProgress:
         """Store images as they come; what the storage does not take now is postponed.
 
         An unusable image does not spoil the others: they are paid, so they are kept.
@@ -167,7 +169,7 @@ class Keeper:
         Raises:
             Unavailable, Ambiguous: what became of the last image, where there is no other.
         """
-        kept, failure = Kept(), None
+        kept, failure = StoringProgress(), None
         for image in images:
             if isinstance(image, Checked):
                 self._keep(ticket, image, kept)
@@ -177,7 +179,7 @@ class Keeper:
             raise failure
         return kept
 
-    def finish(self, kept: Kept) -> tuple[StoredImage, ...]:
+    def finish(self, kept: StoringProgress) -> tuple[StoredImage, ...]:
         """Store what was postponed, however long that takes.
 
         Raises:
@@ -191,13 +193,13 @@ class Keeper:
                 self.health.failed(-1)
         return tuple(kept.stored)
 
-    def rest(self) -> None:
+    def offer_no_slots(self) -> None:
         """Offer no slots until a probe succeeds: the storage is away, call after call would be given back.
 
         It waits until the heartbeat has said so.
         """
         self.health.doubt()
-        self.stopping.wait(REST_SECONDS)
+        self.stopping.wait(COOLDOWN_SECONDS)
 
     def _checked(self, ticket: CallTicket, number: int, raw: RawImage, until: float) -> Checked:
         output_format: OutputFormat = ticket.parameters["output_format"]
@@ -206,9 +208,9 @@ class Keeper:
         with self._content(raw, until) as file, DECODING:
             image = check_output(file.read(), output_format)
             stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
-            return Checked(number, stored, _parked(image.content))
+            return Checked(number, stored, _spooled(image.content))
 
-    def _keep(self, ticket: CallTicket, image: Checked, kept: Kept) -> None:
+    def _keep(self, ticket: CallTicket, image: Checked, kept: StoringProgress) -> None:
         try:
             with STORING:
                 self.storage.put(image.stored.storage_key, image.content(), image.stored.media_type)
@@ -253,7 +255,7 @@ class Keeper:
             if postponed.image is not None:  # nobody but this process has it
                 threading.Event().wait(pause)
             elif self.stopping.wait(pause):
-                raise LeftBehind("the storage is away; the image lies on the local disk")
+                raise HandedToSweep("the storage is away; the image lies on the local disk")
 
     def _put_again(self, postponed: Postponed) -> bool:
         try:
@@ -278,7 +280,7 @@ class Keeper:
             raise StorageUnavailable(f"{key} is neither spilled nor stored")
 
 
-def _parked(content: bytes) -> IO[bytes]:
+def _spooled(content: bytes) -> IO[bytes]:
     """A file of these bytes; in memory while it is small. The caller closes it."""
     file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115
     file.write(content)

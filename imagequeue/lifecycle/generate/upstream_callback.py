@@ -33,7 +33,7 @@ log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
-class Callbacks:
+class UpstreamCallbacks:
     """The verb, with what it needs. `wake` tells the dispatcher that a poll is due."""
 
     engine: Engine

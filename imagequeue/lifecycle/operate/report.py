@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.quota import next_start
-from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
 from imagequeue.store.attempts import quota
 from imagequeue.store.attempts.deployments import DeploymentState
 from imagequeue.store.attempts.quota import Group
@@ -49,13 +49,15 @@ class DeploymentReport:
 def report_deployments(connection: Connection, catalog: Catalog) -> list[DeploymentReport]:
     """How the catalog's deployments do now."""
     groups = quota.read_groups(connection, list(catalog.quota_groups), 1)
-    room = Room.look(connection)
+    room = ConcurrencyLimits.read(connection)
     return [
         _report(deployment, catalog, groups.get(deployment.group), room) for deployment in catalog.deployments
     ]
 
 
-def _report(deployment: Deployment, catalog: Catalog, group: Group | None, room: Room) -> DeploymentReport:
+def _report(
+    deployment: Deployment, catalog: Catalog, group: Group | None, room: ConcurrencyLimits
+) -> DeploymentReport:
     state = room.states.get(deployment.name)
     rpm = catalog.rpm(deployment)
     return DeploymentReport(

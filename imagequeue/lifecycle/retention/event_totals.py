@@ -14,7 +14,7 @@ SETTLED_SECONDS = 35.0
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class EventTotals:
     """The verb, with what it needs. Events younger than `settled_seconds` are left for a later turn."""
 
     engine: Engine

@@ -12,13 +12,13 @@ import structlog
 from sqlalchemy import Connection
 
 from imagequeue.domain import upstream_throttling
-from imagequeue.domain.breaker import REFUSALS, rest_after
+from imagequeue.domain.breaker import REFUSALS, cooldown_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
 from imagequeue.domain.verdicts import (
+    AttemptOutcome,
     GivenBack,
     InputRefused,
     NotCalledBack,
-    Outcome,
     OwnFault,
     ProcessDied,
     Succeeded,
@@ -31,7 +31,9 @@ from imagequeue.store.attempts.quota import Group
 log = structlog.get_logger()
 
 
-def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: Random) -> None:
+def record_outcome(
+    connection: Connection, attempt: AttemptRow, outcome: AttemptOutcome, random: Random
+) -> None:
     """Keep out what throttles, is misconfigured or fails again and again; trust again what serves."""
     match outcome:
         case Succeeded():
@@ -56,14 +58,14 @@ def tell(connection: Connection, attempt: AttemptRow, outcome: Outcome, random: 
 
 def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) -> None:
     group = quota.lock_group(connection, attempt.quota_group)
-    rest = upstream_throttling.rest(
+    rest = upstream_throttling.pause_after(
         outcome.retry_after,
         group.throttled_in_a_row,
         group.quota.window,
         out_of_quota=outcome.out_of_quota,
         echo=quota.is_echo(connection, attempt.id),
     )
-    quota.rest_group(connection, group.name, rest, outcome.reason[:500])
+    quota.pause_group(connection, group.name, rest, outcome.reason[:500])
     if not (rest.out_of_quota or rest.echo) and quota.calls_before(connection, attempt.id) < group.rpm:
         _drifted(connection, group)
     log.warning("throttled", quota_group=group.name, seconds=rest.seconds, out_of_quota=rest.out_of_quota)
@@ -117,7 +119,7 @@ def _open(connection: Connection, attempt: AttemptRow, failures: Failures | None
     if failures is None:
         return
     wrong = failures.misconfigured
-    seconds = rest_after(failures.in_a_row, random, misconfigured=wrong)
+    seconds = cooldown_after(failures.in_a_row, random, misconfigured=wrong)
     if seconds > 0:
         deployments.open_breaker(connection, attempt.deployment, seconds)
         log.error("deployment_out", deployment=attempt.deployment, seconds=seconds, misconfigured=wrong)

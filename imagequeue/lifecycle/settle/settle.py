@@ -25,10 +25,10 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.verdicts import (
+    AttemptOutcome,
     GivenBack,
     History,
     NotCalledBack,
-    Outcome,
     ProcessDied,
     StoredImage,
     Succeeded,
@@ -63,7 +63,7 @@ class Settlement:
     def settle(
         self,
         attempt_id: UUID,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         process_id: UUID | None = None,
         reference: str | None = None,
     ) -> bool:
@@ -106,7 +106,7 @@ class Settlement:
         return ended
 
     def _settle(
-        self, connection: Connection, attempt_id: UUID, outcome: Outcome, fence: Fence
+        self, connection: Connection, attempt_id: UUID, outcome: AttemptOutcome, fence: Fence
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
@@ -119,19 +119,24 @@ class Settlement:
         closing = _closing(verdict, outcome, self._cost(attempt, outcome))
         if not closings.close_attempt(connection, attempt_id, closing, fence):
             return None
-        feedback.tell(connection, attempt, outcome, self.random)
+        feedback.record_outcome(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
             return self._keep_images(connection, job, attempt, outcome.images)
         return self._after_failure(connection, job, attempt, verdict)
 
     def _let_sleep(
-        self, connection: Connection, attempt: AttemptRow, outcome: Outcome, verdict: Verdict, fence: Fence
+        self,
+        connection: Connection,
+        attempt: AttemptRow,
+        outcome: AttemptOutcome,
+        verdict: Verdict,
+        fence: Fence,
     ) -> None:
         """Leave the attempt open. The doubt is told of its deployment now: later, an outage would be old."""
         deployment = self.catalog().deployment(attempt.deployment)
         timeout = deployment.timeout_seconds if deployment else None
         if closings.let_sleep(connection, attempt.id, fence, timeout=timeout, died=verdict.died):
-            feedback.tell(connection, attempt, outcome, self.random)
+            feedback.record_outcome(connection, attempt, outcome, self.random)
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
 
     def _history(
@@ -139,7 +144,7 @@ class Settlement:
         connection: Connection,
         attempt: AttemptRow,
         job: LockedJob,
-        outcome: Outcome,
+        outcome: AttemptOutcome,
         reference: str | None,
     ) -> History:
         may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
@@ -155,7 +160,7 @@ class Settlement:
             orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
         )
 
-    def _cost(self, attempt: AttemptRow, outcome: Outcome) -> Decimal | None:
+    def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
         """What the upstream says that it charged; where it does not say, the catalog, for what it brought."""
         if outcome.cost_usd is not None or not isinstance(outcome, Succeeded):
             return outcome.cost_usd
@@ -178,7 +183,7 @@ class Settlement:
             return None
         if len(new) == len(missing):
             return job.id if self._finish(connection, job, JobStatus.COMPLETED, None) else None
-        settlements.restore_wanted(connection, job.id)
+        settlements.restore_missing_images(connection, job.id)
         return None
 
     def _after_failure(
@@ -188,7 +193,7 @@ class Settlement:
             return None
         if verdict.ends:
             return job.id if self._finish(connection, job, verdict.ends, verdict.error) else None
-        settlements.restore_wanted(
+        settlements.restore_missing_images(
             connection,
             job.id,
             failed=verdict.counts,
@@ -227,7 +232,7 @@ class Settlement:
         )
 
 
-def _closing(verdict: Verdict, outcome: Outcome, cost_usd: Decimal | None) -> Closing:
+def _closing(verdict: Verdict, outcome: AttemptOutcome, cost_usd: Decimal | None) -> Closing:
     if isinstance(outcome, Succeeded):
         return Closing(verdict.state, cost_usd=cost_usd)
     return Closing(
@@ -240,7 +245,7 @@ def _closing(verdict: Verdict, outcome: Outcome, cost_usd: Decimal | None) -> Cl
     )
 
 
-def _fence(outcome: Outcome, process_id: UUID | None, reference: str | None) -> Fence:
+def _fence(outcome: AttemptOutcome, process_id: UUID | None, reference: str | None) -> Fence:
     match outcome:
         case Succeeded():
             return Fence("anyone", _SUCCESS_FROM)

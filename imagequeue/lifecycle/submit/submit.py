@@ -26,10 +26,12 @@ from imagequeue.runtime import Runtime
 from imagequeue.store.jobs.insert import FlowKey, NewJob, flow_ids, insert_jobs
 from imagequeue.store.money.ledger import Hold, place_holds
 
-Outcome = Accepted | ImagequeueError
+SubmitOutcome = Accepted | ImagequeueError
 
 
-def submit(runtime: Runtime, submissions: Sequence[Submission], *, wake: Callable[[], None]) -> list[Outcome]:
+def submit(
+    runtime: Runtime, submissions: Sequence[Submission], *, wake: Callable[[], None]
+) -> list[SubmitOutcome]:
     """Accept what can be accepted; the outcomes are in the order of the submissions.
 
     `wake` is called after the commit when a job was made; it must not fail, and nothing is lost if it does

@@ -41,7 +41,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class RequestWithUploads:
     """What a client asks for, with the input images that came along; `request` names none of them yet."""
 
     request: ImageRequest

@@ -20,7 +20,7 @@ LONGEST_GAP = 15.0
 
 
 @dataclass(slots=True)
-class Sighting:
+class Observation:
     """A counter that has not moved since `since` (seconds, monotonic), in so many reads."""
 
     beat: int
@@ -29,16 +29,16 @@ class Sighting:
 
 
 @dataclass(slots=True)
-class Vigil:
+class FailureDetector:
     """The observations of one sweeper."""
 
     clock: Callable[[], float] = time.monotonic
-    sightings: dict[UUID, Sighting] = field(default_factory=dict[UUID, Sighting])
+    observations: dict[UUID, Observation] = field(default_factory=dict[UUID, Observation])
     last_read: float = float("-inf")
 
     def restart(self) -> None:
         """Forget everything: a read has failed."""
-        self.sightings.clear()
+        self.observations.clear()
 
     def observe(self, beats: Mapping[UUID, int]) -> set[UUID]:
         """Take in a successful read of all counters; the processes that are dead."""
@@ -46,15 +46,15 @@ class Vigil:
         if now - self.last_read > LONGEST_GAP:
             self.restart()
         self.last_read = now
-        self.sightings = {id_: self._sight(id_, beat, now) for id_, beat in beats.items()}
-        return {id_ for id_, seen in self.sightings.items() if _is_dead(seen, now)}
+        self.observations = {id_: self._sight(id_, beat, now) for id_, beat in beats.items()}
+        return {id_ for id_, seen in self.observations.items() if _is_dead(seen, now)}
 
-    def _sight(self, id_: UUID, beat: int, now: float) -> Sighting:
-        seen = self.sightings.get(id_)
+    def _sight(self, id_: UUID, beat: int, now: float) -> Observation:
+        seen = self.observations.get(id_)
         if seen is None or seen.beat != beat:
-            return Sighting(beat, now)
-        return Sighting(beat, seen.since, seen.reads + 1)
+            return Observation(beat, now)
+        return Observation(beat, seen.since, seen.reads + 1)
 
 
-def _is_dead(seen: Sighting, now: float) -> bool:
+def _is_dead(seen: Observation, now: float) -> bool:
     return seen.reads >= READS and now - seen.since >= SECONDS

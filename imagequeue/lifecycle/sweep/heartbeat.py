@@ -18,10 +18,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.ids import new_id
-from imagequeue.lifecycle.generate.in_flight import Custody
+from imagequeue.lifecycle.generate.in_flight import InFlight
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
-from imagequeue.store.processes import Process
+from imagequeue.store.processes import ProcessRecord
 
 log = structlog.get_logger()
 
@@ -37,9 +37,9 @@ class Heartbeat:
     """
 
     engine: Engine
-    process: Process
+    process: ProcessRecord
     slots: Callable[[], int]
-    custody: Custody = field(default_factory=Custody)
+    in_flight: InFlight = field(default_factory=InFlight)
 
     def run_once(self) -> int:
         """Beat once; 1 when the row is there, 0 when it was gone and has been written again."""
@@ -48,7 +48,7 @@ class Heartbeat:
             if not known:
                 processes.register(connection, self.process)
             # What is in hand is looked up after the beat: what starts later has a later deadline anyway.
-            calls.vouch(connection, self.custody.held())
+            calls.renew(connection, self.in_flight.held())
         if not known:
             log.info("process_registered", process_id=str(self.process.id), pid=self.process.pid)
         return int(known)
@@ -69,6 +69,6 @@ class Heartbeat:
             processes.forget(connection, [self.process.id])
 
 
-def this_process(kind: str, *, queues: Sequence[str] = (), slots: int = 0) -> Process:
+def this_process(kind: str, *, queues: Sequence[str] = (), slots: int = 0) -> ProcessRecord:
     """Describe the running process under a new id."""
-    return Process(new_id(), kind, socket.gethostname(), os.getpid(), tuple(queues), slots)
+    return ProcessRecord(new_id(), kind, socket.gethostname(), os.getpid(), tuple(queues), slots)

@@ -23,7 +23,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Unavailable
-from imagequeue.domain.verdicts import Outcome, ProcessDied, StoredImage, Succeeded
+from imagequeue.domain.verdicts import AttemptOutcome, ProcessDied, StoredImage, Succeeded
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
@@ -112,7 +112,7 @@ class Rescue:
         if images:
             self.settlement.settle(attempt_id, Succeeded(images))
 
-    def _outcome(self, ticket: CallTicket) -> Outcome:
+    def _outcome(self, ticket: CallTicket) -> AttemptOutcome:
         images = () if ticket.upstream_reference else tuple(self._stored(ticket))
         return Succeeded(images) if images else ProcessDied(_DIED)
 

@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle.settle import Settlement
-from imagequeue.lifecycle.sweep.failure_detector import Vigil
+from imagequeue.lifecycle.sweep.failure_detector import FailureDetector
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.media.spill import SpillUnavailable
 from imagequeue.media.storage import StorageUnavailable
@@ -48,7 +48,7 @@ class Sweep:
     settlement: Settlement
     rescue: Rescue
     release: Callable[[Sequence[Doorbell]], None]
-    vigil: Vigil = field(default_factory=Vigil)
+    vigil: FailureDetector = field(default_factory=FailureDetector)
 
     def run_once(self) -> int:
         """Look for everything that needs help once; how much was helped."""

@@ -17,7 +17,7 @@ from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Pending, RawImage, Rejected
 from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import judged, require_success
-from imagequeue.providers.error_body import complaint_in
+from imagequeue.providers.error_body import error_body_in
 from imagequeue.providers.options import TOKEN_OPTIONS, present
 from imagequeue.providers.pictures import collected, data_url, image_at
 from imagequeue.providers.provider import Call, Provider
@@ -97,7 +97,7 @@ def _refuse_errors(response: UpstreamResponse, places: list[dict[str, Any]]) -> 
         if error:
             code = error.get("code")
             status = code if isinstance(code, int) and 400 <= code < 600 else 500  # noqa: PLR2004
-            raise judged(replace(response, status=status), complaint_in(place))
+            raise judged(replace(response, status=status), error_body_in(place))
 
 
 def _refuse_refusals(choices: list[dict[str, Any]]) -> None:

@@ -19,7 +19,7 @@ from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Misconfigured, Pending, Rejected, Unavailable
 from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import judged, require_success
-from imagequeue.providers.error_body import Complaint, complaint_in, complaint_of
+from imagequeue.providers.error_body import UpstreamErrorBody, error_body_in, error_body_of
 from imagequeue.providers.hints import clamped, retry_after_seconds
 from imagequeue.providers.pictures import collected, data_url, image_at
 from imagequeue.providers.provider import Call, CallbackProvider
@@ -127,7 +127,7 @@ def _outcome(body: dict[str, Any], reference: str, image_count: int) -> Images |
         case "COMPLETED":
             return _finished(body, image_count)
         case "FAILED":
-            complaint = complaint_in(body)
+            complaint = error_body_in(body)
             raise Rejected(complaint.for_clients(), policy=complaint.about_policy)
         case "ERROR":
             raise Unavailable("the upstream's job ended with ERROR")
@@ -144,7 +144,7 @@ def _finished(body: dict[str, Any], image_count: int) -> Images:
 
 def _poll_refused(response: UpstreamResponse) -> Exception:
     """401, 402 and 403 are about our key; after anything else the upstream does not know the request."""
-    complaint: Complaint = complaint_of(response)
+    complaint: UpstreamErrorBody = error_body_of(response)
     error = judged(response, complaint)
     if isinstance(error, Misconfigured) and response.status != 404:  # noqa: PLR2004
         return error

@@ -108,13 +108,13 @@ _WAKE_SLEEPING = text("""
     RETURNING id, lane
 """)
 
-_VOUCH = text("""
+_RENEW = text("""
     UPDATE attempts SET call_deadline = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id = ANY(:ids) AND state = 'CALLING'
         AND call_deadline < clock_timestamp() + make_interval(secs => :seconds / 2)
 """)
 
-IN_NO_HANDS = """
+IS_ORPHANED = """
     attempts.state = 'CALLING' AND NOT EXISTS (
         SELECT FROM processes WHERE processes.id = process_id AND beat_at <= call_deadline
     )
@@ -125,10 +125,10 @@ One statement, so that a process that has just started, and its first call, are 
 """
 
 _ORPHANED = text(f"""
-    SELECT id, process_id FROM attempts WHERE {IN_NO_HANDS} ORDER BY id LIMIT :limit
+    SELECT id, process_id FROM attempts WHERE {IS_ORPHANED} ORDER BY id LIMIT :limit
 """)  # noqa: S608  # a constant of this module
 
-VOUCH_SECONDS = 60.0
+RENEWED_SECONDS = 60.0
 """How far a beat puts off the deadline of an attempt that is in hand."""
 
 
@@ -257,10 +257,10 @@ def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:
     return [Doorbell(row.id, Lane(row.lane)) for row in rows]
 
 
-def vouch(connection: Connection, ids: Sequence[UUID]) -> None:
+def renew(connection: Connection, ids: Sequence[UUID]) -> None:
     """Put off the deadlines of calls that are in hand, where they are near."""
     if ids:
-        connection.execute(_VOUCH, {"ids": list(ids), "seconds": VOUCH_SECONDS})
+        connection.execute(_RENEW, {"ids": list(ids), "seconds": RENEWED_SECONDS})
 
 
 def orphaned(connection: Connection, limit: int = 1000) -> list[Orphan]:

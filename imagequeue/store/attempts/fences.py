@@ -7,7 +7,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 from imagequeue.domain.jobs import AttemptState
-from imagequeue.store.attempts.calls import IN_NO_HANDS
+from imagequeue.store.attempts.calls import IS_ORPHANED
 
 MAY_END = f"""
     CASE CAST(:fence AS text)
@@ -16,7 +16,7 @@ MAY_END = f"""
             WHEN 'SLEEPING' THEN upstream_reference IS NOT DISTINCT FROM CAST(:reference AS text)
             ELSE true
         END
-        WHEN 'orphaned' THEN {IN_NO_HANDS}
+        WHEN 'orphaned' THEN {IS_ORPHANED}
         ELSE true
     END
 """

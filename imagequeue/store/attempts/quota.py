@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, text
 
 from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.quota import GroupState, Quota
-from imagequeue.domain.upstream_throttling import PROBE_SECONDS, Drift, Rest
+from imagequeue.domain.upstream_throttling import PROBE_SECONDS, Drift, GroupPause
 
 # A longer cycle also holds for the calls before it: they were granted with the shorter one.
 _UPSERT = text("""
@@ -204,7 +204,7 @@ def set_drift(connection: Connection, name: str, drift: Drift, *, new_drifts: in
     connection.execute(_SET_DRIFT, values)
 
 
-def rest_group(connection: Connection, name: str, rest: Rest, reason: str) -> None:
+def pause_group(connection: Connection, name: str, rest: GroupPause, reason: str) -> None:
     """Count a 429, and grant nothing for a while; a block only ever moves later."""
     values = {
         "name": name,

@@ -65,7 +65,7 @@ _MOVE_ON = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class ClaimRequest:
     """Take up to `limit` jobs of a flow for a deployment; of the queued ones, those above `cursor`.
 
     `wary`: the deployment failed lately, so it gets new jobs rather than those that failed before: a row of
@@ -77,7 +77,7 @@ class Turn:
     limit: int
     cursor: UUID
     deployment: str
-    wary: bool = False
+    recently_failed: bool = False
     patience: float = 0.0
 
 
@@ -87,7 +87,7 @@ class WaitingJob:
 
     id: UUID
     flow_id: int
-    wanted: int
+    missing_images: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +105,7 @@ class NewAttempt:
     release_deadline: datetime
 
 
-def lock_queued(connection: Connection, turns: Sequence[Turn]) -> list[WaitingJob]:
+def lock_queued(connection: Connection, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
     """Lock jobs that wait for their first attempt, the oldest of each flow."""
     parameters = {
         "flow_ids": [turn.flow_id for turn in turns],
@@ -115,7 +115,7 @@ def lock_queued(connection: Connection, turns: Sequence[Turn]) -> list[WaitingJo
     return [WaitingJob(*row) for row in connection.execute(_QUEUED, parameters)] if turns else []
 
 
-def lock_wanting(connection: Connection, turns: Sequence[Turn]) -> list[WaitingJob]:
+def lock_incomplete(connection: Connection, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
     """Lock started jobs that want another attempt and need not wait for their deployment to recover."""
     parameters = {
         "flow_ids": [turn.flow_id for turn in turns],

@@ -63,7 +63,7 @@ def queued_flows(connection: Connection, cursors: Mapping[int, UUID]) -> set[int
     return set(connection.execute(_QUEUED, values).scalars())
 
 
-def wanting_flows(connection: Connection) -> set[int]:
+def incomplete_flows(connection: Connection) -> set[int]:
     """Ids of the flows in which a started job wants another attempt."""
     return set(connection.execute(_WANTING).scalars())
 

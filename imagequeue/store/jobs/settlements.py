@@ -129,7 +129,7 @@ def record_duplicates(connection: Connection, attempt_id: UUID, count: int) -> N
     )
 
 
-def restore_wanted(
+def restore_missing_images(
     connection: Connection,
     job_id: UUID,
     *,

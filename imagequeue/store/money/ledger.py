@@ -55,7 +55,7 @@ class HoldEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One line of the ledger; `amount` is what it does to `available`.
 
     `model_id` and `operation` are the job's; None for a deposit, and when the job is no longer kept.
@@ -205,10 +205,10 @@ def read_wallets(connection: Connection, account_ids: Sequence[UUID]) -> dict[UU
     return {row.account_id: Wallet(row.available, row.held, row.spent) for row in rows}
 
 
-def recent_entries(connection: Connection, account_id: UUID, limit: int) -> list[Entry]:
+def recent_entries(connection: Connection, account_id: UUID, limit: int) -> list[LedgerEntry]:
     """The last entries of an account's ledger, newest first."""
     rows = connection.execute(_RECENT, {"account_id": account_id, "limit": limit})
-    return [Entry(*row) for row in rows]
+    return [LedgerEntry(*row) for row in rows]
 
 
 def _lock(connection: Connection, account_ids: Iterable[UUID]) -> defaultdict[UUID, Decimal]:

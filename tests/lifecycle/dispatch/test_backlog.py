@@ -11,7 +11,7 @@ from sqlalchemy import Engine, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.lifecycle.dispatch.backlog import MOST_SKIPPED, WHOLE_SECONDS, Backlog
-from imagequeue.store.jobs.claims import Turn, lock_queued
+from imagequeue.store.jobs.claims import ClaimRequest, lock_queued
 from tests import builders
 
 HOUR_MS = 3_600_000
@@ -58,7 +58,7 @@ class Lines:
     def claim(self, flow_id: int, limit: int) -> list[UUID]:
         """Claim as a turn of the dispatcher does."""
         with self.engine.begin() as connection:
-            turn = Turn(flow_id, limit, self.backlog.cursor(flow_id), "east")
+            turn = ClaimRequest(flow_id, limit, self.backlog.cursor(flow_id), "east")
             jobs = lock_queued(connection, [turn])
             ids = [job.id for job in jobs]
             started = text("UPDATE jobs SET status = 'PROCESSING', wanted = 0 WHERE id = ANY(:ids)")

@@ -13,10 +13,10 @@ from sqlalchemy import Engine
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
 from imagequeue.store import processes
 from imagequeue.store.attempts.deployments import DeploymentState
-from imagequeue.store.processes import Process
+from imagequeue.store.processes import ProcessRecord
 from tests import builders
 from tests.pipeline import Pipeline
 
@@ -29,12 +29,12 @@ def deployment(**given: Any) -> Deployment:
     return found
 
 
-def room(interactive: int, backfill: int, **more: Any) -> Room:
+def room(interactive: int, backfill: int, **more: Any) -> ConcurrencyLimits:
     slots = {Lane.INTERACTIVE: interactive, Lane.BACKFILL: backfill}
-    return Room(slots=slots, in_all=interactive + backfill, **more)
+    return ConcurrencyLimits(slots=slots, in_all=interactive + backfill, **more)
 
 
-def taken(of: Room, lane: Lane, by: Deployment) -> int:
+def taken(of: ConcurrencyLimits, lane: Lane, by: Deployment) -> int:
     """How many calls it takes until there is no more room."""
     count = 0
     while of.take(lane, by):
@@ -87,12 +87,12 @@ def test_an_open_breaker_leaves_no_room_and_a_half_open_one_a_probe() -> None:
 
 def register(engine: Engine, slots: int, *queues: str) -> None:
     with engine.begin() as connection:
-        processes.register(connection, Process(new_id(), "worker", "test", 1, queues, slots))
+        processes.register(connection, ProcessRecord(new_id(), "worker", "test", 1, queues, slots))
 
 
-def look(engine: Engine) -> Room:
+def look(engine: Engine) -> ConcurrencyLimits:
     with engine.connect() as connection:
-        return Room.look(connection)
+        return ConcurrencyLimits.read(connection)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_slots_are_shared_between_the_lanes_of_a_worker(
 @given(st.lists(st.sampled_from(list(Lane)), max_size=40), st.integers(0, 9), st.integers(0, 9))
 def test_calls_never_exceed_the_slots(lanes: list[Lane], shared: int, own: int) -> None:
     """`shared` slots serve both lanes, `own` only the interactive one: whoever asks, there is a slot."""
-    of = Room(
+    of = ConcurrencyLimits(
         slots={Lane.INTERACTIVE: own + (shared + 1) // 2, Lane.BACKFILL: (shared + 1) // 2},
         in_all=own + shared,
     )

@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle.dispatch.concurrency import Room
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
 from imagequeue.lifecycle.eta.capacity import FIRST_GUESS, TURNOVER
-from imagequeue.lifecycle.eta.publish import Publishing
+from imagequeue.lifecycle.eta.publish import ForecastPublisher
 from tests import builders, fleet
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -45,7 +45,7 @@ def two(make: Make) -> Iterator[Pipeline]:
 def foreseen(of: Pipeline, job_ids: list[UUID]) -> list[Estimate]:
     """What is published for jobs of one flow."""
     of.beat()
-    look = Publishing(of.runtime.engine, of.runtime.redis, lambda: of.dispatch.serving).look()
+    look = ForecastPublisher(of.runtime.engine, of.runtime.redis, lambda: of.dispatch.serving).look()
     (row,) = of.rows("SELECT DISTINCT flow_id FROM jobs WHERE id = ANY(:ids)", ids=job_ids)
     return [look.estimate(row.flow_id, job_id, 0) for job_id in job_ids]
 
@@ -114,7 +114,9 @@ def test_one_deployment_does_not_get_all_slots_of_its_lane(fast: Pipeline) -> No
     fast.execute("UPDATE processes SET slots = 32")
     calls_took(fast, 5)
     with fast.runtime.engine.connect() as connection:
-        limit = Room.look(connection).limit(Lane.INTERACTIVE, fast.runtime.catalog.deployments[0])
+        limit = ConcurrencyLimits.read(connection).limit(
+            Lane.INTERACTIVE, fast.runtime.catalog.deployments[0]
+        )
     found = etas(fast, fast.submit(200))
     assert limit < 5 * 10
     assert found[-1] == pytest.approx(200 / limit * (5 + TURNOVER), abs=6)

@@ -14,7 +14,7 @@ from cli.stack.servers.redis import EmbeddedRedis
 from imagequeue.domain.forecast import UNKNOWN
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.eta import publish, queue_sample
-from imagequeue.lifecycle.eta.publish import Publishing, Reading
+from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
 from imagequeue.runtime import open_redis
 from tests import fleet
 from tests.pipeline import Pipeline
@@ -40,8 +40,8 @@ def paced(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipelin
         yield made
 
 
-def publishing(of: Pipeline, redis: Redis) -> Publishing:
-    return Publishing(of.runtime.engine, redis, lambda: of.dispatch.serving)
+def publishing(of: Pipeline, redis: Redis) -> ForecastPublisher:
+    return ForecastPublisher(of.runtime.engine, redis, lambda: of.dispatch.serving)
 
 
 def flow_of(of: Pipeline, job_id: UUID) -> int:
@@ -49,18 +49,18 @@ def flow_of(of: Pipeline, job_id: UUID) -> int:
 
 
 def test_one_of_several_dispatchers_publishes_and_the_api_reads(paced: Pipeline, redis: Redis) -> None:
-    redis.delete(publish.KEY, publish.TURN)
+    redis.delete(publish.KEY, publish.LEASE_KEY)
     (job_id,) = paced.submit(1)
     first, second = publishing(paced, redis), publishing(paced, redis)
     assert [first.run_once(), second.run_once()] == [1, 0]
-    found = Reading(redis).estimate(flow_of(paced, job_id), job_id)
+    found = ForecastReader(redis).estimate(flow_of(paced, job_id), job_id)
     assert found.position == 1
     assert found.eta_seconds is not None
 
 
 def test_without_redis_there_is_no_outlook(paced: Pipeline) -> None:
     (job_id,) = paced.submit(1)
-    assert Reading(paced.runtime.redis).estimate(flow_of(paced, job_id), job_id) == UNKNOWN
+    assert ForecastReader(paced.runtime.redis).estimate(flow_of(paced, job_id), job_id) == UNKNOWN
 
 
 def test_a_long_line_is_sampled_and_its_end_is_known(

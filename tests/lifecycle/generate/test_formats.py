@@ -14,7 +14,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from imagequeue.domain.images import MEDIA_TYPES, ImageRequest
-from imagequeue.lifecycle.submit.uploads import Ask, Upload
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 from tests.builders import MODEL
 from tests.media.pictures import encoded
 from tests.pipeline import Pipeline, RunningPipeline
@@ -79,7 +79,7 @@ def _turned() -> bytes:
 
 
 def _kept(pipeline: Pipeline, content: bytes) -> tuple[str, ...]:
-    ask = Ask(ImageRequest(MODEL, "x", "edit"), (Upload("image_urls", content),))
+    ask = RequestWithUploads(ImageRequest(MODEL, "x", "edit"), (Upload("image_urls", content),))
     return ask.keep(pipeline.runtime).input_images
 
 

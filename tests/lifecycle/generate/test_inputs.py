@@ -8,7 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from imagequeue.lifecycle.generate.storage_check import Probe
+from imagequeue.lifecycle.generate.storage_check import StorageCheck
 from imagequeue.media.inputs import prepare_input
 from imagequeue.media.keys import input_key
 from tests.origin import Origin
@@ -64,4 +64,7 @@ def test_while_the_storage_is_away_an_edit_rests_and_no_slots_are_offered(
     )
     assert pipeline.calls() == []
     (tmp_path / "media").unlink()
-    assert (Probe(pipeline.runtime.storage, pipeline.health).run_once(), pipeline.health.works) == (1, True)
+    assert (StorageCheck(pipeline.runtime.storage, pipeline.health).run_once(), pipeline.health.works) == (
+        1,
+        True,
+    )

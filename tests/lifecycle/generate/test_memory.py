@@ -23,7 +23,7 @@ from tests.media.pictures import encoded
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.providers.scripted import answer, read_request, scripted_server
 from worker.app import make_app
-from worker.celery_publisher import Doorbells
+from worker.celery_publisher import CeleryPublisher
 
 pytestmark = pytest.mark.long
 
@@ -110,7 +110,7 @@ def test_64_edits_of_4_mb_images_stay_under_400_mb(
             # Preparing 64 requests takes a while on a machine that may be busy with other tests, and so long
             # the slots may not pass: nobody can move a slot that was read.
             pipeline.execute("UPDATE attempts SET slot_at = clock_timestamp() + interval '30 s'")
-            Doorbells(make_app(redis_url)).attempts(pipeline.rung)
+            CeleryPublisher(make_app(redis_url)).attempts(pipeline.rung)
             _await(pipeline, "SELECT count(*) FROM jobs WHERE status <> 'PROCESSING'", CALLS)
             peak = peak_mib(worker.pid)
         finally:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from imagequeue.lifecycle.generate.storage_check import Probe
-from imagequeue.lifecycle.generate.store_images import Slots
+from imagequeue.lifecycle.generate.storage_check import StorageCheck
+from imagequeue.lifecycle.generate.store_images import AvailableSlots
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes
@@ -24,8 +24,8 @@ class Probed:
     def __init__(self, pipeline: Pipeline) -> None:
         assert isinstance(pipeline.runtime.storage, LocalStorage)
         self.pipeline, self.storage = pipeline, RefusingStorage(pipeline.runtime.storage)
-        self.slots = Slots(MOST, pipeline.health, pipeline.spill, pipeline.stopping)
-        self.probe = Probe(self.storage, pipeline.health)
+        self.slots = AvailableSlots(MOST, pipeline.health, pipeline.spill, pipeline.stopping)
+        self.probe = StorageCheck(self.storage, pipeline.health)
 
     def grants(self) -> int:
         """Beat, and dispatch once; how many calls were granted."""
@@ -55,7 +55,7 @@ def test_an_input_that_cannot_be_read_stops_grants_until_a_write_succeeds(probed
     probed.pipeline.submit()
     probed.storage.away.set()
     probed.pipeline.stopping.set()  # nobody waits for the rest
-    probed.pipeline.keeper.rest()
+    probed.pipeline.keeper.offer_no_slots()
     probed.pipeline.stopping.clear()
     assert (probed.probe.run_once(), probed.grants()) == (0, 0)
     probed.storage.away.clear()

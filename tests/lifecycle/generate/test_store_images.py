@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from imagequeue.domain.ids import request_id
-from imagequeue.lifecycle.generate.store_images import Slots
+from imagequeue.lifecycle.generate.store_images import AvailableSlots
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.gate import MOST_DECODING
@@ -38,7 +38,7 @@ class Outage:
         pipeline.generation = replace(pipeline.generation, keeper=keeper)
         rescue = Rescue(pipeline.runtime.engine, self.storage, pipeline.spill, pipeline.settlement)
         self.sweep = Sweep(pipeline.runtime.engine, pipeline.settlement, rescue, pipeline.ring)
-        self.slots = Slots(64, pipeline.health, pipeline.spill, pipeline.stopping)
+        self.slots = AvailableSlots(64, pipeline.health, pipeline.spill, pipeline.stopping)
 
     def begin(self) -> tuple[UUID, threading.Thread]:
         """A job whose image has come and cannot be stored."""

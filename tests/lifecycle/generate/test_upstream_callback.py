@@ -17,7 +17,7 @@ from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.upstream import Ambiguous, Pending, Throttled, Unavailable
 from imagequeue.domain.verdicts import GivenBack, NotCalledBack
 from imagequeue.lifecycle.generate.poll import Polls
-from imagequeue.lifecycle.generate.upstream_callback import Callbacks
+from imagequeue.lifecycle.generate.upstream_callback import UpstreamCallbacks
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
 from tests.builders import MODEL, catalog
@@ -37,7 +37,7 @@ class Queue:
 
     def call_back(self, attempt_id: UUID, reference: object = REFERENCE) -> None:
         runtime = self.pipeline.runtime
-        verb = Callbacks(runtime.engine, lambda: runtime.catalog, lambda: self.wakes.append(True))
+        verb = UpstreamCallbacks(runtime.engine, lambda: runtime.catalog, lambda: self.wakes.append(True))
         verb.take(attempt_id, {"request_id": reference, "status": "COMPLETED"})
 
     def in_doubt(self) -> tuple[UUID, UUID]:

@@ -12,7 +12,7 @@ from sqlalchemy.exc import DBAPIError
 
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.lifecycle.dispatch.eligibility import Serving
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch, ask_for_reload
 from imagequeue.providers.registry import PROVIDERS
 from tests import builders
@@ -44,7 +44,7 @@ def changing(
         settings = made.runtime.settings.model_copy(update={"catalog": path})
         made.runtime.settings = settings
         made.runtime.catalog = load_catalog(path, os.environ, PROVIDERS)
-        made.dispatch.serving = Serving(made.runtime.catalog)
+        made.dispatch.serving = Eligibility(made.runtime.catalog)
         yield made, path
 
 
@@ -141,7 +141,7 @@ def test_calls_in_flight_finish_where_they_began(changing: tuple[Pipeline, Path]
     assert watch.run_once() == 1
     pipeline.answer()
     assert pipeline.status(begun) == "COMPLETED"
-    pipeline.dispatch.serving = Serving(pipeline.runtime.catalog)
+    pipeline.dispatch.serving = Eligibility(pipeline.runtime.catalog)
     (later,) = pipeline.submit(1)
     pipeline.run()
     assert pipeline.status(later) == "COMPLETED"

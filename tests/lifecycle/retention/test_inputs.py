@@ -12,14 +12,14 @@ from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.retention.inputs import InputRetention
 from imagequeue.lifecycle.retention.jobs import Retention
-from imagequeue.lifecycle.submit.uploads import Ask, Upload
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 from imagequeue.media.local import LocalStorage
 from tests.builders import MODEL
 from tests.media.pictures import picture
 from tests.pipeline import Pipeline
 
 DATA_URL = f"data:image/png;base64,{base64.b64encode(picture()).decode()}"
-ASK = Ask(
+ASK = RequestWithUploads(
     ImageRequest(MODEL, "an edit", operation="edit"), (Upload("image", DATA_URL),), Upload("mask", DATA_URL)
 )
 

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from imagequeue.lifecycle.sweep.failure_detector import LONGEST_GAP, READS, SECONDS, Vigil
+from imagequeue.lifecycle.sweep.failure_detector import LONGEST_GAP, READS, SECONDS, FailureDetector
 from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS
 
 NUMBERS = st.integers(0, 3)
@@ -22,7 +22,7 @@ class Watching(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = 1000.0
-        self.vigil = Vigil(clock=lambda: self.now)
+        self.vigil = FailureDetector(clock=lambda: self.now)
         self.beats = dict.fromkeys(map(_id, range(4)), 0)
         self.last_beat = dict.fromkeys(self.beats, self.now)
         self.stopped = set[UUID]()
@@ -95,7 +95,7 @@ TestWatching.settings = settings(max_examples=30, stateful_step_count=50, deadli
 
 def test_a_process_that_stands_still_is_dead_after_four_reads_over_twenty_seconds() -> None:
     now = 0.0
-    vigil = Vigil(clock=lambda: now)
+    vigil = FailureDetector(clock=lambda: now)
     seen = list[bool]()
     for _ in range(6):
         seen.append(bool(vigil.observe({_id(1): 7})))
@@ -105,7 +105,7 @@ def test_a_process_that_stands_still_is_dead_after_four_reads_over_twenty_second
 
 def test_a_failed_read_starts_the_observation_anew() -> None:
     now = 0.0
-    vigil = Vigil(clock=lambda: now)
+    vigil = FailureDetector(clock=lambda: now)
     for _ in range(4):
         vigil.observe({_id(1): 7})
         now += 5.0
@@ -115,7 +115,7 @@ def test_a_failed_read_starts_the_observation_anew() -> None:
 
 def test_a_beat_in_between_is_a_sign_of_life() -> None:
     now = 0.0
-    vigil = Vigil(clock=lambda: now)
+    vigil = FailureDetector(clock=lambda: now)
     for beat in (7, 7, 7, 7, 8, 8, 8, 8):
         assert not vigil.observe({_id(1): beat})
         now += 5.0

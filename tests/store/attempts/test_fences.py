@@ -14,7 +14,7 @@ from imagequeue.domain.verdicts import GivenBack, ProcessDied, StoredImage, Succ
 from imagequeue.lifecycle.sweep.heartbeat import Heartbeat
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
-from imagequeue.store.processes import Process
+from imagequeue.store.processes import ProcessRecord
 from tests.lifecycle.generate.refusing import breaking_commit
 from tests.pipeline import Pipeline
 
@@ -88,7 +88,7 @@ def test_a_process_that_was_declared_dead_may_not_start_a_call(pipeline: Pipelin
 def test_a_process_that_comes_back_has_its_calls_again(pipeline: Pipeline) -> None:
     job_id, _ = _calling(pipeline)
     pipeline.execute("DELETE FROM processes")
-    process = Process(pipeline.process_id, "worker", "test", 1, ("generate.interactive",), 8)
+    process = ProcessRecord(pipeline.process_id, "worker", "test", 1, ("generate.interactive",), 8)
     assert Heartbeat(pipeline.runtime.engine, process, lambda: 8).run_once() == 0
     assert pipeline.sweep.recover() == 0
     assert pipeline.states(job_id) == ["CALLING"]
@@ -104,10 +104,10 @@ def test_a_process_is_buried_only_where_it_was_last_seen(pipeline: Pipeline) -> 
 
 def test_an_attempt_that_its_live_process_no_longer_has_in_hand_is_rescued(pipeline: Pipeline) -> None:
     job_id, attempt_id = _calling(pipeline)
-    process = Process(pipeline.process_id, "worker", "test", 1, ("generate.interactive",), 8)
+    process = ProcessRecord(pipeline.process_id, "worker", "test", 1, ("generate.interactive",), 8)
     heartbeat = Heartbeat(pipeline.runtime.engine, process, lambda: 8)
     pipeline.execute("UPDATE attempts SET call_deadline = clock_timestamp()")
-    with heartbeat.custody.take(attempt_id):
+    with heartbeat.in_flight.take(attempt_id):
         heartbeat.run_once()
         assert pipeline.sweep.recover() == 0
     pipeline.execute("UPDATE attempts SET call_deadline = clock_timestamp()")
@@ -128,7 +128,7 @@ def test_a_second_doorbell_in_the_same_process_is_dropped(pipeline: Pipeline) ->
     (job_id,) = pipeline.submit()
     pipeline.dispatch.run_once()
     (doorbell,) = pipeline.rung
-    with pipeline.generation.custody.take(doorbell.attempt_id):
+    with pipeline.generation.in_flight.take(doorbell.attempt_id):
         pipeline.answer()
     assert pipeline.states(job_id) == ["RELEASED"]
 

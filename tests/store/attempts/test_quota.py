@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine, text
 from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.quota import LEASE_SLACK, grant
-from imagequeue.domain.upstream_throttling import Drift, Rest
+from imagequeue.domain.upstream_throttling import Drift, GroupPause
 from imagequeue.store.attempts import calls, quota
 from tests import builders
 
@@ -194,9 +194,9 @@ def test_sending_moves_the_return_and_a_wider_guard_holds_at_once(engine: Engine
 
 def test_a_block_only_ever_moves_later(engine: Engine, job_id: UUID) -> None:
     with engine.begin() as connection:
-        quota.rest_group(connection, "east", Rest(30), "slow down")
+        quota.pause_group(connection, "east", GroupPause(30), "slow down")
         until = quota.lock_group(connection, "east").state.blocked_until
-        quota.rest_group(connection, "east", Rest(1), "slow down")
+        quota.pause_group(connection, "east", GroupPause(1), "slow down")
         group = quota.lock_group(connection, "east")
     assert group.state.blocked_until == until
     assert (group.throttled, group.throttled_in_a_row) == (2, 2)
@@ -207,7 +207,7 @@ def test_a_success_counts_only_when_it_was_sent_after_the_429(engine: Engine, jo
         now = quota.lock_group(connection, "east").state.now
         early, late = (insert(connection, job_id, now) for _ in range(2))
         calls.record_sent(connection, early, ago=0)
-        quota.rest_group(connection, "east", Rest(900, out_of_quota=True), "insufficient_quota")
+        quota.pause_group(connection, "east", GroupPause(900, out_of_quota=True), "insufficient_quota")
         quota.group_succeeded(connection, "east", early)
         assert quota.lock_group(connection, "east").out_of_quota
         calls.record_sent(connection, late, ago=0)

@@ -41,7 +41,7 @@ def test_the_child_dies_when_its_parent_is_killed(who: str) -> None:
 
 
 def test_the_pid_is_the_programs_own() -> None:
-    command = run_as.tethered([sys.executable, "-c", _SHOW_PID])
+    command = run_as.with_pdeathsig([sys.executable, "-c", _SHOW_PID])
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
         output, _ = child.communicate(timeout=20)
     assert int(output.split()[0]) == child.pid
@@ -50,7 +50,7 @@ def test_the_pid_is_the_programs_own() -> None:
 @as_root
 def test_a_uid_is_taken_with_no_group_left() -> None:
     done = subprocess.run(
-        run_as.tethered(["/bin/sh", "-c", "id -u; id -G"], identity=run_as.of_uid(60600)),
+        run_as.with_pdeathsig(["/bin/sh", "-c", "id -u; id -G"], identity=run_as.of_uid(60600)),
         capture_output=True,
         text=True,
         check=True,
@@ -63,7 +63,7 @@ def test_a_uid_is_taken_with_no_group_left() -> None:
 def test_inside_a_namespace_root_has_another_name_and_no_capability() -> None:
     question = "print(__import__('os').getuid(), open('/proc/self/status').read())"
     done = subprocess.run(
-        run_as.tethered([sys.executable, "-I", "-S", "-c", question], identity=run_as.inside()),
+        run_as.with_pdeathsig([sys.executable, "-I", "-S", "-c", question], identity=run_as.inside()),
         capture_output=True,
         text=True,
         check=True,
@@ -74,7 +74,7 @@ def test_inside_a_namespace_root_has_another_name_and_no_capability() -> None:
 
 
 def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
-    command = run_as.tethered(["/bin/echo", "started"])
+    command = run_as.with_pdeathsig(["/bin/echo", "started"])
     command[command.index(str(os.getpid()))] = "1" if os.getpid() != 1 else "2"
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert done.stdout == ""
@@ -83,6 +83,6 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
 
 
 def test_a_program_that_is_not_there_is_named() -> None:
-    command = run_as.tethered(["/nowhere/program"], orphan_signal=signal.SIGTERM)
+    command = run_as.with_pdeathsig(["/nowhere/program"], orphan_signal=signal.SIGTERM)
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
     assert "/nowhere/program" in done.stderr
