@@ -26,17 +26,31 @@ from api.services import ApiServices
 from imagequeue import __version__
 from imagequeue.runtime import Runtime
 
+ROUTED = (
+    health,
+    deployments,
+    metrics,
+    requests,
+    events,
+    wallet,
+    models,
+    media,
+    upstream_callbacks,
+    pixazo,
+)
+"""In the order in which paths are tried: fixed paths first, Pixazo's last; its path is all parameters."""
+
 
 def create_app(runtime: Runtime) -> FastAPI:
     """Make the app. The caller closes the runtime after the app has ended."""
-    front, registry = ApiServices(runtime), metrics.make_registry(runtime)
+    services, registry = ApiServices(runtime), metrics.make_registry(runtime)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
         server = metrics.serve_metrics(runtime, registry)
         try:
-            async with front.running():
+            async with services.running():
                 yield
         finally:
             if server is not None:
@@ -51,24 +65,11 @@ def create_app(runtime: Runtime) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.front = front
+    app.state.services = services
     app.state.key_cache = KeyCache()
     app.state.metrics = registry
     errors.install(app)
     app.add_middleware(RequestIdHeader)  # the last one added is the outermost
-    # Dialects with more segments or fixed paths come before Pixazo's, whose path is all parameters.
-    routed = (
-        health,
-        deployments,
-        metrics,
-        requests,
-        events,
-        wallet,
-        models,
-        media,
-        upstream_callbacks,
-        pixazo,
-    )
-    for module in routed:
+    for module in ROUTED:
         app.include_router(module.router)
     return app

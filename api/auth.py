@@ -68,7 +68,7 @@ async def require_operator(request: Request) -> StoredKey:
     return stored
 
 
-async def spend_allowance(front: ApiServices, key: StoredKey) -> None:
+async def spend_allowance(services: ApiServices, key: StoredKey) -> None:
     """Count one submit against the key's limit, if it has one.
 
     Raises:
@@ -76,7 +76,7 @@ async def spend_allowance(front: ApiServices, key: StoredKey) -> None:
     """
     if key.rpm is None:
         return
-    wait = await front.limits.call(Allowance(str(key.id), key.rpm))
+    wait = await services.limits.call(Allowance(str(key.id), key.rpm))
     if wait > 0:
         raise TooManyRequests(f"This key may make {key.rpm} requests a minute", retry_after=wait)
 

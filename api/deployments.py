@@ -20,8 +20,10 @@ router = APIRouter(tags=["Operators"])
 async def read_deployments(request: Request) -> Response:
     """Rate, tokens that are out, next start, breaker, drift and last error of every deployment."""
     await require_operator(request)
-    front = services_of(request)
-    reports = await front.query(lambda connection: report_deployments(connection, front.runtime.catalog))
+    services = services_of(request)
+    reports = await services.query(
+        lambda connection: report_deployments(connection, services.runtime.catalog)
+    )
     body = json.dumps({"data": [asdict(report) for report in reports]})
     return Response(body, media_type="application/json")
 

@@ -36,13 +36,13 @@ async def stream_events(request: Request, request_id: str) -> StreamingResponse:
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
-async def _stream(front: ApiServices, job: RequestStatus, after: int) -> AsyncGenerator[str]:
-    past = await front.events([(job.job_id, after)])
+async def _stream(services: ApiServices, job: RequestStatus, after: int) -> AsyncGenerator[str]:
+    past = await services.events([(job.job_id, after)])
     for event in past:
         yield _line(job, event)
     if job.status.is_final or any(event.status.is_final for event in past):
         return
-    with front.watch.watching(job.job_id, past[-1].id if past else after) as watcher:
+    with services.watch.watching(job.job_id, past[-1].id if past else after) as watcher:
         async for line in _news(job, watcher):
             yield line
 

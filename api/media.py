@@ -30,10 +30,10 @@ _FOR_EVER = {
 @router.get("/media/{token}/{key:path}")
 async def read_media(request: Request, token: str, key: str) -> Response:
     """One stored image."""
-    front = services_of(request)
-    if not front.runtime.keyring.is_media_token(key, token):
+    services = services_of(request)
+    if not services.runtime.keyring.is_media_token(key, token):
         raise NotFound
-    storage = front.runtime.storage
+    storage = services.runtime.storage
     if isinstance(storage, LocalStorage):
         return await asyncio.to_thread(_file, storage, key)
     return await asyncio.to_thread(_redirect, storage, key)

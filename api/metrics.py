@@ -35,12 +35,12 @@ router = APIRouter(tags=["Operators"])
 @router.get("/metrics")
 async def read_metrics(request: Request) -> Response:
     """All metrics in Prometheus's text format."""
-    front = services_of(request)
-    if front.runtime.settings.metrics_addr:
+    services = services_of(request)
+    if services.runtime.settings.metrics_addr:
         raise NotFound("The metrics are served at IMAGEQUEUE_METRICS_ADDR")
     await require_operator(request)
     registry: CollectorRegistry = request.app.state.metrics
-    body = await front.query(lambda _: generate_latest(registry))
+    body = await services.query(lambda _: generate_latest(registry))
     return Response(body, media_type=CONTENT_TYPE_LATEST)
 
 

@@ -73,10 +73,10 @@ async def cancel(request: Request, request_id: str) -> Response:
     A call that is in flight may finish; it is not charged.
     """
     job = await own_job(request, await authenticate(request), request_id)
-    front = services_of(request)
-    if job.status.is_final or not await front.cancels.call(job.job_id):
+    services = services_of(request)
+    if job.status.is_final or not await services.cancels.call(job.job_id):
         raise AlreadyFinal
-    final = await front.statuses.call(job.job_id) or job
+    final = await services.statuses.call(job.job_id) or job
     return Response(final.body(), 202, media_type=_JSON)
 
 
@@ -88,9 +88,9 @@ async def read_list(request: Request) -> Response:
     `limit` (1 to 100, default 20), `cursor` (the `next_cursor` of the page before).
     """
     key = await authenticate(request)
-    front = services_of(request)
-    wanted = read_listing(request.query_params, key.account_id, front.runtime.catalog)
-    jobs = await front.page(wanted)
+    services = services_of(request)
+    wanted = read_listing(request.query_params, key.account_id, services.runtime.catalog)
+    jobs = await services.page(wanted)
     more = len(jobs) == wanted.limit
     cursor = json.dumps(str(jobs[-1].job_id) if more else None)
     data = ",".join(job.body() for job in jobs)

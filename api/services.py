@@ -218,4 +218,4 @@ def _work(items: list[Callable[[], object]]) -> Sequence[object]:
 
 def services_of(request: Request) -> ApiServices:
     """The front of the app that serves a request."""
-    return request.app.state.front
+    return request.app.state.services

@@ -20,11 +20,11 @@ LARGEST_BYTES = 64 * 1024
 @router.post("/callbacks/{token}", status_code=204, response_class=Response)
 async def take_callback(request: Request, token: str) -> Response:
     """For upstreams only: what one of them calls the request of an attempt."""
-    front = services_of(request)
-    attempt_id = front.runtime.keyring.called_back(token)
+    services = services_of(request)
+    attempt_id = services.runtime.keyring.called_back(token)
     if attempt_id is None:
         raise NotFound
     async with any_content(request, LARGEST_BYTES) as content:
         body = content.json()
-    await front.upstream_callbacks.call((attempt_id, body))
+    await services.upstream_callbacks.call((attempt_id, body))
     return Response(status_code=204)

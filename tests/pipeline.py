@@ -80,7 +80,7 @@ class Pipeline:
         self.health = StorageHealth()
         guarded = self.runtime.guarded_client()
         policy, stopping = self.runtime.policy, self.stopping
-        self.keeper = ImageStorer(
+        self.image_storer = ImageStorer(
             self.runtime.storage, self.spill, guarded, policy, self.health, stopping=stopping
         )
         inputs = Inputs(self.runtime.storage, guarded, policy)
@@ -95,7 +95,7 @@ class Pipeline:
             Polling(
                 self.runtime.engine, lambda: self.runtime.catalog, self.runtime.catalog.secret, self.client
             ),
-            self.keeper,
+            self.image_storer,
             self.settlement,
             upstream_callback_urls(self.runtime.settings, self.runtime.keyring),
             self.process_id,

@@ -25,48 +25,48 @@ def age(redis: Redis, name: str, seconds: float) -> None:
     redis.hset(PREFIX + name, "at", str(float(at) - seconds))  # pyright: ignore[reportUnknownMemberType]
 
 
-def take(throttle: ClientRateLimit, rpm: int, times: int = 1) -> list[float]:
-    return [throttle.take([Allowance("key", rpm)])[0] for _ in range(times)]
+def take(limit: ClientRateLimit, rpm: int, times: int = 1) -> list[float]:
+    return [limit.take([Allowance("key", rpm)])[0] for _ in range(times)]
 
 
 def test_a_minutes_worth_at_once_and_then_evenly(redis: Redis) -> None:
-    throttle = ClientRateLimit(redis)
-    assert take(throttle, 6, 6) == [0] * 6
-    assert take(throttle, 6)[0] == pytest.approx(10, abs=0.5)
+    limit = ClientRateLimit(redis)
+    assert take(limit, 6, 6) == [0] * 6
+    assert take(limit, 6)[0] == pytest.approx(10, abs=0.5)
     age(redis, "key", 9)
-    assert 0 < take(throttle, 6)[0] <= 1.1
+    assert 0 < take(limit, 6)[0] <= 1.1
     age(redis, "key", 1.1)
-    assert take(throttle, 6) == [0]
-    assert take(throttle, 6)[0] > 8
+    assert take(limit, 6) == [0]
+    assert take(limit, 6)[0] > 8
 
 
 def test_refused_requests_cost_nothing(redis: Redis) -> None:
-    throttle = ClientRateLimit(redis)
-    take(throttle, 60, 60)
-    take(throttle, 60, 20)
+    limit = ClientRateLimit(redis)
+    take(limit, 60, 60)
+    take(limit, 60, 20)
     age(redis, "key", 1.2)
-    assert take(throttle, 60) == [0]
+    assert take(limit, 60) == [0]
 
 
 def test_a_rested_bucket_is_full_and_no_more(redis: Redis) -> None:
-    throttle = ClientRateLimit(redis)
-    take(throttle, 3, 3)
+    limit = ClientRateLimit(redis)
+    take(limit, 3, 3)
     age(redis, "key", 3600)
-    assert take(throttle, 3, 4)[:3] == [0, 0, 0]
-    assert take(throttle, 3)[0] > 0
+    assert take(limit, 3, 4)[:3] == [0, 0, 0]
+    assert take(limit, 3)[0] > 0
 
 
 def test_a_clock_that_goes_back_gives_nothing_away(redis: Redis) -> None:
-    throttle = ClientRateLimit(redis)
-    take(throttle, 1)
+    limit = ClientRateLimit(redis)
+    take(limit, 1)
     age(redis, "key", -30)
-    assert take(throttle, 1)[0] == pytest.approx(60, abs=1)
+    assert take(limit, 1)[0] == pytest.approx(60, abs=1)
 
 
 def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redis_url: str) -> None:
     throttles = [ClientRateLimit(open_redis(redis_url)) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        taken = [pool.submit(take, throttle, 20, 10) for throttle in throttles]
+        taken = [pool.submit(take, limit, 20, 10) for limit in throttles]
     waits = [wait for waits in taken for wait in waits.result()]
     assert waits.count(0) == 20
     assert throttles[0].take([Allowance("key", 20), Allowance("other", 20)])[1] == 0
@@ -74,7 +74,7 @@ def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redi
 
 
 def test_without_redis_everybody_passes_and_nobody_waits_twice() -> None:
-    throttle = ClientRateLimit(open_redis(NO_REDIS))
+    limit = ClientRateLimit(open_redis(NO_REDIS))
     began = time.monotonic()
-    assert [throttle.take([Allowance("key", 1)] * 3) for _ in range(100)] == [[0.0] * 3] * 100
+    assert [limit.take([Allowance("key", 1)] * 3) for _ in range(100)] == [[0.0] * 3] * 100
     assert time.monotonic() - began < 1

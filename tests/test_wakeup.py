@@ -20,24 +20,24 @@ def listener(redis_url: str) -> WakeupListener:
 
 
 def test_a_ring_wakes_at_once_and_tells_its_names(redis_url: str, listener: WakeupListener) -> None:
-    bell = WakeupPublisher(open_redis(redis_url), "channel")
-    timer = threading.Timer(0.05, bell.publish, args=("a", "b"))
+    publisher = WakeupPublisher(open_redis(redis_url), "channel")
+    timer = threading.Timer(0.05, publisher.publish, args=("a", "b"))
     timer.start()
     began = time.monotonic()
     assert sorted(listener.wait_names(10) or []) == ["a", "b"]
     assert time.monotonic() - began < 2
     timer.join()
-    bell.publish()
+    publisher.publish()
     assert listener.wait(10)
     assert not listener.wait(0.05)
-    bell.close()
+    publisher.close()
     listener.close()
 
 
 def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: WakeupListener) -> None:
-    bell = WakeupPublisher(open_redis(redis_url), "channel")
-    bell.publish(*map(str, range(1200)))
-    bell.close()
+    publisher = WakeupPublisher(open_redis(redis_url), "channel")
+    publisher.publish(*map(str, range(1200)))
+    publisher.close()
     heard: set[str] = set()
     while len(heard) < 1200:
         names = listener.wait_names(5)
@@ -47,17 +47,17 @@ def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: Wak
 
 
 def test_without_redis_ringing_returns_at_once_and_waiting_takes_its_time() -> None:
-    bell, listener = (
+    publisher, listener = (
         WakeupPublisher(open_redis(NO_REDIS), "channel"),
         WakeupListener(open_redis(NO_REDIS), "channel"),
     )
     began = time.monotonic()
     for _ in range(1000):
-        bell.publish("x")
+        publisher.publish("x")
     assert time.monotonic() - began < 0.5
     assert not listener.wait(0.2)
     assert 0.2 <= time.monotonic() - began < 3
-    bell.close()
+    publisher.close()
     listener.interrupt()
     assert not listener.wait(60)
     listener.close()
@@ -68,11 +68,11 @@ def test_a_listener_hears_again_after_its_connection_was_cut(
 ) -> None:
     redis = open_redis(redis_url)
     redis.client_kill_filter(_type="pubsub")  # pyright: ignore[reportUnknownMemberType]
-    bell = WakeupPublisher(redis, "channel")
+    publisher = WakeupPublisher(redis, "channel")
     heard = False
     for _ in range(50):
-        bell.publish("x")
+        publisher.publish("x")
         heard = heard or listener.wait(0.1)
     assert heard
-    bell.close()
+    publisher.close()
     listener.close()

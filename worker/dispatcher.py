@@ -56,23 +56,23 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
-    doorbells = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()))
+    publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()))
     settlement = wiring.settlement(runtime, wiring.announcement(runtime))
-    dispatch = Dispatch(runtime.engine, Eligibility(runtime.catalog), doorbells.attempts, Backlog())
+    dispatch = Dispatch(runtime.engine, Eligibility(runtime.catalog), publisher.attempts, Backlog())
     catalog = CatalogWatch(runtime)
     on_hangup(catalog.hung_up)
 
     def dispatch_once() -> int:
-        if dispatch.serving.catalog is not runtime.catalog:
-            dispatch.serving = Eligibility(runtime.catalog)
+        if dispatch.eligibility.catalog is not runtime.catalog:
+            dispatch.eligibility = Eligibility(runtime.catalog)
         return dispatch.run_once()
 
-    sweep = Sweep(runtime.engine, settlement, wiring.rescue(runtime, settlement), doorbells.attempts)
+    sweep = Sweep(runtime.engine, settlement, wiring.rescue(runtime, settlement), publisher.attempts)
     heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
-    deliveries = Deliveries(runtime.engine, doorbells.deliveries)
-    publishing = ForecastPublisher(runtime.engine, runtime.redis, lambda: dispatch.serving)
-    polls = Polls(runtime.engine, doorbells.attempts)
+    deliveries = Deliveries(runtime.engine, publisher.deliveries)
+    publishing = ForecastPublisher(runtime.engine, runtime.redis, lambda: dispatch.eligibility)
+    polls = Polls(runtime.engine, publisher.attempts)
     inputs = InputRetention(runtime.engine, runtime.storage)
     retention = Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
     return [

@@ -47,7 +47,7 @@ def heartbeat_engine(runtime: Runtime) -> Engine:
 
 
 def generation(
-    runtime: Runtime, keeper: ImageStorer, settlement: Settlement, process_id: UUID, custody: InFlight
+    runtime: Runtime, image_storer: ImageStorer, settlement: Settlement, process_id: UUID, in_flight: InFlight
 ) -> Generation:
     """The verb `generate`; it ends with its keeper."""
     client = httpx.Client(transport=deadline_transport(), trust_env=False)
@@ -59,12 +59,12 @@ def generation(
         client=client,
         inputs=inputs(runtime),
         polling=Polling(runtime.engine, lambda: runtime.catalog, secret, client),
-        image_storer=keeper,
+        image_storer=image_storer,
         settlement=settlement,
         callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
         process_id=process_id,
-        stopping=keeper.stopping,
-        in_flight=custody,
+        stopping=image_storer.stopping,
+        in_flight=in_flight,
     )
 
 

@@ -71,10 +71,10 @@ async def take_submission(
         ImagequeueError: the submit was refused; nothing was stored or charged.
     """
     request.state.envelope = dialect.envelope
-    front = services_of(request)
+    services = services_of(request)
     key = await authenticate(request)
-    await spend_allowance(front, key)
-    accepted = await front.submits.call(await _read(request, dialect, key, read))
+    await spend_allowance(services, key)
+    accepted = await services.submits.call(await _read(request, dialect, key, read))
     tag_request(request, accepted.request_id)
     return accepted
 
@@ -83,23 +83,23 @@ async def _read(
     request: Request, dialect: Dialect, key: StoredKey, read: Callable[[dict[str, Any]], RequestWithUploads]
 ) -> Submission:
     """Read what is asked for. A large body is on disk, and in memory only while it is parsed and decoded."""
-    front = services_of(request)
-    headers = read_submission_headers(request.headers, front.runtime.policy, datetime.now(UTC))
+    services = services_of(request)
+    headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
 
     def made(body: dict[str, Any], ask: RequestWithUploads) -> Submission:
-        kept = ask.keep(front.runtime)
+        kept = ask.keep(services.runtime)
         return _submission(key, dialect, headers, kept, fingerprint_of(key, request, body))
 
     def parsed_and_made() -> Submission:
         body = content.json()
         return made(body, read(body))
 
-    async with json_content(request, front.runtime.settings.max_body_bytes) as content:
+    async with json_content(request, services.runtime.settings.max_body_bytes) as content:
         if content.is_large:
-            return await front.prepare_uploads(parsed_and_made)
+            return await services.prepare_uploads(parsed_and_made)
         body = content.json()
     ask = read(body)
-    return await front.prepare_uploads(lambda: made(body, ask)) if ask.has_uploads else made(body, ask)
+    return await services.prepare_uploads(lambda: made(body, ask)) if ask.has_uploads else made(body, ask)
 
 
 def fingerprint_of(key: StoredKey, request: Request, body: dict[str, Any]) -> bytes:

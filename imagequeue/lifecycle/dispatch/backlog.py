@@ -77,12 +77,12 @@ class Backlog:
         """Find the flows in which jobs wait now."""
         self._begin_look()
         queued = flows.queued_flows(connection, self._skipped())
-        wanting = flows.incomplete_flows(connection)
+        incomplete = flows.incomplete_flows(connection)
         if self.whole:
-            self._forget_all_but(queued | wanting)
-        self._learn(connection, queued | wanting)
-        found = [self.known[id_] for id_ in sorted(queued | wanting)]
-        return Waiting(found, frozenset(queued), frozenset(wanting))
+            self._forget_all_but(queued | incomplete)
+        self._learn(connection, queued | incomplete)
+        found = [self.known[id_] for id_ in sorted(queued | incomplete)]
+        return Waiting(found, frozenset(queued), frozenset(incomplete))
 
     def cursor(self, flow_id: int) -> UUID:
         """Queued jobs of the flow have ids above this; in a look without cursors, above nothing."""

@@ -33,10 +33,10 @@ Start = tuple[float, float, str, int]
 class Balance:
     """The rule for one turn of the dispatcher; `groups` as they were read at its start."""
 
-    serving: Eligibility
+    eligibility: Eligibility
     groups: Mapping[str, Group]
     waiting: Waiting
-    room: ConcurrencyLimits
+    limits: ConcurrencyLimits
     plan_at_most: int
 
     def share(
@@ -62,7 +62,7 @@ class Balance:
         self, members: Sequence[Deployment], candidates: Mapping[int, Candidate]
     ) -> Iterator[Start]:
         """The calls that a rival could start, as far as it can serve what the group would serve."""
-        rival = find_candidates(members, self.waiting, self.serving, self.room)
+        rival = find_candidates(members, self.waiting, self.eligibility, self.limits)
         order = max(candidate.deployment.order for candidate in candidates.values())
         common = {
             id_: one for id_, one in rival.items() if id_ in candidates and one.deployment.order <= order
@@ -71,11 +71,11 @@ class Balance:
 
     def _starts(self, candidates: Mapping[int, Candidate], tokens: int) -> list[Start]:
         by_deployment = {(one.flow.lane, one.deployment.name): one.deployment for one in candidates.values()}
-        room = sum(self.room.left(lane, one) for (lane, _), one in by_deployment.items())
+        limits = sum(self.limits.left(lane, one) for (lane, _), one in by_deployment.items())
         first = next(iter(candidates.values())).deployment
         group = self.groups[first.group]
         cost, per_call = float(first.cost_usd or 0), max(map(_images_per_call, candidates.values()))
-        slots = grant(group.quota, group.state, min(tokens, room))
+        slots = grant(group.quota, group.state, min(tokens, limits))
         return [(slot, cost, first.group, per_call) for slot in slots]
 
 

@@ -50,7 +50,7 @@ class ClaimedCall:
 
 
 def find_candidates(
-    deployments: Sequence[Deployment], waiting: Waiting, serving: Eligibility, room: ConcurrencyLimits
+    deployments: Sequence[Deployment], waiting: Waiting, eligibility: Eligibility, limits: ConcurrencyLimits
 ) -> dict[int, Candidate]:
     """The waiting flows that a group can serve now, each with the first deployment that has room."""
     found = dict[int, Candidate]()
@@ -59,12 +59,12 @@ def find_candidates(
             (
                 one
                 for one in deployments
-                if serving.serves(one, model_id, requirement) and room.left(lane, one) > 0
+                if eligibility.serves(one, model_id, requirement) and limits.left(lane, one) > 0
             ),
             None,
         )
         if deployment is not None:
-            per_call = serving.images_per_call(deployment, requirement)
+            per_call = eligibility.images_per_call(deployment, requirement)
             found |= {flow.id: Candidate(flow, deployment, per_call) for flow in flows}
     return found
 
@@ -79,9 +79,9 @@ class Claim:
     connection: Connection
     backlog: Backlog
     waiting: Waiting
-    room: ConcurrencyLimits
+    limits: ConcurrencyLimits
     queue: FairQueue
-    serving: Eligibility
+    eligibility: Eligibility
     groups: Mapping[str, Group]
     locked: dict[UUID, int] = field(default_factory=dict[UUID, int])
 
@@ -117,17 +117,17 @@ class Claim:
 
     def _jobs(self, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
         """Those that want another attempt first, so that what was begun ends; but see `Turn.wary`."""
-        wanting = [turn for turn in turns if turn.flow_id in self.waiting.incomplete]
+        incomplete = [turn for turn in turns if turn.flow_id in self.waiting.incomplete]
         queued = [turn for turn in turns if turn.flow_id in self.waiting.queued]
         return [
-            *lock_incomplete(self.connection, [turn for turn in wanting if not turn.recently_failed]),
+            *lock_incomplete(self.connection, [turn for turn in incomplete if not turn.recently_failed]),
             *lock_queued(self.connection, queued),
-            *lock_incomplete(self.connection, [turn for turn in wanting if turn.recently_failed]),
+            *lock_incomplete(self.connection, [turn for turn in incomplete if turn.recently_failed]),
         ]
 
     def _turn(self, candidate: Candidate, limit: int) -> ClaimRequest:
         deployment, flow = candidate.deployment, candidate.flow
-        state = self.room.states.get(deployment.name)
+        state = self.limits.states.get(deployment.name)
         return ClaimRequest(
             flow_id=flow.id,
             limit=limit,
@@ -141,17 +141,17 @@ class Claim:
         """Whether a job that this deployment failed may as well wait for another one."""
         return any(
             other.order <= deployment.order and self._starts_soon(other, flow.lane)
-            for other in self.serving.deployments(flow.model_id, flow.requirement)
+            for other in self.eligibility.deployments(flow.model_id, flow.requirement)
             if other.name != deployment.name
         )
 
     def _starts_soon(self, deployment: Deployment, lane: Lane) -> bool:
         """Whether a deployment works, has slots, and has a token before anybody's patience ends."""
         group = self.groups.get(deployment.group)
-        if group is None or group.out_of_quota or self.room.breaker(deployment) is not Breaker.CLOSED:
+        if group is None or group.out_of_quota or self.limits.breaker(deployment) is not Breaker.CLOSED:
             return False
         soon = next_start(group.quota, group.state) <= group.state.now + OTHER_DEPLOYMENT_SECONDS
-        return soon and self.room.left(lane, deployment) > 0
+        return soon and self.limits.left(lane, deployment) > 0
 
     def _calls(self, jobs: deque[WaitingJob], candidate: Candidate, most: int) -> list[ClaimedCall]:
         """The calls of the flow's next job, as far as tokens and slots go; each asks for what it may."""
@@ -162,5 +162,5 @@ class Claim:
         return [
             ClaimedCall(job, candidate, min(candidate.images_per_call, job.missing_images - done))
             for done in starts
-            if self.room.take(candidate.flow.lane, candidate.deployment)
+            if self.limits.take(candidate.flow.lane, candidate.deployment)
         ]

@@ -42,14 +42,14 @@ class ConcurrencyLimits:
     def read(cls, connection: Connection) -> ConcurrencyLimits:
         """Read the slots and what is in flight."""
         queues = processes.slots_by_queue(connection)
-        room = cls(
+        limits = cls(
             slots={lane: ceil(queues.get(f"generate.{lane}", 0)) for lane in Lane},
             in_all=int(sum(queues.values())),
             states=deployments.read_states(connection),
         )
         for (deployment, lane), count in calls.open_counts(connection).items():
-            room._count(deployment, lane, count)
-        return room
+            limits._count(deployment, lane, count)
+        return limits
 
     def breaker(self, deployment: Deployment) -> Breaker:
         """How a deployment's circuit breaker stands."""

@@ -52,7 +52,7 @@ class Pass:
 
     groups: Mapping[str, Group]
     waiting: Waiting
-    room: ConcurrencyLimits
+    limits: ConcurrencyLimits
     again: list[Sequence[Deployment]] = field(default_factory=list[Sequence[Deployment]])
 
 
@@ -61,7 +61,7 @@ class Dispatch:
     """The verb, with what it needs. `release` rings; where that fails, the sweep rings later."""
 
     engine: Engine
-    serving: Eligibility
+    eligibility: Eligibility
     release: Release
     backlog: Backlog = field(default_factory=Backlog)
     queues: dict[frozenset[str], FairQueue] = field(default_factory=dict[frozenset[str], FairQueue])
@@ -74,11 +74,11 @@ class Dispatch:
             groups = quota.read_groups(connection, list(by_group), self.at_once)
             due = [group for group in groups.values() if _is_due(group)]
             waiting = self.backlog.look(connection) if due else Waiting()
-            room = ConcurrencyLimits.read(connection) if waiting else ConcurrencyLimits()
+            limits = ConcurrencyLimits.read(connection) if waiting else ConcurrencyLimits()
         if due and not waiting:
             self.queues.clear()  # nobody waits, so nobody owes or is owed a turn
         due.sort(key=lambda group: _preference(by_group[group.name][0], group))
-        turn = Pass(groups, waiting, room)
+        turn = Pass(groups, waiting, limits)
         return self._serve_all([by_group[group.name] for group in due], turn) if waiting else 0
 
     def _serve_all(self, groups: Sequence[list[Deployment]], turn: Pass) -> int:
@@ -89,14 +89,14 @@ class Dispatch:
 
     def _deployments_by_group(self) -> dict[str, list[Deployment]]:
         by_group = sorted(
-            self.serving.catalog.deployments, key=lambda one: (one.group, one.order, _cost(one), one.name)
+            self.eligibility.catalog.deployments, key=lambda one: (one.group, one.order, _cost(one), one.name)
         )
         return {name: list(some) for name, some in groupby(by_group, key=lambda one: one.group)}
 
     def _serve(
         self, members: Sequence[Deployment], turn: Pass, rivals: Sequence[Sequence[Deployment]]
     ) -> int:
-        candidates = find_candidates(members, turn.waiting, self.serving, turn.room)
+        candidates = find_candidates(members, turn.waiting, self.eligibility, turn.limits)
         if not candidates:
             return 0
         with self.engine.begin() as connection:
@@ -121,17 +121,19 @@ class Dispatch:
         slots = grant(group.quota, group.state, self.at_once)
         if not slots:
             return [], []
-        _look_for_probes(connection, candidates, turn.room)
+        _look_for_probes(connection, candidates, turn.limits)
         left, tokens = self._tokens(connection, candidates, len(slots), turn, rivals)
-        queue = self.queues.setdefault(self.serving.pools[name], FairQueue())
-        claim = Claim(connection, self.backlog, turn.waiting, turn.room, queue, self.serving, turn.groups)
+        queue = self.queues.setdefault(self.eligibility.pools[name], FairQueue())
+        claim = Claim(
+            connection, self.backlog, turn.waiting, turn.limits, queue, self.eligibility, turn.groups
+        )
         calls = claim.take(left, tokens)
         failpoint("dispatch.claiming")
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
             insert_attempts(connection, new)
             quota.set_last_slot(connection, name, slots[len(new) - 1], upstream_throttling.PROBE_SECONDS)
-            _mark_probes(connection, calls, new, turn.room)
+            _mark_probes(connection, calls, new, turn.limits)
         return calls, new
 
     def _tokens(
@@ -143,7 +145,7 @@ class Dispatch:
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[dict[int, Candidate], int]:
         """What earlier orders leave, and of that what no other group of this turn could start sooner."""
-        known = (self.serving, turn.groups, turn.waiting, turn.room, self.at_once)
+        known = (self.eligibility, turn.groups, turn.waiting, turn.limits, self.at_once)
         left, tokens = Overflow(*known).leave(connection, candidates)
         tokens = min(tokens, slots)
         share = Balance(*known).share(connection, left, tokens, rivals) if rivals else tokens
@@ -173,20 +175,20 @@ def _recover(connection: Connection, group: Group) -> None:
 
 
 def _look_for_probes(
-    connection: Connection, candidates: Mapping[int, Candidate], room: ConcurrencyLimits
+    connection: Connection, candidates: Mapping[int, Candidate], limits: ConcurrencyLimits
 ) -> None:
     """Whether somebody else's probe is on its way is certain only under the group's lock."""
     tried = {one.deployment.name: one.deployment for one in candidates.values()}
-    if any(room.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
-        room.states = deployments.read_states(connection)
+    if any(limits.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
+        limits.states = deployments.read_states(connection)
 
 
 def _mark_probes(
-    connection: Connection, calls: Sequence[ClaimedCall], new: Sequence[NewAttempt], room: ConcurrencyLimits
+    connection: Connection, calls: Sequence[ClaimedCall], new: Sequence[NewAttempt], limits: ConcurrencyLimits
 ) -> None:
     for call, attempt in zip(calls, new, strict=False):
         deployment = call.candidate.deployment
-        if room.breaker(deployment) is Breaker.HALF_OPEN:
+        if limits.breaker(deployment) is Breaker.HALF_OPEN:
             patience = deployment.timeout_seconds + PROBE_SECONDS
             deployments.take_probe(connection, deployment.name, attempt.id, patience)
 

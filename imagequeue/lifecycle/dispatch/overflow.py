@@ -33,10 +33,10 @@ from imagequeue.store.jobs.flows import count_waiting
 class Overflow:
     """The rule for one turn of the dispatcher; `groups` as they were read at its start."""
 
-    serving: Eligibility
+    eligibility: Eligibility
     groups: Mapping[str, Group]
     waiting: Waiting
-    room: ConcurrencyLimits
+    limits: ConcurrencyLimits
     plan_at_most: int
 
     def leave(
@@ -59,8 +59,8 @@ class Overflow:
 
     def _allowed(self, connection: Connection, deployment: Deployment, requirement: str) -> int:
         """How many of the calls that wait for its model a deployment may take."""
-        serving = self.serving.deployments(deployment.model, requirement)
-        earlier = [one for one in serving if one.order < deployment.order and self._works(one)]
+        eligibility = self.eligibility.deployments(deployment.model, requirement)
+        earlier = [one for one in eligibility if one.order < deployment.order and self._works(one)]
         if not earlier:
             return self.plan_at_most
         flows = self._flows_of(earlier, deployment.model)
@@ -68,23 +68,23 @@ class Overflow:
             self._images(list(members), flows, deployment.spill_after_seconds)
             for _, members in groupby(sorted(earlier, key=_group), key=_group)
         )
-        per_call = self.serving.images_of_a_job(deployment, requirement)
+        per_call = self.eligibility.images_of_a_job(deployment, requirement)
         most = self.plan_at_most * per_call
         left = count_waiting(connection, [flow.id for flow in flows], kept + most) - kept
         return ceil(min(most, max(0, left)) / per_call)
 
     def _works(self, deployment: Deployment) -> bool:
-        return self.room.breaker(deployment) is Breaker.CLOSED and deployment.group in self.groups
+        return self.limits.breaker(deployment) is Breaker.CLOSED and deployment.group in self.groups
 
     def _images(self, members: Sequence[Deployment], flows: Sequence[Flow], seconds: float) -> int:
         """How many images a group's deployments can begin to make in some seconds, of those that wait."""
         group = self.groups[members[0].group]
         lanes = {flow.lane for flow in flows}
-        room = sum(self.room.left_in(lanes, one) for one in members)
-        calls = len(grant(group.quota, group.state, min(room, self.plan_at_most), horizon=seconds))
+        limits = sum(self.limits.left_in(lanes, one) for one in members)
+        calls = len(grant(group.quota, group.state, min(limits, self.plan_at_most), horizon=seconds))
         classes = {flow.requirement for flow in flows}
         per_call = (
-            self.serving.images_of_a_job(one, requirement) for one in members for requirement in classes
+            self.eligibility.images_of_a_job(one, requirement) for one in members for requirement in classes
         )
         return calls * max(per_call, default=0)
 
@@ -93,7 +93,8 @@ class Overflow:
         return [
             flow
             for (model, requirement, _), flows in self.waiting.classes.items()
-            if model == model_id and any(self.serving.serves(one, model, requirement) for one in deployments)
+            if model == model_id
+            and any(self.eligibility.serves(one, model, requirement) for one in deployments)
             for flow in flows
         ]
 

@@ -45,10 +45,10 @@ class Capacity:
     deployment.
     """
 
-    serving: Eligibility
+    eligibility: Eligibility
     groups: Mapping[str, Group]
     planned: Mapping[str, Sequence[float]]
-    room: ConcurrencyLimits
+    limits: ConcurrencyLimits
     times: Mapping[str, CallTime]
     in_flight: Mapping[str, Sequence[CallInFlight]]
     by_lane: Mapping[Lane, Sequence[CallInFlight]]
@@ -57,22 +57,24 @@ class Capacity:
     )
 
     @classmethod
-    def read(cls, connection: Connection, serving: Eligibility) -> Capacity:
+    def read(cls, connection: Connection, eligibility: Eligibility) -> Capacity:
         """Read all of it."""
         in_flight = defaultdict[str, list[CallInFlight]](list)
         by_lane = defaultdict[Lane, list[CallInFlight]](list)
         for call in durations.calls_in_flight(connection):
             in_flight[call.deployment].append(call)
             by_lane[call.lane].append(call)
-        groups = quota.read_groups(connection, list(serving.catalog.quota_groups), PLANNED_STARTS)
+        groups = quota.read_groups(connection, list(eligibility.catalog.quota_groups), PLANNED_STARTS)
         times = durations.call_times(connection, CALLS_REMEMBERED)
-        guessed = {name: _guess(name, serving.catalog, times, some) for name, some in in_flight.items()}
-        missing = {one.name: _guess(one.name, serving.catalog, times) for one in serving.catalog.deployments}
+        guessed = {name: _guess(name, eligibility.catalog, times, some) for name, some in in_flight.items()}
+        missing = {
+            one.name: _guess(one.name, eligibility.catalog, times) for one in eligibility.catalog.deployments
+        }
         return cls(
-            serving=serving,
+            eligibility=eligibility,
             groups=groups,
             planned={name: _planned(group) for name, group in groups.items() if not group.out_of_quota},
-            room=ConcurrencyLimits.read(connection),
+            limits=ConcurrencyLimits.read(connection),
             times={**missing, **guessed, **times},
             in_flight=in_flight,
             by_lane=by_lane,
@@ -82,21 +84,21 @@ class Capacity:
         """Those that can serve a class and take calls now; all that can serve it if none takes any."""
         key = (model_id, requirement)
         if key not in self._known:
-            able = list(self.serving.deployments(model_id, requirement))
+            able = list(self.eligibility.deployments(model_id, requirement))
             self._known[key] = [one for one in able if self._works(one)] or able
         return self._known[key]
 
-    def calls_of(self, flow: Flow, wanted: int) -> float:
+    def calls_of(self, flow: Flow, images: int) -> float:
         """How many calls a job takes that wants so many images, as those who serve its flow share the jobs.
 
         At r calls per second, of which a job takes n, a deployment serves r / n jobs per second.
         """
         shares = [
-            (self._rate(one), ceil(wanted / self.serving.images_per_call(one, flow.requirement)))
+            (self._rate(one), ceil(images / self.eligibility.images_per_call(one, flow.requirement)))
             for one in self.deployments(flow.model_id, flow.requirement)
         ]
         jobs = sum(rate / needed for rate, needed in shares)
-        return sum(rate for rate, _ in shares) / jobs if jobs else float(wanted)
+        return sum(rate for rate, _ in shares) / jobs if jobs else float(images)
 
     def service(self, model_id: str, requirement: str, lane: Lane) -> ServiceRate:
         """How the deployments that can serve a class start its calls, as far as they take any now."""
@@ -114,11 +116,11 @@ class Capacity:
         ]
         latency = sum(share * known.latency for share, known in shares)
         kept = sum(share * known.kept for share, known in shares)
-        slots = self._slots(self.room.slots.get(lane, 0), self.by_lane.get(lane, ()), kept)
+        slots = self._slots(self.limits.slots.get(lane, 0), self.by_lane.get(lane, ()), kept)
         return ServiceRate.of(starts, slots, latency)
 
     def _works(self, deployment: Deployment) -> bool:
-        return self.room.breaker(deployment) is Breaker.CLOSED and deployment.group in self.planned
+        return self.limits.breaker(deployment) is Breaker.CLOSED and deployment.group in self.planned
 
     def _rate(self, deployment: Deployment) -> float:
         group = self.groups.get(deployment.group)
@@ -127,14 +129,14 @@ class Capacity:
     def _starts(self, members: Sequence[Deployment], lane: Lane) -> Starts:
         """Of a group, by its quota and by what its deployments may have in flight."""
         group = self.groups[members[0].group]
-        limit = sum(self.room.limit(lane, one) for one in members)
+        limit = sum(self.limits.limit(lane, one) for one in members)
         in_flight = [
             call
             for one in members
             for call in self.in_flight.get(one.name, ())
             if one.max_in_flight or call.lane is lane  # as `Room` counts them
         ]
-        slots = self._slots(min(limit, self.room.slots.get(lane, 0)), in_flight, self._mean(members).kept)
+        slots = self._slots(min(limit, self.limits.slots.get(lane, 0)), in_flight, self._mean(members).kept)
         return Starts(self.planned[group.name], group.quota.rate).within(slots)
 
     def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> WorkerSlots:

@@ -38,7 +38,7 @@ class ForecastPublisher:
 
     engine: Engine
     redis: Redis
-    serving: Callable[[], Eligibility]
+    eligibility: Callable[[], Eligibility]
     backlog: Backlog = field(default_factory=Backlog)
     queue_sample: QueueSample = field(default_factory=QueueSample)
 
@@ -57,12 +57,12 @@ class ForecastPublisher:
 
     def look(self) -> Forecast:
         """What every waiting job may expect now."""
-        serving = self.serving()
+        eligibility = self.eligibility()
         with self.engine.connect() as connection:
             waiting = self.backlog.look(connection)
             if not waiting:
                 return Forecast({})
-            capacity = Capacity.read(connection, serving)
+            capacity = Capacity.read(connection, eligibility)
             lines = self.queue_sample.look(connection, waiting.flows, capacity.calls_of)
         services, rivals = dict[int, ServiceRate](), dict[int, frozenset[int]]()
         by_group = _flows_by_group(waiting, capacity)

@@ -49,16 +49,17 @@ class DeploymentReport:
 def report_deployments(connection: Connection, catalog: Catalog) -> list[DeploymentReport]:
     """How the catalog's deployments do now."""
     groups = quota.read_groups(connection, list(catalog.quota_groups), 1)
-    room = ConcurrencyLimits.read(connection)
+    limits = ConcurrencyLimits.read(connection)
     return [
-        _report(deployment, catalog, groups.get(deployment.group), room) for deployment in catalog.deployments
+        _report(deployment, catalog, groups.get(deployment.group), limits)
+        for deployment in catalog.deployments
     ]
 
 
 def _report(
-    deployment: Deployment, catalog: Catalog, group: Group | None, room: ConcurrencyLimits
+    deployment: Deployment, catalog: Catalog, group: Group | None, limits: ConcurrencyLimits
 ) -> DeploymentReport:
-    state = room.states.get(deployment.name)
+    state = limits.states.get(deployment.name)
     rpm = catalog.rpm(deployment)
     return DeploymentReport(
         name=deployment.name,
@@ -72,8 +73,8 @@ def _report(
         guard_seconds=group.quota.guard if group else deployment.guard_ms / 1000,
         tokens_out=group.out if group else 0,
         next_start_in=_next_start_in(group, state),
-        in_flight=room.by_deployment[deployment.name],
-        breaker=room.breaker(deployment),
+        in_flight=limits.by_deployment[deployment.name],
+        breaker=limits.breaker(deployment),
         probe_in=_probe_in(state),
         failures_in_a_row=state.failures if state else 0,
         misconfigured=state is not None and state.misconfigured,

@@ -48,7 +48,7 @@ class Sweep:
     settlement: Settlement
     rescue: Rescue
     release: Callable[[Sequence[Doorbell]], None]
-    vigil: FailureDetector = field(default_factory=FailureDetector)
+    failure_detector: FailureDetector = field(default_factory=FailureDetector)
 
     def run_once(self) -> int:
         """Look for everything that needs help once; how much was helped."""
@@ -75,10 +75,10 @@ class Sweep:
         try:
             with self.engine.begin() as connection:
                 beats = processes.beats(connection)
-                dead = self.vigil.observe(beats)
+                dead = self.failure_detector.observe(beats)
                 buried = processes.bury(connection, {id_: beats[id_] for id_ in dead}) if dead else []
         except SQLAlchemyError:
-            self.vigil.restart()
+            self.failure_detector.restart()
             raise
         for process_id in buried:
             log.warning("process_found_dead", process_id=str(process_id))

@@ -30,12 +30,12 @@ class RequestStatus:
     updated_at: datetime
     final_body: str | None
     flow_id: int
-    wanted: int
+    missing_images: int
 
     @property
     def waits(self) -> bool:
         """Whether an image of it still needs a call: the first one, or another one after a failure."""
-        return not self.status.is_final and self.wanted > 0
+        return not self.status.is_final and self.missing_images > 0
 
     @property
     def request_id(self) -> str:

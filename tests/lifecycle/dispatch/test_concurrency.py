@@ -29,7 +29,7 @@ def deployment(**given: Any) -> Deployment:
     return found
 
 
-def room(interactive: int, backfill: int, **more: Any) -> ConcurrencyLimits:
+def limits(interactive: int, backfill: int, **more: Any) -> ConcurrencyLimits:
     slots = {Lane.INTERACTIVE: interactive, Lane.BACKFILL: backfill}
     return ConcurrencyLimits(slots=slots, in_all=interactive + backfill, **more)
 
@@ -49,7 +49,7 @@ def state(failures: int, blocked_for: float, *, misconfigured: bool = False) -> 
 
 
 def test_a_deployment_holds_half_of_each_lanes_slots_and_so_half_of_all() -> None:
-    of, one = room(20, 8), deployment()
+    of, one = limits(20, 8), deployment()
     assert of.left_in(tuple(Lane), one) == 14
     assert taken(of, Lane.INTERACTIVE, one) == 10
     assert taken(of, Lane.BACKFILL, one) == 4
@@ -57,32 +57,32 @@ def test_a_deployment_holds_half_of_each_lanes_slots_and_so_half_of_all() -> Non
 
 
 def test_one_call_is_always_allowed_where_there_is_a_slot() -> None:
-    of, one = room(1, 0), deployment()
+    of, one = limits(1, 0), deployment()
     assert taken(of, Lane.INTERACTIVE, one) == 1
     assert taken(of, Lane.BACKFILL, one) == 0
 
 
 def test_max_in_flight_is_over_all_lanes_and_stops_at_the_slots() -> None:
-    of, one = room(20, 8), deployment(max_in_flight=22)
+    of, one = limits(20, 8), deployment(max_in_flight=22)
     assert of.left_in(tuple(Lane), one) == 22
     assert taken(of, Lane.INTERACTIVE, one) == 20
     assert taken(of, Lane.BACKFILL, one) == 2
 
 
 def test_what_is_in_flight_elsewhere_uses_the_lanes_slots() -> None:
-    of, one = room(10, 10, by_lane=Counter({Lane.INTERACTIVE: 8})), deployment()
+    of, one = limits(10, 10, by_lane=Counter({Lane.INTERACTIVE: 8})), deployment()
     assert of.left(Lane.INTERACTIVE, one) == 2
     assert of.left(Lane.BACKFILL, one) == 5
 
 
 def test_an_open_breaker_leaves_no_room_and_a_half_open_one_a_probe() -> None:
     one = deployment()
-    assert room(10, 10, states=state(5, 20.0)).left(Lane.INTERACTIVE, one) == 0
-    assert room(10, 10, states=state(2, 20.0, misconfigured=True)).left(Lane.INTERACTIVE, one) == 0
-    half_open = room(10, 10, states=state(5, 0.0))
+    assert limits(10, 10, states=state(5, 20.0)).left(Lane.INTERACTIVE, one) == 0
+    assert limits(10, 10, states=state(2, 20.0, misconfigured=True)).left(Lane.INTERACTIVE, one) == 0
+    half_open = limits(10, 10, states=state(5, 0.0))
     assert taken(half_open, Lane.INTERACTIVE, one) == 1
     assert half_open.left(Lane.BACKFILL, one) == 0
-    assert room(10, 10, states=state(4, 0.0)).left(Lane.INTERACTIVE, one) == 5
+    assert limits(10, 10, states=state(4, 0.0)).left(Lane.INTERACTIVE, one) == 5
 
 
 def register(engine: Engine, slots: int, *queues: str) -> None:

@@ -41,7 +41,7 @@ def paced(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipelin
 
 
 def publishing(of: Pipeline, redis: Redis) -> ForecastPublisher:
-    return ForecastPublisher(of.runtime.engine, redis, lambda: of.dispatch.serving)
+    return ForecastPublisher(of.runtime.engine, redis, lambda: of.dispatch.eligibility)
 
 
 def flow_of(of: Pipeline, job_id: UUID) -> int:

@@ -55,7 +55,7 @@ def test_an_input_that_cannot_be_read_stops_grants_until_a_write_succeeds(probed
     probed.pipeline.submit()
     probed.storage.away.set()
     probed.pipeline.stopping.set()  # nobody waits for the rest
-    probed.pipeline.keeper.offer_no_slots()
+    probed.pipeline.image_storer.offer_no_slots()
     probed.pipeline.stopping.clear()
     assert (probed.probe.run_once(), probed.grants()) == (0, 0)
     probed.storage.away.clear()

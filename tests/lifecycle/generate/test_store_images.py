@@ -34,8 +34,8 @@ class Outage:
         self.pipeline = pipeline
         assert isinstance(pipeline.runtime.storage, LocalStorage)
         self.storage = RefusingStorage(pipeline.runtime.storage)
-        keeper = replace(pipeline.keeper, storage=self.storage, stopping=pipeline.stopping)
-        pipeline.generation = replace(pipeline.generation, keeper=keeper)
+        image_storer = replace(pipeline.image_storer, storage=self.storage, stopping=pipeline.stopping)
+        pipeline.generation = replace(pipeline.generation, image_storer=image_storer)
         rescue = Rescue(pipeline.runtime.engine, self.storage, pipeline.spill, pipeline.settlement)
         self.sweep = Sweep(pipeline.runtime.engine, pipeline.settlement, rescue, pipeline.ring)
         self.slots = AvailableSlots(64, pipeline.health, pipeline.spill, pipeline.stopping)
@@ -222,7 +222,7 @@ def test_a_slow_storage_takes_more_images_at_a_time_than_are_decoded(pipeline: P
     calls = MOST_DECODING + 2
     assert isinstance(pipeline.runtime.storage, LocalStorage)
     slow = SlowStorage(pipeline.runtime.storage, calls)
-    generation = replace(pipeline.generation, keeper=replace(pipeline.keeper, storage=slow))
+    generation = replace(pipeline.generation, image_storer=replace(pipeline.image_storer, storage=slow))
     pipeline.submit(calls)
     assert pipeline.dispatch.run_once() == calls
     with ThreadPoolExecutor(calls) as pool:

@@ -44,7 +44,7 @@ def changing(
         settings = made.runtime.settings.model_copy(update={"catalog": path})
         made.runtime.settings = settings
         made.runtime.catalog = load_catalog(path, os.environ, PROVIDERS)
-        made.dispatch.serving = Eligibility(made.runtime.catalog)
+        made.dispatch.eligibility = Eligibility(made.runtime.catalog)
         yield made, path
 
 
@@ -141,7 +141,7 @@ def test_calls_in_flight_finish_where_they_began(changing: tuple[Pipeline, Path]
     assert watch.run_once() == 1
     pipeline.answer()
     assert pipeline.status(begun) == "COMPLETED"
-    pipeline.dispatch.serving = Eligibility(pipeline.runtime.catalog)
+    pipeline.dispatch.eligibility = Eligibility(pipeline.runtime.catalog)
     (later,) = pipeline.submit(1)
     pipeline.run()
     assert pipeline.status(later) == "COMPLETED"

@@ -22,7 +22,7 @@ class Watching(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.now = 1000.0
-        self.vigil = FailureDetector(clock=lambda: self.now)
+        self.failure_detector = FailureDetector(clock=lambda: self.now)
         self.beats = dict.fromkeys(map(_id, range(4)), 0)
         self.last_beat = dict.fromkeys(self.beats, self.now)
         self.stopped = set[UUID]()
@@ -44,13 +44,13 @@ class Watching(RuleBasedStateMachine):
     def look(self, seconds: float, fails: bool) -> None:  # noqa: FBT001  # drawn
         self._pass(seconds)
         if fails:
-            self.vigil.restart()
+            self.failure_detector.restart()
             self.quiet_reads = 0
             return
         if not self.quiet_reads:
             self.quiet_since = self.now
         self.quiet_reads += 1
-        self.dead = self.vigil.observe(dict(self.beats))
+        self.dead = self.failure_detector.observe(dict(self.beats))
 
     @rule(seconds=st.floats(LONGEST_GAP + 0.1, 600))
     def the_observer_stands_still(self, seconds: float) -> None:
@@ -58,7 +58,7 @@ class Watching(RuleBasedStateMachine):
         self.now += seconds
         self.last_beat = {id_: self.last_beat[id_] + seconds for id_ in self.beats}
         self.quiet_reads = 0
-        self.dead = self.vigil.observe(dict(self.beats))
+        self.dead = self.failure_detector.observe(dict(self.beats))
         self.quiet_since, self.quiet_reads = self.now, 1
 
     @rule(number=NUMBERS)
@@ -95,27 +95,27 @@ TestWatching.settings = settings(max_examples=30, stateful_step_count=50, deadli
 
 def test_a_process_that_stands_still_is_dead_after_four_reads_over_twenty_seconds() -> None:
     now = 0.0
-    vigil = FailureDetector(clock=lambda: now)
+    failure_detector = FailureDetector(clock=lambda: now)
     seen = list[bool]()
     for _ in range(6):
-        seen.append(bool(vigil.observe({_id(1): 7})))
+        seen.append(bool(failure_detector.observe({_id(1): 7})))
         now += 5.0
     assert seen == [False, False, False, False, True, True]
 
 
 def test_a_failed_read_starts_the_observation_anew() -> None:
     now = 0.0
-    vigil = FailureDetector(clock=lambda: now)
+    failure_detector = FailureDetector(clock=lambda: now)
     for _ in range(4):
-        vigil.observe({_id(1): 7})
+        failure_detector.observe({_id(1): 7})
         now += 5.0
-    vigil.restart()
-    assert not vigil.observe({_id(1): 7})
+    failure_detector.restart()
+    assert not failure_detector.observe({_id(1): 7})
 
 
 def test_a_beat_in_between_is_a_sign_of_life() -> None:
     now = 0.0
-    vigil = FailureDetector(clock=lambda: now)
+    failure_detector = FailureDetector(clock=lambda: now)
     for beat in (7, 7, 7, 7, 8, 8, 8, 8):
-        assert not vigil.observe({_id(1): beat})
+        assert not failure_detector.observe({_id(1): beat})
         now += 5.0

