@@ -1,4 +1,4 @@
-"""Gathers concurrent calls into one bulk call in a worker thread (architecture.md, "Bulk everywhere").
+"""Gathers concurrent calls into one bulk call in a worker thread (docs/design/pipeline.md, "Bulk calls").
 
 Calls that arrive within about a millisecond make a group; while every thread is busy, later calls gather for
 the next group. So an idle service answers at once, and a busy one works in larger groups instead of queueing

@@ -1,4 +1,6 @@
-"""The one table from error classes to HTTP, and the answers that carry them (contract.md, "HTTP").
+"""The one table from error classes to HTTP, and the answers that carry them.
+
+Source: docs/design/contract.md, "Errors".
 
 The envelope is the dialect's own; routes that belong to no dialect use Pixazo's `{"error", "message"}`.
 """

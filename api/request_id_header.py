@@ -1,4 +1,4 @@
-"""`X-Request-Id` on every answer about a job that its asker owns (contract.md, "HTTP").
+"""`X-Request-Id` on every answer about a job that its asker owns (docs/design/contract.md, "Routes").
 
 Whoever accepts a job, or finds one that is the asker's own, says so here. Every answer to that request then
 names the job, whatever becomes of it: a 202, a 409 and a 500 alike. A job of somebody else is never named.

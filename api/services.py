@@ -37,7 +37,7 @@ from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
 from imagequeue.wakeup import INPUTS_WAITING, JOBS_FINAL, JOBS_WAITING, POLLS_DUE, WakeupPublisher
 
 CANCELLED = "cancelled"
-"""The error of a job that its client cancelled (contract.md, "HTTP")."""
+"""The error of a job that its client cancelled (docs/design/contract.md, "Routes")."""
 
 LIMIT_PATIENCE_SECONDS = 0.25
 """Seconds that a submit waits for Redis at most; then it is not limited (see `throttle`)."""

@@ -1,4 +1,7 @@
-"""The headers that every dialect takes on a submit, read in one place (contract.md, "HTTP")."""
+"""The headers that every dialect takes on a submit, read in one place.
+
+Source: docs/design/contract.md, "Headers of a submit".
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The baseline: an ordinary token bucket of capacity RPM, refilled at RPM a window. Not in the product.
 
-It is what most clients do, and it admits up to 2R - 1 calls in one sliding window (rate-limiting.md, "Why the
-usual buckets fail").
+It is what most clients do, and it admits up to 2R - 1 calls in one sliding window
+(docs/design/rate-limiting.md, "Why the usual buckets fail").
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Row `claim`: what a grant with its claim costs over a million waiting jobs (pipeline.md, "Dispatch").
+"""Row `claim`: what a grant with its claim costs over a million waiting jobs.
+
+Source: docs/design/pipeline.md, "Dispatch".
 
 One batch of a million jobs and a thousand accounts with twenty each wait. Every turn of the dispatcher
 finds the flows, locks the quota group, counts its tokens, claims by turns and inserts attempts. First while

@@ -1,4 +1,4 @@
-"""Row `eta`: are the promises of `eta_seconds` kept (issue 4, "The ETA is honest")?
+"""Row `eta`: are the promises of `eta_seconds` kept (docs/design/rate-limiting.md, "Position and ETA")?
 
 200 jobs wait for two deployments of 90 and 60 RPM on processes that know no call yet. A client polls every
 other job over HTTP, round after round. The error of a job is the difference between what its first known

@@ -1,4 +1,6 @@
-"""Row `quota`: the used share of 24 RPM at strict upstreams, and their 429s (rate-limiting.md, "Goal").
+"""Row `quota`: the used share of 24 RPM at strict upstreams, and their 429s.
+
+Source: docs/design/rate-limiting.md, "Goal".
 
 Four deployments of 2, 4, 6 and 12 RPM, a saturated backlog, 0-300 ms of jitter on the way in, four worker
 processes, Redis emptied in the middle. The measure is the one of the design: per deployment the mean over i

@@ -1,4 +1,4 @@
-"""Row `turns`: who goes next, on running processes over a backfill of a million jobs (issues 3 and 4).
+"""Row `turns`: who goes next, on running processes over a backfill of a million jobs.
 
 One deployment of 2 RPM has the million before it, and now and then one interactive job, which has to get the
 next grant. Another one serves ten equal accounts whose backlogs are not equal at all: what each was granted

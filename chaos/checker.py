@@ -1,4 +1,4 @@
-"""The checker: every invariant of pipeline.md, over everything that a run left behind."""
+"""The checker: every invariant (docs/design/pipeline.md, "Invariants"), over what a run left behind."""
 
 from __future__ import annotations
 

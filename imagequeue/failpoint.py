@@ -1,4 +1,4 @@
-"""Places where a test can make a process die, fail or hang (pipeline.md, "Crash points").
+"""Places where a test can make a process die, fail or hang (docs/reliability.md, "Crash points").
 
 `IMAGEQUEUE_FAILPOINT=name:kill|raise|sleep`, several separated by commas; nothing happens unless it is set.
 """

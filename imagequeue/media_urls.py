@@ -1,4 +1,4 @@
-"""Where clients download a stored object: URLs that never change (pipeline.md, "States").
+"""Where clients download a stored object: URLs that never change (docs/design/pipeline.md, "States").
 
 With a CDN base it is `BASE/{storage key}`; else this service's `/media/{token}/{storage key}`, whose token
 nobody can guess, so it needs no API key.

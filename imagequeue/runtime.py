@@ -77,9 +77,9 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
 def open_redis(url: str, *, patience: float = 5.0) -> Redis:
     """Open a pool of connections to Redis.
 
-    `patience` is how long a command may take; connecting may take 2 s, as in pipeline.md ("Celery"). A
-    connection that broke is replaced once and at once: the default goes on trying for seconds, and nothing
-    here may wait so long for a server that is only asked for doorbells and counters.
+    `patience` is how long a command may take; connecting may take 2 s, as in docs/design/pipeline.md
+    ("Celery"). A connection that broke is replaced once and at once: the default goes on trying for seconds,
+    and nothing here may wait so long for a server that is only asked for doorbells and counters.
     """
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its keyword arguments are untyped
         url,

@@ -1,4 +1,4 @@
-"""Every setting, read from the environment once per process (contract.md, "Environment").
+"""Every setting, read from the environment once per process (docs/design/contract.md, "Environment").
 
 An unknown `IMAGEQUEUE_*` variable is an error that names it, so that a typing mistake never passes for a
 default. Names with `_SERVICE_` or `_PORT` in them are ignored: Kubernetes injects such.
@@ -19,7 +19,7 @@ from imagequeue.domain.errors import ConfigurationError
 
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
-"""Read by the client commands only (contract.md, "Commands")."""
+"""Read by the client commands only (docs/design/contract.md, "Commands")."""
 
 
 class Settings(BaseSettings):

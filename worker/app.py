@@ -1,6 +1,6 @@
 """The Celery app. Messages are doorbells: they carry an id, and may be lost, doubled or late without harm.
 
-Every option has its reason in pipeline.md, "Celery".
+Every option has its reason in docs/design/pipeline.md, "Celery".
 """
 
 from __future__ import annotations

@@ -9,7 +9,10 @@ from imagequeue.runtime import Runtime, open_redis
 from imagequeue.wakeup import WakeupListener
 
 LOOK_SECONDS = 0.25
-"""Such a loop looks at least this often; a wake-up makes it look at once (pipeline.md, "Dispatch")."""
+"""Such a loop looks at least this often; a wake-up makes it look at once.
+
+Source: docs/design/pipeline.md, "Dispatch".
+"""
 
 LEAST_PAUSE_SECONDS = 0.005
 """Between two looks, so that a flood of wake-ups is gathered into one look."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """The options of `imagequeue up` (contract.md, "Commands").
+    """The options of `imagequeue up` (docs/design/contract.md, "Commands").
 
     Attributes:
         host: the address on which the API listens.

@@ -1,4 +1,4 @@
-"""`DATA_DIR/stack.json`: how other programs find a running stack (contract.md, "Commands")."""
+"""`DATA_DIR/stack.json`: how other programs find a running stack (docs/design/contract.md, "Commands")."""
 
 import json
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""The circuit breaker of a deployment (rate-limiting.md, "What upstreams say back").
+"""The circuit breaker of a deployment (docs/design/rate-limiting.md, "The breaker of a deployment").
 
     CLOSED     calls go through; failures in a row are counted
     OPEN       no calls until `opens again`: after five failures in a row, or at once when misconfigured

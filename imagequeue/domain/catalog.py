@@ -1,4 +1,6 @@
-"""The catalog: models, deployments and quota groups, as `catalog.toml` has them (contract.md, "Catalog").
+"""The catalog: models, deployments and quota groups, as `catalog.toml` has them.
+
+Source: docs/design/contract.md, "Catalog".
 
 Names and prices are data. `domain/catalog_file.py` reads the file and checks the entries against each other.
 """

@@ -40,7 +40,7 @@ _MANY_TAGS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Jobs that wait in one line (pipeline.md, "Dispatch")."""
+    """Jobs that wait in one line (docs/design/pipeline.md, "Dispatch")."""
 
     id: int
     model_id: str

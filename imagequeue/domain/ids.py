@@ -22,7 +22,10 @@ def uuid7_floor(moment: datetime) -> UUID:
 
 
 def request_id(model_id: str, operation: str, job_id: UUID) -> str:
-    """What clients call a job: `{model_id}_{uuid7}`; edits have `{model_id}-edit_{uuid7}` (protocols.md)."""
+    """What clients call a job: `{model_id}_{uuid7}`; edits have `{model_id}-edit_{uuid7}`.
+
+    Source: docs/design/protocols.md, "Request ids".
+    """
     return f"{model_label(model_id, operation)}_{job_id}"
 
 

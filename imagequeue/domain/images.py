@@ -1,7 +1,7 @@
 """The canonical ask. Dialects make an `ImageRequest`, providers serve one; they meet nowhere else.
 
 A `Requirement` is the part of an ask that decides which deployments can serve it. It has a short text
-form, because jobs with equal requirements wait in the same flow (pipeline.md, "Dispatch").
+form, because jobs with equal requirements wait in the same flow (docs/design/pipeline.md, "Dispatch").
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ OutputFormat = Literal["png", "jpeg", "webp"]
 MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 PROMPT_LENGTH_STEPS = (2, 4_000, 5_000, 32_000)
-"""Characters. The limits that upstreams have (protocols.md); a requirement keeps the step, not the length.
+"""Characters. The limits that upstreams have; a requirement keeps the step, not the length.
+
+Source: docs/design/protocols.md, "Routing".
 
 The first step is for prompts that are too short for Pixazo, which wants 3 characters.
 """

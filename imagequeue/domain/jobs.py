@@ -1,4 +1,4 @@
-"""The states of a job and of an attempt, and the edges between them (pipeline.md, "States").
+"""The states of a job and of an attempt, and the edges between them (docs/design/pipeline.md, "States").
 
 No edge of a job goes back: a retry is another attempt while the job stays PROCESSING. Who moves it:
 
@@ -15,7 +15,7 @@ from enum import StrEnum
 
 
 class JobStatus(StrEnum):
-    """What a poller sees. No other status exists (contract.md)."""
+    """What a poller sees. No other status exists (docs/design/contract.md, "Status body")."""
 
     QUEUED = "QUEUED"
     PROCESSING = "PROCESSING"
@@ -41,7 +41,7 @@ class Lane(StrEnum):
 
 
 class AttemptState(StrEnum):
-    """The life of one upstream call (pipeline.md, "An attempt")."""
+    """The life of one upstream call (docs/design/pipeline.md, "An attempt")."""
 
     RELEASED = "RELEASED"
     CALLING = "CALLING"

@@ -1,4 +1,7 @@
-"""Amounts of USD as text: plain decimals, never floats, never an exponent (contract.md, "HTTP")."""
+"""Amounts of USD as text: plain decimals, never floats, never an exponent.
+
+Source: docs/design/contract.md, "Amounts".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The grant: when may the next calls of a quota group start (rate-limiting.md, "The rule").
+"""The grant: when may the next calls of a quota group start (docs/design/rate-limiting.md, "The rule").
 
 A group owns R tokens. A token taken for a call returns W + G after that call's request body was fully
 sent, where W is the upstream's window and G the guard that pays for jitter on the way there. Between two

@@ -1,4 +1,7 @@
-"""The status body: what pollers read and what the callback carries, byte for byte (contract.md, "HTTP")."""
+"""The status body: what pollers read and what the callback carries, byte for byte.
+
+Source: docs/design/contract.md, "Status body".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a 429 says about its quota group (rate-limiting.md, "What upstreams say back").
+"""What a 429 says about its quota group (docs/design/rate-limiting.md, "What upstreams say back").
 
 Calls that were on their way when a 429 came may be answered by one as well. Those are echoes: they tell of
 the same moment, so they neither double a rest nor count for the drift; but a hint of theirs is believed.

@@ -1,4 +1,6 @@
-"""What the outcome of an attempt means for its job, as a value (law 3; pipeline.md, "An attempt").
+"""What the outcome of an attempt means for its job, as a value (law 3).
+
+Source: docs/design/pipeline.md, "An attempt".
 
 outcome         counts  job
 Succeeded       -       COMPLETED once every image is stored
@@ -37,7 +39,10 @@ from imagequeue.domain.upstream import (
 )
 
 MAX_DEATHS = 3
-"""A job is ERROR when so many processes died while they called for it (pipeline.md)."""
+"""A job is ERROR when so many processes died while they called for it.
+
+Source: docs/design/pipeline.md, "An attempt".
+"""
 
 
 class GivenBack(UpstreamError):

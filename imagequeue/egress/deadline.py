@@ -26,7 +26,9 @@ HEAD_READ: Final = 4 * 1024
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of one request, in seconds and bytes. The defaults are those of a webhook (webhooks.md).
+    """Bounds of one request, in seconds and bytes. The defaults are those of a webhook.
+
+    Source: docs/design/webhooks.md, "Time and size".
 
     `connect_seconds` holds for TCP and again for TLS; `first_byte_seconds` from the first wait for the
     answer; `header_bytes` for the head of the answer, informational responses included.

@@ -12,7 +12,7 @@ import io
 from PIL import Image
 
 MOST_PIXELS = 50_000_000
-"""protocols.md: 50 megapixels."""
+"""docs/design/protocols.md, "Input and output images": 50 megapixels."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 _MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 

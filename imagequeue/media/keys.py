@@ -1,4 +1,6 @@
-"""Where objects lie: `v1/{request_id}/{attempt_id}/output.png`, `inputs/{sha256}` (pipeline.md).
+"""Where objects lie: `v1/{request_id}/{attempt_id}/output.png`, `inputs/{sha256}`.
+
+Source: docs/design/pipeline.md, "Stored objects".
 
 A key never changes what it names, so a late duplicate has a key of its own and overwrites nothing.
 """

@@ -1,4 +1,6 @@
-"""The judgement of HTTP statuses in which all upstreams agree (protocols.md, rate-limiting.md).
+"""The judgement of HTTP statuses in which all upstreams agree.
+
+Source: docs/design/protocols.md, "What an answer means".
 
 2xx                  read on
 400 and other 4xx    Rejected, with the upstream's message; `policy` when it is about content

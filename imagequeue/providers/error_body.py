@@ -1,7 +1,7 @@
 """What an error body says: its code, its message, and whether it speaks of content policy.
 
-Upstreams use four envelopes (protocols.md, "errors"): `{"error": {"code", "message"}}`, `{"error",
-"message"}`, `{"code", "message"}`, and text. All are read the same way.
+Upstreams use four envelopes (docs/design/protocols.md, "Error bodies"): `{"error": {"code", "message"}}`,
+`{"error", "message"}`, `{"code", "message"}`, and text. All are read the same way.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ from imagequeue.providers.response import UpstreamResponse
 
 MIB = 1024 * 1024
 IN_MEMORY_BYTES = MIB
-"""A larger body goes to disk: 64 calls in flight must not hold 64 images in memory (issue 5)."""
+"""A larger body goes to disk: 64 calls in flight must not hold 64 images in memory."""
 ERROR_BODY_BYTES = 64 * 1024
 
 _HEADERS = {

@@ -1,4 +1,4 @@
-"""When to come back: the hints of a 429 (rate-limiting.md, "What upstreams say back")."""
+"""When to come back: the hints of a 429 (docs/design/rate-limiting.md, "What upstreams say back")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Connections to Postgres. All database code is synchronous (architecture.md, "Bulk everywhere").
+"""Connections to Postgres. All database code is synchronous (docs/design/pipeline.md, "Bulk calls").
 
 The store never commits: verbs open `engine.begin()` and everything in it is one transaction.
 """

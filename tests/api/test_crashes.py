@@ -1,4 +1,4 @@
-"""The process dies in the middle of a submit (pipeline.md, "Crash points")."""
+"""The process dies in the middle of a submit (docs/reliability.md, "Crash points")."""
 
 from __future__ import annotations
 

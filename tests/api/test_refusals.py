@@ -1,4 +1,7 @@
-"""Every refusal of contract.md ("HTTP"), as a client meets it: status, envelope, and whether to try again."""
+"""Every refusal as a client meets it: status, envelope, and whether to try again.
+
+Source: docs/design/contract.md, "Errors".
+"""
 
 from __future__ import annotations
 

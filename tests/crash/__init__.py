@@ -1,1 +1,1 @@
-"""One test for each place where a crash can land (pipeline.md, "Crash points")."""
+"""One test for each place where a crash can land (docs/reliability.md, "Crash points")."""

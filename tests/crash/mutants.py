@@ -160,7 +160,7 @@ MUTANTS = (
             ),
             (
                 f"{LIFECYCLE}/generate/generate.py",
-                "return time.monotonic() > self.slot.closes",
+                "return time.monotonic() > self.start_window.closes",
                 "return False",
             ),
         ),
@@ -197,14 +197,14 @@ MUTANTS = (
             (
                 f"{LIFECYCLE}/deliver/deliver.py",
                 'failpoint("deliver.sent")',
-                'self._record(parcel, made, outcome); failpoint("deliver.sent")',
+                'self._record(task, made, outcome); failpoint("deliver.sent")',
             ),
         ),
         (f"{CRASH}/test_deliver.py",),
     ),
     Mutant(
         "every POST has an id of its own",
-        ((f"{LIFECYCLE}/deliver/deliver.py", "sign(parcel.webhook_id,", 'sign(f"msg_{time.time_ns()}",'),),
+        ((f"{LIFECYCLE}/deliver/deliver.py", "sign(task.webhook_id,", 'sign(f"msg_{time.time_ns()}",'),),
         (f"{CRASH}/test_deliver.py",),
     ),
     Mutant(

@@ -69,7 +69,7 @@ timeout_seconds = 170
 retry_ambiguous = false
 callbacks = false
 """
-"""As contract.md has it, with other values than the defaults."""
+"""As docs/design/contract.md ("Catalog") has it, with other values than the defaults."""
 
 
 def _parsed(

@@ -1,4 +1,4 @@
-"""The grant against a model that counts every window (rate-limiting.md, "How it is tested")."""
+"""The grant against a model that counts every window (docs/design/rate-limiting.md, "How it is tested")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Kill any child, stop and start the stack: no job is lost, none is charged twice (issue 2)."""
+"""Kill any child, stop and start the stack: no job is lost, none is charged twice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Postgres away for longer than a process takes to be found dead (issue 3).
+"""Postgres away for longer than a process takes to be found dead.
 
 The API refuses at once and says when to come back, calls in flight keep their result, and nobody is taken
 for dead: what an outage of the database makes look old is not old.

@@ -1,4 +1,4 @@
-"""The benchmark's row `quota`, scaled down: its processes, short windows, counts and no times (issue 4).
+"""The benchmark's row `quota`, scaled down: its processes, short windows, counts and no times.
 
 One, then two, then four dispatchers; four workers; Redis emptied in the middle; and the wall clock of every
 process is wrong by five seconds, of one half before and of the other behind.

@@ -1,4 +1,4 @@
-"""Redis emptied in the middle of 200 jobs: nothing is lost, nothing doubled, and it goes on (issue 3)."""
+"""Redis emptied in the middle of 200 jobs: nothing is lost, nothing doubled, and it goes on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real worker, its consumer standing still in the middle of its work: it notices, and exits (issue 3)."""
+"""The real worker, its consumer standing still in the middle of its work: it notices, and exits."""
 
 from __future__ import annotations
 

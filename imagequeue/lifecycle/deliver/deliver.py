@@ -1,7 +1,7 @@
 """Deliver: one callback, signed, to an address that the guard admits; the result where the fence matches.
 
 The schedule is `next_attempt_at` in Postgres and nothing else. The POST never happens inside a transaction
-(webhooks.md, "Claim").
+(docs/design/webhooks.md, "Claim").
 """
 
 from __future__ import annotations

@@ -1,8 +1,9 @@
 """What the dispatcher remembers of the backlog: flows, which never change, and a cursor for each.
 
 Somebody's long transaction keeps dead rows from being vacuumed, and a backfill leaves one for each job at the
-front of its flow: a hundred thousand of them cost 27 ms each time that they are stepped over (pipeline.md,
-"Tables"). A cursor skips them, for the claim, and in the flows that leave most also for the look.
+front of its flow: a hundred thousand of them cost 27 ms each time that they are stepped over
+(docs/design/pipeline.md, "Tables"). A cursor skips them, for the claim, and in the flows that leave most also
+for the look.
 
 It trails the youngest claimed id by `TRAIL_SECONDS`, because a transaction with a smaller id may commit
 later. And nothing depends on it: every `WHOLE_SECONDS` a look goes without cursors, and what its claims find

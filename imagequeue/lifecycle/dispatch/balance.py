@@ -1,10 +1,10 @@
 """Spread: a small backlog starts everywhere at once instead of in a line before the cheapest deployment.
 
-Among deployments of one order the earliest start decides, and cost only between equal ones (rate-limiting.md,
-"The rule"). That is a rule for each call, but a group is granted many tokens at a time. So a group's share is
-what it would get if all the groups that are yet to be asked in this turn took one call after the other by
-(start, cost): four images of one job start on four deployments, where that is sooner. A backlog that would
-use every token anyhow is not counted further than that.
+Among deployments of one order the earliest start decides, and cost only between equal ones
+(docs/design/rate-limiting.md, "Overflow and balance"). That is a rule for each call, but a group is granted
+many tokens at a time. So a group's share is what it would get if all the groups that are yet to be asked in
+this turn took one call after the other by (start, cost): four images of one job start on four deployments,
+where that is sooner. A backlog that would use every token anyhow is not counted further than that.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Flows take turns (`domain/fairness.py`). A job that wants several images takes several tokens in its turn, and
 so may have attempts on several deployments at once. A flow that runs dry leaves its turns to the others.
 
-A job that a deployment failed prefers another one (pipeline.md, "An attempt"): only one that could take it
-soon, and only for a while. Whatever becomes of the others, after its back-off it comes back.
+A job that a deployment failed prefers another one (docs/design/pipeline.md, "An attempt"): only one that
+could take it soon, and only for a while. Whatever becomes of the others, after its back-off it comes back.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Room: how many more calls the workers have slots for (rate-limiting.md, "The rule").
+"""Room: how many more calls the workers have slots for (docs/design/rate-limiting.md, "Concurrency limits").
 
 Released and calling attempts never exceed the slots that live workers report, in all and by lane. A slot
 that two lanes share in halves is a whole one for either of them, but for one call at a time: a worker with a

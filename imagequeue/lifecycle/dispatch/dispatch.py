@@ -1,9 +1,9 @@
 """Dispatch: grant tokens and claim jobs, one quota group at a time; then ring.
 
 A grant, the claim of its job and the insert of its attempt are one transaction under the lock of the
-group's row: there is no second store of tokens that could disagree (rate-limiting.md, "The rule").
-Token first, then job: who goes next is decided at the last moment. So a turn begins with the tokens: one
-query tells which groups can start a call within the horizon, and unless one can, nothing else is read.
+group's row: there is no second store of tokens that could disagree (docs/design/rate-limiting.md, "The
+grant"). Token first, then job: who goes next is decided at the last moment. So a turn begins with the tokens:
+one query tells which groups can start a call within the horizon, and unless one can, nothing else is read.
 
 Any number of dispatchers may run; row locks make them correct, and each keeps its own memory of turns and
 cursors, which is about fairness and speed only.

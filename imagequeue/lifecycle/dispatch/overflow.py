@@ -1,10 +1,10 @@
 """Spill: may a deployment of a later order take jobs that an earlier order could serve?
 
-Only as many as the earlier orders could not start within `spill_after_seconds` (contract.md, "order"). What
-they can start in that time is planned with the very rule that grants, from what is known of their groups,
-so it counts free tokens, pacing, blocks and rates alike. A deployment whose breaker is not closed starts
-nothing that one could wait for; nor does one that has as many calls in flight as it may (`Room`), because
-it may hang.
+Only as many as the earlier orders could not start within `spill_after_seconds` (docs/design/rate-limiting.md,
+"Overflow and balance"). What they can start in that time is planned with the very rule that grants, from what
+is known of their groups, so it counts free tokens, pacing, blocks and rates alike. A deployment whose breaker
+is not closed starts nothing that one could wait for; nor does one that has as many calls in flight as it may
+(`Room`), because it may hang.
 """
 
 from __future__ import annotations

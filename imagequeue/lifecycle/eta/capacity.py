@@ -34,7 +34,10 @@ FIRST_GUESS = 2.0
 """Seconds that a call takes where none has ended yet: off by 2 at most for whatever takes up to 4."""
 
 TURNOVER = 0.125
-"""Seconds until a free slot has its next call: half of the dispatcher's look (pipeline.md, "Dispatch")."""
+"""Seconds until a free slot has its next call: half of the dispatcher's look.
+
+Source: docs/design/pipeline.md, "Dispatch".
+"""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """Fetch: input images that are URLs are fetched, checked and stored before their job may be claimed.
 
-So a slow address costs no token (issue 5). Until it is done the job is QUEUED in a flow whose requirement no
+So a slow address costs no token. Until it is done the job is QUEUED in a flow whose requirement no
 deployment serves; then one transaction moves it to its real flow. Postgres is the whole schedule, so nothing
 is rung through Celery: a worker has places for fetches beside its slots for calls, and takes what is due. A
 try that nobody ends is due again when its lease is over (ADR 15).

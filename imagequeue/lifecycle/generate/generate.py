@@ -4,7 +4,7 @@ Everything slow comes before the slot: reading, building the request, opening th
 sender asks `_Watch` for leave, at the last moment before the first byte: it waits for the attempt's slot on
 this machine's monotonic clock, moves the attempt to CALLING, and looks once more whether the moment has
 passed in between. Late calls bunch up, and bunched calls are how a quota is exceeded
-(rate-limiting.md), so a late one is given back.
+(docs/design/rate-limiting.md, "The start of a call"), so a late one is given back.
 
 Whatever happens after CALLING ends in a settled outcome. Where that is impossible (the process stops
 while the database or the storage is away; a fault of ours), the attempt leaves this process's custody, and

@@ -3,8 +3,8 @@
 A heartbeat vouches for a process, not for what its threads do: an attempt whose thread ended without a word
 (a bug, no memory) would stay CALLING for as long as its process lives. So each beat puts off the deadlines of
 the attempts in hand, in its own transaction, and of no others. An attempt whose deadline is older than its
-process's last beat is in nobody's hands (pipeline.md, "Sweep"). During an outage of the database neither
-moves, so an outage makes nothing look abandoned.
+process's last beat is in nobody's hands (docs/design/pipeline.md, "Sweep"). During an outage of the database
+neither moves, so an outage makes nothing look abandoned.
 
 It also drops the second doorbell of a pair that this process got at the same time.
 """

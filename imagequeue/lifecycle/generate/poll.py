@@ -1,9 +1,9 @@
 """Poll: ask a submit-and-poll upstream for the result of an attempt that it took.
 
 Between two polls the attempt sleeps in Postgres and holds no worker. Its reference was stored right after
-the submit, so whoever polls next pays nothing again: a worker may die in between (pipeline.md, "An attempt").
-Even when the total deadline has passed it is asked for once more: the result may have been there for long,
-and nobody was.
+the submit, so whoever polls next pays nothing again: a worker may die in between (docs/design/pipeline.md,
+"An attempt"). Even when the total deadline has passed it is asked for once more: the result may have been
+there for long, and nobody was.
 
 One that sleeps without a reference waits for its upstream to call back (`callback.py`).
 """

@@ -2,8 +2,8 @@
 
 A put that failed is tried again until it works, and meanwhile there are no slots anyway (`keep`). What
 remains is found here: an input that could not be read, and a disk that is nearly full. From then on nothing
-is granted until a write has succeeded (pipeline.md, "Storage away"). It is a loop of its own, because a
-storage that hangs must not keep the heartbeat, which reports the slots.
+is granted until a write has succeeded (docs/design/pipeline.md, "Storage away"). It is a loop of its own,
+because a storage that hangs must not keep the heartbeat, which reports the slots.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 A put that fails is no failed call. The bytes go to local disk and the put is tried again until it
 succeeds; meanwhile this process says that it has no free slots, so nothing new is bought that could not be
-stored (pipeline.md, "Storage away").
+stored (docs/design/pipeline.md, "Storage away").
 
 Decoding is gated by cores, storing by its own gate (`media/gate.py`), so a slow storage holds up no decoding.
 An image waits for its turn, and for the storage to come back, on disk. A process that is asked to stop

@@ -1,4 +1,6 @@
-"""Retain: after the retention time images, prompts, events and attempts go; money stays (pipeline.md).
+"""Retain: after the retention time images, prompts, events and attempts go; money stays.
+
+Source: docs/design/pipeline.md, "Retention".
 
 In small steps, objects first: a step that fails in between is repeated whole. A turn ends after a while,
 whatever is left, so that its loop is seen to turn; what it has forgotten by then stays forgotten.

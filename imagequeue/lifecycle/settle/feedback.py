@@ -1,4 +1,6 @@
-"""What an attempt's outcome tells about its deployment and its quota group (rate-limiting.md).
+"""What an attempt's outcome tells about its deployment and its quota group.
+
+Source: docs/design/rate-limiting.md, "What upstreams say back".
 
 Part of the transaction that settles the attempt. The rules are values of the domain: `throttling` for the
 group, `breaker` for the deployment.

@@ -3,7 +3,7 @@
 First success wins. A failure is accepted only from whoever has the attempt in hand; a success is accepted
 from any attempt of a live job, also one that was given up in the meantime, or settled before with fewer
 images, so that a paid image is never thrown away. An image that is no longer missing is kept as a cost
-(pipeline.md, "An attempt").
+(docs/design/pipeline.md, "An attempt").
 
 A call in doubt ends nothing yet where its upstream calls back: its attempt sleeps (`callback.py`).
 """
@@ -258,7 +258,7 @@ def _fence(outcome: AttemptOutcome, process_id: UUID | None, reference: str | No
 
 
 def _target(url: str) -> str:
-    """Scheme, host and port of a URL that the egress guard accepted (webhooks.md, "Target")."""
+    """Scheme, host and port of a URL that the egress guard accepted (docs/design/webhooks.md, "Target")."""
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"{parts.scheme}://{parts.hostname}:{port}"

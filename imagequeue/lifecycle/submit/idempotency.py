@@ -1,4 +1,4 @@
-"""Recognising submits that were made before (pipeline.md, "Idempotency").
+"""Recognising submits that were made before (docs/design/pipeline.md, "Idempotency").
 
 Two ways of saying "this is the same submit": an `Idempotency-Key`, and a body sent again by a client that
 counts its retries. What such a retry repeats need not have carried a count, so every submit without a key is

@@ -1,4 +1,7 @@
-"""Which deployments can serve an ask (protocols.md: if none can, the submit is refused with the reason)."""
+"""Which deployments can serve an ask; without one the submit is refused.
+
+Source: docs/design/protocols.md, "Routing".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From an ask to a durable QUEUED job: price, hold, insert, one commit (architecture.md, "One request").
+"""From an ask to a durable QUEUED job: price, hold, insert, one commit (docs/design/pipeline.md, "Submit").
 
 The whole list is one transaction (group commit), and every submission in it stands for itself: a 402, a 422
 or a repeat of an earlier submit is the outcome of that item alone, and leaves no row.

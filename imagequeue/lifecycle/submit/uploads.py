@@ -1,8 +1,8 @@
 """Uploads: the input images of a submit, before there is a job that names them.
 
 What came as data is decoded and stored once, under its content's name; the job names it by that key, so rows
-stay small and a bomb or a text file is refused where the client can see it (pipeline.md, "Input images"). A
-URL passes every rule that needs no look-up, and is fetched by the worker before the call's slot.
+stay small and a bomb or a text file is refused where the client can see it (docs/design/pipeline.md, "Input
+images"). A URL passes every rule that needs no look-up, and is fetched by the worker before the call's slot.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Vigil: which processes are dead? (pipeline.md, "Sweep").
+"""Vigil: which processes are dead? (docs/design/pipeline.md, "Sweep").
 
 After an outage of the database every heartbeat looks old, and after a pause of this process too. So age
 says nothing. A process is dead when this observer, by its own monotonic clock, has seen its counter stand

@@ -1,9 +1,9 @@
 """Rescue: what came of an attempt whose process died?
 
-In this order (pipeline.md, "UNKNOWN"): the upstream that has told its reference is asked for the result; the
-images of that attempt that lie in the storage, or in this machine's spill, are its result. Without any nobody
-knows, and the verdict on `ProcessDied` decides whether the upstream may still call back, or whether the call
-may be made again.
+In this order (docs/design/pipeline.md, "A call in doubt"): the upstream that has told its reference is asked
+for the result; the images of that attempt that lie in the storage, or in this machine's spill, are its
+result. Without any nobody knows, and the verdict on `ProcessDied` decides whether the upstream may still call
+back, or whether the call may be made again.
 
 What lies in the spill may belong to an attempt that a live process has in hand. It is stored all the same,
 since that is harmless, but only its owner, or the rescue of an orphan, says what the attempt came to.

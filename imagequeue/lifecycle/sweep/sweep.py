@@ -1,4 +1,4 @@
-"""Sweep: whatever was lost at an arrow of the pipeline is found here (pipeline.md, "Sweep").
+"""Sweep: whatever was lost at an arrow of the pipeline is found here (docs/design/pipeline.md, "Sweep").
 
 Doorbells that nobody answered are rung again, calls whose process died are settled, deadlines end jobs.
 Every step is safe to repeat and safe to race with.

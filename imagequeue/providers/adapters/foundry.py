@@ -34,7 +34,7 @@ class Foundry:
         return _edit_refusal(requirement) if edit else _size_refusal(requirement)
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """One (rate-limiting.md)."""
+        """One (docs/design/rate-limiting.md, "One call is one token")."""
         del requirement
         return 1
 

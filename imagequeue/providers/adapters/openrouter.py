@@ -1,8 +1,8 @@
 """OpenRouter: a chat completion with the image modality, one image per call, several input images.
 
-Source: the OpenRouter document, and protocols.md: `image_config.aspect_ratio` takes every ratio, images come
-in `message.images` as data URLs, `message.content` may be null. An error may also come with status 200, in
-the body or in the choice. `endpoint` is `https://openrouter.ai`.
+Source: the OpenRouter document, and docs/design/protocols.md, "The upstreams": `image_config.aspect_ratio`
+takes every ratio, images come in `message.images` as data URLs, `message.content` may be null. An error may
+also come with status 200, in the body or in the choice. `endpoint` is `https://openrouter.ai`.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class OpenRouter:
         return None
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """One (protocols.md)."""
+        """One (docs/design/protocols.md, "The upstreams")."""
         del requirement
         return 1
 

@@ -13,7 +13,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.domain.quota import LEASE_SLACK
 
 RELEASE_SECONDS = 15
-"""An attempt that nobody started within this time is released again (pipeline.md, "Dispatch")."""
+"""An attempt that nobody started within this time is released again (docs/design/pipeline.md, "Dispatch")."""
 
 _OPEN_COUNTS = text("""
     SELECT deployment, lane, count(*) FROM attempts
@@ -199,8 +199,9 @@ def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: f
     Too late for its slot, or for a deadline of its job: `start_by` is one for the first call of a job.
 
     Neither when a 429 has blocked the group since the grant: what was released before it would all arrive at
-    once, where the upstream is to see one call after its rest (rate-limiting.md, "What upstreams say back").
-    A process that was declared dead has no row; it may not call until it has written itself in again.
+    once, where the upstream is to see one call after its rest (docs/design/rate-limiting.md, "What upstreams
+    say back"). A process that was declared dead has no row; it may not call until it has written itself in
+    again.
 
     Args:
         connection: the transaction.

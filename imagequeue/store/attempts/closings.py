@@ -82,7 +82,7 @@ class Closing:
     """How an attempt ends.
 
     `frees_token`: not one byte was sent. Where that is not certain and the moment of sending is not known,
-    the call may have been sent just now, so the token runs from now (rate-limiting.md, "Sent").
+    the call may have been sent just now, so the token runs from now (docs/design/rate-limiting.md, "Sent").
     """
 
     state: AttemptState

@@ -1,7 +1,7 @@
 """Quota groups and the tokens that are out. A token is an attempt row.
 
 `lock_group` and `read_groups` are two statements on purpose: the second must start after the lock is held,
-because its snapshot, not the lock, decides what it counts (rate-limiting.md, "The rule").
+because its snapshot, not the lock, decides what it counts (docs/design/rate-limiting.md, "The grant").
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Claiming jobs: lock the first that wait in each chosen flow, and move them on.
 
 Rows that another dispatcher holds are skipped. Dead rows at the front of a flow, which somebody's long
-transaction keeps from being vacuumed, are skipped by a cursor per flow (pipeline.md, "Tables").
+transaction keeps from being vacuumed, are skipped by a cursor per flow (docs/design/pipeline.md, "Tables").
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which submits were accepted before (pipeline.md, "Idempotency").
+"""Which submits were accepted before (docs/design/pipeline.md, "Idempotency").
 
 A key is claimed by inserting its row before the job exists: racers with the same key wait on the unique index
 until the first one commits, and then find its row. A claim of a submit that is refused after all is dropped

@@ -18,7 +18,7 @@ from imagequeue.domain.jobs import Lane
 
 @dataclass(frozen=True, slots=True, order=True)
 class FlowKey:
-    """Which line a job waits in (pipeline.md, "Dispatch")."""
+    """Which line a job waits in (docs/design/pipeline.md, "Dispatch")."""
 
     account_id: UUID
     model_id: str

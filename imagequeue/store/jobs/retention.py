@@ -22,7 +22,7 @@ _EXPIRED = text("""
 """)
 
 DEAD_DAYS = 30
-"""Callbacks that nobody took stay at least that long (webhooks.md, "Log and replay")."""
+"""Callbacks that nobody took stay at least that long (docs/design/webhooks.md, "Delivery log")."""
 
 _FORGET_DELIVERIES = text("""
     WITH over AS (

@@ -1,4 +1,4 @@
-"""Money: `wallets.available` is the lock, the ledger is the proof (pipeline.md, "Money").
+"""Money: `wallets.available` is the lock, the ledger is the proof (docs/design/pipeline.md, "Money").
 
 The invariant, which a test keeps: available = sum of the entries' amounts, held = open holds, spent =
 captured. Every function locks the wallets that it needs in account order before it changes one, so two

@@ -1,4 +1,4 @@
-"""The tables, one file per family of nouns (pipeline.md, "Tables").
+"""The tables, one file per family of nouns (docs/design/pipeline.md, "Tables").
 
 States are text with a CHECK, keys are UUIDv7, times are `timestamptz` on the database's clock. Rows that
 change are narrow, rows that are wide never change. What must never happen is a constraint here.

@@ -1,4 +1,4 @@
-"""Who pays: accounts, their keys, wallets and ledger (pipeline.md, "Money")."""
+"""Who pays: accounts, their keys, wallets and ledger (docs/design/pipeline.md, "Money")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Upstream calls and the quotas that they spend. A token is an attempt row (rate-limiting.md, "The rule")."""
+"""Upstream calls and the quotas that they spend. A token is an attempt row.
+
+Source: docs/design/rate-limiting.md, "The rule".
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ flows = Table(
         "account_id", "model_id", "requirement", "lane", "batch_id", postgresql_nulls_not_distinct=True
     ),
 )
-"""Where jobs wait: same model, requirement, account, lane and batch (pipeline.md, "Dispatch")."""
+"""Where jobs wait: same model, requirement, account, lane and batch (docs/design/pipeline.md, "Dispatch")."""
 
 jobs = Table(
     "jobs",
@@ -194,7 +194,7 @@ idempotency_keys = Table(
     CheckConstraint("length(key) BETWEEN 1 AND 255", name="key_length"),
     Index("ix_idempotency_keys_created_at", "created_at"),
 )
-"""Accepted submits by their `Idempotency-Key` (pipeline.md, "Idempotency")."""
+"""Accepted submits by their `Idempotency-Key` (docs/design/pipeline.md, "Idempotency")."""
 
 recent_submits = Table(
     "recent_submits",

@@ -20,7 +20,7 @@ metadata = MetaData(
 )
 
 USD = Numeric(18, 9)
-"""US dollars. Nine decimals, because one upstream reports 0.0626835 (pipeline.md, "Money")."""
+"""US dollars. Nine decimals, because one upstream reports 0.0626835 (docs/design/pipeline.md, "Money")."""
 
 
 def primary_id() -> Column[UUID]:

@@ -1,4 +1,4 @@
-"""Who is alive (pipeline.md, "Sweep"), and what all of them are asked."""
+"""Who is alive (docs/design/pipeline.md, "Sweep"), and what all of them are asked."""
 
 from __future__ import annotations
 

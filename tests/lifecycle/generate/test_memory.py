@@ -1,4 +1,4 @@
-"""64 edits in flight in a real worker, each with 4 MB in and 4 MB out, stay under 400 MB (issue 5)."""
+"""64 edits in flight in a real worker, each with 4 MB in and 4 MB out, stay under 400 MB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Little room, or a storage that was away: nothing is granted until a write succeeds (pipeline.md)."""
+"""Little room, or a storage that was away: nothing is granted until a write succeeds.
+
+Source: docs/design/pipeline.md, "Storage away".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A storage that is away costs time, never a second call (pipeline.md, "Storage away")."""
+"""A storage that is away costs time, never a second call (docs/design/pipeline.md, "Storage away")."""
 
 from __future__ import annotations
 
