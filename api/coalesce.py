@@ -79,11 +79,6 @@ class Coalescer(Generic[T, R]):
         except TimeoutError:
             raise ServiceUnavailable from None
 
-    @property
-    def busy(self) -> int:
-        """How many groups are running."""
-        return len(self._running)
-
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
         self._executor.shutdown(cancel_futures=True)

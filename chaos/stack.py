@@ -22,11 +22,10 @@ _LOOK_SECONDS = 0.1
 
 @dataclass(slots=True)
 class Life:
-    """One process of the stack, and when it was seen (seconds since the epoch); `last` while it lived."""
+    """One process of the stack, and when it was last seen alive (seconds since the epoch)."""
 
     name: str
     pid: int
-    first: float
     last: float
 
 
@@ -123,4 +122,4 @@ class Stack:
                 continue  # it is being written
             now = time.time()
             for name, pid in running.items():
-                self.lives.setdefault((name, pid), Life(name, pid, now, now)).last = now
+                self.lives.setdefault((name, pid), Life(name, pid, now)).last = now

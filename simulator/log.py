@@ -96,12 +96,12 @@ class CallLog:
                     await self._grown.wait()
         return self.after(sequence, upstream)
 
-    def admitted_ns(self, quota: str, after: int = 0) -> list[int]:
+    def admitted_ns(self, quota: str) -> list[int]:
         """Admission times of one quota, ascending, in nanoseconds of the monotonic clock."""
         return [
             entry.monotonic_ns
             for entry in self.entries
-            if entry.quota == quota and entry.outcome == "admitted" and entry.sequence > after
+            if entry.quota == quota and entry.outcome == "admitted"
         ]
 
     def reset(self) -> None:

@@ -3,16 +3,16 @@
 MEGAPIXEL = 1024 * 1024
 
 
-def ratio_size(ratio: str, pixels: int = MEGAPIXEL) -> tuple[int, int]:
-    """A size of at most `pixels` with sides that are multiples of 8; `ratio` is like 16:9, or auto."""
+def ratio_size(ratio: str) -> tuple[int, int]:
+    """A size of at most a megapixel with sides that are multiples of 8; `ratio` is like 16:9, or auto."""
     if ratio == "auto":
         ratio = "1:1"
     width, _, height = ratio.partition(":")
-    return scaled((int(width), int(height)), pixels)
+    return scaled((int(width), int(height)))
 
 
-def scaled(shape: tuple[int, int], pixels: int = MEGAPIXEL) -> tuple[int, int]:
-    """The largest such size with about the proportions of `shape`, no side under 64."""
-    scale = (pixels / (shape[0] * shape[1])) ** 0.5
+def scaled(shape: tuple[int, int]) -> tuple[int, int]:
+    """The largest size of at most a megapixel with about the proportions of `shape`, no side under 64."""
+    scale = (MEGAPIXEL / (shape[0] * shape[1])) ** 0.5
     width, height = (max(64, int(side * scale) // 8 * 8) for side in shape)
     return width, height

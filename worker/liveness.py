@@ -12,11 +12,8 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-import structlog
 from redis import Redis
 from redis.exceptions import RedisError
-
-log = structlog.get_logger()
 
 LOOKS = 8
 LOOKS_WHILE_RUNNING = 60

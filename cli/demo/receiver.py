@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import queue
 import threading
 from collections.abc import Generator, Mapping
@@ -70,9 +69,3 @@ def _handler(arrived: queue.SimpleQueue[tuple[Mapping[str, str], bytes]]) -> typ
             """Say nothing: the demo tells what arrived."""
 
     return Handler
-
-
-def read_body(body: bytes) -> dict[str, Any]:
-    """The status body that a callback carries."""
-    content: dict[str, Any] = json.loads(body)
-    return content

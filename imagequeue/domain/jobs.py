@@ -30,7 +30,6 @@ class JobStatus(StrEnum):
 
 
 FINAL = frozenset({JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.ERROR})
-LIVE = frozenset(JobStatus) - FINAL
 
 
 class Lane(StrEnum):

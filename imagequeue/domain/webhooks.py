@@ -50,6 +50,7 @@ _COUNTED_CLIENT_ERRORS: Final = frozenset({408, 425})
 _SECONDS: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?", re.ASCII)
 _LONGEST_DELAY: Final = 30 * 86_400.0
 _MOST_ATTEMPTS: Final = 100
+_MOST_EXCERPT: Final = 4096  # characters, of which the log keeps one per try
 _ESCAPED: Final = re.compile(r"[^\x20-\x7e\n\t]|\\")
 
 
@@ -117,15 +118,6 @@ def next_attempt_at(
     return due if pause_until is None else max(due, pause_until)
 
 
-def longest_span(schedule: Sequence[float]) -> timedelta:
-    """Return the time from the event to the last attempt, at most, with all jitter and every hint heeded.
-
-    Media URLs must outlive it.
-    """
-    delays = [timedelta(seconds=seconds * (1.0 + MOST_JITTER)) for seconds in schedule]
-    return sum((max(delay, LONGEST_HINT) for delay in delays[1:]), start=delays[0])
-
-
 def judge_status(status: int, retry_after: str | None, now: datetime) -> DeliveryOutcome:
     """Say what an answer with `status` means; `retry_after` is its header of that name."""
     reason = f"http_{status}"
@@ -173,14 +165,14 @@ def parse_retry_after(value: str | None, now: datetime) -> datetime | None:
     return now + wait if wait > timedelta(0) else None
 
 
-def excerpt(body: bytes, most: int = 4096) -> str:
+def excerpt(body: bytes) -> str:
     """Return the first bytes of an answer as text that is harmless in a database, a log and a terminal.
 
     Printable ASCII, line feeds and tabs stand as they are; every other byte, and the backslash, is escaped.
-    At most `most` characters.
+    At most `_MOST_EXCERPT` characters.
     """
-    text = body[:most].decode("latin-1")
-    return _ESCAPED.sub(lambda match: _escape(match.group()), text)[:most]
+    text = body[:_MOST_EXCERPT].decode("latin-1")
+    return _ESCAPED.sub(lambda match: _escape(match.group()), text)[:_MOST_EXCERPT]
 
 
 def _judge_overload(status: int, pause_until: datetime | None) -> DeliveryOutcome:

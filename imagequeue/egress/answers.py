@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from imagequeue.egress.errors import EgressError
 from imagequeue.egress.spool import Spool
 
 
@@ -24,26 +23,19 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Receipt(Head):
-    """The answer to a webhook: its head, and the first raw bytes of its body for the log.
-
-    `truncated`: more was read, or left unread, than is kept. `cut`: what ended the body too early, if
-    anything did; the status had arrived by then.
-    """
+    """The answer to a webhook: its head, and the first raw bytes of its body, as far as they came."""
 
     body: bytes = b""
-    truncated: bool = False
-    cut: EgressError | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Download(Head):
     """An answer whose body was wanted whole. Close it, or use it as a context manager.
 
-    `file` holds the raw body of a 2xx answer and is empty for any other; `size` is in bytes.
+    `file` holds the raw body of a 2xx answer and is empty for any other.
     """
 
     file: Spool
-    size: int
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Generator, Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import Final
 
 import httpcore
@@ -70,8 +70,8 @@ class GuardedClient:
         with self._answer("POST", destination, body, headers, deadline) as response:
             deadline.expect_body(RAW_BYTES_READ - HEAD_READ)
             head = _head(response)
-            excerpt, truncated, cut = _read_excerpt(response, deadline)
-        return Receipt(head.status, head.headers, excerpt, truncated, cut)
+            excerpt = _read_excerpt(response, deadline)
+        return Receipt(head.status, head.headers, excerpt)
 
     def download(
         self,
@@ -79,26 +79,23 @@ class GuardedClient:
         *,
         max_bytes: int,
         limits: Limits = DOWNLOAD_LIMITS,
-        headers: Mapping[str, str] | None = None,
-        directory: str | None = None,
     ) -> Download:
         """Send one GET and spool the whole body of a 2xx answer (memory up to 1 MiB, then disk).
 
         Raises:
             BodyTooLarge: the body has more than `max_bytes`.
             EgressError: there is no complete answer.
-            ValueError: `headers` contains one that this client sets itself.
         """
         deadline = Deadline.starting_now(limits)
-        with self._answer("GET", destination, b"", headers or {}, deadline) as response:
+        with self._answer("GET", destination, b"", {}, deadline) as response:
             deadline.expect_body()
             head = _head(response)
             if not 200 <= head.status < 300:  # noqa: PLR2004 -- the 2xx class
-                return Download(head.status, head.headers, *spooled((), 0))
+                return Download(head.status, head.headers, spooled((), 0))
             _check_announced_length(head, max_bytes)
             with translated_errors(deadline):
-                file, size = spooled(_chunks(response), max_bytes, directory=directory)
-        return Download(head.status, head.headers, file, size)
+                file = spooled(_chunks(response), max_bytes)
+        return Download(head.status, head.headers, file)
 
     @contextmanager
     def _answer(
@@ -158,20 +155,13 @@ def _chunks(response: httpcore.Response) -> Iterator[bytes]:
     yield from response.iter_stream()
 
 
-def _read_excerpt(response: httpcore.Response, deadline: Deadline) -> tuple[bytes, bool, EgressError | None]:
+def _read_excerpt(response: httpcore.Response, deadline: Deadline) -> bytes:
     """Read at most `RAW_BYTES_READ`, keep at most `BYTES_KEPT`; a body that breaks off loses its rest."""
     kept = bytearray()
-    seen = 0
-    try:
-        with translated_errors(deadline):
-            for chunk in _chunks(response):
-                seen += len(chunk)
-                kept += chunk[: BYTES_KEPT - len(kept)]
-    except BodyTooLarge:
-        return bytes(kept), True, None
-    except EgressError as error:
-        return bytes(kept), True, error
-    return bytes(kept), seen > len(kept), None
+    with suppress(EgressError), translated_errors(deadline):  # the status has arrived, and it is the answer
+        for chunk in _chunks(response):
+            kept += chunk[: BYTES_KEPT - len(kept)]
+    return bytes(kept)
 
 
 def _check_announced_length(head: Head, max_bytes: int) -> None:

@@ -13,30 +13,28 @@ SPOOL_THRESHOLD: Final = 1024 * 1024  # bytes held in memory before a body goes 
 Spool: TypeAlias = SpooledTemporaryFile[bytes]
 
 
-def spooled(chunks: Iterable[bytes], max_bytes: int, *, directory: str | None = None) -> tuple[Spool, int]:
-    """Write `chunks` to a temporary file; return it, positioned at its start, and its size in bytes.
+def spooled(chunks: Iterable[bytes], max_bytes: int) -> Spool:
+    """Write `chunks` to a temporary file; return it, positioned at its start.
 
-    The file lives in memory up to `SPOOL_THRESHOLD`; the caller closes it. `directory` is where the file goes
-    when it outgrows memory (default: the system's).
+    The file lives in memory up to `SPOOL_THRESHOLD`; the caller closes it.
 
     Raises:
         BodyTooLarge: more than `max_bytes` came; what was written is gone.
     """
-    spool: Spool = SpooledTemporaryFile(max_size=SPOOL_THRESHOLD, dir=directory)  # noqa: SIM115 -- handed to the caller
+    spool: Spool = SpooledTemporaryFile(max_size=SPOOL_THRESHOLD)  # noqa: SIM115 -- handed to the caller
     try:
-        size = _fill(spool, chunks, max_bytes)
+        _fill(spool, chunks, max_bytes)
     except BaseException:
         spool.close()
         raise
     spool.seek(0)
-    return spool, size
+    return spool
 
 
-def _fill(spool: Spool, chunks: Iterable[bytes], max_bytes: int) -> int:
+def _fill(spool: Spool, chunks: Iterable[bytes], max_bytes: int) -> None:
     size = 0
     for chunk in chunks:
         size += len(chunk)
         if size > max_bytes:
             raise BodyTooLarge(f"the body is larger than {max_bytes} bytes", sent=True)
         spool.write(chunk)
-    return size

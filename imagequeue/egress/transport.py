@@ -31,6 +31,9 @@ UPSTREAM_LIMITS: Final = Limits(
     header_bytes=64 * 1024,
 )
 
+_KEPT_SECONDS: Final = 15.0
+"""How long an idle connection is kept: less than servers and balancers keep theirs, often 60 s."""
+
 
 class DeadlineTransport(httpx.BaseTransport):
     """Connection pool in which every request needs a deadline. Thread-safe; close it with the process.
@@ -39,9 +42,8 @@ class DeadlineTransport(httpx.BaseTransport):
     the request may have left.
     """
 
-    def __init__(self, pool: httpcore.ConnectionPool, limits: Limits) -> None:
+    def __init__(self, pool: httpcore.ConnectionPool) -> None:
         self._pool = pool
-        self._limits = limits
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and return its answer with the body unread.
@@ -69,7 +71,7 @@ class DeadlineTransport(httpx.BaseTransport):
         instant = request.extensions.get("deadline")
         if not isinstance(instant, int | float):
             raise TypeError("request.extensions['deadline'] must be an instant on the monotonic clock")
-        return Deadline(float(instant), self._limits)
+        return Deadline(float(instant), UPSTREAM_LIMITS)
 
 
 class _DeadlineBody(httpx.SyncByteStream):
@@ -85,16 +87,14 @@ class _DeadlineBody(httpx.SyncByteStream):
         self._response.close()
 
 
-def deadline_transport(  # noqa: PLR0913  # each has a default that production uses
+def deadline_transport(
     *,
     max_connections: int = 512,
     max_idle: int = 0,
-    keepalive_seconds: float = 15.0,
     tls: ssl.SSLContext | None = None,
     resolver: BoundedResolver | None = None,
-    limits: Limits = UPSTREAM_LIMITS,
 ) -> DeadlineTransport:
-    """Make the transport. `limits.total_seconds` is not used: the total comes with each request.
+    """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request.
 
     No connection is kept (`max_idle`) unless asked for. A kept one may be closed by its server, or by
     another thread's pass over the pool (seen with httpcore 1.0.9: a read met a closed descriptor), after its
@@ -104,10 +104,10 @@ def deadline_transport(  # noqa: PLR0913  # each has a default that production u
         ssl_context=tls or tls_context(),
         max_connections=max_connections,
         max_keepalive_connections=max_idle,
-        keepalive_expiry=keepalive_seconds,
+        keepalive_expiry=_KEPT_SECONDS,
         network_backend=DeadlineNetwork(resolver),
     )
-    return DeadlineTransport(pool, limits)
+    return DeadlineTransport(pool)
 
 
 def _pool_request(request: httpx.Request, deadline: Deadline) -> httpcore.Request:

@@ -14,7 +14,6 @@ from PIL import Image
 MOST_PIXELS = 50_000_000
 """docs/design/protocols.md, "Input and output images": 50 megapixels."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
-_MAGIC = {b"\x89PNG\r\n\x1a\n": "image/png", b"\xff\xd8\xff": "image/jpeg", b"GIF8": "image/gif"}
 
 
 class UnusableImage(Exception):
@@ -45,11 +44,3 @@ def _require_pixels(image: Image.Image, most_pixels: int) -> None:
         raise UnusableImage(
             f"it has {image.width} x {image.height} pixels, more than {most_pixels // 1_000_000} megapixels"
         )
-
-
-def media_type_of(content: bytes) -> str:
-    """The media type by the first bytes; `application/octet-stream` for what is no known image."""
-    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
-        return "image/webp"
-    found = (name for magic, name in _MAGIC.items() if content.startswith(magic))
-    return next(found, "application/octet-stream")

@@ -14,13 +14,13 @@ MIGRATION_LOCK = 0x1A6E_0E0E
 MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
 
 
-def migrate(engine: Engine, revision: str = "head") -> None:
-    """Bring the schema to a revision, in one transaction, one process at a time."""
+def migrate(engine: Engine) -> None:
+    """Bring the schema to its newest revision, in one transaction, one process at a time."""
     with engine.begin() as connection:
         connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
         connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
         connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
-        command.upgrade(_configuration(connection), revision)
+        command.upgrade(_configuration(connection), "head")
 
 
 def _configuration(connection: Connection) -> Config:

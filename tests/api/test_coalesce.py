@@ -37,7 +37,7 @@ class Bulk:
 async def idle(coalescer: Coalescer[int, int]) -> None:
     """Wait until no group runs."""
     async with asyncio.timeout(10):
-        while coalescer.busy:  # noqa: ASYNC110  # nothing else tells it
+        while coalescer._running:  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]  # nothing else tells it
             await asyncio.sleep(0.001)
 
 

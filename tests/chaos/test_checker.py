@@ -97,14 +97,14 @@ def faultless() -> Evidence:
         objects={KEY: picture()},
         refused_puts=1,
         calls=[_call(0)],
-        receipts=[Receipt("/hook/0", "msg_1", "{}", NOW + 3, taken=True)],
+        receipts=[Receipt("/hook/0", "msg_1", "{}", taken=True)],
         notes=Notes(
             acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
             cancels={f"model_{CANCELLED}": 202},
         ),
         orders=[_order(0), _order(1)],
         faults=[Fault("redis FLUSHALL", "redis", 0, NOW + 0.5, NOW + 0.5)],
-        lives=[Life("worker-generate-interactive-1", WORKER_PID, NOW - 10, NOW + 100)],
+        lives=[Life("worker-generate-interactive-1", WORKER_PID, NOW + 100)],
         logged=[
             {
                 "event": "process_registered",

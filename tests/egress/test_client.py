@@ -171,22 +171,20 @@ def test_a_reset_right_after_accept_is_a_broken_connection(authority: Authority)
 
 @BOUND
 @pytest.mark.parametrize(
-    ("script", "body", "cut"),
+    ("script", "body"),
     [
-        (drips_body, None, TimedOut),
-        (answering(HEAD + b"Content-Length: 100\r\n\r\nsome"), b"some", ConnectionBroken),
-        (answering(HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nsome\r\nzz"), b"some", ConnectionBroken),
+        (drips_body, None),
+        (answering(HEAD + b"Content-Length: 100\r\n\r\nsome"), b"some"),
+        (answering(HEAD + b"Transfer-Encoding: chunked\r\n\r\n4\r\nsome\r\nzz"), b"some"),
     ],
 )
 def test_a_status_stands_although_the_body_breaks_off(
-    authority: Authority, script: Script, body: bytes | None, cut: type[EgressError]
+    authority: Authority, script: Script, body: bytes | None
 ) -> None:
     with Receiver(script) as receiver:
         way = Way(receiver.port, authority)
         receipt = way.client.post(way.destination, b"{}", {}, limits=QUICK)
     assert receipt.status == 200
-    assert isinstance(receipt.cut, cut)
-    assert receipt.truncated
     assert receipt.body.startswith(b"x") if body is None else receipt.body == body
 
 
@@ -204,7 +202,6 @@ def test_a_status_stands_although_the_connection_is_reset_after_it(authority: Au
         way = Way(receiver.port, authority, dial=watch.dial)
         receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
     assert (receipt.status, receipt.body) == (200, b"some")
-    assert isinstance(receipt.cut, ConnectionBroken)
 
 
 @BOUND
@@ -212,7 +209,7 @@ def test_what_comes_after_the_announced_length_is_ignored(authority: Authority) 
     with Receiver(answering(OK + b"HTTP/1.1 500 No\r\n\r\n" * 10)) as receiver:
         way = Way(receiver.port, authority)
         receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
-    assert (receipt.status, receipt.body, receipt.truncated, receipt.cut) == (200, b"ok", False, None)
+    assert (receipt.status, receipt.body) == (200, b"ok")
 
 
 @BOUND
@@ -230,8 +227,6 @@ def test_little_of_a_large_body_is_read_and_less_is_kept_raw(authority: Authorit
         way = Way(receiver.port, authority, dial=watch.dial)
         receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
     assert receipt.status == 200
-    assert receipt.cut is None
-    assert receipt.truncated
     assert len(receipt.body) == BYTES_KEPT
     assert BYTES_KEPT < watch.bytes_read <= RAW_BYTES_READ
     assert receipt.body[:1] == b"x" or receipt.body[:2] == b"\x1f\x8b"
@@ -250,7 +245,7 @@ def test_every_status_is_returned_and_no_redirect_is_followed(authority: Authori
             receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
             assert receiver.connections == 1
         assert private.connections == 0
-    assert (receipt.status, receipt.body, receipt.truncated, receipt.cut) == (status, b"", False, None)
+    assert (receipt.status, receipt.body) == (status, b"")
     assert receipt.header("retry-after") == "7"
 
 
@@ -301,7 +296,7 @@ def test_a_download_is_whole_and_large_ones_go_to_disk(authority: Authority, siz
     with Receiver(answering(HEAD + length + b"\r\n" + content)) as receiver:
         way = Way(receiver.port, authority)
         with way.client.download(way.destination, max_bytes=3_000_000, limits=PATIENT) as download:
-            assert (download.status, download.size) == (200, size)
+            assert download.status == 200
             assert download.file.read() == content
             assert download.file._rolled == (size > SPOOL_THRESHOLD)  # type: ignore[attr-defined]  # says where it is
 
@@ -349,4 +344,4 @@ def test_a_download_of_another_status_is_not_read(authority: Authority) -> None:
     ) as receiver:
         way = Way(receiver.port, authority)
         with way.client.download(way.destination, max_bytes=100, limits=PATIENT) as download:
-            assert (download.status, download.size, download.file.read()) == (302, 0, b"")
+            assert (download.status, download.file.read()) == (302, b"")

@@ -14,7 +14,6 @@ from PIL import Image, ImageCms
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Unavailable
-from imagequeue.media.decoding import media_type_of
 from imagequeue.media.gate import Gate
 from imagequeue.media.images import check_output
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
@@ -37,7 +36,7 @@ NOT_IMAGES = {
 @pytest.mark.parametrize("asked", FORMATS)
 def test_output_has_the_asked_format_and_tells_the_truth(given: OutputFormat, asked: OutputFormat) -> None:
     image = check_output(picture(given), asked)
-    assert image.media_type == f"image/{asked}" == media_type_of(image.content)
+    assert image.media_type == f"image/{asked}"
     with Image.open(io.BytesIO(image.content)) as made:
         made.load()
         assert (made.size, made.format) == ((40, 30), asked.upper())
@@ -108,7 +107,9 @@ def test_input_becomes_png_or_jpeg(kind: str, becomes: str) -> None:
 @pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
 def test_masks_become_png(kind: str) -> None:
     mask = prepare_mask(picture(kind, mode="RGBA" if kind != "jpeg" else "RGB"))
-    assert mask.media_type == "image/png" == media_type_of(mask.content)
+    assert mask.media_type == "image/png"
+    with Image.open(io.BytesIO(mask.content)) as made:
+        assert made.format == "PNG"
     assert (mask.width, mask.height) == (40, 30)
 
 

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.breaker import Breaker, breaker
 
 _READ = text("""
-    SELECT name, failures, misconfigured, reason, cardinality(refused) AS refusals,
+    SELECT name, failures, misconfigured, reason,
         coalesce(extract(epoch FROM blocked_until - clock_timestamp()), 0)::float8 AS blocked_for
     FROM deployment_states
 """)
@@ -93,7 +93,6 @@ class DeploymentState:
     failures: int
     misconfigured: bool
     reason: str | None
-    refusals: int
     blocked_for: float
 
     @property
