@@ -6,7 +6,7 @@ The house tests read the program with it. It walks the checkout, so a file that 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,11 +22,15 @@ _LONGEST_CHAIN = 8
 
 @dataclass(frozen=True, slots=True)
 class Module:
-    """A file: `name` as it is imported, `imports` from each local name to the full name behind it."""
+    """A file: `name` as it is imported, `imports` from each local name to the full name behind it.
+
+    `nodes` are all of the tree's, walked once for all tests.
+    """
 
     name: str
     path: Path
     tree: ast.Module
+    nodes: tuple[ast.AST, ...]
     imports: dict[str, str]
 
     def stands_for(self, node: ast.expr) -> str:
@@ -95,14 +99,14 @@ def _stored(target: ast.expr) -> Iterator[str]:
 
 def _module(path: Path) -> Module:
     tree = ast.parse(text(str(path)))
+    nodes = tuple(ast.walk(tree))
     parts = path.with_suffix("").parts
-    return Module(
-        ".".join(parts[:-1] if parts[-1] == "__init__" else parts), path, tree, dict(_imports(tree))
-    )
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return Module(name, path, tree, nodes, dict(_imports(nodes)))
 
 
-def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree):
+def _imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
+    for node in nodes:
         match node:
             case ast.ImportFrom(module=str(module), names=names, level=0):
                 yield from ((one.asname or one.name, f"{module}.{one.name}") for one in names)

@@ -8,6 +8,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
 from importlib import import_module
+from itertools import chain
+from typing import NamedTuple
 
 from cli.main import COMMANDS
 from tests.house.checkout import text, tracked
@@ -141,63 +143,65 @@ def _is_command(parameter: Parameter) -> bool:
     )
 
 
+class Call(NamedTuple):
+    """What a call passes: how many arguments by position, which by name, and whether more are unpacked."""
+
+    positions: int
+    names: frozenset[str | None]
+    unpacks: bool
+
+
 def _is_passed(parameter: Parameter) -> bool:
     """Whether a call in the program or in a test may pass it; a test passes what it replaces."""
     defined = parameter.defined
     if (
         defined.name == "__init__"
     ):  # called by the names of its class, of those below it, and of what holds one
-        return any(_names(call, parameter) for calls in _calls().values() for call in calls)
+        return any(parameter.name in call.names for calls in _calls().values() for call in calls)
     known = defined.name if defined.owner else f"{defined.module.name}.{defined.name}"
-    return known in _handed_on() or any(
-        _names(call, parameter) or _reaches(call, parameter) for call in _calls()[defined.name]
-    )
+    return known in _handed_on() or any(_passes(call, parameter) for call in _calls()[defined.name])
 
 
-def _names(call: ast.Call, parameter: Parameter) -> bool:
-    return any(keyword.arg == parameter.name for keyword in call.keywords)
-
-
-def _reaches(call: ast.Call, parameter: Parameter) -> bool:
-    """Whether its position is given, or may be, by arguments that are unpacked."""
-    unpacked = any(isinstance(argument, ast.Starred) for argument in call.args)
-    unpacked |= any(keyword.arg is None for keyword in call.keywords)
-    return unpacked or (parameter.position is not None and len(call.args) > parameter.position)
+def _passes(call: Call, parameter: Parameter) -> bool:
+    reached = parameter.position is not None and call.positions > parameter.position
+    return reached or call.unpacks or parameter.name in call.names
 
 
 @cache
-def _calls() -> dict[str, list[ast.Call]]:
+def _calls() -> dict[str, list[Call]]:
     """Every call of the checkout by the last name of what is called."""
-    calls: dict[str, list[ast.Call]] = defaultdict(list)
-    for path in tracked("*.py"):
-        for node in ast.walk(ast.parse(text(str(path)))):
-            match node:
-                case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
-                    calls[name].append(node)
-                case _:
-                    pass
+    tests = (ast.walk(ast.parse(text(str(path)))) for path in tracked("*.py") if path.parts[0] == "tests")
+    calls: dict[str, list[Call]] = defaultdict(list)
+    for node in chain.from_iterable([*(module.nodes for module in modules().values()), *tests]):
+        match node:
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+                calls[name].append(_call(node))
+            case _:
+                pass
     return calls
+
+
+def _call(node: ast.Call) -> Call:
+    names = frozenset(keyword.arg for keyword in node.keywords)
+    starred = any(isinstance(argument, ast.Starred) for argument in node.args)
+    return Call(len(node.args), names, starred or None in names)
 
 
 @cache
 def _handed_on() -> frozenset[str]:
     """Functions by their full names, and methods by theirs, that stand somewhere without being called."""
     return frozenset(
-        name
-        for module in modules().values()
-        for node in _values(module.tree)
-        for name in _stand_for(module, node)
+        name for module in modules().values() for node in _values(module) for name in _stand_for(module, node)
     )
 
 
-def _values(tree: ast.Module) -> Iterator[ast.Name | ast.Attribute]:
-    called = {id(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    for node in ast.walk(tree):
+def _values(module: Module) -> Iterator[ast.Name | ast.Attribute]:
+    called = {id(node.func) for node in module.nodes if isinstance(node, ast.Call)}
+    for node in module.nodes:
         if isinstance(node, ast.Name | ast.Attribute) and id(node) not in called:
             yield node
 
 
 def _stand_for(module: Module, node: ast.Name | ast.Attribute) -> set[str]:
-    return (
-        {module.stands_for(node), node.attr} if isinstance(node, ast.Attribute) else {module.stands_for(node)}
-    )
+    full = module.stands_for(node)
+    return {full, node.attr} if isinstance(node, ast.Attribute) else {full}

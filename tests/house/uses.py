@@ -40,14 +40,18 @@ class Defined(NamedTuple):
         return isinstance(self.node, ast.AnnAssign) and self.owner is not None and _is_data(self.owner)
 
 
-def definitions() -> Iterator[Defined]:
+@cache
+def definitions() -> tuple[Defined, ...]:
     """Everything with a name of its own: at the top of a module, in a class, or set on `self`."""
-    for module in modules().values():
-        for node in module.tree.body:
-            yield from (Defined(module, None, name, node) for name in named(node))
-        for owner in ast.walk(module.tree):
-            if isinstance(owner, ast.ClassDef):
-                yield from _members(module, owner)
+    return tuple(defined for module in modules().values() for defined in _defined_in(module))
+
+
+def _defined_in(module: Module) -> Iterator[Defined]:
+    for node in module.tree.body:
+        yield from (Defined(module, None, name, node) for name in named(node))
+    for owner in module.nodes:
+        if isinstance(owner, ast.ClassDef):
+            yield from _members(module, owner)
 
 
 def _members(module: Module, owner: ast.ClassDef) -> Iterator[Defined]:
