@@ -27,13 +27,14 @@ EXEMPT = {
     "History": ONE_STEP,
     "IssuedKey": ONE_STEP,
     "KeyTerms": ONE_STEP,
-    "Kept": ONE_STEP,
     "Output": ONE_STEP,
     "Postponed": ONE_STEP,
     "Upload": ONE_STEP,
     "Waiting": ONE_STEP,
-    "Service": PARTS_OF_THE_FORECAST,
+    "FlowSample": PARTS_OF_THE_FORECAST,
+    "ServiceRate": PARTS_OF_THE_FORECAST,
     "Starts": PARTS_OF_THE_FORECAST,
+    "WorkerSlots": PARTS_OF_THE_FORECAST,
 }
 """Classes of the domain and of the verbs that are no word of the project, and why."""
 
@@ -79,7 +80,7 @@ def _classes() -> dict[str, Module]:
 
 
 def _words() -> set[str]:
-    """The words of the first column as a class would be called, in lower case: `Quota group` is quotagroup."""
+    """The words of the first column, in lower case and as a class is called: quotagroup for `Quota group`."""
     cells = re.findall(r"^\| ([^|]+) \|", text(GLOSSARY), re.MULTILINE)
     plain = (re.sub(r"\(.*?\)", "", cell) for cell in cells)
     return {re.sub(r"[\s`-]", "", word).lower() for cell in plain for word in cell.split(",")}
