@@ -50,8 +50,18 @@ class Module:
 @cache
 def modules(folder: str = "") -> dict[str, Module]:
     """Every module of the program, or of one of its folders (`imagequeue/domain/`), by its name."""
-    found = (_module(path) for path in tracked("*.py") if path.parts[0] != "tests")
+    paths = (path for path in tracked("*.py") if path.parts[0] != "tests")
+    found = (read(path, text(str(path))) for path in paths)
     return {module.name: module for module in found if module.path.as_posix().startswith(folder)}
+
+
+def read(path: Path, content: str) -> Module:
+    """The module that `content` would be as the file `path` of the checkout."""
+    tree = ast.parse(content)
+    nodes = tuple(ast.walk(tree))
+    parts = path.with_suffix("").parts
+    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+    return Module(name, path, tree, nodes, dict(_imports(nodes)))
 
 
 def resolve(name: str) -> str:
@@ -95,14 +105,6 @@ def _stored(target: ast.expr) -> Iterator[str]:
                 yield name
             case _:
                 pass
-
-
-def _module(path: Path) -> Module:
-    tree = ast.parse(text(str(path)))
-    nodes = tuple(ast.walk(tree))
-    parts = path.with_suffix("").parts
-    name = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-    return Module(name, path, tree, nodes, dict(_imports(nodes)))
 
 
 def _imports(nodes: Iterable[ast.AST]) -> Iterator[tuple[str, str]]:
