@@ -44,7 +44,7 @@ def taken(of: ConcurrencyLimits, lane: Lane, by: Deployment) -> int:
 
 
 def state(failures: int, blocked_for: float, *, misconfigured: bool = False) -> dict[str, DeploymentState]:
-    known = DeploymentState("foundry-test", failures, misconfigured, "broken", 0, blocked_for)
+    known = DeploymentState("foundry-test", failures, misconfigured, "broken", blocked_for)
     return {"foundry-test": known}
 
 
