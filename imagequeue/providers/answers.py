@@ -41,39 +41,39 @@ def require_success(response: UpstreamResponse) -> None:
         raise judged(response, error_body_of(response))
 
 
-def judged(response: UpstreamResponse, complaint: UpstreamErrorBody) -> UpstreamError:
+def judged(response: UpstreamResponse, error_body: UpstreamErrorBody) -> UpstreamError:
     """The error that a status other than 2xx means."""
     status = response.status
     if status == 429:  # noqa: PLR2004
-        return throttled(response, complaint)
+        return throttled(response, error_body)
     if status >= 500 or status == 408:  # noqa: PLR2004
-        return _outage(status, complaint)
+        return _outage(status, error_body)
     if status < 400:  # noqa: PLR2004
         return Unavailable("the upstream answered with a redirect, which is not followed", http_status=status)
-    return _refusal(status, complaint)
+    return _refusal(status, error_body)
 
 
-def throttled(response: UpstreamResponse, complaint: UpstreamErrorBody) -> Throttled:
-    """A 429, with the largest of its hints."""
+def throttled(response: UpstreamResponse, error_body: UpstreamErrorBody) -> Throttled:
+    """A 429 with the largest of its hints, in seconds."""
     hint = retry_after_seconds(response.headers)
-    out_of_quota = complaint.out_of_quota or (hint or 0) > LONGEST_SECONDS
+    out_of_quota = error_body.out_of_quota or (hint or 0) > LONGEST_SECONDS
     return Throttled(
-        f"HTTP 429 {complaint.label()}",
+        f"HTTP 429 {error_body.label()}",
         http_status=response.status,
         retry_after=clamped(hint),
         out_of_quota=out_of_quota,
     )
 
 
-def _refusal(status: int, complaint: UpstreamErrorBody) -> UpstreamError:
-    moderated = status == 403 and complaint.about_moderation  # noqa: PLR2004
+def _refusal(status: int, error_body: UpstreamErrorBody) -> UpstreamError:
+    moderated = status == 403 and error_body.about_moderation  # noqa: PLR2004
     ours = status in _OUR_FAULT and not moderated
-    if ours or complaint.out_of_quota or complaint.wrong_model:
-        return Misconfigured(f"HTTP {status}: {complaint.for_operators()}", http_status=status)
-    return Rejected(complaint.for_clients(), http_status=status, policy=complaint.about_policy)
+    if ours or error_body.out_of_quota or error_body.wrong_model:
+        return Misconfigured(f"HTTP {status}: {error_body.for_operators()}", http_status=status)
+    return Rejected(error_body.for_clients(), http_status=status, policy=error_body.about_policy)
 
 
-def _outage(status: int, complaint: UpstreamErrorBody) -> UpstreamError:
-    reason = f"HTTP {status} {complaint.label()}"
+def _outage(status: int, error_body: UpstreamErrorBody) -> UpstreamError:
+    reason = f"HTTP {status} {error_body.label()}"
     kind = Unavailable if status in _CERTAINLY_NO_IMAGE else Ambiguous
     return kind(reason, http_status=status)

@@ -1,7 +1,7 @@
 """Entra ID tokens for Foundry deployments with `auth = "entra"`, by the optional package azure-identity.
 
-The credential is whatever the surroundings have (environment, workload identity, managed identity, Azure
-CLI). The library keeps a token until shortly before it expires; asking on every call is meant.
+azure-identity looks for a credential in the environment variables, the workload identity, the managed
+identity and the Azure CLI. It caches a token until shortly before it expires, so every call may ask for one.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import Any
 from imagequeue.domain.upstream import Misconfigured
 
 SCOPE = "https://cognitiveservices.azure.com/.default"
-"""The Foundry document, "Use Microsoft Entra ID authentication"."""
+"""What the token is for, from the Foundry document, "Use Microsoft Entra ID authentication"."""
 
 
 class EntraTokens:
-    """Gives bearer tokens. Nothing is imported before the first one; safe in threads."""
+    """Gives bearer tokens. azure-identity is imported when the first one is needed. Safe in threads."""
 
     def __init__(self, load: Callable[[str], Any] = import_module) -> None:
         self._load = load
@@ -27,17 +27,17 @@ class EntraTokens:
         """A valid token.
 
         Raises:
-            Misconfigured: the package is not installed, or no credential of the surroundings works.
+            Misconfigured: the package is not installed, or it finds no credential that works.
         """
-        provider = self._provider = self._provider or self._made_provider()
+        provider = self._provider = self._provider or self._make_provider()
         try:
             return provider()
         except self._load("azure.core.exceptions").AzureError as error:
-            # The library's text lists what it tried, over many lines; its first says what is wrong.
+            # The library lists every credential that it tried; the first line says what is wrong.
             reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise Misconfigured(f"no Entra ID token: {reason}") from error
 
-    def _made_provider(self) -> Callable[[], str]:
+    def _make_provider(self) -> Callable[[], str]:
         try:
             identity = self._load("azure.identity")
         except ImportError:

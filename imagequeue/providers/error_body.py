@@ -1,4 +1,4 @@
-"""What an error body says: its code, its message, and whether it speaks of content policy.
+"""What an error body says: its codes, its message, and whether it is about content policy.
 
 Upstreams use four envelopes (docs/design/protocols.md, "Error bodies"): `{"error": {"code", "message"}}`,
 `{"error", "message"}`, `{"code", "message"}`, and text. All are read the same way.
@@ -15,6 +15,9 @@ from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import mapping
 
 _MESSAGE_LENGTH = 500
+"""Characters of an upstream's message that are read: it is stored with the job and sent to the client."""
+_CODE_LENGTH = 100
+"""Characters of a code: real codes are shorter, and logs show them."""
 _POLICY_WORDS = re.compile(
     r"content[\s_-]*(policy|filter|safety|management)|responsible\s*ai|safety[\s_-]*(system|filter|policy)"
     r"|moderat|flagged|violat\w+ (of )?(our|the|usage|content)|prohibited content|nsfw",
@@ -23,12 +26,12 @@ _POLICY_WORDS = re.compile(
 _MODERATED_WORDS = re.compile(r"flagged|moderat", re.IGNORECASE)
 _QUOTA_CODES = {"insufficient_quota", "quota_exceeded", "billing_hard_limit_reached"}
 _MODEL_CODES = {"model_not_found", "deploymentnotfound", "unknown_model"}
-_SECRET_LOOKS = re.compile(r"[\w+/=-]{20,}|\b(sk|omx|key)[-_]\w+", re.IGNORECASE)
+_LOOKS_LIKE_A_KEY = re.compile(r"[\w+/=-]{20,}|\b(sk|omx|key)[-_]\w+", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamErrorBody:
-    """An upstream's words: machine-readable codes, outermost first, and a message for people."""
+    """What an upstream says about an error: codes for programs, and a message for people."""
 
     codes: tuple[str, ...] = ()
     message: str = ""
@@ -36,22 +39,26 @@ class UpstreamErrorBody:
 
     @property
     def about_policy(self) -> bool:
-        """Whether the request was refused for what it asks to show."""
+        """Whether the request was refused for its content."""
         return self.moderated or any(map(_POLICY_WORDS.search, (*self.codes, self.message)))
 
     @property
     def about_moderation(self) -> bool:
-        """Whether a 403 is about the request: narrower, since an account may be closed for "violations"."""
+        """Whether a 403 refuses the request, and not our account.
+
+        Narrower than `about_policy`, because a 403 that speaks of "violations" may say that the account is
+        closed.
+        """
         return self.moderated or any(map(_MODERATED_WORDS.search, (*self.codes, self.message)))
 
     @property
     def out_of_quota(self) -> bool:
-        """Whether the upstream says that a quota which does not refill soon is used up."""
+        """Whether the upstream says that a quota is used up which does not refill within minutes."""
         return any(code.casefold() in _QUOTA_CODES for code in self.codes)
 
     @property
     def wrong_model(self) -> bool:
-        """Whether the upstream does not know the model: our catalog is wrong, whatever the status."""
+        """Whether the upstream does not know the model: then our catalog is wrong, whatever the status."""
         return any(code.casefold().replace(" ", "_") in _MODEL_CODES for code in self.codes)
 
     def for_clients(self) -> str:
@@ -59,17 +66,17 @@ class UpstreamErrorBody:
         return self.message or "The upstream refused the request"
 
     def for_operators(self) -> str:
-        """The codes, and the message without whatever looks like a key."""
-        said = _SECRET_LOOKS.sub("[…]", self.message)
-        return " ".join((*self.codes, said)).strip() or "no reason given"
+        """The codes and the message; what looks like a key is replaced."""
+        message = _LOOKS_LIKE_A_KEY.sub("[…]", self.message)
+        return " ".join((*self.codes, message)).strip() or "no reason given"
 
     def label(self) -> str:
-        """The first code alone: an answer of an outage may repeat the prompt in its message."""
-        return _SECRET_LOOKS.sub("[…]", self.codes[0]) if self.codes else "no code"
+        """The first code, without the message: in an outage the message may repeat the prompt."""
+        return _LOOKS_LIKE_A_KEY.sub("[…]", self.codes[0]) if self.codes else "no code"
 
 
 def error_body_of(response: UpstreamResponse) -> UpstreamErrorBody:
-    """Read an error answer; a body that is no JSON object gives a complaint without words."""
+    """Read an error answer; a body that is not a JSON object has no codes and no message."""
     try:
         body = response.json()
     except Unavailable:
@@ -81,21 +88,22 @@ def error_body_in(body: Any) -> UpstreamErrorBody:
     """Read a JSON value that holds an error."""
     outer = mapping(body)
     inner = mapping(outer.get("error"))
-    said = (inner.get("message"), outer.get("message"), outer.get("detail"), outer.get("error"))
-    message = next((text for text in map(_one_line, said) if text), "")
+    messages = (inner.get("message"), outer.get("message"), outer.get("detail"), outer.get("error"))
+    message = next((text for text in map(_one_line, messages) if text), "")
     return UpstreamErrorBody(codes=_codes(outer, inner), message=message, moderated=_moderated(inner))
 
 
 def _codes(outer: dict[str, Any], inner: dict[str, Any]) -> tuple[str, ...]:
+    """The codes of `error`, of the body around it, and of the error inside it, in this order."""
     deepest = mapping(inner.get("inner_error") or inner.get("innererror"))
-    named = [place.get(key) for place in (inner, outer, deepest) for key in ("code", "type")]
+    codes = [place.get(key) for place in (inner, outer, deepest) for key in ("code", "type")]
     if outer.get("message"):
-        named.append(outer.get("error"))
-    return tuple(dict.fromkeys(name[:100] for name in map(_one_line, named) if name))
+        codes.append(outer.get("error"))
+    return tuple(dict.fromkeys(code[:_CODE_LENGTH] for code in map(_one_line, codes) if code))
 
 
 def _moderated(inner: dict[str, Any]) -> bool:
-    """OpenRouter's 403 for moderation carries its reasons in `error.metadata`."""
+    """Whether it is OpenRouter's 403 for moderation, which has its reasons in `error.metadata`."""
     return bool({"reasons", "flagged_input"} & mapping(inner.get("metadata")).keys())
 
 

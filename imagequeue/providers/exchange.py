@@ -1,24 +1,23 @@
 """The only sender: one request to an upstream, from an open connection to an answer on disk.
 
-Three moments decide about money and quota, and httpx's trace extension shows each at the place where it
-happens, in the thread that makes the call:
+Money and quota depend on three moments. httpx's trace extension reports each of them when it happens, in the
+thread that makes the call:
 
-- the connection is open, the first byte is not written: `before_send` is called. It may wait for the
-  attempt's `slot_at` and mark it CALLING, so that name look-up, TCP and TLS cost nothing of the slot. When it
-  raises, the call is withdrawn, not one byte was sent, and its exception passes through.
-- the request is written to its end: `on_sent`, once. From here the token's return is counted. When writing
-  broke off, or the answer came before the end, it is called as late as possible instead: an upstream may
-  have counted the call at any moment until then.
-- the answer is here, or will never be. What failed before the first byte is `Unavailable(sent=False)`;
-  after it, nobody knows (`Ambiguous`). A status is worth more than its body: an error answer whose body
-  breaks off is judged by its status.
+- The connection is open, and no byte is written: `before_send` is called. It may wait for the attempt's
+  planned start and mark the attempt CALLING, so name look-up, TCP and TLS do not delay the start. When it
+  raises, the call is not made: no byte was sent, and the exception passes through.
+- The request is written to its end: `on_sent` is called once, and the token's time begins. When writing
+  breaks off, or the answer comes before the end of the request, `on_sent` is called after the exchange,
+  because the upstream may have counted the call at any moment until then.
+- The answer is here, or will never come. A failure before the first byte is `Unavailable(sent=False)`, one
+  after it is `Ambiguous`. An error answer whose body breaks off is judged by its status.
 
-Every call has a connection of its own. A kept one may be closed by the other side at the very moment of
-sending, most likely while `before_send` waits, and the call's outcome would be unknown for nothing.
+Every call opens a connection of its own. The upstream could close an idle one at the moment of sending, most
+likely while `before_send` waits, and then the outcome of the call would be unknown without need.
 
-The total deadline is in `request.extensions["deadline"]` (seconds of `time.monotonic`); the client's
-transport must hold it (`imagequeue.egress.deadline_transport`), because httpx's own timeouts are per
-operation. The loop that reads the body looks at it as well.
+The total deadline is in `request.extensions["deadline"]` (seconds of `time.monotonic`). The client's
+transport must enforce it (`imagequeue.egress.deadline_transport`), because httpx's own timeouts are for one
+operation each. The loop that reads the body checks it as well.
 """
 
 from __future__ import annotations
@@ -41,9 +40,10 @@ MIB = 1024 * 1024
 IN_MEMORY_BYTES = MIB
 """A larger body goes to disk: 64 calls in flight must not hold 64 images in memory."""
 ERROR_BODY_BYTES = 64 * 1024
+"""No more of an error answer is read: its code and message are shorter."""
 
 _HEADERS = {
-    "Accept-Encoding": "identity",  # a compressed body could unfold without bound
+    "Accept-Encoding": "identity",  # a small compressed body could decompress to gigabytes
     "Connection": "close",
 }
 
@@ -51,9 +51,10 @@ log = logging.getLogger(__name__)
 
 
 def response_limit(image_count: int) -> int:
-    """How many bytes an answer with so many images may have: 16 MiB each, in base64 a PNG of 12 MiB.
+    """The most bytes that an answer with so many images may have.
 
-    At most 64 MiB for all: an answer is parsed in memory, and ten images of usual size take 55 MiB.
+    16 MiB for each image, which is a PNG of 12 MiB in base64, and 1 MiB for the rest. At most 64 MiB, because
+    an answer is parsed in memory; ten images of usual size take 55 MiB.
     """
     return min(MIB + 16 * MIB * image_count, 64 * MIB)
 
@@ -69,8 +70,8 @@ def send(  # noqa: PLR0913  # each is a separate decision of the caller
 ) -> UpstreamResponse:
     """Send the request and read the answer; the caller closes what is returned.
 
-    `deadline_seconds` covers everything, also what `before_send` waits. `on_sent` gets the moment on the
-    monotonic clock; it should not raise, and if it does, the call goes on without it.
+    `deadline_seconds` covers everything, the wait of `before_send` included. `on_sent` is given the time of
+    sending in seconds of `time.monotonic`. When it raises, the error is logged and the call goes on.
 
     Raises:
         Unavailable: no connection (`sent` is False), or a success larger than `max_bytes`.
@@ -84,7 +85,7 @@ def send(  # noqa: PLR0913  # each is a separate decision of the caller
     try:
         return _exchange(request, client, deadline, max_bytes)
     except (httpx.LocalProtocolError, httpcore.LocalProtocolError, httpx.UnsupportedProtocol):
-        # The error's own text shows the header that cannot be written, and that is the key.
+        # The error's own text shows the header that cannot be written, and the key is in that header.
         raise Misconfigured("the key or the endpoint cannot be written into a request") from None
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise progress.judged(error) from error
@@ -94,7 +95,7 @@ def send(  # noqa: PLR0913  # each is a separate decision of the caller
 
 @dataclass(slots=True)
 class _Progress:
-    """How far a request has come; called by httpcore with the name of each step."""
+    """How far a request has come. httpcore calls it with the name of each step."""
 
     before_send: Callable[[], None]
     on_sent: Callable[[float], None]
@@ -110,7 +111,7 @@ class _Progress:
             self.note_sent()
 
     def note_sent(self) -> None:
-        """Say once that the upstream may have counted the call. Failing to say it must not lose the image."""
+        """Call `on_sent` once, if a byte may have been sent. An error in it must not lose the images."""
         if not self.started or self.noted:
             return
         self.noted = True
@@ -120,7 +121,7 @@ class _Progress:
             log.exception("The moment of sending could not be noted; the token's lease stands")
 
     def judged(self, error: Exception) -> Unavailable | Ambiguous:
-        """What a transport error means for the attempt; its text may name addresses, never keys."""
+        """What a transport error means for the attempt. Its text may contain addresses, but no keys."""
         reason = f"{type(error).__name__}: {error}"
         never_sent = not self.started or getattr(error, "never_sent", False)
         return Unavailable(reason, sent=False) if never_sent else Ambiguous(reason)
@@ -130,7 +131,7 @@ def _exchange(
     request: httpx.Request, client: httpx.Client, deadline: float, max_bytes: int
 ) -> UpstreamResponse:
     response = client.send(request, stream=True, follow_redirects=False)
-    # SpooledTemporaryFile moves to disk by itself; the caller closes it with the answer.
+    # SpooledTemporaryFile moves to disk when it grows above `max_size`; the caller closes it.
     body = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115
     try:
         with contextlib.closing(response):
@@ -146,7 +147,7 @@ def _read(response: httpx.Response, body: IO[bytes], deadline: float, max_bytes:
     if response.is_success:
         _read_success(response, body, deadline, max_bytes)
         return
-    with contextlib.suppress(httpx.TransportError):  # the status is known; what came of the words is enough
+    with contextlib.suppress(httpx.TransportError):  # the status is known; part of the message is enough
         for chunk in response.iter_raw():
             body.write(chunk[: ERROR_BODY_BYTES - body.tell()])
             if body.tell() >= ERROR_BODY_BYTES or time.monotonic() > deadline:
@@ -179,9 +180,9 @@ def _timeouts(deadline_seconds: float) -> dict[str, float | None]:
 
 
 def _nothing() -> None:
-    """What happens before sending when the caller has nothing to do."""
+    """The default of `before_send`."""
 
 
 def _ignored(moment: float) -> None:
-    """What happens with the moment of sending when the caller does not ask."""
+    """The default of `on_sent`."""
     del moment

@@ -9,8 +9,9 @@ from email.utils import parsedate_to_datetime
 import httpx
 
 LONGEST_SECONDS = 120.0
-"""A longer hint is a quota that is used up, not a busy minute."""
+"""A longer hint means that a quota is used up: a window is usually a minute."""
 SHORTEST_SECONDS = 0.5
+"""A shorter hint is raised to this: an upstream that says 0 has just refused a call."""
 
 
 def retry_after_seconds(headers: httpx.Headers) -> float | None:
@@ -25,7 +26,7 @@ def retry_after_seconds(headers: httpx.Headers) -> float | None:
 
 
 def clamped(seconds: float | None) -> float | None:
-    """The hint within the bounds that this service keeps."""
+    """The hint, raised or lowered to the bounds above."""
     return None if seconds is None else min(max(seconds, SHORTEST_SECONDS), LONGEST_SECONDS)
 
 
@@ -38,7 +39,7 @@ def _number(text: str | None, unit: float) -> float | None:
 
 
 def _until(headers: httpx.Headers) -> float | None:
-    """A Retry-After date, counted from the answer's own Date: the two clocks may differ from ours."""
+    """Seconds until a Retry-After date, from the answer's own Date: the upstream's clock may differ."""
     moment = _date(headers.get("retry-after"))
     if moment is None:
         return None

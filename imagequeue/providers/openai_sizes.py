@@ -1,4 +1,4 @@
-"""The three sizes that OpenAI's image models have, and Omixa with them."""
+"""The three sizes that OpenAI's image models make. Omixa has the same."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ _SIZE_OF_RATIO = {"1:1": "1024x1024", "2:3": "1024x1536", "3:2": "1536x1024"}
 
 
 def size_name(shape: Shape) -> str | None:
-    """`auto`, or the size that has the shape; None when none has."""
+    """The request's `size` for a shape: `auto` or one of the three; None when none has the shape."""
     if shape.size:
         return str(shape) if str(shape) in _SIZE_OF_RATIO.values() else None
     ratio = ratio_among(shape, tuple(_SIZE_OF_RATIO))

@@ -1,4 +1,4 @@
-"""Options that only some upstreams take: forwarded where they are, without effect elsewhere."""
+"""Options that only some upstreams take. An adapter sends what its upstream takes and omits the rest."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ TOKEN_OPTIONS = ("temperature", "max_tokens", "max_completion_tokens")
 
 
 def present(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
-    """The options of these names that were given."""
+    """The given options that have one of these names."""
     return {name: options[name] for name in names if options.get(name) is not None}
 
 
 def among(options: Mapping[str, Any], accepted: Mapping[str, tuple[str, ...]]) -> dict[str, Any]:
-    """The options whose value the upstream accepts; it would refuse the whole request for another."""
+    """The options whose value the upstream accepts: for any other value it would refuse the request."""
     return {name: options[name] for name, values in accepted.items() if options.get(name) in values}

@@ -1,4 +1,4 @@
-"""Images in answers: base64, data URLs and links, and the check that none is missing."""
+"""Read the images of an answer (base64, data URLs, links) and check that none is missing."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ def collected(images: Iterable[RawImage], image_count: int, cost_usd: Decimal | 
     """The first `image_count` images of an answer.
 
     Raises:
-        Unavailable: there are fewer; those that came are in its `images`, what they cost in `cost_usd`.
+        Unavailable: there are fewer; its `images` are those that came, its `cost_usd` is what they cost.
     """
-    came = tuple(images)[:image_count]
-    if len(came) == image_count:
-        return Images(came, cost_usd)
-    error = Unavailable(f"the answer holds {len(came)} of {image_count} images")
-    error.images, error.cost_usd = came, cost_usd
+    received = tuple(images)[:image_count]
+    if len(received) == image_count:
+        return Images(received, cost_usd)
+    error = Unavailable(f"the answer holds {len(received)} of {image_count} images")
+    error.images, error.cost_usd = received, cost_usd
     raise error
 
 
@@ -58,7 +58,7 @@ def image_at(link: str) -> RawImage:
 
 
 def decoded(text: str) -> bytes:
-    """The bytes of strict base64, with or without the head of a data URL.
+    """The bytes that strict base64 encodes, with or without the head of a data URL.
 
     Raises:
         Unavailable: it is truncated or not base64.

@@ -1,13 +1,13 @@
-"""What a provider is: what it can serve, and two pure functions around one exchange.
+"""What a provider is: the adapter to one upstream service, pure functions around one exchange.
 
-`build` makes the request of one call and `parse` reads its answer; `exchange.send` is what happens between.
-Nothing here knows the database, Celery or the settings, so recorded bodies are enough to test a provider.
+`build` makes the request of one call, `exchange.send` sends it, `parse` reads the answer. A provider knows
+neither the database nor Celery nor the settings, so recorded bodies are enough to test it.
 
-A submit-and-poll upstream answers `Pending`. Its `parse_poll` is forgiving where `parse` is strict: the
-submit is paid, so a poll that meets an outage is asked again and only a final answer ends the attempt.
+A submit-and-poll upstream answers `Pending`. `parse_poll` is more tolerant than `parse`: the submit is paid,
+so a poll that meets an outage is repeated, and only a final answer ends the attempt.
 
-One that calls back is told where (`Call.callback_url`). Of what it posts there, the reference alone is
-taken: the result is always fetched by a poll.
+An upstream that calls back is given a URL by the submit (`Call.callback_url`). Only the reference is read
+from what it posts there; the result is always fetched by a poll.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from imagequeue.providers.response import UpstreamResponse
 class Call:
     """One upstream call for `image_count` images; input images are already PNG or JPEG.
 
-    `callback_url` is where the upstream may post what it took; only a `CallbackProvider` looks at it.
+    `callback_url` is where the upstream may call back; only a `CallbackProvider` reads it.
     """
 
     prompt: str
@@ -48,7 +48,7 @@ class Provider(Protocol):
     """The adapter to one upstream service."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """The reason why this upstream cannot serve the requirement, as clients read it; None: it can."""
+        """Why this upstream cannot serve the requirement, in words for clients; None when it can."""
         ...
 
     def images_per_call(self, requirement: Requirement) -> int:
@@ -70,27 +70,27 @@ class Provider(Protocol):
 
 @runtime_checkable
 class PollingProvider(Provider, Protocol):
-    """An upstream that takes a request first and is asked for its result later."""
+    """A provider whose upstream accepts a request first and is polled for the result later."""
 
     def build_poll(self, reference: str, deployment: Deployment, secret: str) -> httpx.Request:
-        """Make the request that asks for the result of what `Pending.reference` names."""
+        """Make the request that asks for the result; `reference` comes from `Pending`."""
         ...
 
     def parse_poll(self, response: UpstreamResponse, reference: str, image_count: int) -> Images | Pending:
-        """Read the answer of a poll; outages and throttling are `Pending` again.
+        """Read the answer of a poll; an outage or a 429 is `Pending` again.
 
         Raises:
             Rejected: the upstream refused the request.
-            Unavailable: the upstream gave it up, does not know it, or its result cannot be used.
-            Misconfigured: our key is wrong; the submitted request is not lost by that.
+            Unavailable: the upstream gave the request up, does not know it, or its result is unusable.
+            Misconfigured: our key is wrong; the upstream still has the request.
         """
         ...
 
 
 @runtime_checkable
 class CallbackProvider(PollingProvider, Protocol):
-    """One that also posts to a URL which its submit names."""
+    """A polling provider whose upstream also calls back at the URL that the submit named."""
 
     def parse_callback(self, body: Mapping[str, Any]) -> str | None:
-        """Read the reference out of what the upstream posted; None: there is none that could be asked for."""
+        """The reference in the body of an upstream callback; None when it has none that can be polled."""
         ...

@@ -1,4 +1,4 @@
-"""Which of an upstream's aspect ratios a shape is."""
+"""Find a shape among the aspect ratios of an upstream."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from imagequeue.domain.images import Shape
 
 
 def ratio_among(shape: Shape, allowed: tuple[str, ...]) -> str | None:
-    """The allowed ratio that equals the shape's (42:18 is 21:9); None when it has another, or a size."""
+    """The allowed ratio that equals the shape's (42:18 equals 21:9); None for another ratio or a size."""
     if shape.ratio is None:
         return None
     across, down = shape.ratio

@@ -1,8 +1,7 @@
-"""Every provider by the name that the catalog uses: the name of the module that says `PROVIDER = ...`.
+"""Every provider by its name in the catalog: the name of a module in `adapters/` that defines `PROVIDER`.
 
-Nothing else names an adapter, so that a new one is a new file. The modules beside the adapters, which several
-of them use, have no `PROVIDER`. What is found is the same in every process of an installation: it is looked
-for once, when this module is imported, in the order of the alphabet.
+No other file names an adapter, so a new provider is one new file. The adapters are found once, when this
+module is imported, in alphabetical order: every process of an installation has the same ones.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from imagequeue.providers.provider import Provider
 
 
 def adapters_in(package: ModuleType) -> dict[ProviderName, Provider]:
-    """The adapters among the modules of a package, by the modules' names.
+    """The adapters of a package by the names of their modules; modules without `PROVIDER` are skipped.
 
     Raises:
         TypeError: a module's `PROVIDER` is not a provider; the message names the module.

@@ -1,7 +1,7 @@
-"""Requests that wait for their slot: what is large waits on disk.
+"""Large request bodies wait on disk for the start of their call.
 
-A call with input images is built before its slot comes, and then waits, with dozens of others, while its
-bytes would fill the memory of the process: 64 edits of up to 20 MiB, each as an image and as a body.
+A call is built before its planned start, and then waits beside dozens of others. With input images in memory
+64 such calls could need 64 times 20 MiB, for the images and once more for the bodies.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from typing import IO
 import httpx
 
 IN_MEMORY_BYTES = 256 * 1024
+"""A larger body is written to disk. One without input images is hardly ever larger: it is a prompt."""
 BUILDING = threading.BoundedSemaphore(4)
-"""So many requests with input images may be in memory at a time while they are built."""
+"""At most four requests with input images are built at a time: each is in memory while it is built."""
 _CHUNK_BYTES = 64 * 1024
+"""How much of a body on disk is read, and sent, at a time."""
 
 
 class FileBody(httpx.SyncByteStream):
@@ -34,10 +36,10 @@ class FileBody(httpx.SyncByteStream):
 
 @contextmanager
 def spooled_request(build: Callable[[], httpx.Request], *, large: bool) -> Generator[httpx.Request]:
-    """What `build` makes, its body on disk if it is large, until the context ends.
+    """What `build` makes, with a large body on disk until the context ends.
 
-    `large`: `build` loads input images, so only a few such run at a time. Others must not wait behind them:
-    a storage that is slow would make calls late that need nothing of it.
+    `large` says that `build` loads input images; only a few of those run at a time. A request without input
+    images never waits for them, because a slow storage must not delay calls that need nothing from it.
     """
     with BUILDING if large else nullcontext():
         request = build()

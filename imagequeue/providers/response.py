@@ -1,4 +1,4 @@
-"""What came back from an upstream: status, headers and a body that may be on disk."""
+"""The answer of an upstream: status, headers and a body that may be on disk."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ import httpx
 from imagequeue.domain.upstream import Unavailable
 
 LARGE_BYTES = 64 * 1024
+"""A larger body holds images."""
 
 
 @dataclass(frozen=True, slots=True)
 class UpstreamResponse:
-    """An answer read to its end. `body` is a file (a body above 1 MiB is on disk); closing frees it."""
+    """An answer, read to its end. `body` is a file, on disk above 1 MiB; `close` frees it."""
 
     status: int
     headers: httpx.Headers
@@ -26,7 +27,7 @@ class UpstreamResponse:
 
     @property
     def is_large(self) -> bool:
-        """Whether parsing it takes memory and time worth mentioning: more than 64 KiB."""
+        """Whether parsing takes so much memory and time that few answers may be parsed at once."""
         return self.body.seek(0, os.SEEK_END) > LARGE_BYTES
 
     def content(self) -> bytes:

@@ -1,4 +1,4 @@
-"""Reading JSON of which nothing can be trusted: what is not there, or of another type, cannot be used."""
+"""Read JSON that cannot be trusted: a value that is missing or of another type is empty, or None."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from decimal import Decimal, InvalidOperation
 from typing import Any, cast
 
 BELIEVED_USD = Decimal(1_000_000)
-"""The most that one call may have cost. A larger amount is nonsense, and from 1e9 on no column takes it."""
+"""The most that one call can cost. A larger amount is an error, and from 1e9 on no column takes it."""
 
 
 def usd(value: Any) -> Decimal | None:
-    """An amount that an upstream says it charged, a number or a decimal string; None for anything else.
+    """The amount that an upstream says it charged: a number or a decimal string; None for anything else.
 
-    Also for an amount that no call costs: what cannot be true must not stand in the way of its images.
+    An amount below 0 or above `BELIEVED_USD` is None too: the images are usable without it.
     """
     if isinstance(value, bool) or not isinstance(value, int | Decimal | str):
         return None

@@ -22,15 +22,15 @@ from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import mapping, usd
 
 RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
+"""The values of `aspect_ratio`, by the document."""
 LONGEST_PROMPT = 4_000
-"""Characters."""
+"""Characters, by the document."""
 
 
 class Aiml:
     """The adapter to AI/ML API."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """See `Provider.refusal`."""
         del deployment
         if requirement.operation == "edit" or requirement.input_count or requirement.has_mask:
             return "AIML API does not edit images"
@@ -39,22 +39,19 @@ class Aiml:
         return ratio_refusal("AIML API", requirement.shape, RATIOS)
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """One: there is no field for more."""
         del requirement
-        return 1
+        return 1  # the request has no field for a number of images
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `Provider.build`. Without a ratio the upstream's default is 1:1."""
         fields: dict[str, Any] = {"model": deployment.upstream_model, "prompt": call.prompt}
         ratio = ratio_among(call.shape, RATIOS)
-        if ratio:
+        if ratio:  # without one the upstream makes 1:1
             fields["aspect_ratio"] = ratio
         fields |= present(call.options, TOKEN_OPTIONS)
         url = joined(deployment.endpoint, "/v1/images/generations")
         return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        """See `Provider.parse`. The cost is `meta.usage.usd_spent`."""
         require_success(response)
         body = mapping(response.json())
         usage = mapping(mapping(body.get("meta")).get("usage"))

@@ -19,14 +19,13 @@ from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
 
 LONGEST_PROMPT = 32_000
-"""The document has 32,000 tokens; a character is hardly ever more than one."""
+"""Characters. The document has 32,000 tokens, and a character is hardly ever more than one token."""
 
 
 class Foundry:
     """The adapter to MAI image models in Microsoft Foundry."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """See `Provider.refusal`."""
         del deployment
         if requirement.prompt_limit > LONGEST_PROMPT:
             return f"Foundry takes prompts of at most {LONGEST_PROMPT} characters"
@@ -34,12 +33,10 @@ class Foundry:
         return _edit_refusal(requirement) if edit else _size_refusal(requirement)
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """One (docs/design/rate-limiting.md, "One call is one token")."""
         del requirement
-        return 1
+        return 1  # the request has no field for a number of images
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `Provider.build`."""
         headers = _credentials(deployment, secret)
         if call.operation == "edit":
             return _edit(call, deployment, headers)
@@ -49,7 +46,6 @@ class Foundry:
         return httpx.Request("POST", url, headers=headers, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        """See `Provider.parse`."""
         require_success(response)
         return collected(images_in_data(response.json()), image_count)
 

@@ -1,7 +1,8 @@
 """Omixa: up to ten images per call, three sizes, edits with inline images and a mask.
 
-Source: the Omixa document, "Request fields". It may give fewer images than asked ("caps the value by provider
-limits"): then those that came are kept (`Unavailable.images`). `endpoint` is `http://omixa.cloud`.
+Source: the Omixa document, "Request fields". Prompts may have any length. An answer may hold fewer images
+than were asked for ("caps the value by provider limits"); then those that came are used
+(`Unavailable.images`). The cost is `usage.billed_amount`. `endpoint` is `http://omixa.cloud`.
 """
 
 from __future__ import annotations
@@ -23,18 +24,19 @@ from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import mapping, usd
 
 MOST_IMAGES = 10
+"""In one call, by the document."""
 OPTIONS = {
     "quality": ("auto", "low", "medium", "high"),
     "background": ("auto", "transparent", "opaque"),
     "moderation": ("auto", "low"),
 }
+"""The values that the document has for each option."""
 
 
 class Omixa:
     """The adapter to Omixa."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """See `Provider.refusal`. Prompts may have any length."""
         del deployment
         edit = requirement.operation == "edit"
         if edit and not requirement.input_count:
@@ -44,12 +46,10 @@ class Omixa:
         return size_refusal("Omixa", requirement.shape)
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """Ten."""
         del requirement
         return MOST_IMAGES
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `Provider.build`."""
         fields: dict[str, Any] = {
             "model": deployment.upstream_model,
             "prompt": call.prompt,
@@ -64,7 +64,6 @@ class Omixa:
         return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        """See `Provider.parse`. The cost is `usage.billed_amount`."""
         require_success(response)
         body = mapping(response.json())
         cost = usd(mapping(body.get("usage")).get("billed_amount"))
@@ -75,7 +74,7 @@ PROVIDER: Provider = Omixa()
 
 
 def _edit_fields(call: Call) -> dict[str, Any]:
-    """Inline data URLs: Omixa fetches nothing."""
+    """Input images go as data URLs, because Omixa fetches none."""
     images = [{"type": "image_url", "image_url": {"url": data_url(image)}} for image in call.input_images]
     fields: dict[str, Any] = {"input_images": images}
     fields |= among(call.options, {"input_fidelity": ("auto", "low", "high")})

@@ -1,7 +1,7 @@
 """OpenAI images: up to ten images per call, three sizes, edits as multipart forms with a mask.
 
 Source: OpenAI's API reference, "Create image" and "Create image edit", for the GPT image models, which always
-answer with base64. `endpoint` is `https://api.openai.com`.
+answer with base64. The answer does not say what it cost. `endpoint` is `https://api.openai.com`.
 """
 
 from __future__ import annotations
@@ -22,21 +22,24 @@ from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
 
 MOST_IMAGES = 10
+"""In one call, by the reference."""
 MOST_INPUTS = 16
+"""Input images of one edit, by the reference."""
 LONGEST_PROMPT = 32_000
+"""Characters, by the reference."""
 OPTIONS = {
     "quality": ("auto", "low", "medium", "high"),
     "background": ("auto", "transparent", "opaque"),
 }
+"""The values that the reference has for each option."""
 GENERATE_OPTIONS = OPTIONS | {"moderation": ("auto", "low")}
 EDIT_OPTIONS = OPTIONS | {"input_fidelity": ("low", "high")}
 
 
 class OpenAI:
-    """The adapter to OpenAI's images API, and to what speaks like it."""
+    """The adapter to OpenAI's images API and to services with the same API."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """See `Provider.refusal`."""
         del deployment
         if requirement.prompt_limit > LONGEST_PROMPT:
             return f"OpenAI takes prompts of at most {LONGEST_PROMPT} characters"
@@ -48,12 +51,10 @@ class OpenAI:
         return size_refusal("OpenAI", requirement.shape)
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """Ten."""
         del requirement
         return MOST_IMAGES
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `Provider.build`."""
         headers = {"Authorization": f"Bearer {secret}"}
         fields: dict[str, Any] = {
             "model": deployment.upstream_model,
@@ -69,7 +70,6 @@ class OpenAI:
         return httpx.Request("POST", url, headers=headers, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        """See `Provider.parse`. The answer does not say what it cost."""
         require_success(response)
         return collected(images_in_data(response.json()), image_count)
 

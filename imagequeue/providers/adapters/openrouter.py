@@ -2,7 +2,8 @@
 
 Source: the OpenRouter document, and docs/design/protocols.md, "The upstreams": `image_config.aspect_ratio`
 takes every ratio, images come in `message.images` as data URLs, `message.content` may be null. An error may
-also come with status 200, in the body or in the choice. `endpoint` is `https://openrouter.ai`.
+also come with status 200, in the body or in a choice. The cost is `usage.cost`. `endpoint` is
+`https://openrouter.ai`.
 """
 
 from __future__ import annotations
@@ -26,13 +27,14 @@ from imagequeue.providers.values import items, mapping, usd
 
 LONGEST_PROMPT = 5_000
 """Characters. The document gives the model a context of 4K tokens."""
+_REFUSAL_LENGTH = 500
+"""Characters of a refusal that clients are shown: an upstream may say any length of text."""
 
 
 class OpenRouter:
     """The adapter to OpenRouter."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """See `Provider.refusal`."""
         del deployment
         if requirement.shape.size:
             return f"OpenRouter takes aspect ratios, not sizes such as {requirement.shape}"
@@ -45,12 +47,10 @@ class OpenRouter:
         return None
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """One (docs/design/protocols.md, "The upstreams")."""
         del requirement
-        return 1
+        return 1  # the request has no field for a number of images
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `Provider.build`."""
         fields: dict[str, Any] = {
             "model": deployment.upstream_model,
             "messages": [{"role": "user", "content": _content(call)}],
@@ -63,14 +63,13 @@ class OpenRouter:
         return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        """See `Provider.parse`. The cost is `usage.cost`."""
         require_success(response)
         body = mapping(response.json())
         choices = [mapping(choice) for choice in items(body.get("choices"))]
-        _refuse_errors(response, [body, *choices])
+        _raise_error(response, [body, *choices])
         images = [image for choice in choices for image in _images(choice)]
         if not images:
-            _refuse_refusals(choices)
+            _raise_refusal(choices)
         return collected(images, image_count, usd(mapping(body.get("usage")).get("cost")))
 
 
@@ -90,8 +89,8 @@ def _images(choice: dict[str, Any]) -> list[RawImage]:
     return [image_at(link) for link in links if isinstance(link, str)]
 
 
-def _refuse_errors(response: UpstreamResponse, places: list[dict[str, Any]]) -> None:
-    """An error under status 200 is judged by its own code, which is a status."""
+def _raise_error(response: UpstreamResponse, places: list[dict[str, Any]]) -> None:
+    """Raise the first error in an answer of status 200. Its `code` is an HTTP status, and decides."""
     for place in places:
         error = mapping(place.get("error"))
         if error:
@@ -100,10 +99,11 @@ def _refuse_errors(response: UpstreamResponse, places: list[dict[str, Any]]) -> 
             raise judged(replace(response, status=status), error_body_in(place))
 
 
-def _refuse_refusals(choices: list[dict[str, Any]]) -> None:
+def _raise_refusal(choices: list[dict[str, Any]]) -> None:
+    """Raise when the model, or the content filter, refused to make an image."""
     for choice in choices:
         refusal = mapping(choice.get("message")).get("refusal")
         if isinstance(refusal, str) and refusal:
-            raise Rejected(" ".join(refusal.split())[:500], http_status=200, policy=True)
+            raise Rejected(" ".join(refusal.split())[:_REFUSAL_LENGTH], http_status=200, policy=True)
         if choice.get("finish_reason") == "content_filter":
             raise Rejected("The upstream's content filter stopped the image", http_status=200, policy=True)

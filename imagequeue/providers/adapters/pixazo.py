@@ -1,9 +1,9 @@
 """Pixazo: submit, then poll. Up to four images per call, ratios, edits of exactly one image.
 
 Source: the Pixazo document. `endpoint` is `https://gateway.pixazo.ai`; the adapter appends `-edit` to
-`upstream_model` itself. The polling URL is built from the endpoint, never taken from the answer: the key must
-not go where an answer says. FAILED is the upstream's word about the request; ERROR is about itself.
-`X-Webhook-URL` asks for a callback, whose body is the final status body ("Webhook (Optional)").
+`upstream_model` itself. The polling URL is built from the endpoint, because an answer must not decide where
+the key is sent. The status FAILED means that the request was refused, ERROR that the upstream itself failed.
+`X-Webhook-URL` asks for an upstream callback, whose body is the final status body ("Webhook (Optional)").
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from imagequeue.providers.ratios import ratio_among, ratio_refusal
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.values import items, mapping
 
+# The limits are the document's; prompts are counted in characters.
 GENERATE_RATIOS = ("21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16")
 EDIT_RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
 MOST_IMAGES = 4
@@ -35,15 +36,17 @@ SHORTEST_PROMPT = 3
 POLL_SECONDS = 5.0
 """"Poll every 5-10 seconds" (the document, "Typical Workflow")."""
 PATIENT_POLL_SECONDS = 10.0
+"""After an outage, a 429 or an unknown status: the longer end of the document's range."""
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
+"""What may stand in the path of a poll: no slash, no escape."""
 _POLL_AGAIN_FROM = 429
+"""From this HTTP status on (a 429 or an outage) a poll says nothing about the request, and is repeated."""
 
 
 class Pixazo:
     """The adapter to Pixazo's gateway."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        """See `Provider.refusal`."""
         del deployment
         if not SHORTEST_PROMPT <= requirement.prompt_limit <= LONGEST_PROMPT:
             return f"Pixazo takes prompts of {SHORTEST_PROMPT} to {LONGEST_PROMPT} characters"
@@ -55,12 +58,10 @@ class Pixazo:
         return ratio_refusal("Pixazo", requirement.shape, EDIT_RATIOS if edit else GENERATE_RATIOS)
 
     def images_per_call(self, requirement: Requirement) -> int:
-        """Four."""
         del requirement
         return MOST_IMAGES
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `Provider.build`."""
         edit = call.operation == "edit"
         model = f"{deployment.upstream_model}-edit" if edit else deployment.upstream_model
         fields: dict[str, Any] = {
@@ -73,38 +74,34 @@ class Pixazo:
         if edit:
             fields["image_urls"] = [data_url(image) for image in call.input_images[:1]]
         url = joined(deployment.endpoint, f"/{model}/v1/{model}-request")
-        called_back = {"X-Webhook-URL": call.callback_url} if call.callback_url else {}
-        return httpx.Request("POST", url, headers=_headers(secret) | called_back, json=fields)
+        callback = {"X-Webhook-URL": call.callback_url} if call.callback_url else {}
+        return httpx.Request("POST", url, headers=_headers(secret) | callback, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        """See `Provider.parse`: the answer to the submit."""
         require_success(response)
         body = mapping(response.json())
         reference = _reference(body)
         if reference is None:
             raise Unavailable("the answer holds no request_id", http_status=response.status)
-        return _outcome(body, reference, image_count)
+        return _result(body, reference, image_count)
 
     def build_poll(self, reference: str, deployment: Deployment, secret: str) -> httpx.Request:
-        """See `PollingProvider.build_poll`."""
         url = joined(deployment.endpoint, f"/v2/requests/status/{reference}")
         return httpx.Request("GET", url, headers=_headers(secret))
 
     def parse_poll(self, response: UpstreamResponse, reference: str, image_count: int) -> Images | Pending:
-        """See `PollingProvider.parse_poll`."""
         if response.status >= _POLL_AGAIN_FROM:
             hint = clamped(retry_after_seconds(response.headers))
             return Pending(reference, max(hint or 0.0, PATIENT_POLL_SECONDS))
         if not 200 <= response.status < 300:  # noqa: PLR2004
-            raise _poll_refused(response)
+            raise _poll_error(response)
         try:
             body = mapping(response.json())
         except Unavailable:
             body = {}
-        return _outcome(body, reference, image_count)
+        return _result(body, reference, image_count)
 
     def parse_callback(self, body: Mapping[str, Any]) -> str | None:
-        """See `CallbackProvider.parse_callback`."""
         return _reference(body)
 
 
@@ -116,19 +113,19 @@ def _headers(secret: str) -> dict[str, str]:
 
 
 def _reference(body: Mapping[str, Any]) -> str | None:
-    """The id in a body; None unless it can stand in the path of a poll."""
+    """The request's id in a body; None unless it may stand in the path of a poll."""
     reference = body.get("request_id")
     return reference if isinstance(reference, str) and _REFERENCE.fullmatch(reference) else None
 
 
-def _outcome(body: dict[str, Any], reference: str, image_count: int) -> Images | Pending:
-    """What a status body says; one without a known status is asked for again."""
+def _result(body: dict[str, Any], reference: str, image_count: int) -> Images | Pending:
+    """What a status body says. Without a known status the next poll may say more."""
     match body.get("status"):
         case "COMPLETED":
             return _finished(body, image_count)
         case "FAILED":
-            complaint = error_body_in(body)
-            raise Rejected(complaint.for_clients(), policy=complaint.about_policy)
+            error_body = error_body_in(body)
+            raise Rejected(error_body.for_clients(), policy=error_body.about_policy)
         case "ERROR":
             raise Unavailable("the upstream's job ended with ERROR")
         case "QUEUED" | "PROCESSING":
@@ -142,10 +139,10 @@ def _finished(body: dict[str, Any], image_count: int) -> Images:
     return collected([image_at(link) for link in links if isinstance(link, str)], image_count)
 
 
-def _poll_refused(response: UpstreamResponse) -> Exception:
-    """401, 402 and 403 are about our key; after anything else the upstream does not know the request."""
-    complaint: UpstreamErrorBody = error_body_of(response)
-    error = judged(response, complaint)
+def _poll_error(response: UpstreamResponse) -> Exception:
+    """What a poll's status below 429 means: a wrong key, or that the upstream has no such request."""
+    error_body: UpstreamErrorBody = error_body_of(response)
+    error = judged(response, error_body)
     if isinstance(error, Misconfigured) and response.status != 404:  # noqa: PLR2004
         return error
     return Unavailable("the upstream does not know the request any more", http_status=response.status)
