@@ -21,7 +21,7 @@ LARGEST_BYTES = 64 * 1024
 async def take_callback(request: Request, token: str) -> Response:
     """For upstreams only: what one of them calls the request of an attempt."""
     services = services_of(request)
-    attempt_id = services.runtime.keyring.called_back(token)
+    attempt_id = services.runtime.keyring.attempt_of_callback(token)
     if attempt_id is None:
         raise NotFound
     async with any_content(request, LARGEST_BYTES) as content:

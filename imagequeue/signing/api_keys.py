@@ -1,8 +1,8 @@
 """API keys: `iq_<lookup>_<secret>`.
 
-The lookup part finds the row by an index and is no secret; the rest is 32 random bytes. That much randomness
-cannot be guessed or tabulated, so a plain SHA-256 of the whole key is stored: a slow password hash would only
-slow every request.
+The lookup part finds the row by an index and is no secret; the rest is 32 random bytes. So much randomness
+cannot be guessed or tabulated, so a plain SHA-256 of the whole key is stored: a password hash would make
+every request slow and no key safer.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def new_api_key() -> ApiKey:
 
 
 def api_key_lookup(key: str) -> str | None:
-    """Return the lookup part of what a client sent; None if it has not the form of a key."""
+    """Return the lookup part of what a client sent; None if it does not have the form of a key."""
     match = _KEY.fullmatch(key)
     return None if match is None else match["lookup"]
 

@@ -1,11 +1,11 @@
 """The service's secret key, and what is derived from it.
 
-One secret, many purposes: each purpose has a subkey of its own (HKDF-SHA256, the purpose as `info`), so
-nothing learned about one helps with another. `IMAGEQUEUE_SECRET_KEY` may hold several keys, separated by
-commas: the first writes, all read. So a key is replaced by putting the new one in front, encrypting what is
-stored again (`reencrypted`), and only then dropping the old one. Media tokens stand in status bodies that
-never change, so dropping a key ends the media URLs that were made with it. Callback tokens live as long as
-the calls that they were sent with.
+Each purpose has a subkey of its own (HKDF-SHA256, the purpose as `info`), so that what is learned about one
+does not help with another. `IMAGEQUEUE_SECRET_KEY` may hold several keys, separated by commas: the first
+encrypts and signs, all decrypt and verify. To replace a key, put the new one in front, encrypt the stored
+secrets again (`reencrypted`), and only then remove the old one. Removing a key ends the media URLs that were
+made with it, because they stand in status bodies that never change. It also ends the tokens of upstream
+callbacks that were made with it, but those matter only until their calls end.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def new_secret_key() -> str:
 
 
 class Keyring:
-    """Encrypts stored secrets, makes media and callback tokens. Immutable, shared by threads.
+    """Encrypts stored secrets, makes the tokens of media URLs and upstream callbacks. Safe in threads.
 
     Raises:
         ConfigurationError: no key, or one shorter than 32 characters.
@@ -87,11 +87,11 @@ class Keyring:
         return _is_token(self._media_keys, storage_key, token)
 
     def callback_token(self, attempt_id: UUID) -> str:
-        """Return what lets an upstream call back about one attempt: its id, a dot, 24 URL-safe characters."""
+        """Return the token of one attempt's upstream callback: its id, a dot, 24 URL-safe characters."""
         return f"{attempt_id}.{_token(self._callback_keys[0], str(attempt_id))}"
 
-    def called_back(self, token: str) -> UUID | None:
-        """Return the attempt that `token` was made for, under any of the keys; None: it was not made here."""
+    def attempt_of_callback(self, token: str) -> UUID | None:
+        """Return the attempt that `token` was made for under any of the keys; None for a forged token."""
         name, _, proof = token.partition(".")
         return UUID(name) if _is_token(self._callback_keys, name, proof) else None
 

@@ -1,4 +1,4 @@
-"""Signatures of callbacks, by the Standard Webhooks specification (`v1`: HMAC-SHA256)."""
+"""Signatures of webhooks, by the Standard Webhooks specification (`v1`: HMAC-SHA256)."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def new_webhook_secret() -> str:
 
 
 def sign(webhook_id: str, timestamp: datetime, body: bytes, secrets: Sequence[str]) -> dict[str, str]:
-    """Return the three headers of one attempt.
+    """Return the three headers of one delivery attempt.
 
-    Several secrets (an overlap during rotation) give several signatures in one header, in the order given; a
-    receiver accepts any. `body` must be UTF-8, as JSON is.
+    Several secrets (during a rotation) give several signatures in one header, in the order given; a receiver
+    accepts any of them. `body` must be UTF-8, as JSON is.
 
     Raises:
         ValueError: `timestamp` is naive (it would be signed as if it were UTC), or there is no secret.
@@ -32,8 +32,7 @@ def sign(webhook_id: str, timestamp: datetime, body: bytes, secrets: Sequence[st
         raise ValueError("a webhook's timestamp must be aware")
     if not secrets:
         raise ValueError("a webhook needs at least one secret")
-    # The package replaces the zone instead of converting to it, so an aware time in another zone goes wrong
-    # too.
+    # The package sets the zone to UTC without converting to it, so other zones are converted before.
     moment = timestamp.astimezone(UTC).replace(microsecond=0)
     text = body.decode("utf-8")
     signatures = [Webhook(secret).sign(webhook_id, moment, text) for secret in secrets]

@@ -76,14 +76,14 @@ ATTEMPT = UUID("01890000-0000-7000-8000-000000000001")
 def test_a_callback_token_names_the_attempt_that_it_was_made_for() -> None:
     token = Keyring(OLD).callback_token(ATTEMPT)
     assert re.fullmatch(rf"{ATTEMPT}\.[A-Za-z0-9_-]{{24}}", token)
-    assert Keyring(OLD).called_back(token) == ATTEMPT
-    assert Keyring(f"{NEW},{OLD}").called_back(token) == ATTEMPT
-    assert Keyring(NEW).called_back(token) is None
+    assert Keyring(OLD).attempt_of_callback(token) == ATTEMPT
+    assert Keyring(f"{NEW},{OLD}").attempt_of_callback(token) == ATTEMPT
+    assert Keyring(NEW).attempt_of_callback(token) is None
 
 
 def test_a_media_token_is_no_callback_token() -> None:
     ring = Keyring(OLD)
-    assert ring.called_back(f"{ATTEMPT}.{ring.media_token(str(ATTEMPT))}") is None
+    assert ring.attempt_of_callback(f"{ATTEMPT}.{ring.media_token(str(ATTEMPT))}") is None
 
 
 @given(st.text())
@@ -98,4 +98,4 @@ def test_any_other_text_names_no_attempt(text: str) -> None:
         text + token,
         token.replace(str(ATTEMPT), str(other)),
     ):
-        assert ring.called_back(strange) in ({ATTEMPT} if strange == token else {None})
+        assert ring.attempt_of_callback(strange) in ({ATTEMPT} if strange == token else {None})
