@@ -1,14 +1,14 @@
 """The circuit breaker of a deployment (docs/design/rate-limiting.md, "The breaker of a deployment").
 
     CLOSED     calls go through; failures in a row are counted
-    OPEN       no calls until `opens again`: after five failures in a row, or at once when misconfigured
+    OPEN       no calls for a while: after five failures in a row, or at once when misconfigured
     HALF_OPEN  one call at a time, as a probe: a success closes, a failure opens for longer
 
-While it is open, only a success closes it: a key that was refused is not mended because the next probe hangs.
-A misconfiguration is another trouble than the outage it may come after, so its failures are counted from one.
+Only a success closes an open breaker: a probe that hangs does not prove that a wrong key was put right. A
+misconfiguration that follows an outage is a new fault, so its failures are counted from one.
 
-A success forgets everything. What was refused by policy, throttled, or lost with one of our own processes
-says nothing about the deployment.
+A success resets all counts. A call that was refused by policy, throttled, or lost with one of our own
+processes says nothing about the deployment.
 """
 
 from __future__ import annotations
@@ -19,17 +19,19 @@ from random import Random
 from imagequeue.domain.backoff import exponential
 
 FAILURES = 5
-"""Failures in a row that open the breaker."""
+"""Failures in a row that open the breaker: fewer may be chance."""
 
 REFUSALS = 10
-"""Refusals of different prompts in a row, none by policy: it is the deployment that is wrong."""
+"""Refusals in a row, of different prompts and none by policy, after which the deployment must be wrong."""
 
 FIRST_SECONDS, LONGEST_SECONDS = 30.0, 900.0
+"""How long the breaker stays open at first, and at most: an outage may end soon, or take hours."""
 MISCONFIGURED_SECONDS = 60.0
+"""How long it stays open at first after a misconfiguration, which a person has to put right."""
 
 
 class Breaker(StrEnum):
-    """What `imagequeue deployments` shows."""
+    """The state of a breaker, as `imagequeue deployments` shows it."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -37,14 +39,14 @@ class Breaker(StrEnum):
 
 
 def breaker(failures: int, blocked_for: float, *, misconfigured: bool) -> Breaker:
-    """The state after so many failures in a row, with so many seconds until the next probe."""
+    """The state after `failures` in a row; `blocked_for` is the seconds until the next probe."""
     if not misconfigured and failures < FAILURES:
         return Breaker.CLOSED
     return Breaker.OPEN if blocked_for > 0 else Breaker.HALF_OPEN
 
 
 def cooldown_after(failures: int, random: Random, *, misconfigured: bool) -> float:
-    """Seconds until the next probe after so many failures in a row; 0: the breaker stays closed."""
+    """Seconds until the next probe after `failures` in a row; 0: the breaker stays closed."""
     if misconfigured:
         return exponential(failures, base=MISCONFIGURED_SECONDS, cap=LONGEST_SECONDS, random=random)
     if failures < FAILURES:

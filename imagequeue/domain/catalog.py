@@ -28,13 +28,14 @@ from imagequeue.domain.images import Operation
 from imagequeue.domain.tiers import rpm_of_tier
 
 ProviderName: TypeAlias = str
-"""The name of an adapter's module (`imagequeue/providers/registry.py`): the domain knows none of them."""
+"""The name of an adapter's module (`imagequeue/providers/registry.py`). The domain does not list them."""
 
 LONGEST_WINDOW_SECONDS = 366 * 24 * 60 * 60
+"""A year: no upstream is known to count longer, and the time at which a token returns stays a valid one."""
 
 
 def _plain_amount(value: object) -> Decimal:
-    """An amount as TOML has it: a string of plain decimals, or a number that is not a truth value."""
+    """An amount in TOML: a string of plain decimals, or a number that is not a boolean."""
     if isinstance(value, str) and re.fullmatch(r"[0-9]+(\.[0-9]+)?", value):
         return Decimal(value)
     if isinstance(value, int | float | Decimal) and not isinstance(value, bool):
@@ -50,11 +51,11 @@ def _without_doubles(values: tuple[str, ...]) -> tuple[str, ...]:
 
 Text = Annotated[str, Field(pattern=r"^\S(.*\S)?$", max_length=500)]
 Usd = Annotated[Decimal, BeforeValidator(_plain_amount), Field(ge=0, max_digits=18, decimal_places=9)]
-"""What NUMERIC(18, 9) holds."""
+"""An amount that the database's NUMERIC(18, 9) can hold."""
 
 
 class CatalogEntry(BaseModel):
-    """A table of the catalog file: unknown keys are refused, so are values of another type; none changes."""
+    """A table of the catalog file. Unknown keys and values of another type are refused. Immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -72,7 +73,7 @@ class Model(CatalogEntry):
 
 
 class Deployment(CatalogEntry):
-    """A model at a provider, with its quota, key and cost."""
+    """A model at a provider, with its quota, key and cost. The contract says what each key means."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")
     model: str
@@ -154,11 +155,11 @@ class Catalog:
         return model
 
     def deployment(self, name: str) -> Deployment | None:
-        """Find a deployment, also one that a reload took out: calls may be in flight there."""
+        """Find a deployment, also one that a reload removed, because its calls may still be in flight."""
         return self._deployments_by_name.get(name)
 
     def after(self, earlier: Catalog) -> Catalog:
-        """This catalog, which also knows by name what only `earlier` had: nothing new goes there."""
+        """Let `deployment` also find those that only `earlier` had. They get no new calls."""
         self._deployments_by_name = earlier._deployments_by_name | self._deployments_by_name
         return self
 
@@ -184,13 +185,13 @@ class Catalog:
         return {deployment.group: quota_group(deployment, self) for deployment in self.deployments}
 
     def rpm(self, deployment: Deployment) -> int:
-        """Calls per window, given or by tier."""
+        """Calls in a window: `rpm`, or by `tier`."""
         return deployment.rpm or self.tier_rpm(deployment) or 1
 
     def tier_rpm(self, deployment: Deployment) -> int | None:
-        """What the documented table has for the deployment's model and tier, if it has it.
+        """Calls in a window by the documented table of tiers; None when the table lacks the model.
 
-        The upstream's name is asked last: at Foundry it is whatever the user called the deployment.
+        `upstream_model` is looked up last, because at Foundry it may be any name that the user chose.
         """
         model = self._models_by_name.get(deployment.model.casefold())
         names = (model.id, *model.aliases) if model else ()

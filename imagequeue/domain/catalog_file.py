@@ -1,7 +1,7 @@
-"""The catalog's file: every mistake in it is an error that names the table, the entry and the key.
+"""Read the catalog file. Every mistake in it is an error that names the table, the entry and the key.
 
-Unknown keys, values of another type, dangling references, missing environment variables, a tier that the
-documents do not have, a provider that nobody has written.
+Mistakes are: an unknown key, a value of another type, a reference that leads nowhere, a missing environment
+variable, a tier that the document does not have, a provider that does not exist.
 """
 
 from __future__ import annotations
@@ -117,5 +117,5 @@ def _check_deployment(
 
 
 def _calls_back(adapter: object) -> bool:
-    """Whether it is a `CallbackProvider`, which the domain may not import: its one method tells."""
+    """Whether it is a `CallbackProvider`. The domain may not import that, so it looks for its method."""
     return hasattr(adapter, "parse_callback")

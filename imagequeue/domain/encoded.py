@@ -1,4 +1,4 @@
-"""An image as bytes, with what is known of it. What media checks and providers send."""
+"""An encoded image with its media type and size: `media` checks it, providers send it."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class EncodedImage:
 
     @property
     def filename(self) -> str:
-        """A name with the ending of its media type, for multipart forms."""
+        """A file name for multipart forms, with the ending of the media type."""
         return f"image.{extension(self.media_type)}"
 
 

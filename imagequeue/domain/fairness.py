@@ -1,26 +1,25 @@
-"""Who goes next: start-time fair queueing over accounts, interactive jobs before backfill ones.
+"""Who goes next: start-time fair queueing over accounts, interactive jobs before backfill jobs.
 
-Every account has a tag; the smallest goes next, and its tag moves by 1 / weight. An account that was away
-starts at the present virtual time: it neither saves up turns nor owes any. Within an account its flows take
-turns in the same way.
+Every account has a tag, which is a virtual time. The account with the smallest tag takes the next turn, and
+its tag grows by 1 / weight. An account that had no jobs begins at the present virtual time, so it has neither
+saved up turns nor lost any. Within an account its flows take turns in the same way.
 
-The quota groups that serve one model are a pool, and a pool has one virtual time: what an account gets is the
-sum over the pool, so that is what is shared. With a virtual time for each group every group is fair to within
-one call, but upstream quotas are small: among 20 accounts, five groups of 12 calls a minute give 12 accounts
-five calls each and 8 none when they break ties alike, and when they break them differently it is chance who
-gets none and who gets five. In a pool everybody gets three. Pools know nothing of each other: an account
-which is busy with one model is not made to wait for another one.
+Quota groups that serve the same models form a pool, and a pool has one virtual time, because accounts share
+what all groups of the pool start together. A virtual time for each group would not be fair, because upstream
+quotas are small: if 20 accounts share five groups of 12 calls a minute and the groups break ties alike, 12
+accounts get five calls each and 8 get none; if they break ties differently, chance decides. In a pool each
+account gets three. Pools are independent: an account that uses one model much does not wait for another one.
 
-Not every group can serve every account. One that waits for a slow group falls behind the virtual time while
-the others are served elsewhere; it starts at the present time then, as if it had been away. But of those that
-start alike the one whose last turn is longest ago goes first, and that is the one which was served nowhere.
+Not every group can serve every account. An account that waits for a slow group falls behind the virtual time
+while others are served elsewhere, and then begins at the present time like one that had no jobs. Among
+accounts that begin at the same time the one whose last turn is longest ago goes first, and that is this one.
 
-Backfill gets what interactive leaves, and at least every tenth grant (`FLOOR`), so that it never starves.
-One interactive job that meets a backfill always gets the next grant: the floor counts only grants that
-went to interactive jobs while backfill waited.
+Backfill gets what interactive jobs leave, and at least every tenth grant (`FLOOR`), so it never starves. Only
+grants to interactive jobs while backfill waits count towards the ten, so an interactive job that comes while
+only backfill is served always gets the next grant.
 
-State lives in the dispatcher's memory. Losing it costs a moment of fairness, never correctness. A plan
-costs one pass over the flows that wait, and then the logarithm of their number for each turn.
+The state is in the dispatcher's memory; losing it costs a moment of fairness, and nothing else. A plan costs
+one pass over the waiting flows, and then the logarithm of their number for each turn.
 """
 
 from __future__ import annotations
@@ -34,13 +33,14 @@ from uuid import UUID
 from imagequeue.domain.jobs import Lane
 
 FLOOR = 10
+"""Backfill gets one of so many grants while both lanes wait: it goes on, and costs the others a tenth."""
 _MANY_TAGS = 10_000
-"""Beyond so many, all is forgotten at once: a moment of fairness is cheaper than memory without bound."""
+"""Above so many tags all are dropped at once. That costs a moment of fairness and bounds the memory."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Jobs that wait in one line (docs/design/pipeline.md, "Dispatch")."""
+    """Jobs that wait for the same deployments, oldest first (docs/design/pipeline.md, "Dispatch")."""
 
     id: int
     model_id: str
@@ -51,10 +51,10 @@ class Flow:
 
 
 def pools(serves: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
-    """The pool of every quota group: the groups that are joined by the models that they serve.
+    """The pool of every quota group: the groups that it is connected with by the models that they serve.
 
     Args:
-        serves: a quota group and a model that it serves, for every deployment.
+        serves: for every deployment, its quota group and its model.
     """
     found = list[tuple[set[str], set[str]]]()
     for group, model in serves:
@@ -66,26 +66,26 @@ def pools(serves: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
 
 
 Place = tuple[float, int]
-"""The virtual time of a turn, and the number of the last turn before it, which breaks ties."""
+"""The virtual time of a key's next turn, and the number of its last turn, which breaks ties."""
 
 _NEVER: Place = (0.0, 0)
 
 
 @dataclass(slots=True)
 class VirtualTime:
-    """Start-time fair queueing over any keys."""
+    """Start-time fair queueing over any keys; `served` counts the turns."""
 
     now: float = 0.0
     served: int = 0
     tags: dict[Hashable, Place] = field(default_factory=dict[Hashable, Place])
 
     def place(self, key: Hashable) -> Place:
-        """A key's place in line: the smallest is next."""
+        """The place of a key: the smallest goes next."""
         tag, last = self.tags.get(key, _NEVER)
-        return (tag if tag > self.now else self.now), last  # noqa: FURB136  # a thousand times a turn
+        return (tag if tag > self.now else self.now), last  # noqa: FURB136  # runs a thousand times a pass
 
     def took(self, key: Hashable, cost: float) -> None:
-        """Charge a key for a turn, and let the virtual time go on."""
+        """Charge a key for a turn, and move the virtual time to it."""
         start, _ = self.place(key)
         self.now, self.served = start, self.served + 1
         self.tags[key] = (start + cost, self.served)
@@ -93,8 +93,8 @@ class VirtualTime:
             self.tags.clear()
 
 
-_Line = list[tuple[Place, int, list[Flow]]]
-"""The accounts of a lane as a heap: the place of each, the last tie-breaker, and its flows."""
+_AccountHeap = list[tuple[Place, int, list[Flow]]]
+"""The accounts of a lane as a heap: the place of each, its id as the last tie-breaker, and its flows."""
 
 
 @dataclass(slots=True)
@@ -106,16 +106,16 @@ class FairQueue:
     interactive_in_a_row: int = 0
 
     def order(self, flows: Sequence[Flow], grants: int) -> list[Flow]:
-        """Plan who takes the next `grants` turns, as if every flow had jobs enough. Charges nobody."""
+        """Plan who takes the next `grants` turns, as if every flow had enough jobs. Changes no tag."""
         if grants == 0 or not flows:
             return []
-        lines = {lane: self._line(lane, flows) for lane in {flow.lane for flow in flows}}
+        heaps = {lane: self._heap(lane, flows) for lane in {flow.lane for flow in flows}}
         in_a_row, turns, planned = self.interactive_in_a_row, list[Flow](), Counter[int]()
         while len(turns) < grants:
-            lane = _lane(lines.keys(), in_a_row)
+            lane = _lane(heaps.keys(), in_a_row)
             in_a_row = in_a_row + 1 if lane is Lane.INTERACTIVE else 0
             turn = self.accounts[lane].served + len(turns) + 1
-            turns.append(self._next(lines[lane], planned, turn))
+            turns.append(self._next(heaps[lane], planned, turn))
         return turns
 
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
@@ -129,20 +129,20 @@ class FairQueue:
         elif backfill_waits:
             self.interactive_in_a_row += grants
 
-    def _line(self, lane: Lane, flows: Iterable[Flow]) -> _Line:
+    def _heap(self, lane: Lane, flows: Iterable[Flow]) -> _AccountHeap:
         by_account = defaultdict[UUID, list[Flow]](list)
         for flow in flows:
             if flow.lane is lane:
                 by_account[flow.account_id].append(flow)
         place = self.accounts[lane].place
-        line = [(place(id_), id_.int, mine) for id_, mine in by_account.items()]
-        heapify(line)
-        return line
+        heap = [(place(id_), id_.int, own_flows) for id_, own_flows in by_account.items()]
+        heapify(heap)
+        return heap
 
-    def _next(self, line: _Line, planned: Counter[int], turn: int) -> Flow:
-        """The flow of the account that is first in line; the account goes back by one turn."""
-        (start, _), key, flows = line[0]
-        heapreplace(line, ((start + 1 / flows[0].weight, turn), key, flows))
+    def _next(self, heap: _AccountHeap, planned: Counter[int], turn: int) -> Flow:
+        """The next flow of the first account, which moves back in the heap by one turn."""
+        (start, _), key, flows = heap[0]
+        heapreplace(heap, ((start + 1 / flows[0].weight, turn), key, flows))
         turns = self.flows.get(flows[0].account_id) if len(flows) > 1 else None
         flow = flows[0] if len(flows) == 1 else min(flows, key=lambda one: _place(turns, one, planned))
         planned[flow.id] += 1

@@ -1,14 +1,14 @@
-"""When will a waiting job be served? Positions and times for every flow, worked out for all jobs at once.
+"""The forecast: the position and the ETA of every waiting job, computed for all flows at once.
 
-A job's position is the number of calls that go before its own and itself: those of its own flow, and of
-the others as many as fair queueing lets go first (`fairness`): an account with the same weight gets a turn
-for each of ours while it has jobs, and a backfill waits for all interactive jobs but for the floor's share.
-The time is when the deployments that can serve the flow start that many calls (`service`), and then the
-time that a call takes.
+A job's position is the number of calls up to and with its own: those before it in its own flow, and those
+that fair queueing (`fairness`) gives to other flows first. Another account of the same weight gets one turn
+for each turn of the job's account while it has jobs; a backfill job also waits for all interactive jobs,
+except for the grants that `FLOOR` leaves to backfill. The ETA is the time at which the deployments that can
+serve the flow have started that many calls (`service_rate`), plus the time that a call takes.
 
-A flow's waiting jobs are known by their ids, which grow (UUIDv7): a sample of them with their places in the
-line. Between two samples places are interpolated. Of a job behind the last one, which came later than the
-outlook was made, nothing is known: how many came between is anybody's guess.
+Of the jobs in a flow a sample is known: ids, which grow with time (UUIDv7), and their places. Places between
+two of them are interpolated. A job behind the last one was submitted after the sample was taken, and the
+number of jobs between the two is unknown.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ from imagequeue.domain.service_rate import ServiceRate
 
 @dataclass(frozen=True, slots=True)
 class FlowSample:
-    """The jobs that wait in a flow: some of their ids, ascending, with the calls up to and with each.
+    """Some of the jobs that wait in a flow: their ids, ascending, and the calls up to and with each.
 
-    A call of one deployment may bring more images than a call of another, so calls may be fractions: how many
-    it takes at the rates of those that share the line.
+    One deployment may return more images in a call than another. So the number of calls is a mean over the
+    deployments that serve the flow, and may be a fraction.
     """
 
     flow_id: int
@@ -50,9 +50,9 @@ class FlowSample:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """Where a job stands in the line of its flow's deployments, and the seconds until it is done.
+    """A job's position, counted in calls from 1, and the seconds until it is done.
 
-    None is what nobody knows: a job that came a moment ago, or deployments that serve nothing for now.
+    Both are None for a job that was submitted a moment ago; the ETA is None while no deployment serves it.
     """
 
     position: int | None
@@ -64,7 +64,7 @@ UNKNOWN = Estimate(None, None)
 
 @dataclass(frozen=True, slots=True)
 class _FlowForecast:
-    """A flow's samples: ids as numbers, and what is expected for each."""
+    """The sampled jobs of a flow: their ids as numbers, and the position and ETA (seconds) of each."""
 
     ids: Sequence[int]
     positions: Sequence[int]
@@ -86,17 +86,17 @@ class _FlowForecast:
 
 @dataclass(frozen=True, slots=True)
 class Forecast:
-    """What is expected for every waiting job; `encode` and `decode` take it through Redis."""
+    """Positions and ETAs by flow; `encode` and `decode` take them through Redis."""
 
     forecasts: Mapping[int, _FlowForecast]
 
     def estimate(self, flow_id: int, job_id: UUID, age: float) -> Estimate:
-        """What is expected for a job that waits, `age` seconds after the outlook was made."""
+        """The estimate for a waiting job, `age` seconds after the forecast was made."""
         forecast = self.forecasts.get(flow_id)
         return forecast.estimate(job_id, age) if forecast and forecast.ids else UNKNOWN
 
     def encode(self) -> str:
-        """As text."""
+        """The forecast as text; ids in hexadecimal digits."""
         return json.dumps(
             {
                 flow_id: [[f"{number:x}" for number in one.ids], one.positions, one.etas]
@@ -107,7 +107,7 @@ class Forecast:
 
     @classmethod
     def decode(cls, text: str) -> Forecast:
-        """From what `encode` wrote."""
+        """Read what `encode` wrote."""
         return cls(
             {
                 int(flow_id): _FlowForecast([int(number, 16) for number in ids], positions, etas)
@@ -117,56 +117,56 @@ class Forecast:
 
 
 def forecast(
-    lines: Sequence[FlowSample], service: Mapping[int, ServiceRate], rivals: Mapping[int, frozenset[int]]
+    samples: Sequence[FlowSample], service: Mapping[int, ServiceRate], rivals: Mapping[int, frozenset[int]]
 ) -> Forecast:
-    """Work out what is expected for the samples of every line.
+    """Compute the position and the ETA of every sampled job.
 
     Args:
-        lines: the flows in which jobs wait.
+        samples: the flows in which jobs wait.
         service: by flow, how the deployments that can serve it start calls.
-        rivals: by flow, all flows that some of those deployments can serve, itself among them.
+        rivals: by flow, all flows that some of those deployments can serve, itself included.
     """
-    by_id = {line.flow_id: line for line in lines}
-    crowds, forecasts = dict[frozenset[int], _Crowd](), dict[int, _FlowForecast]()
-    for line in lines:
-        sharing = rivals[line.flow_id]
-        if sharing not in crowds:
-            crowds[sharing] = _Crowd([by_id[id_] for id_ in sharing if id_ in by_id])
-        calls = [crowds[sharing].calls_until(line, place) for place in line.places]
-        etas = [service[line.flow_id].done_in(place) for place in calls]
+    by_id = {sample.flow_id: sample for sample in samples}
+    sharing, forecasts = dict[frozenset[int], _SharingFlows](), dict[int, _FlowForecast]()
+    for sample in samples:
+        flow_ids = rivals[sample.flow_id]
+        if flow_ids not in sharing:
+            sharing[flow_ids] = _SharingFlows([by_id[id_] for id_ in flow_ids if id_ in by_id])
+        calls = [sharing[flow_ids].calls_until(sample, place) for place in sample.places]
+        etas = [service[sample.flow_id].done_in(place) for place in calls]
         positions = [ceil(round(place, 6)) for place in calls]
         rounded = [None if eta is None else round(eta, 2) for eta in etas]
-        forecasts[line.flow_id] = _FlowForecast([one.int for one in line.ids], positions, rounded)
+        forecasts[sample.flow_id] = _FlowForecast([one.int for one in sample.ids], positions, rounded)
     return Forecast(forecasts)
 
 
-class _Crowd:
-    """The lines that share deployments. Made once for all of them: what is asked of it costs a bisection."""
+class _SharingFlows:
+    """The flows that share deployments. Built once for all of them; a question then costs a bisection."""
 
-    def __init__(self, lines: Sequence[FlowSample]) -> None:
-        self._lanes = {lane: _Accounts([line for line in lines if line.lane is lane]) for lane in Lane}
+    def __init__(self, samples: Sequence[FlowSample]) -> None:
+        self._lanes = {lane: _Accounts([one for one in samples if one.lane is lane]) for lane in Lane}
 
-    def calls_until(self, line: FlowSample, place: float) -> float:
-        """How many calls there are up to and with the one at this place of a line."""
-        lane = self._lanes[line.lane]
-        own = lane.calls[line.account_id]
-        mine = place + min(own - line.calls, place)
-        others = lane.taken(mine / line.weight) - min(own, mine)
-        in_lane = mine + floor(round(others, 6))
-        if line.lane is Lane.BACKFILL:
+    def calls_until(self, sample: FlowSample, place: float) -> float:
+        """How many calls of all flows there are up to and with the one at this place of a flow."""
+        lane = self._lanes[sample.lane]
+        of_account = lane.calls[sample.account_id]
+        before = place + min(of_account - sample.calls, place)  # its flows take turns
+        others = lane.taken(before / sample.weight) - min(of_account, before)
+        in_lane = before + floor(round(others, 6))
+        if sample.lane is Lane.BACKFILL:
             return in_lane + min(self._lanes[Lane.INTERACTIVE].total, in_lane * (FLOOR - 1))
         return in_lane + min(self._lanes[Lane.BACKFILL].total, in_lane // (FLOOR - 1))
 
 
 class _Accounts:
-    """The accounts of a lane, by the number of turns after which each has no more calls."""
+    """The accounts of a lane, ordered by the number of turns after which each has no more calls."""
 
-    def __init__(self, lines: Sequence[FlowSample]) -> None:
+    def __init__(self, samples: Sequence[FlowSample]) -> None:
         self.calls = defaultdict[UUID, float](float)
         weights = dict[UUID, int]()
-        for line in lines:
-            self.calls[line.account_id] += line.calls
-            weights[line.account_id] = line.weight
+        for sample in samples:
+            self.calls[sample.account_id] += sample.calls
+            weights[sample.account_id] = sample.weight
         self.total = sum(self.calls.values())
         by_end = sorted((calls / weights[id_], calls, weights[id_]) for id_, calls in self.calls.items())
         self._ends = [end for end, _, _ in by_end]
@@ -174,7 +174,7 @@ class _Accounts:
         self._weights = list(accumulate((weight for _, _, weight in by_end), initial=0))
 
     def taken(self, turns: float) -> float:
-        """How many calls all accounts have had when each had so many turns: a turn is a call for a weight."""
+        """How many calls all accounts have had after so many turns each; a turn is `weight` calls."""
         ended = bisect_right(self._ends, turns)
         return self._ended[ended] + turns * (self._weights[-1] - self._weights[ended])
 

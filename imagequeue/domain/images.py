@@ -1,6 +1,6 @@
-"""The canonical ask. Dialects make an `ImageRequest`, providers serve one; they meet nowhere else.
+"""The request for images in one form for all dialects and providers, which have nothing else in common.
 
-A `Requirement` is the part of an ask that decides which deployments can serve it. It has a short text
+A `Requirement` is the part of a request that decides which deployments can serve it. It has a short text
 form, because jobs with equal requirements wait in the same flow (docs/design/pipeline.md, "Dispatch").
 """
 
@@ -16,17 +16,16 @@ OutputFormat = Literal["png", "jpeg", "webp"]
 MEDIA_TYPES: dict[OutputFormat, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 PROMPT_LENGTH_STEPS = (2, 4_000, 5_000, 32_000)
-"""Characters. The limits that upstreams have; a requirement keeps the step, not the length.
+"""Characters: the limits of the upstreams. A requirement has the step instead of the prompt's length, so that
+prompts of different length wait in the same flow (docs/design/protocols.md, "Routing").
 
-Source: docs/design/protocols.md, "Routing".
-
-The first step is for prompts that are too short for Pixazo, which wants 3 characters.
+The first step is for prompts that are too short for Pixazo, which requires 3 characters.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the image shall look like: `auto`, a ratio, or an exact size in pixels. Never both."""
+    """The shape of an image: `auto`, or a ratio, or an exact size in pixels."""
 
     ratio: tuple[int, int] | None = None
     size: tuple[int, int] | None = None
@@ -62,7 +61,7 @@ AUTO = Shape()
 class Requirement:
     """What a deployment must be able to do to serve a job.
 
-    `unfetched`: input images are still to be fetched from URLs; until then no deployment serves the job.
+    `unfetched`: some input images must still be fetched from URLs; until then no deployment serves the job.
     """
 
     operation: Operation = "generate"
@@ -102,7 +101,7 @@ def is_url(source: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
-    """One ask, whatever dialect it came in.
+    """One request for images, the same for every dialect.
 
     `input_images` and `mask` are storage keys (`inputs/{sha256}`) or http(s) URLs that are still to be
     fetched. `options` holds what only some upstreams take: quality, background, moderation,
@@ -121,7 +120,7 @@ class ImageRequest:
 
     @property
     def requirement(self) -> Requirement:
-        """The class of deployments that can serve this."""
+        """What a deployment must be able to do to serve this request."""
         length = len(self.prompt)
         limit = next((step for step in PROMPT_LENGTH_STEPS if length <= step), length)
         return Requirement(

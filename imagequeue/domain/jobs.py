@@ -44,15 +44,15 @@ class AttemptState(StrEnum):
 
     RELEASED = "RELEASED"
     CALLING = "CALLING"
-    SLEEPING = "SLEEPING"  # a submit-and-poll upstream has it, or may have; `poll_after`: when to ring again
+    SLEEPING = "SLEEPING"  # a submit-and-poll upstream has it, or may have it; `poll_after`: its next poll
     SUCCEEDED = "SUCCEEDED"
     REFUSED = "REFUSED"
     THROTTLED = "THROTTLED"
     UNAVAILABLE = "UNAVAILABLE"
     MISCONFIGURED = "MISCONFIGURED"
     UNKNOWN = "UNKNOWN"
-    LOST = "LOST"  # its job ended while it slept: nobody asks the upstream any more
-    GIVEN_BACK = "GIVEN_BACK"  # never sent: its token is free again
+    LOST = "LOST"  # its job ended while it slept: the upstream is not polled any more
+    GIVEN_BACK = "GIVEN_BACK"  # not one byte was sent: its token is free again
 
 
 OPEN_ATTEMPTS = frozenset({AttemptState.RELEASED, AttemptState.CALLING, AttemptState.SLEEPING})

@@ -1,4 +1,4 @@
-"""The status body: what pollers read and what the callback carries, byte for byte.
+"""The status body: what the status route answers and the webhook sends, byte for byte.
 
 Source: docs/design/contract.md, "Status body".
 """
@@ -50,7 +50,7 @@ def status_body(  # noqa: PLR0913  # the document's fields
 
 
 def encode(body: dict[str, Any]) -> str:
-    """The one JSON text of a body, so that every reader gets the same bytes."""
+    """The body as JSON text, in one way only, so that every reader gets the same bytes."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 
 

@@ -1,4 +1,4 @@
-"""Tiers: how many requests a minute a Foundry model has, as its document says."""
+"""Tiers: how many requests a minute Foundry allows for a model, by its document."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FOUNDRY_RPM_BY_TIER: dict[str, tuple[int, int, int, int, int, int]] = {
 
 
 def rpm_of_tier(names: Iterable[str], tier: int | None) -> int | None:
-    """Requests per minute of tier 1 to 6 of the first name that the table has; None: it has none of them."""
+    """Requests per minute in tier 1 to 6, for the first name that the table has; None when it has none."""
     row = next((FOUNDRY_RPM_BY_TIER[key] for key in map(_key, names) if key in FOUNDRY_RPM_BY_TIER), None)
     return row[tier - 1] if row and tier else None
 

@@ -1,13 +1,12 @@
-"""What one upstream call can come to.
+"""The possible results of one upstream call.
 
-`parse` of a provider returns `Images` or `Pending`, or raises one of the four errors; what never got an
-answer is judged by the sender. `verdict` of the whole attempt is a value (law 3), so that settling it is a
-separate step that can be repeated.
+A provider's `parse` returns `Images` or `Pending`, or raises one of the errors below. For a call without an
+answer `exchange.send` raises one. `domain/verdicts.py` says what each means for the job.
 
     UpstreamError
     ├── Rejected         this request will never be served: content policy, or a 400 that is about it
     ├── Throttled        a 429; `retry_after` in seconds when the upstream gave a hint
-    ├── Unavailable      500, 503, an answer with nothing usable, or no connection: certainly no image
+    ├── Unavailable      500, 503, an answer without a usable image, or no connection: certainly no image
     ├── Misconfigured    401, 402, 403, 404: our key or deployment is wrong
     └── Ambiguous        the request may have been sent and no usable answer came: it may be billed
 """
@@ -23,7 +22,7 @@ class UpstreamError(Exception):
 
     def __init__(self, reason: str, *, http_status: int | None = None) -> None:
         super().__init__(reason)
-        # An upstream may say anything, also what a text column does not take.
+        # An upstream may send any text; a text column takes neither lone surrogates nor NUL.
         self.reason = reason.encode("utf-8", "replace").decode().replace("\x00", "")
         self.http_status = http_status
         self.cost_usd: Decimal | None = None
@@ -59,7 +58,7 @@ class Throttled(UpstreamError):
 class Unavailable(UpstreamError):
     """The upstream could not serve it now. `sent` is False when not one byte of the request was sent.
 
-    `images` are those that came although fewer came than asked: they are paid, so they are kept.
+    `images` are those of an answer that held fewer than were asked for: they are paid, so they are used.
     """
 
     def __init__(self, reason: str, *, http_status: int | None = None, sent: bool = True) -> None:
@@ -73,12 +72,12 @@ class Misconfigured(UpstreamError):
 
 
 class Ambiguous(UpstreamError):
-    """Nobody knows whether the upstream served, and billed, this call."""
+    """A call in doubt: the upstream may have served, and billed, it."""
 
 
 @dataclass(frozen=True, slots=True)
 class RawImage:
-    """One image as it came: its bytes, or the URL to download it from."""
+    """One image as the upstream sent it: its bytes, or the URL to download it from."""
 
     content: bytes | None = None
     url: str | None = None
@@ -86,7 +85,7 @@ class RawImage:
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """A success: the images of one call, and what the upstream says that it charged (USD)."""
+    """A success: the images of one call, and what the upstream says that it charged, in USD."""
 
     images: tuple[RawImage, ...]
     cost_usd: Decimal | None = None
@@ -94,7 +93,7 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A submit-and-poll upstream took the request; `reference` is how to ask for the result."""
+    """A submit-and-poll upstream accepted the request; its result is polled for with `reference`."""
 
     reference: str
     poll_after_seconds: float = 2.0

@@ -1,13 +1,13 @@
 """What a 429 says about its quota group (docs/design/rate-limiting.md, "What upstreams say back").
 
-Calls that were on their way when a 429 came may be answered by one as well. Those are echoes: they tell of
-the same moment, so they neither double a rest nor count for the drift; but a hint of theirs is believed.
+A 429 pauses the group (`pause_after`). Calls that were on their way when it came may be answered by 429s as
+well. Those are echoes: they report the same moment, so they neither double a pause nor count as drift, but
+their hints are believed.
 
-Two things follow from it. The group rests for a while (`rest`). And since the grant keeps our own calls
-within the quota, a 429 usually means that the quota is not what we think: somebody else uses it, the way
-there jitters by more than the guard, or the upstream counts otherwise. Then the group drifts: its guard
-grows, its effective R shrinks, and both come back step by step while nothing happens. The five and the ten
-minutes of the rule are windows here, which is the same for a window of a minute.
+The grant keeps our own calls within the quota. So a 429 usually means that the quota is not what the catalog
+says: another program uses it, the way there jitters by more than the guard, or the upstream counts in another
+way. Such a 429 is a drift. It widens the group's guard, and a second one soon after also lowers its effective
+R; both return in steps while no further drift comes.
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 SHORTEST, LONGEST = 0.5, 120.0
-"""Seconds between which a hint is believed; a longer one means that the quota is used up."""
+"""Seconds. A shorter hint is raised to the first; one above the second means that the quota is used up."""
 
 PROBE_SECONDS = 900.0
-"""How often a group that is out of quota is tried with one call."""
+"""How often a group that is out of quota is tried with one call: its quota may be gone until next month."""
 
 GUARD_STEP, GUARD_CAP = 0.1, 2.0
+"""Seconds by which a drift widens the guard, and what the guard never exceeds."""
 PAIR_WINDOWS, CLEAN_WINDOWS = 5, 10
+"""Windows in which a second drift also lowers R, and windows without one after which a step is undone."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupPause:
-    """Grant nothing for so many seconds; `out_of_quota`: then one call only, until one succeeds.
+    """Grant nothing for `seconds`; with `out_of_quota` then only one call at a time, until one succeeds.
 
-    `echo`: the 429 tells of the same moment as the one before it.
+    `echo`: the 429 reports the same moment as the one before it.
     """
 
     seconds: float
@@ -38,9 +40,10 @@ class GroupPause:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """How far a group has moved away from its catalog entry; times in seconds on the database's clock.
+    """How far a group is from its catalog entry; times are seconds on the database's clock.
 
-    `drifted_at` is the last impossible 429 that made no R smaller yet, `clean_since` the last change.
+    `extra_guard` is added to the catalog's guard. `drifted_at` is the last drift, unless it lowered R.
+    `clean_since` is the last change of either.
     """
 
     effective_rpm: int
@@ -52,14 +55,14 @@ class Drift:
 def pause_after(
     hint: float | None, in_a_row: int, window: float, *, out_of_quota: bool = False, echo: bool = False
 ) -> GroupPause:
-    """How long a group rests after a 429.
+    """How long a group is paused after a 429.
 
     Args:
-        hint: the upstream's, in seconds, the largest that it gave.
+        hint: the largest that the upstream gave, in seconds.
         in_a_row: how many 429s without a hint came before, without a success since.
-        window: W in seconds; without hints a rest is never longer.
-        out_of_quota: the upstream said so in words.
-        echo: the call was sent before the group's last 429 came. That the quota is used up is still news.
+        window: W in seconds; without a hint a pause is never longer.
+        out_of_quota: the upstream said that the quota is used up. That counts for an echo too.
+        echo: the call was sent before the group's last 429 came.
     """
     if out_of_quota or (hint is not None and hint > LONGEST):
         return GroupPause(PROBE_SECONDS, out_of_quota=True)
@@ -69,7 +72,7 @@ def pause_after(
 
 
 def drifted(drift: Drift, *, rpm: int, guard: float, window: float, now: float) -> Drift:
-    """After an impossible 429: a wider guard, and a smaller R when it was the second of a pair."""
+    """After a 429 although our calls were fewer than R: a wider guard, and a lower R if it is the second."""
     extra = min(drift.extra_guard + GUARD_STEP, max(0.0, GUARD_CAP - guard))
     wider = replace(drift, extra_guard=extra, clean_since=now)
     if drift.drifted_at is None or now - drift.drifted_at > PAIR_WINDOWS * window:
@@ -79,7 +82,7 @@ def drifted(drift: Drift, *, rpm: int, guard: float, window: float, now: float) 
 
 
 def recovered(drift: Drift, *, rpm: int, window: float, now: float) -> Drift | None:
-    """Steps back towards the catalog's entry, one for ten clean windows each; None: nothing changes yet."""
+    """One step back to the catalog's entry for every ten windows without a drift; None for no step yet."""
     if drift.clean_since is None or (drift.effective_rpm >= rpm and drift.extra_guard == 0):
         return None
     steps = int((now - drift.clean_since) // (CLEAN_WINDOWS * window))

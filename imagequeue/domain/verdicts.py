@@ -1,24 +1,24 @@
-"""What the outcome of an attempt means for its job, as a value (law 3).
+"""What the outcome of an attempt means for its job, as a value: `settle` then does it.
 
 Source: docs/design/pipeline.md, "An attempt".
 
 outcome         counts  job
 Succeeded       -       COMPLETED once every image is stored
 Rejected        -       FAILED with the upstream's message
-Throttled       no      goes back to its place; its group is blocked for a while
+Throttled       no      goes back to its place; its group is paused
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
-Misconfigured   no      waits for another deployment, or for this one to be mended
-Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false; but see below
-NotCalledBack   yes     as Ambiguous, or as ProcessDied if that was why it was waited for
+Misconfigured   no      waits for another deployment, or until this one is put right
+Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
+NotCalledBack   yes     as Ambiguous, or as ProcessDied if the process that made the call had died
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
 ProcessDied     yes     as Ambiguous; the third process that dies is ERROR
 
-Attempts of one job run at once, and an outage or a dead process takes all of them. So what counts is not the
-attempt but the round: of the attempts that were granted before the last failure, no further one counts.
+Attempts of one job run at once, and an outage or a dead process ends all of them. So rounds are counted, not
+attempts: of the attempts that were granted before the last counted failure, no further one counts.
 
-Ambiguous and ProcessDied end nothing where the upstream calls back: the attempt sleeps until it does, or
-until the call's total deadline, and only then is it UNKNOWN.
+Where the upstream calls back, Ambiguous and ProcessDied do not end the attempt. It sleeps until the upstream
+callback or until the call's total deadline, and only then is it UNKNOWN.
 """
 
 from __future__ import annotations
@@ -39,17 +39,14 @@ from imagequeue.domain.upstream import (
 )
 
 MAX_DEATHS = 3
-"""A job is ERROR when so many processes died while they called for it.
-
-Source: docs/design/pipeline.md, "An attempt".
-"""
+"""A job is ERROR when so many processes died while they called for it: the job itself may kill them."""
 
 
 class GivenBack(UpstreamError):
-    """The call was not made, not one byte of it: its token is free.
+    """The call was not made and not one byte was sent, so its token is free.
 
-    `started` says that this process moved the attempt to CALLING; only then may it take it back from there.
-    `certain` is False when it cannot know whether it did: then the token runs on, to be safe.
+    `started` says that this process moved the attempt to CALLING; only then may it close it from there.
+    `certain` is False when the process cannot know whether it did; then the token runs its time, to be safe.
     """
 
     def __init__(self, reason: str, *, started: bool, certain: bool = True) -> None:
@@ -59,27 +56,27 @@ class GivenBack(UpstreamError):
 
 
 class InputRefused(Rejected):
-    """An input image cannot be used: found out before one byte was sent, so the token is free."""
+    """An input image cannot be used. No byte was sent, so the token is free."""
 
 
 class NotCalledBack(Ambiguous):
-    """A call in doubt whose upstream was to call back, and did not before the call's total deadline."""
+    """A call in doubt whose upstream did not call back before the call's total deadline."""
 
 
 class OwnFault(Unavailable):
-    """Something of ours failed before one byte was sent: it counts, but not against the deployment."""
+    """A fault of ours before one byte was sent. It counts for the job, but not against the deployment."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, sent=False)
 
 
 class ProcessDied(Ambiguous):
-    """The process that made the call died, or its deadline passed, before it said what came of it."""
+    """The process that made the call died, or the call's deadline passed, before an outcome was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image that lies in the storage."""
+    """An image in the storage; sizes in pixels."""
 
     storage_key: str
     media_type: str
@@ -105,7 +102,7 @@ class History:
 
     `failures` are rounds; `same_round` says that the attempt was granted before the last of them was counted.
     `deaths` are the other processes that died while they called for the job.
-    `calls_back`: the upstream may still call back about this attempt, or has done so, and the job waits.
+    `calls_back`: the upstream may still call back about this attempt, or has, and the job is not final.
     `orphaned`: the attempt sleeps because the process that made its call died.
     """
 
@@ -122,10 +119,10 @@ class History:
 class Verdict:
     """What to do with the attempt and its job.
 
-    `ends` is the job's final status, if it ends now; COMPLETED is decided by the count of images instead.
-    `counts` says that a round failed. `avoids` says that the deployment failed: the job prefers another one,
-    and `delay` in seconds holds it back from this one, and from no other. `state` is SLEEPING where the
-    attempt is not to be closed: it waits for its upstream to call back.
+    `state` is the attempt's; SLEEPING means that it stays open and waits for an upstream callback. `ends` is
+    the job's final status, if it ends now; COMPLETED is decided by the number of its images instead. `counts`
+    says that a round failed. `avoids` says that the deployment failed: the job prefers another one, and does
+    not go to this one for `delay` seconds. `died`: a process died. `frees_token`: the token returns at once.
     """
 
     state: AttemptState
@@ -164,7 +161,7 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
         return Verdict(AttemptState.SLEEPING, died=died)
     state = AttemptState.UNKNOWN if ambiguous else AttemptState.UNAVAILABLE
     counts = not history.same_round
-    error = _last_straw(ambiguous=ambiguous, died=died, history=history)
+    error = _final_error(ambiguous=ambiguous, died=died, history=history)
     return Verdict(
         state,
         ends=JobStatus.ERROR if error else None,
@@ -177,7 +174,7 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
     )
 
 
-def _last_straw(*, ambiguous: bool, died: bool, history: History) -> str | None:
+def _final_error(*, ambiguous: bool, died: bool, history: History) -> str | None:
     if ambiguous and not history.retry_ambiguous:
         return "The outcome of the call to the image service is unknown, and repeating it is not allowed"
     if died and history.deaths + 1 >= MAX_DEATHS:

@@ -1,7 +1,7 @@
-"""What the outcome of one webhook attempt means, and when the next one is due. Pure.
+"""What the outcome of one delivery attempt means, and when the next one is due.
 
-The status line is the receiver's answer. What follows it is kept for the log only: a 2xx whose body breaks
-off, drips or never ends is delivered, since repeating it would bother a receiver that has said yes.
+The status line is the receiver's answer; the rest goes into the delivery log only. A 2xx whose body breaks
+off or never ends is delivered, because the receiver has accepted the webhook and must not get it again.
 """
 
 from __future__ import annotations
@@ -34,12 +34,13 @@ DEFAULT_SCHEDULE: Final[tuple[float, ...]] = (
 """Seconds before each attempt, counted from the one before: twelve attempts over about 76 hours."""
 
 MOST_JITTER: Final = 0.2
-"""Share of a delay that may be added to it; nothing is ever taken away."""
+"""Share of a delay that may be added to it, so that the retries of many deliveries spread."""
 
 LONGEST_HINT: Final = timedelta(hours=6)
-"""The most that a receiver's `Retry-After` can ask for."""
+"""The most that a receiver's `Retry-After` can ask for: it must not put a delivery off for ever."""
 
-MOST_BLOCKED_TRIES: Final = 3
+MOST_BLOCKED_ATTEMPTS: Final = 3
+"""Attempts that the egress guard blocks until the delivery is dead: a wrong DNS record may be put right."""
 BLOCKED: Final = "blocked_destination"
 REDIRECTED: Final = "redirect_not_followed"
 
@@ -48,9 +49,9 @@ _TOO_MANY: Final = 429
 _UNAVAILABLE: Final = 503
 _COUNTED_CLIENT_ERRORS: Final = frozenset({408, 425})
 _SECONDS: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,9})?", re.ASCII)
-_LONGEST_DELAY: Final = 30 * 86_400.0
-_MOST_ATTEMPTS: Final = 100
-_MOST_EXCERPT: Final = 4096  # characters, of which the log keeps one per try
+_LONGEST_DELAY: Final = 30 * 86_400.0  # seconds; no outage of a receiver is waited for longer
+_MOST_ATTEMPTS: Final = 100  # each is a row of the delivery log
+_MOST_EXCERPT: Final = 4096  # characters of an answer's body that a row of the delivery log holds
 _ESCAPED: Final = re.compile(r"[^\x20-\x7e\n\t]|\\")
 
 
@@ -58,7 +59,7 @@ class Action(StrEnum):
     """What becomes of the delivery."""
 
     DELIVERED = "delivered"
-    RETRY = "retry"  # dead all the same when the schedule is exhausted: see `next_attempt_at`
+    RETRY = "retry"  # unless the schedule has no further attempt (`next_attempt_at`): then it is dead
     DEAD = "dead"
 
 
@@ -74,12 +75,12 @@ class TargetHealth(StrEnum):
 class DeliveryOutcome:
     """What one attempt means.
 
-    `reason` is what the client sees in the log: `http_<code>`, `redirect_not_followed` or an egress code.
-    `pause_until`: the whole target rests until then, and the delivery's next attempt is not before.
+    `reason` is what the delivery log shows: `http_<code>`, `redirect_not_followed` or an egress code.
+    `pause_until`: the target asked for no attempt before then, so the delivery's next one is not before.
     """
 
     action: Action
-    breaker: TargetHealth
+    target_health: TargetHealth
     reason: str
     pause_until: datetime | None = None
 
@@ -142,7 +143,7 @@ def judge_failure(code: str, blocked_before: int = 0) -> DeliveryOutcome:
     """
     if code != BLOCKED:
         return DeliveryOutcome(Action.RETRY, TargetHealth.FAILURE, code)
-    exhausted = blocked_before + 1 >= MOST_BLOCKED_TRIES
+    exhausted = blocked_before + 1 >= MOST_BLOCKED_ATTEMPTS
     return DeliveryOutcome(Action.DEAD if exhausted else Action.RETRY, TargetHealth.NEUTRAL, code)
 
 
@@ -176,7 +177,7 @@ def excerpt(body: bytes) -> str:
 
 
 def _judge_overload(status: int, pause_until: datetime | None) -> DeliveryOutcome:
-    """A 503 that says when to come back announces a pause; any other 503, and every 429, is counted."""
+    """A 503 with a hint is an announced pause; any other 503, and every 429, is a failure of the target."""
     announced = status == _UNAVAILABLE and pause_until is not None
     return DeliveryOutcome(
         Action.RETRY,

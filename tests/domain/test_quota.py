@@ -44,7 +44,7 @@ class Model:
     now: float = 1000.0
     calls: list[ModelCall] = field(default_factory=list[ModelCall])
     admitted: list[float] = field(default_factory=list[float])
-    last_slot: float | None = None
+    last_start: float | None = None
     blocked_until: float | None = None
 
     def state(self, want: int) -> GroupState:
@@ -53,7 +53,7 @@ class Model:
         out = sorted(moment for moment in returns if moment > self.now)
         opening = out[max(0, len(out) - self.quota.rpm) :][:want]
         free = max(0, self.quota.rpm - len(out))
-        return GroupState(self.now, free, opening, self.last_slot, self.blocked_until)
+        return GroupState(self.now, free, opening, self.last_start, self.blocked_until)
 
     def grant(self, want: int) -> list[ModelCall]:
         """Grant, and take the tokens."""
@@ -61,7 +61,7 @@ class Model:
         new = [ModelCall(slot, slot + self.quota.cycle + LEASE_SLACK) for slot in slots]
         self.calls += new
         if slots:
-            self.last_slot = max(slots[-1], self.last_slot or 0.0)
+            self.last_start = max(slots[-1], self.last_start or 0.0)
         return new
 
     def send(self, call: ModelCall, late: float, way: float, *, recorded: bool = True) -> None:
@@ -166,11 +166,11 @@ def test_a_start_beyond_the_horizon_is_not_granted() -> None:
 
 def test_after_a_block_one_token_goes_first_and_the_others_follow_spaced() -> None:
     quota = Quota(6, 60, 0, pace=False)
-    blocked = GroupState(now=100, free=6, last_slot=99, blocked_until=100.5)
+    blocked = GroupState(now=100, free=6, last_start=99, blocked_until=100.5)
     assert grant(quota, blocked, 6) == [100.5]
-    later = replace(blocked, now=110.5, last_slot=100.5, free=5)
+    later = replace(blocked, now=110.5, last_start=100.5, free=5)
     assert grant(quota, later, 6) == [110.5]
-    assert next_start(quota, replace(later, last_slot=110.5)) == 120.5
+    assert next_start(quota, replace(later, last_start=110.5)) == 120.5
 
 
 def test_a_group_out_of_quota_gets_one_call() -> None:

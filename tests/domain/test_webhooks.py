@@ -28,7 +28,7 @@ SCHEDULES = st.lists(st.floats(0, 86_400 * 30), min_size=1, max_size=20)
 
 
 @pytest.mark.parametrize(
-    ("status", "action", "breaker", "reason"),
+    ("status", "action", "target_health", "reason"),
     [
         (200, Action.DELIVERED, TargetHealth.SUCCESS, "http_200"),
         (204, Action.DELIVERED, TargetHealth.SUCCESS, "http_204"),
@@ -50,17 +50,21 @@ SCHEDULES = st.lists(st.floats(0, 86_400 * 30), min_size=1, max_size=20)
         (600, Action.RETRY, TargetHealth.FAILURE, "http_600"),
     ],
 )
-def test_every_status_has_its_row(status: int, action: Action, breaker: TargetHealth, reason: str) -> None:
+def test_every_status_has_its_row(
+    status: int, action: Action, target_health: TargetHealth, reason: str
+) -> None:
     outcome = judge_status(status, None, NOW)
-    assert (outcome.action, outcome.breaker, outcome.reason) == (action, breaker, reason)
+    assert (outcome.action, outcome.target_health, outcome.reason) == (action, target_health, reason)
     assert outcome.pause_until is None
 
 
-@pytest.mark.parametrize(("status", "breaker"), [(429, TargetHealth.FAILURE), (503, TargetHealth.NEUTRAL)])
-def test_a_hint_pauses_the_target(status: int, breaker: TargetHealth) -> None:
+@pytest.mark.parametrize(
+    ("status", "target_health"), [(429, TargetHealth.FAILURE), (503, TargetHealth.NEUTRAL)]
+)
+def test_a_hint_pauses_the_target(status: int, target_health: TargetHealth) -> None:
     outcome = judge_status(status, "90", NOW)
     assert outcome.pause_until == NOW + timedelta(seconds=90)
-    assert (outcome.action, outcome.breaker) == (Action.RETRY, breaker)
+    assert (outcome.action, outcome.target_health) == (Action.RETRY, target_health)
 
 
 @pytest.mark.parametrize("status", [200, 302, 404, 410, 500])
@@ -71,13 +75,17 @@ def test_a_hint_means_nothing_with_any_other_status(status: int) -> None:
 @pytest.mark.parametrize("code", ["dns_error", "connect_failed", "tls_error", "timeout"])
 def test_no_answer_is_retried_and_counted(code: str) -> None:
     outcome = judge_failure(code)
-    assert (outcome.action, outcome.breaker, outcome.reason) == (Action.RETRY, TargetHealth.FAILURE, code)
+    assert (outcome.action, outcome.target_health, outcome.reason) == (
+        Action.RETRY,
+        TargetHealth.FAILURE,
+        code,
+    )
 
 
 def test_a_blocked_destination_is_tried_three_times() -> None:
     outcomes = [judge_failure("blocked_destination", before) for before in range(3)]
     assert [outcome.action for outcome in outcomes] == [Action.RETRY, Action.RETRY, Action.DEAD]
-    assert {outcome.breaker for outcome in outcomes} == {TargetHealth.NEUTRAL}
+    assert {outcome.target_health for outcome in outcomes} == {TargetHealth.NEUTRAL}
 
 
 @pytest.mark.parametrize(

@@ -257,7 +257,7 @@ def _group(row: Row[Any]) -> Group:
             now=row.now,
             free=max(0, row.effective_rpm - row.out),
             returns=row.returns,
-            last_slot=row.last_slot,
+            last_start=row.last_slot,
             blocked_until=row.blocked_until,
             probing=row.out_of_quota,
         ),
