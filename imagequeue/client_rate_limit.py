@@ -1,7 +1,7 @@
-"""Per-key limits on clients: token buckets in Redis, so that all API processes share them.
+"""The limit on each client's API key: token buckets in Redis, which all API processes share.
 
-A bucket holds a minute's worth of requests and fills evenly. Without Redis nothing is limited: refusing paid
-work because a counter is away would be worse (it fails open, and asks Redis again a second later).
+A bucket holds the requests of one minute and fills evenly. While Redis is away no client is limited, because
+refusing paid work for want of a counter would be worse; a second after a failure Redis is asked again.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 PREFIX = "imagequeue:throttle:"
-REST_SECONDS = 1.0
+COOLDOWN_SECONDS = 1.0
+"""After a failure of Redis: without it every request would wait for a timeout."""
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text("ascii")
-_PER_MINUTE = 60.0
+_MINUTE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """One request of somebody who may make `rpm` a minute."""
+    """One request by a client that may make `rpm` requests a minute; `name` is that of its bucket."""
 
     name: str
     rpm: int
@@ -37,18 +38,18 @@ class ClientRateLimit:
         self._script = redis.register_script(_SCRIPT)
         self._away_until = 0.0
 
-    def take(self, asked: Sequence[Allowance]) -> list[float]:
+    def take(self, requests: Sequence[Allowance]) -> list[float]:
         """Take a token for each request; returns 0 where one was there, else the seconds until one is."""
         if time.monotonic() < self._away_until:
-            return [0.0] * len(asked)
+            return [0.0] * len(requests)
         try:
-            return self._take(asked)
+            return self._take(requests)
         except (RedisError, OSError):
-            self._away_until = time.monotonic() + REST_SECONDS
-            return [0.0] * len(asked)
+            self._away_until = time.monotonic() + COOLDOWN_SECONDS
+            return [0.0] * len(requests)
 
-    def _take(self, asked: Sequence[Allowance]) -> list[float]:
+    def _take(self, requests: Sequence[Allowance]) -> list[float]:
         pipeline = self._redis.pipeline(transaction=False)  # pyright: ignore[reportUnknownMemberType]
-        for one in asked:
-            self._script(keys=[PREFIX + one.name], args=[one.rpm, one.rpm / _PER_MINUTE], client=pipeline)
+        for one in requests:
+            self._script(keys=[PREFIX + one.name], args=[one.rpm, one.rpm / _MINUTE_SECONDS], client=pipeline)
         return [float(cast("bytes", wait)) for wait in pipeline.execute()]

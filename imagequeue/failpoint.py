@@ -1,4 +1,4 @@
-"""Places where a test can make a process die, fail or hang (docs/reliability.md, "Crash points").
+"""Named places where a test can make a process die, fail or hang (docs/reliability.md, "Crash points").
 
 `IMAGEQUEUE_FAILPOINT=name:kill|raise|sleep`, several separated by commas; nothing happens unless it is set.
 """
@@ -11,6 +11,7 @@ import threading
 from functools import cache
 
 _SLEEP_SECONDS = 3600.0
+"""Longer than any test, which ends the process itself."""
 
 
 class FailpointHit(Exception):
@@ -18,7 +19,7 @@ class FailpointHit(Exception):
 
 
 def failpoint(name: str) -> None:
-    """Do what the environment asks for at the place `name`."""
+    """Do the action that the environment sets for the place `name`; nothing without one."""
     armed = os.environ.get("IMAGEQUEUE_FAILPOINT")
     if armed:
         _act(_parse(armed).get(name), name)

@@ -9,7 +9,7 @@ import structlog
 
 
 def configure_logs(level: str, form: str) -> None:
-    """Send everything, the standard library's loggers included, through one renderer."""
+    """Send all logs, those of the standard library's loggers included, through one renderer."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -33,8 +33,8 @@ def configure_logs(level: str, form: str) -> None:
         )
     )
     logging.basicConfig(handlers=[handler], level=level, force=True)
-    # A handler that fails (nobody reads standard error any more) would print the error that was being handled
-    # with its text, and that may hold a prompt.
+    # A handler that fails (standard error is closed) would print the error that is being handled, and its
+    # text may contain a prompt.
     logging.raiseExceptions = False
     for noisy in ("httpx", "httpcore", "botocore", "boto3", "s3transfer", "urllib3", "kombu", "PIL"):
         logging.getLogger(noisy).setLevel(logging.WARNING)  # URLs in their lines may carry tokens

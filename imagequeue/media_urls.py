@@ -1,7 +1,7 @@
 """Where clients download a stored object: URLs that never change (docs/design/pipeline.md, "States").
 
-With a CDN base it is `BASE/{storage key}`; else this service's `/media/{token}/{storage key}`, whose token
-nobody can guess, so it needs no API key.
+With `IMAGEQUEUE_MEDIA_BASE_URL`, such as a CDN's, it is `BASE/{storage key}`; else this service's
+`/media/{token}/{storage key}`, whose token cannot be guessed, so that it needs no API key.
 """
 
 from __future__ import annotations
@@ -31,6 +31,6 @@ class MediaUrls:
 
 
 def media_urls(settings: Settings, keyring: Keyring) -> MediaUrls:
-    """The URLs as the settings want them."""
+    """The URLs by the settings."""
     base = settings.media_base_url.rstrip("/") if settings.media_base_url else None
     return MediaUrls(settings.public_origin, base, keyring.media_token)

@@ -1,4 +1,4 @@
-"""What a process holds while it lives: its settings, its connections, the catalog. Made once, passed down."""
+"""What a process has while it runs: settings, connections, catalog. Made once at its start, passed down."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from imagequeue.store.jobs.flow_ids import FlowIds
 
 @dataclass(slots=True, eq=False)
 class Runtime:
-    """The parts that verbs and routes are given. Opening it touches no server yet.
+    """The parts that verbs and routes are given. Opening it makes no connection yet.
 
-    Only `catalog` is ever replaced, by `lifecycle.operate.reload_catalog`: whoever keeps more than a look at
-    it asks again.
+    Only `catalog` is ever replaced, by `lifecycle.operate.reload_catalog`. So code that runs on reads it from
+    here each time, and does not store it.
     """
 
     settings: Settings
@@ -44,7 +44,7 @@ class Runtime:
     flow_ids: FlowIds = field(default_factory=FlowIds)
 
     def guarded_client(self) -> GuardedClient:
-        """A client for addresses that clients, or upstream answers, chose."""
+        """An HTTP client for URLs that come from clients or from the answers of upstreams."""
         return GuardedClient(self.policy, user_agent=f"imagequeue/{__version__}")
 
     def close(self) -> None:
@@ -77,9 +77,9 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
 def open_redis(url: str, *, patience: float = 5.0) -> Redis:
     """Open a pool of connections to Redis.
 
-    `patience` is how long a command may take; connecting may take 2 s, as in docs/design/pipeline.md
-    ("Celery"). A connection that broke is replaced once and at once: the default goes on trying for seconds,
-    and nothing here may wait so long for a server that is only asked for doorbells and counters.
+    A command may take `patience` seconds, connecting at most 2 s (docs/design/pipeline.md, "Celery"). A
+    broken connection is replaced once and at once. The library's default retries for seconds, which is too
+    long for a server that has only doorbells, wake-ups and counters.
     """
     return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its keyword arguments are untyped
         url,

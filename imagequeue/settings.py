@@ -1,7 +1,7 @@
 """Every setting, read from the environment once per process (docs/design/contract.md, "Environment").
 
-An unknown `IMAGEQUEUE_*` variable is an error that names it, so that a typing mistake never passes for a
-default. Names with `_SERVICE_` or `_PORT` in them are ignored: Kubernetes injects such.
+An unknown `IMAGEQUEUE_*` variable is an error that names it; otherwise a misspelt one would silently leave
+the default. Names with `_SERVICE_` or `_PORT` in them are ignored, because Kubernetes sets such variables.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def public_origin(self) -> str:
-        """How clients reach the API, without a slash at the end."""
+        """The URL under which clients reach the API, without a slash at the end."""
         return self.public_url.rstrip("/")
 
 

@@ -1,6 +1,6 @@
 """Where an upstream calls back: `/callbacks/{token}` of this service, whose token names one attempt.
 
-Nobody can guess the token, so it needs no API key, and nothing about it is stored.
+The token is an HMAC: it cannot be guessed, so that the URL needs no API key, and it is not stored.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ class UpstreamCallbackUrls:
     token: Callable[[UUID], str]
 
     def __call__(self, attempt_id: UUID) -> str:
-        """The URL that one submit names."""
+        """The URL that the upstream is given for one attempt."""
         return f"{self.origin}/callbacks/{self.token(attempt_id)}"
 
 
 def upstream_callback_urls(settings: Settings, keyring: Keyring) -> UpstreamCallbackUrls:
-    """The URLs as the settings want them."""
+    """The URLs by the settings."""
     return UpstreamCallbackUrls(settings.public_origin, keyring.callback_token)

@@ -1,11 +1,11 @@
-"""Doorbells in Redis, for those who look anyway, but not at once.
+"""Wake-ups: messages in Redis that make a process look at the database now, and not a moment later.
 
-"Jobs wait" and "polls are due" are for dispatchers, "inputs wait" for workers, "this job is final" for those
-who wait for it.
+"Jobs wait" and "polls are due" are for dispatchers, "inputs wait" is for workers, "these jobs are final" for
+event streams of the API and for the deliveries of the dispatcher.
 
-A ring is best effort. Whoever listens looks for itself every so often, so a lost ring costs a moment and
-nothing else. Ringing never blocks and never fails the caller: a thread of its own publishes, and gives up for
-a second when Redis is away.
+A wake-up is best effort. Every listener also looks at regular intervals, so a lost wake-up costs a moment and
+nothing else. Publishing never blocks and never fails the caller: a thread of its own does it, and waits for a
+second when Redis is away.
 """
 
 from __future__ import annotations
@@ -24,40 +24,43 @@ JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
 
 _COOLDOWN_SECONDS = 1.0
+"""After a failure of Redis; what is published meanwhile goes out together."""
 _NAMES_PER_MESSAGE = 500
+"""About 18 kB of ids: a message stays small for Redis and for its readers."""
 _MOST_PENDING = 10_000
+"""Names that may wait in memory; more are dropped, so that an outage of Redis does not fill it."""
 
 
 class WakeupPublisher:
-    """Rings one channel. Shared by threads."""
+    """Publishes wake-ups on one channel. Shared by threads."""
 
     def __init__(self, redis: Redis, channel: str) -> None:
         self._redis = redis
         self._channel = channel
         self._pending: dict[str, None] = {}
-        self._rung = threading.Event()
+        self._requested = threading.Event()
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"bell {channel}", daemon=True)
+        self._thread = threading.Thread(target=self._run, name=f"wake-up {channel}", daemon=True)
         self._thread.start()
 
     def publish(self, *names: str) -> None:
-        """Wake the listeners, telling them the names (ids of jobs, or nothing). Returns at once."""
+        """Wake the listeners and send them the names (ids of jobs, or none). Returns at once."""
         with self._lock:
             if len(self._pending) < _MOST_PENDING:
                 self._pending.update(dict.fromkeys(names or ("",)))
-        self._rung.set()
+        self._requested.set()
 
     def close(self) -> None:
         """Publish what is pending, and end the thread."""
         self._closed.set()
-        self._rung.set()
+        self._requested.set()
         self._thread.join()
 
     def _run(self) -> None:
         while not self._closed.is_set():
-            self._rung.wait()
-            self._rung.clear()
+            self._requested.wait()
+            self._requested.clear()
             if not self._publish():
                 self._closed.wait(_COOLDOWN_SECONDS)
 
@@ -74,7 +77,7 @@ class WakeupPublisher:
 
 
 class WakeupListener:
-    """Waits for rings of one channel. For one thread."""
+    """Waits for wake-ups on one channel. For one thread."""
 
     def __init__(self, redis: Redis, channel: str) -> None:
         self._pubsub: PubSub = redis.pubsub(ignore_subscribe_messages=True)  # pyright: ignore[reportUnknownMemberType]
@@ -83,11 +86,11 @@ class WakeupListener:
         self._closed = threading.Event()
 
     def wait(self, timeout: float) -> bool:
-        """Wait for a ring, at most `timeout` seconds; all rings that are there already count as one."""
+        """Wait for a wake-up, at most `timeout` seconds; all that have arrived already count as one."""
         return self.wait_names(timeout) is not None
 
     def wait_names(self, timeout: float) -> list[str] | None:
-        """Wait for rings, at most `timeout` seconds; returns the names they told, None when none came."""
+        """Wait for wake-ups, at most `timeout` seconds, and return their names; None when none came."""
         deadline = time.monotonic() + timeout
         try:
             return self._listen(deadline)
@@ -97,7 +100,7 @@ class WakeupListener:
             return None
 
     def interrupt(self) -> None:
-        """Let a `wait` that Redis's absence prolongs return; may be called from another thread."""
+        """End a `wait` that goes on because Redis is away; may be called from another thread."""
         self._closed.set()
 
     def close(self) -> None:
@@ -111,9 +114,9 @@ class WakeupListener:
             self._subscribed = True
         names: list[str] | None = None
         while True:
-            patience = max(0.0, deadline - time.monotonic()) if names is None else 0.0
-            message = cast("dict[str, Any] | None", self._pubsub.get_message(timeout=patience))
+            seconds = max(0.0, deadline - time.monotonic()) if names is None else 0.0
+            message = cast("dict[str, Any] | None", self._pubsub.get_message(timeout=seconds))
             if message is not None and message["type"] == "message":
                 names = (names or []) + message["data"].decode().split()
-            elif patience == 0.0:
+            elif seconds == 0.0:
                 return names
