@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any, cast
+from uuid import UUID
 
 from redis import Redis
 from redis.client import PubSub
@@ -74,6 +76,42 @@ class WakeupPublisher:
         except RedisError:
             return False
         return True
+
+
+class Wakeups:
+    """The publishers of one process. Shared by threads; a channel gets its thread at its first wake-up."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._publishers: dict[str, WakeupPublisher] = {}
+        self._lock = threading.Lock()
+
+    def jobs_waiting(self) -> None:
+        """Tell the dispatchers that a job waits for a call."""
+        self._publisher(JOBS_WAITING).publish()
+
+    def inputs_waiting(self) -> None:
+        """Tell the workers that a job waits for its input images."""
+        self._publisher(INPUTS_WAITING).publish()
+
+    def jobs_final(self, job_ids: Sequence[UUID]) -> None:
+        """Tell those who wait for these jobs, and the dispatchers, because a webhook may be due."""
+        self._publisher(JOBS_FINAL).publish(*map(str, job_ids))
+
+    def polls_due(self) -> None:
+        """Tell the dispatchers that a sleeping attempt may be polled."""
+        self._publisher(POLLS_DUE).publish()
+
+    def close(self) -> None:
+        """Publish what is pending, and end the threads."""
+        for publisher in self._publishers.values():
+            publisher.close()
+
+    def _publisher(self, channel: str) -> WakeupPublisher:
+        with self._lock:
+            if channel not in self._publishers:
+                self._publishers[channel] = WakeupPublisher(self._redis, channel)
+            return self._publishers[channel]
 
 
 class WakeupListener:

@@ -17,10 +17,9 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine
 
+from imagequeue import wiring
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import parse_catalog
-from imagequeue.lifecycle.dispatch.dispatch import Dispatch
-from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.attempts.calls import Doorbell
 from simulator.config import SimulatorConfig
@@ -84,6 +83,7 @@ def pipeline(
             database_url,
             of=catalog(simulator.url, deployments),
             storage_url=f"file://{directory / 'media'}",
+            spill_dir=directory / "spill",
             egress_allow=f"127.0.0.1:{simulator.port}",
         )
         account_id, _ = builders.account(engine, "acme", funds="1000")
@@ -91,8 +91,7 @@ def pipeline(
         try:
             yield made
         finally:
-            made.client.close()
-            runtime.redis.close()
+            made.close()
 
 
 @contextmanager
@@ -154,8 +153,7 @@ class Crew:
             time.sleep(0.02)
 
     def _dispatch(self) -> None:
-        runtime = self._pipeline.runtime
-        dispatch = Dispatch(runtime.engine, Eligibility(runtime.catalog), self.ring)
+        dispatch = wiring.dispatch(self._pipeline.runtime, self.ring)
         while not self._stopping.wait(0.02):
             try:
                 dispatch.run_once()

@@ -14,31 +14,20 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
+from imagequeue import wiring
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
-from imagequeue.egress.transport import deadline_transport
-from imagequeue.lifecycle.dispatch.dispatch import Dispatch
-from imagequeue.lifecycle.dispatch.eligibility import Eligibility
-from imagequeue.lifecycle.generate.fetch_inputs import Fetching
-from imagequeue.lifecycle.generate.generate import Generation
-from imagequeue.lifecycle.generate.inputs import Inputs
-from imagequeue.lifecycle.generate.poll import Polling, Polls
-from imagequeue.lifecycle.generate.store_images import ImageStorer, StorageHealth
-from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.generate.store_images import StorageHealth
+from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.submit.submission import Accepted, Submission
 from imagequeue.lifecycle.submit.submit import submit
-from imagequeue.lifecycle.sweep.rescue import Rescue
-from imagequeue.lifecycle.sweep.sweep import Sweep
-from imagequeue.media.spill import Spill
-from imagequeue.media_urls import media_urls
 from imagequeue.runtime import Runtime
 from imagequeue.store import processes
 from imagequeue.store.attempts.calls import Doorbell
 from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.store.processes import ProcessRecord
-from imagequeue.upstream_callback_urls import upstream_callback_urls
 from simulator.config import SimulatorConfig
 from tests import builders
 from tests.servers import SimulatorThread
@@ -70,40 +59,17 @@ class Pipeline:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.settlement = Settlement(
-            self.runtime.engine,
-            lambda: self.runtime.catalog,
-            media_urls(self.runtime.settings, self.runtime.keyring),
-            self.final.extend,
-        )
-        self.spill = Spill(self.directory / "spill")
+        runtime, process = self.runtime, WorkerProcess(self.process_id, self.stopping)
+        self.settlement = wiring.settlement(runtime, self.final.extend)
         self.health = StorageHealth()
-        guarded = self.runtime.guarded_client()
-        policy, stopping = self.runtime.policy, self.stopping
-        self.image_storer = ImageStorer(
-            self.runtime.storage, self.spill, guarded, policy, self.health, stopping=stopping
-        )
-        inputs = Inputs(self.runtime.storage, guarded, policy)
-        self.fetching = Fetching(self.runtime.engine, inputs, self.settlement, lambda: None)
-        self.client = httpx.Client(transport=deadline_transport(), trust_env=False)
-        self.generation = Generation(
-            self.runtime.engine,
-            lambda: self.runtime.catalog,
-            self.runtime.catalog.secret,
-            self.client,
-            inputs,
-            Polling(
-                self.runtime.engine, lambda: self.runtime.catalog, self.runtime.catalog.secret, self.client
-            ),
-            self.image_storer,
-            self.settlement,
-            upstream_callback_urls(self.runtime.settings, self.runtime.keyring),
-            self.process_id,
-            self.stopping,
-        )
-        self.dispatch = Dispatch(self.runtime.engine, Eligibility(self.runtime.catalog), self.ring)
-        self.rescue = Rescue(self.runtime.engine, self.runtime.storage, self.spill, self.settlement)
-        self.sweep = Sweep(self.runtime.engine, self.settlement, self.rescue, self.ring)
+        self.image_storer = wiring.image_storer(runtime, self.health, self.stopping)
+        self.spill = self.image_storer.spill
+        self.fetching = wiring.fetching(runtime, self.settlement, lambda: None)
+        self.generation = wiring.generation(runtime, process, self.image_storer, self.settlement)
+        self.dispatch = wiring.dispatch(runtime, self.ring)
+        self.polls = wiring.polls(runtime, self.ring)
+        self.sweep = wiring.sweep(runtime, self.settlement, self.ring)
+        self.rescue = self.sweep.rescue
         with self.runtime.engine.begin() as connection:
             ensure_groups(connection, self.runtime.catalog.quota_groups.values())
         self.register(self.process_id)
@@ -115,6 +81,11 @@ class Pipeline:
             processes.register(
                 connection, ProcessRecord(process_id, "worker", "test", 1, queues, slots * len(queues))
             )
+
+    def close(self) -> None:
+        """Close the connections to upstreams and to Redis; the engine is the test's."""
+        self.generation.upstreams.client.close()
+        self.runtime.redis.close()
 
     def beat(self) -> None:
         """Be seen, so that a long test on a busy machine does not lose its slots."""
@@ -173,7 +144,7 @@ class Pipeline:
     def poll(self) -> None:
         """Let every sleeping attempt ask for its result now."""
         self.execute("UPDATE attempts SET poll_after = clock_timestamp() WHERE state = 'SLEEPING'")
-        Polls(self.runtime.engine, self.ring).run_once()
+        self.polls.run_once()
         self.answer()
 
     def rows(self, query: str, **values: Any) -> list[Any]:
@@ -244,6 +215,7 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
             self._database_url,
             of=self._catalog(simulator.url),
             storage_url=storage_url,
+            spill_dir=self._directory / "spill",
             public_url=self._public_url,
             egress_allow=f"127.0.0.1:{simulator.port}, {self._allow}".rstrip(", "),
         )
@@ -258,6 +230,5 @@ class RunningPipeline(AbstractContextManager[Pipeline]):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pipeline:
-            self._pipeline.client.close()
-            self._pipeline.runtime.redis.close()
+            self._pipeline.close()
         self._simulator.__exit__(kind, error, trace)

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 import threading
 
-from imagequeue.lifecycle.deliver.deliver import Deliveries
-from imagequeue.lifecycle.dispatch.backlog import Backlog
-from imagequeue.lifecycle.dispatch.dispatch import Dispatch
+from imagequeue import wiring
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish
-from imagequeue.lifecycle.eta.publish import ForecastPublisher
-from imagequeue.lifecycle.generate.poll import Polls
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.retention import event_totals as totals
 from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
-from imagequeue.lifecycle.retention.event_totals import EventTotals
-from imagequeue.lifecycle.retention.inputs import InputRetention
-from imagequeue.lifecycle.retention.jobs import Retention
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
-from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.runtime import Runtime
 from imagequeue.store.attempts.quota import ensure_groups
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE
-from worker import wiring
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Wakeups
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
 from worker.liveness import Watchdog
@@ -57,8 +48,8 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()))
-    settlement = wiring.settlement(runtime, wiring.announcement(runtime))
-    dispatch = Dispatch(runtime.engine, Eligibility(runtime.catalog), publisher.attempts, Backlog())
+    settlement = wiring.settlement(runtime, Wakeups(runtime.redis).jobs_final)
+    dispatch = wiring.dispatch(runtime, publisher.attempts)
     catalog = CatalogWatch(runtime)
     on_hangup(catalog.hung_up)
 
@@ -67,14 +58,14 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
             dispatch.eligibility = Eligibility(runtime.catalog)
         return dispatch.run_once()
 
-    sweep = Sweep(runtime.engine, settlement, wiring.rescue(runtime, settlement), publisher.attempts)
+    sweep = wiring.sweep(runtime, settlement, publisher.attempts)
     heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
-    deliveries = Deliveries(runtime.engine, publisher.deliveries)
-    publishing = ForecastPublisher(runtime.engine, runtime.redis, lambda: dispatch.eligibility)
-    polls = Polls(runtime.engine, publisher.attempts)
-    inputs = InputRetention(runtime.engine, runtime.storage)
-    retention = Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
+    deliveries = wiring.deliveries(runtime, publisher.deliveries)
+    publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
+    polls = wiring.polls(runtime, publisher.attempts)
+    inputs = wiring.input_retention(runtime)
+    retention = wiring.job_retention(runtime)
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
@@ -88,7 +79,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("retention", retention.run_once, Interval(job_retention.INTERVAL_SECONDS, stopping), stopping),
         Loop(
             "tally",
-            EventTotals(runtime.engine).run_once,
+            wiring.event_totals(runtime).run_once,
             Interval(totals.INTERVAL_SECONDS, stopping),
             stopping,
         ),

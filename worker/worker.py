@@ -13,19 +13,20 @@ from celery import Celery, signals
 from celery.exceptions import SecurityWarning
 from sqlalchemy.exc import SQLAlchemyError
 
+from imagequeue import wiring
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate import storage_check
-from imagequeue.lifecycle.generate.fetch_inputs import Fetches
-from imagequeue.lifecycle.generate.in_flight import InFlight
+from imagequeue.lifecycle.generate.fetch_inputs import Fetches, Fetching
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
 from imagequeue.lifecycle.generate.store_images import AvailableSlots, StorageHealth
+from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
+from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
-from imagequeue.wakeup import INPUTS_WAITING
-from worker import wiring
+from imagequeue.wakeup import INPUTS_WAITING, Wakeups
 from worker.app import GENERATE_QUEUES, make_app
 from worker.liveness import Activity, Liveness
 from worker.loops import Interval, Loop, retry_until_stopped
@@ -41,12 +42,13 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     app = make_app(runtime.settings.redis_url.get_secret_value())
     stopping, ended = threading.Event(), threading.Event()
     activity, health = Activity(concurrency), StorageHealth()
-    process, in_flight = this_process("worker", queues=queues, slots=concurrency), InFlight()
+    record = this_process("worker", queues=queues, slots=concurrency)
+    process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
     slots = AvailableSlots(concurrency, health, image_storer.spill, stopping)
-    heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), process, slots, in_flight)
-    settlement = wiring.settlement(runtime, wiring.announcement(runtime))
-    generation = wiring.generation(runtime, image_storer, settlement, process.id, in_flight)
+    heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), record, slots, process.in_flight)
+    settlement = wiring.settlement(runtime, wakeups.jobs_final)
+    generation = wiring.generation(runtime, process, image_storer, settlement)
     register_tasks(app, generation, wiring.delivering(runtime), activity)
     retry_until_stopped(heartbeat.run_once, stopping)
     _unspill(runtime, settlement)
@@ -58,7 +60,8 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     Loop("probe", look, Interval(storage_check.INTERVAL_SECONDS, stopping), stopping).start()
     catalog = CatalogWatch(runtime)
     Loop("catalog", catalog.run_once, Interval(reload_catalog.INTERVAL_SECONDS, stopping), stopping).start()
-    _fetch(runtime, settlement, queues, slots, stopping)
+    fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting)
+    _fetch(runtime, fetching, queues, slots, stopping)
     try:
         return _consume(app, queues, concurrency, stopping, catalog.hung_up)
     finally:
@@ -69,7 +72,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
 
 def _fetch(
     runtime: Runtime,
-    settlement: wiring.Settlement,
+    fetching: Fetching,
     queues: Sequence[str],
     slots: AvailableSlots,
     stopping: threading.Event,
@@ -77,7 +80,7 @@ def _fetch(
     """Fetch input images for the lanes whose calls this process makes."""
     lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
     if lanes:
-        fetches = Fetches(wiring.fetching(runtime, settlement), lanes, slots)
+        fetches = Fetches(fetching, lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, INPUTS_WAITING, stopping), stopping).start()
 
 
@@ -126,7 +129,7 @@ def _consume(
     return int(worker.exitcode or 0)
 
 
-def _unspill(runtime: Runtime, settlement: wiring.Settlement) -> None:
+def _unspill(runtime: Runtime, settlement: Settlement) -> None:
     """Store what an earlier process on this machine could not; if the storage is away, the sweep does it."""
     try:
         wiring.rescue(runtime, settlement).unspill()

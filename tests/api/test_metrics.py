@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -15,10 +16,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.app import create_app
+from imagequeue import wiring
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
-from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
-from imagequeue.lifecycle.retention.event_totals import EventTotals
 from imagequeue.store.deliveries import ClaimedDelivery
 from tests.builders import MODEL, account
 from tests.pipeline import Pipeline, RunningPipeline
@@ -73,11 +72,8 @@ def scrapers(pipeline: Pipeline) -> Iterator[list[Scraper]]:
 
 def deliver(pipeline: Pipeline) -> None:
     runtime, claimed = pipeline.runtime, list[ClaimedDelivery]()
-    assert Deliveries(runtime.engine, claimed.extend).run_once() == 1
-    posting = Delivering(
-        runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, DEFAULT_SCHEDULE
-    )
-    posting.run(claimed.pop())
+    assert wiring.deliveries(runtime, claimed.extend).run_once() == 1
+    wiring.delivering(runtime).run(claimed.pop())
 
 
 def test_every_family_is_right_after_real_jobs(
@@ -139,6 +135,6 @@ def test_every_process_tells_the_same_whenever_it_is_asked(
     pipeline.submit(2)
     pipeline.run()
     first = early.scrape()["jobs_total"]
-    EventTotals(pipeline.runtime.engine, settled_seconds=0).run_once()
+    replace(wiring.event_totals(pipeline.runtime), settled_seconds=0).run_once()
     assert late.scrape()["jobs_total"] == early.scrape()["jobs_total"] == first
     assert first[("COMPLETED",)] == 2

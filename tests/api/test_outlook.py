@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from redis import Redis
 from sqlalchemy import Engine, text
 
 from api.requests import LONGEST_PAUSE
+from imagequeue import wiring
 from imagequeue.domain.ids import request_id
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish as eta
@@ -119,7 +120,8 @@ class Published:
 
 
 def publishing(of: Pipeline, redis: Redis) -> ForecastPublisher:
-    return ForecastPublisher(of.runtime.engine, redis, lambda: Eligibility(of.runtime.catalog))
+    publisher = wiring.forecast_publisher(of.runtime, lambda: Eligibility(of.runtime.catalog))
+    return replace(publisher, redis=redis)
 
 
 @contextmanager

@@ -159,8 +159,8 @@ MUTANTS = (
                 "        AND clock_timestamp() < clock_timestamp()",
             ),
             (
-                f"{LIFECYCLE}/generate/generate.py",
-                "return time.monotonic() > self.start_window.closes",
+                f"{LIFECYCLE}/generate/call_start.py",
+                "return time.monotonic() > self.window.closes",
                 "return False",
             ),
         ),
@@ -237,7 +237,13 @@ MUTANTS = (
     ),
     Mutant(
         "the upstream is not told where to call back",
-        ((f"{LIFECYCLE}/generate/generate.py", "if deployment.callbacks else None", "if False else None"),),
+        (
+            (
+                f"{LIFECYCLE}/generate/upstream_caller.py",
+                "if deployment.callbacks else None",
+                "if False else None",
+            ),
+        ),
         (
             f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored*",
             "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",

@@ -8,7 +8,6 @@ import time
 
 import pytest
 
-from imagequeue.lifecycle.generate.poll import Polls
 from tests.builders import MODEL
 from tests.crash.conftest import Crash, MakeCrash
 
@@ -94,11 +93,11 @@ def test_after_a_submit_and_poll_upstream_took_the_request(make_crash: MakeCrash
     crash.die("generate", "generate.sleeping", attempt_id)
     crash.bury()
     assert crash.pipeline.sweep.recover() == 0
-    polls, deadline = Polls(crash.pipeline.runtime.engine, crash.pipeline.ring), time.monotonic() + 20
+    deadline = time.monotonic() + 20
     while crash.pipeline.status(job_id) == "PROCESSING":
         assert time.monotonic() < deadline
         crash.pipeline.execute("UPDATE attempts SET poll_after = clock_timestamp()")
-        polls.run_once()
+        crash.pipeline.polls.run_once()
         crash.pipeline.answer()
     assert (crash.pipeline.status(job_id), crash.pipeline.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
     assert crash.generated() == [1]

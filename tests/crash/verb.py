@@ -17,8 +17,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
-from imagequeue.lifecycle.generate.poll import Polls
+from imagequeue import wiring
 from imagequeue.store.database import open_engine
 from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.store.migration import migrate
@@ -49,6 +48,8 @@ class Place:
             self.database_url,
             of=builders.catalog(f"{self.simulator}/{self.upstream}", **self.deployment),
             storage_url=f"file://{self.directory}/media",
+            spill_dir=f"{self.directory}/spill",
+            webhook_schedule="0,1",
             public_url=self.public_url,
             egress_allow=self.allow,
         )
@@ -83,7 +84,7 @@ def _generate(pipeline: Pipeline, place: Place, argument: str) -> None:
 
 def _poll(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
-    Polls(pipeline.runtime.engine, pipeline.ring).run_once()
+    pipeline.polls.run_once()
     pipeline.answer()
 
 
@@ -95,13 +96,13 @@ def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
     runtime = pipeline.runtime
-    verb = Delivering(runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, [0, 1])
+    verb = wiring.delivering(runtime)
 
     def release(claimed: Sequence[ClaimedDelivery]) -> None:
         for one in claimed:
             verb.run(one)
 
-    Deliveries(runtime.engine, release).run_once()
+    wiring.deliveries(runtime, release).run_once()
 
 
 _VERBS = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
 
@@ -29,7 +29,7 @@ class Downloading:
     client: GuardedClient
     policy: EgressPolicy
     stopping: threading.Event
-    random: Random
+    random: Random = field(default_factory=Random)
 
     def run(self, url: str, until: float) -> Download:
         """Download an image. It is paid, so a broken download is tried again, while there is time.

@@ -12,15 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from uuid import UUID
 
-import httpx
 from sqlalchemy import Engine
 
-from imagequeue.domain.catalog import Catalog, Deployment
+from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.upstream import Ambiguous, Images, Misconfigured, Pending, UpstreamError
 from imagequeue.domain.verdicts import NotCalledBack
-from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.upstream_caller import Parse, UpstreamCaller
 from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.provider import PollingProvider
 from imagequeue.providers.registry import PROVIDERS
@@ -32,9 +30,6 @@ POLL_SECONDS = 30.0
 """The total deadline of one poll."""
 
 WAKE_AT_ONCE = 200
-
-
-Parse = Callable[[UpstreamResponse], Images | Pending]
 
 
 class StillPending(UpstreamError):
@@ -57,57 +52,42 @@ class Polls:
         return len(due)
 
 
-@dataclass(frozen=True, slots=True)
-class Polling:
-    """The verb, with what it needs."""
+def poll(upstreams: UpstreamCaller, ticket: CallTicket) -> tuple[UpstreamResponse, Parse]:
+    """Ask once for the result of a sleeping attempt; the answer, and how to read it.
 
-    engine: Engine
-    catalog: Callable[[], Catalog]
-    secret: Callable[[Deployment], str]
-    client: httpx.Client
+    Raises:
+        Ambiguous: there is nobody to ask, or no result by the call's total deadline; it may be billed.
+        StillPending: the upstream, or the way to it, is out: it is asked again, never submitted again.
+    """
+    deployment, provider, reference = _asked(upstreams, ticket)
+    request = provider.build_poll(reference, deployment, upstreams.secret(deployment))
+    limit = response_limit(ticket.image_count)
+    try:
+        response = send(request, client=upstreams.client, deadline_seconds=POLL_SECONDS, max_bytes=limit)
+    except UpstreamError as error:
+        _give_up_in_time(ticket)
+        raise StillPending(error.reason) from error
 
-    def sleep(self, ticket: CallTicket, process_id: UUID, pending: Pending) -> None:
-        """Store the reference and let the attempt sleep until its next poll."""
-        seconds = pending.poll_after_seconds
-        with self.engine.begin() as connection:
-            calls.sleep(connection, ticket.attempt_id, process_id, pending.reference, seconds)
-        failpoint("generate.sleeping")
-
-    def ask(self, ticket: CallTicket) -> tuple[UpstreamResponse, Parse]:
-        """Ask once; the answer, and how to read it.
-
-        Raises:
-            Ambiguous: there is nobody to ask, or no result by the call's total deadline; it may be billed.
-            StillPending: the upstream, or the way to it, is out: it is asked again, never submitted again.
-        """
-        deployment, provider, reference = self._asked(ticket)
-        request = provider.build_poll(reference, deployment, self.secret(deployment))
-        limit = response_limit(ticket.image_count)
+    def parse(answered: UpstreamResponse) -> Images | Pending:
         try:
-            response = send(request, client=self.client, deadline_seconds=POLL_SECONDS, max_bytes=limit)
-        except UpstreamError as error:
+            answer = provider.parse_poll(answered, reference, ticket.image_count)
+        except Misconfigured:  # our key is wrong now; what was submitted with a good one is not lost
+            answer = Pending(reference)
+        if isinstance(answer, Pending):
             _give_up_in_time(ticket)
-            raise StillPending(error.reason) from error
+        return answer
 
-        def parse(answered: UpstreamResponse) -> Images | Pending:
-            try:
-                answer = provider.parse_poll(answered, reference, ticket.image_count)
-            except Misconfigured:  # our key is wrong now; what was submitted with a good one is not lost
-                answer = Pending(reference)
-            if isinstance(answer, Pending):
-                _give_up_in_time(ticket)
-            return answer
+    return response, parse
 
-        return response, parse
 
-    def _asked(self, ticket: CallTicket) -> tuple[Deployment, PollingProvider, str]:
-        if ticket.upstream_reference is None:
-            raise NotCalledBack("nobody knows what came of the call, and the upstream has not called back")
-        deployment = self.catalog().deployment(ticket.deployment)
-        provider = PROVIDERS[deployment.provider] if deployment else None
-        if deployment is None or not isinstance(provider, PollingProvider):
-            raise Ambiguous("the catalog no longer has the deployment that took the request")
-        return deployment, provider, ticket.upstream_reference
+def _asked(upstreams: UpstreamCaller, ticket: CallTicket) -> tuple[Deployment, PollingProvider, str]:
+    if ticket.upstream_reference is None:
+        raise NotCalledBack("nobody knows what came of the call, and the upstream has not called back")
+    deployment = upstreams.catalog().deployment(ticket.deployment)
+    provider = PROVIDERS[deployment.provider] if deployment else None
+    if deployment is None or not isinstance(provider, PollingProvider):
+        raise Ambiguous("the catalog no longer has the deployment that took the request")
+    return deployment, provider, ticket.upstream_reference
 
 
 def _give_up_in_time(ticket: CallTicket) -> None:

@@ -28,8 +28,6 @@ from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
-from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.media.gate import DECODING, STORING
@@ -139,11 +137,10 @@ class ImageStorer:
 
     storage: Storage
     spill: Spill
-    downloads: GuardedClient
-    policy: EgressPolicy
-    health: StorageHealth = field(default_factory=StorageHealth)
+    downloading: Downloading
+    health: StorageHealth
+    stopping: threading.Event
     random: Random = field(default_factory=Random)
-    stopping: threading.Event = field(default_factory=threading.Event)
 
     def checked(
         self, ticket: CallTicket, images: Sequence[RawImage], until: float
@@ -183,7 +180,7 @@ class ImageStorer:
         """Store what was postponed, however long that takes.
 
         Raises:
-            LeftBehind: the process stops; what was postponed lies on the local disk.
+            HandedToSweep: the process stops; what was postponed lies on the local disk.
         """
         for postponed in kept.postponed:
             self.health.failed(+1)
@@ -232,8 +229,7 @@ class ImageStorer:
             yield io.BytesIO(image.content)
             return
         until = max(until, time.monotonic() + LEAST_DOWNLOAD_SECONDS)
-        downloading = Downloading(self.downloads, self.policy, self.stopping, self.random)
-        with downloading.run(image.url or "", until) as download:
+        with self.downloading.run(image.url or "", until) as download:
             yield cast("IO[bytes]", download.file)
 
     def _spilled(self, ticket: CallTicket, image: Checked) -> bool:

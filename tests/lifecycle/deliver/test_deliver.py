@@ -17,8 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 from svix.webhooks import Webhook as SvixWebhook
 
+from imagequeue import wiring
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
-from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
 from imagequeue.store.deliveries import ClaimedDelivery
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
@@ -46,10 +46,8 @@ class Callbacks:
         self.pipeline, self.receiver, self.url = pipeline, receiver, f"{url}/hook"
         runtime = pipeline.runtime
         self.claimed: list[ClaimedDelivery] = []
-        self.deliveries = Deliveries(runtime.engine, self.claimed.extend)
-        self.delivering = Delivering(
-            runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, DEFAULT_SCHEDULE
-        )
+        self.deliveries = wiring.deliveries(runtime, self.claimed.extend)
+        self.delivering = wiring.delivering(runtime)
 
     def finish_job(self) -> None:
         self.pipeline.submit(webhook_url=self.url)

@@ -25,6 +25,7 @@ def main() -> None:
         settings.database_url.get_secret_value(),
         of=fleet.catalog(url, {"east": json.loads(deployment)}),
         storage_url=settings.storage_url,
+        spill_dir=settings.spill_dir,
         egress_allow=settings.egress_allow,
     )
     answering = Pipeline(runtime, None, Path(directory), new_id())  # type: ignore[arg-type]  # it asks none

@@ -11,11 +11,11 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from imagequeue import wiring
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
 from imagequeue.lifecycle.eta.capacity import FIRST_GUESS, TURNOVER
-from imagequeue.lifecycle.eta.publish import ForecastPublisher
 from tests import builders, fleet
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -45,7 +45,7 @@ def two(make: Make) -> Iterator[Pipeline]:
 def foreseen(of: Pipeline, job_ids: list[UUID]) -> list[Estimate]:
     """What is published for jobs of one flow."""
     of.beat()
-    look = ForecastPublisher(of.runtime.engine, of.runtime.redis, lambda: of.dispatch.eligibility).look()
+    look = wiring.forecast_publisher(of.runtime, lambda: of.dispatch.eligibility).look()
     (row,) = of.rows("SELECT DISTINCT flow_id FROM jobs WHERE id = ANY(:ids)", ids=job_ids)
     return [look.estimate(row.flow_id, job_id, 0) for job_id in job_ids]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from uuid import UUID
 
@@ -11,6 +12,7 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from cli.stack.servers.redis import EmbeddedRedis
+from imagequeue import wiring
 from imagequeue.domain.forecast import UNKNOWN
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.eta import publish, queue_sample
@@ -41,7 +43,7 @@ def paced(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipelin
 
 
 def publishing(of: Pipeline, redis: Redis) -> ForecastPublisher:
-    return ForecastPublisher(of.runtime.engine, redis, lambda: of.dispatch.eligibility)
+    return replace(wiring.forecast_publisher(of.runtime, lambda: of.dispatch.eligibility), redis=redis)
 
 
 def flow_of(of: Pipeline, job_id: UUID) -> int:

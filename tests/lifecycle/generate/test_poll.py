@@ -10,7 +10,6 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
-from imagequeue.lifecycle.generate.poll import Polls
 from tests.builders import MODEL
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -41,7 +40,7 @@ def _submits(pipeline: Pipeline) -> list[dict[str, Any]]:
 
 def _poll(pipeline: Pipeline) -> None:
     pipeline.execute("UPDATE attempts SET poll_after = clock_timestamp() WHERE state = 'SLEEPING'")
-    Polls(pipeline.runtime.engine, pipeline.ring).run_once()
+    pipeline.polls.run_once()
     pipeline.answer()
 
 

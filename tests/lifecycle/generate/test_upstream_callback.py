@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -11,13 +11,13 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from imagequeue import wiring
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.upstream import Ambiguous, Pending, Throttled, Unavailable
 from imagequeue.domain.verdicts import GivenBack, NotCalledBack
-from imagequeue.lifecycle.generate.poll import Polls
-from imagequeue.lifecycle.generate.upstream_callback import UpstreamCallbacks
+from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
 from tests.builders import MODEL, catalog
@@ -36,9 +36,13 @@ class Queue:
     wakes: list[bool] = field(default_factory=list[bool])
 
     def call_back(self, attempt_id: UUID, reference: object = REFERENCE) -> None:
-        runtime = self.pipeline.runtime
-        verb = UpstreamCallbacks(runtime.engine, lambda: runtime.catalog, lambda: self.wakes.append(True))
+        verb = wiring.upstream_callbacks(self.pipeline.runtime, lambda: self.wakes.append(True))
         verb.take(attempt_id, {"request_id": reference, "status": "COMPLETED"})
+
+    def answer(self, ticket: CallTicket, process_id: UUID | None = None) -> None:
+        """Let the process that called get its answer, which has the reference."""
+        process = WorkerProcess(process_id or self.pipeline.process_id, self.pipeline.stopping)
+        replace(self.pipeline.generation.recorder, process=process).record(ticket, Pending(REFERENCE, 60))
 
     def in_doubt(self) -> tuple[UUID, UUID]:
         """A job whose call was taken, by an upstream whose answer is lost; and its attempt."""
@@ -99,7 +103,7 @@ class Queue:
 
     def ring_due(self) -> int:
         """Ring for what is due, and only for that; how many doorbells were answered."""
-        Polls(self.pipeline.runtime.engine, self.pipeline.ring).run_once()
+        self.pipeline.polls.run_once()
         return self.pipeline.answer()
 
     def submits(self) -> int:
@@ -188,14 +192,14 @@ def test_the_callback_comes_while_the_call_is_in_flight_and_then_the_answer(queu
     ticket = queue.calling()
     queue.call_back(ticket.attempt_id)
     assert queue.state() == ("CALLING", REFERENCE)
-    queue.pipeline.generation.polling.sleep(ticket, queue.pipeline.process_id, Pending(REFERENCE, 60))
+    queue.answer(ticket)
     assert queue.state() == ("SLEEPING", REFERENCE)
     assert queue.attempt().due, "the result is there: it has called back"
 
 
 def test_the_answer_comes_and_then_the_callback(queue: Queue) -> None:
     ticket = queue.calling()
-    queue.pipeline.generation.polling.sleep(ticket, queue.pipeline.process_id, Pending(REFERENCE, 60))
+    queue.answer(ticket)
     assert not queue.attempt().due
     queue.call_back(ticket.attempt_id)
     assert queue.state() == ("SLEEPING", REFERENCE)
@@ -207,7 +211,7 @@ def test_the_answer_comes_and_then_the_callback(queue: Queue) -> None:
 def test_another_reference_than_the_one_that_is_known_is_ignored(queue: Queue, state: str) -> None:
     ticket = queue.calling()
     if state == "SLEEPING":
-        queue.pipeline.generation.polling.sleep(ticket, queue.pipeline.process_id, Pending(REFERENCE, 60))
+        queue.answer(ticket)
     else:
         queue.call_back(ticket.attempt_id)
     queue.wakes.clear()
@@ -286,7 +290,7 @@ def test_a_callback_in_the_last_moment_is_not_overlooked(queue: Queue) -> None:
 def test_the_process_that_was_taken_for_dead_brings_the_answer(queue: Queue) -> None:
     ticket = queue.calling(other := queue.register_another())
     queue.die(other)
-    queue.pipeline.generation.polling.sleep(ticket, other, Pending(REFERENCE, 60))
+    queue.answer(ticket, other)
     assert queue.state() == ("SLEEPING", REFERENCE)
 
 

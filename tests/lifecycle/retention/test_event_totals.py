@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
+from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.retention.event_totals import EventTotals
-from imagequeue.lifecycle.retention.jobs import Retention
 from imagequeue.store import metrics
 from imagequeue.store.jobs.event_totals import entered
 from tests.pipeline import Pipeline
@@ -28,19 +28,19 @@ def test_totals_are_there_at_once_and_the_tally_does_not_change_them(pipeline: P
     pipeline.submit()
     expected = {"QUEUED": 4, "PROCESSING": 3, "COMPLETED": 3, "FAILED": 0, "ERROR": 0}
     assert totals(pipeline) == expected
-    assert EventTotals(pipeline.runtime.engine, settled_seconds=0, at_once=4).run_once() > 0
+    assert replace(wiring.event_totals(pipeline.runtime), settled_seconds=0, at_once=4).run_once() > 0
     assert tallied(pipeline) == 10
     assert totals(pipeline) == expected
-    assert EventTotals(pipeline.runtime.engine, settled_seconds=0).run_once() == 0
+    assert replace(wiring.event_totals(pipeline.runtime), settled_seconds=0).run_once() == 0
 
 
 def test_totals_do_not_fall_when_events_are_forgotten(pipeline: Pipeline) -> None:
     pipeline.submit(2)
     pipeline.run()
     before = totals(pipeline)
-    EventTotals(pipeline.runtime.engine, settled_seconds=0).run_once()
+    replace(wiring.event_totals(pipeline.runtime), settled_seconds=0).run_once()
     pipeline.execute("UPDATE jobs SET finished_at = finished_at - interval '31 days'")
-    assert Retention(pipeline.runtime.engine, pipeline.runtime.storage, days=30).run_once() == 2
+    assert wiring.job_retention(pipeline.runtime).run_once() == 2
     assert pipeline.rows("SELECT count(*) FROM events") == [(0,)]
     assert totals(pipeline) == before
 
@@ -50,7 +50,7 @@ def test_an_event_that_is_committed_late_is_counted(pipeline: Pipeline) -> None:
     pipeline.submit(2)
     (late, soon) = pipeline.rows("SELECT id FROM jobs ORDER BY id")
     event = "INSERT INTO events (job_id, status) VALUES (:id, 'PROCESSING')"
-    tally = EventTotals(pipeline.runtime.engine, settled_seconds=0)
+    tally = replace(wiring.event_totals(pipeline.runtime), settled_seconds=0)
     with pipeline.runtime.engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO events (job_id, status) VALUES (%s, 'PROCESSING')", (late.id,)
@@ -66,7 +66,7 @@ def test_an_event_that_is_committed_late_is_counted(pipeline: Pipeline) -> None:
 
 def test_young_events_are_left_for_later(pipeline: Pipeline) -> None:
     pipeline.submit()
-    assert EventTotals(pipeline.runtime.engine).run_once() == 0
+    assert wiring.event_totals(pipeline.runtime).run_once() == 0
 
 
 def test_a_begun_job_is_processing_until_it_is_final(pipeline: Pipeline) -> None:

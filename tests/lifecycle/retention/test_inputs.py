@@ -5,13 +5,13 @@ from __future__ import annotations
 import base64
 import threading
 import time
+from dataclasses import replace
 
 import pytest
 
+from imagequeue import wiring
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.retention.inputs import InputRetention
-from imagequeue.lifecycle.retention.jobs import Retention
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 from imagequeue.media.local import LocalStorage
 from tests.builders import MODEL
@@ -29,7 +29,7 @@ def _due(pipeline: Pipeline) -> None:
 
 
 def _look(pipeline: Pipeline) -> int:
-    return InputRetention(pipeline.runtime.engine, pipeline.runtime.storage).run_once()
+    return wiring.input_retention(pipeline.runtime).run_once()
 
 
 def _forget(pipeline: Pipeline, *job_ids: object) -> None:
@@ -37,7 +37,7 @@ def _forget(pipeline: Pipeline, *job_ids: object) -> None:
         "UPDATE jobs SET finished_at = finished_at - interval '31 days' WHERE id = ANY(:ids)",
         ids=list(job_ids),
     )
-    assert Retention(pipeline.runtime.engine, pipeline.runtime.storage, 30).run_once() == len(job_ids)
+    assert wiring.job_retention(pipeline.runtime).run_once() == len(job_ids)
 
 
 @pytest.mark.parametrize("place", ["image", "mask"])
@@ -101,7 +101,8 @@ def test_a_submit_that_comes_while_the_image_is_deleted_stores_it_again(pipeline
     _due(pipeline)
     assert isinstance(pipeline.runtime.storage, LocalStorage)
     halting = Halting(pipeline.runtime.storage)
-    looking = threading.Thread(target=InputRetention(pipeline.runtime.engine, halting).run_once)
+    retention = replace(wiring.input_retention(pipeline.runtime), storage=halting)
+    looking = threading.Thread(target=retention.run_once)
     looking.start()
     assert halting.deleting.wait(20)
     submitting = threading.Thread(target=ASK.keep, args=[pipeline.runtime])

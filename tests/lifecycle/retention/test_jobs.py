@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 import pytest
 
+from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.retention.jobs import JOBS_AT_ONCE, KEYS_AT_ONCE, TURN_SECONDS, Retention
 from imagequeue.media.local import LocalStorage
@@ -16,7 +17,7 @@ from tests.pipeline import Pipeline
 
 
 def _retention(pipeline: Pipeline, days: int = 30) -> Retention:
-    return Retention(pipeline.runtime.engine, pipeline.runtime.storage, days)
+    return replace(wiring.job_retention(pipeline.runtime), days=days)
 
 
 def _age(pipeline: Pipeline, days: int) -> None:
@@ -109,7 +110,7 @@ def test_a_slow_storage_ends_the_turn_and_what_was_deleted_is_forgotten(
 ) -> None:
     _ended(pipeline, 5, days=31)
     storage = _slow(pipeline, seconds)
-    retention = Retention(pipeline.runtime.engine, storage, 30, storage.clock)
+    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
     first = retention.run_once()
     assert 1 <= first < 5
     assert storage.now < TURN_SECONDS + seconds
@@ -124,7 +125,7 @@ def test_a_turn_goes_on_while_there_is_time_and_keeps_what_it_did_before_a_failu
 ) -> None:
     _ended(pipeline, 2 * JOBS_AT_ONCE, days=31)
     storage = _slow(pipeline, 0, fails_at=JOBS_AT_ONCE + 1)
-    retention = Retention(pipeline.runtime.engine, storage, 30, storage.clock)
+    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
     with pytest.raises(StorageUnavailable):
         retention.run_once()
     assert _forgotten(pipeline) == JOBS_AT_ONCE

@@ -128,7 +128,7 @@ def test_a_second_doorbell_in_the_same_process_is_dropped(pipeline: Pipeline) ->
     (job_id,) = pipeline.submit()
     pipeline.dispatch.run_once()
     (doorbell,) = pipeline.rung
-    with pipeline.generation.in_flight.take(doorbell.attempt_id):
+    with pipeline.generation.process.in_flight.take(doorbell.attempt_id):
         pipeline.answer()
     assert pipeline.states(job_id) == ["RELEASED"]
 

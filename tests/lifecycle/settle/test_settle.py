@@ -209,7 +209,8 @@ def test_a_process_that_stops_does_not_wait_for_the_database_for_ever(pipeline: 
                 return False
 
     away = Away(nowhere, settlement.catalog, settlement.media_url, settlement.announce)
-    pipeline.generation = replace(pipeline.generation, settlement=away, last_tries=0)
+    recorder = replace(pipeline.generation.recorder, settlement=away, last_tries=0)
+    pipeline.generation = replace(pipeline.generation, recorder=recorder)
     pipeline.dispatch.run_once()
     thread = threading.Thread(target=pipeline.answer, daemon=True)
     thread.start()

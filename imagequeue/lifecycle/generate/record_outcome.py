@@ -1,0 +1,92 @@
+"""Record what became of an attempt, for as long as the database needs to take it.
+
+What an answer told is paid for, so the absence of the database does not lose it. Only a process that is asked
+to stop gives up after a while, and the sweep takes the attempt up with what is stored of it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+
+from imagequeue.domain.upstream import Pending, UpstreamError
+from imagequeue.domain.verdicts import AttemptOutcome
+from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.store_images import HandedToSweep
+from imagequeue.lifecycle.generate.worker_process import WorkerProcess
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import CallTicket
+
+log = structlog.get_logger()
+
+_RETRY_SECONDS = 1.0
+"""The pause between two tries."""
+
+_FAULTS = (IntegrityError, DataError, ProgrammingError)
+"""What no repetition cures."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeRecorder:
+    """Settles attempts of one process, or lets them sleep until their next poll.
+
+    A process that is asked to stop makes `last_tries` more tries, because its supervisor waits for 15 s.
+    """
+
+    engine: Engine
+    settlement: Settlement
+    process: WorkerProcess
+    last_tries: int = 8
+
+    def record(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
+        """Store the outcome as soon as the database takes it.
+
+        Raises:
+            HandedToSweep: the process stops and the database is still away, or it refuses the outcome.
+        """
+        tries_when_stopping = self.last_tries
+        while True:
+            try:
+                self._record(ticket, outcome)
+            except _FAULTS as error:
+                log.exception("settle_refused", attempt_id=str(ticket.attempt_id))
+                raise HandedToSweep(type(error).__name__) from error
+            except SQLAlchemyError as error:
+                reason = type(error).__name__
+                log.warning("settle_postponed", attempt_id=str(ticket.attempt_id), reason=reason)
+                tries_when_stopping -= self.process.stopping.is_set()
+                if tries_when_stopping < 0:
+                    raise HandedToSweep(reason) from error
+                threading.Event().wait(_RETRY_SECONDS)
+            else:
+                log.info("attempt_settled", **_summary(ticket, outcome))
+                return
+
+    def _record(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
+        if isinstance(outcome, Pending):
+            self._let_sleep(ticket, outcome)
+        else:
+            self.settlement.settle(ticket.attempt_id, outcome, self.process.id, ticket.upstream_reference)
+
+    def _let_sleep(self, ticket: CallTicket, pending: Pending) -> None:
+        """Store the reference and let the attempt sleep until its next poll."""
+        seconds = pending.poll_after_seconds
+        with self.engine.begin() as connection:
+            calls.sleep(connection, ticket.attempt_id, self.process.id, pending.reference, seconds)
+        failpoint("generate.sleeping")
+
+
+def _summary(ticket: CallTicket, outcome: AttemptOutcome | Pending) -> dict[str, str]:
+    return {
+        "action": "generate",
+        "job_id": str(ticket.job_id),
+        "attempt_id": str(ticket.attempt_id),
+        "deployment": ticket.deployment,
+        "outcome": type(outcome).__name__,
+        "reason": outcome.reason if isinstance(outcome, UpstreamError) else "",
+    }

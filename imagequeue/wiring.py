@@ -1,0 +1,226 @@
+"""The wiring: every verb, put together from a Runtime and from what differs between processes.
+
+Processes and tests take their verbs from here. What differs is an argument: `announce` is told which jobs
+became final, `release` hands attempts or deliveries to workers, `wake` tells somebody that there is work. All
+of them are called after a commit, and what they are told may be lost. A test that needs another part
+exchanges it by `dataclasses.replace`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from uuid import UUID
+
+import httpx
+from redis import Redis
+from sqlalchemy import Engine
+
+from imagequeue.client_rate_limit import ClientRateLimit
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.webhooks import parse_schedule
+from imagequeue.egress.transport import deadline_transport
+from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
+from imagequeue.lifecycle.dispatch.eligibility import Eligibility
+from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
+from imagequeue.lifecycle.generate.download import Downloading
+from imagequeue.lifecycle.generate.fetch_inputs import Fetching
+from imagequeue.lifecycle.generate.generate import Generation
+from imagequeue.lifecycle.generate.inputs import Inputs
+from imagequeue.lifecycle.generate.poll import Polls
+from imagequeue.lifecycle.generate.record_outcome import OutcomeRecorder
+from imagequeue.lifecycle.generate.store_images import ImageStorer, StorageHealth
+from imagequeue.lifecycle.generate.upstream_callback import UpstreamCallbacks
+from imagequeue.lifecycle.generate.upstream_caller import UpstreamCaller
+from imagequeue.lifecycle.generate.worker_process import WorkerProcess
+from imagequeue.lifecycle.retention.event_totals import EventTotals
+from imagequeue.lifecycle.retention.inputs import InputRetention
+from imagequeue.lifecycle.retention.jobs import Retention
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.submit.submission import Submission
+from imagequeue.lifecycle.submit.submit import SubmitOutcome, submit
+from imagequeue.lifecycle.sweep.rescue import Rescue
+from imagequeue.lifecycle.sweep.sweep import Sweep
+from imagequeue.media.spill import Spill
+from imagequeue.media_urls import media_urls
+from imagequeue.providers.credentials import Credentials
+from imagequeue.runtime import Runtime, open_redis
+from imagequeue.store.database import open_engine
+from imagequeue.store.deliveries import ClaimedDelivery
+from imagequeue.upstream_callback_urls import upstream_callback_urls
+from imagequeue.wakeup import Wakeups
+
+Submit = Callable[[Sequence[Submission]], list[SubmitOutcome]]
+
+_REDIS_SECONDS = 0.25
+"""An answer to a client waits for Redis no longer than this; then it does without the limit or the forecast."""
+
+
+def catalog(runtime: Runtime) -> Callable[[], Catalog]:
+    """The catalog as it is when it is asked for: a reload exchanges the runtime's."""
+    return lambda: runtime.catalog
+
+
+# What the API does.
+
+
+def submitter(runtime: Runtime, wakeups: Wakeups) -> Submit:
+    """The verb `submit`. A job wakes the dispatchers, or the workers where its inputs have to be fetched."""
+
+    def submit_and_wake(submissions: Sequence[Submission]) -> list[SubmitOutcome]:
+        return submit(runtime, submissions, wake=lambda: wake(submissions))
+
+    def wake(submissions: Sequence[Submission]) -> None:
+        unfetched = [one.request.requirement.unfetched for one in submissions]
+        if any(unfetched):
+            wakeups.inputs_waiting()
+        if not all(unfetched):
+            wakeups.jobs_waiting()
+
+    return submit_and_wake
+
+
+def client_rate_limit(runtime: Runtime) -> ClientRateLimit:
+    """The limit on the clients' keys."""
+    return ClientRateLimit(_quick_redis(runtime))
+
+
+def forecast_reader(runtime: Runtime) -> ForecastReader:
+    """What waiting jobs may expect, as the dispatchers published it."""
+    return ForecastReader(_quick_redis(runtime))
+
+
+def _quick_redis(runtime: Runtime) -> Redis:
+    return open_redis(runtime.settings.redis_url.get_secret_value(), patience=_REDIS_SECONDS)
+
+
+def upstream_callbacks(runtime: Runtime, wake: Callable[[], None]) -> UpstreamCallbacks:
+    """What upstreams call back; `wake`: a poll is due."""
+    return UpstreamCallbacks(runtime.engine, catalog(runtime), wake)
+
+
+# What every process but the simulator may have to do.
+
+
+def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> Settlement:
+    """The verb `settle`."""
+    return Settlement(
+        engine=runtime.engine,
+        catalog=catalog(runtime),
+        media_url=media_urls(runtime.settings, runtime.keyring),
+        announce=announce,
+    )
+
+
+def heartbeat_engine(runtime: Runtime) -> Engine:
+    """A pool for the heartbeat alone: see `Heartbeat`."""
+    return open_engine(runtime.settings.sqlalchemy_url, pool_size=1, name="heartbeat")
+
+
+# What workers do.
+
+
+def generation(
+    runtime: Runtime, process: WorkerProcess, image_storer: ImageStorer, settlement: Settlement
+) -> Generation:
+    """The verb `generate`."""
+    return Generation(
+        engine=runtime.engine,
+        process=process,
+        upstreams=upstream_caller(runtime),
+        image_storer=image_storer,
+        recorder=OutcomeRecorder(runtime.engine, settlement, process),
+    )
+
+
+def upstream_caller(runtime: Runtime) -> UpstreamCaller:
+    """What calls and polls the deployments of the catalog."""
+    return UpstreamCaller(
+        catalog=catalog(runtime),
+        secret=Credentials(catalog(runtime)),
+        client=httpx.Client(transport=deadline_transport(), trust_env=False),
+        callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
+        inputs=inputs(runtime),
+    )
+
+
+def inputs(runtime: Runtime) -> Inputs:
+    """Where input images come from."""
+    return Inputs(runtime.storage, runtime.guarded_client(), runtime.policy)
+
+
+def fetching(runtime: Runtime, settlement: Settlement, wake: Callable[[], None]) -> Fetching:
+    """The verb `fetch`; `wake`: a job waits for a call."""
+    return Fetching(runtime.engine, inputs(runtime), settlement, wake)
+
+
+def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:
+    """Where images go; `stopping` is set when the process is asked to end."""
+    downloading = Downloading(runtime.guarded_client(), runtime.policy, stopping)
+    return ImageStorer(runtime.storage, spill(runtime), downloading, health, stopping)
+
+
+def spill(runtime: Runtime) -> Spill:
+    """Where images wait on this machine while the storage is away."""
+    return Spill(runtime.settings.spill_dir or Path(".imagequeue") / "spill")
+
+
+def delivering(runtime: Runtime) -> Delivering:
+    """The verb `deliver`."""
+    return Delivering(
+        engine=runtime.engine,
+        client=runtime.guarded_client(),
+        policy=runtime.policy,
+        keyring=runtime.keyring,
+        schedule=parse_schedule(runtime.settings.webhook_schedule),
+    )
+
+
+# What dispatchers do.
+
+
+def dispatch(runtime: Runtime, release: Release) -> Dispatch:
+    """The verb `dispatch`, for the catalog as it is now."""
+    return Dispatch(runtime.engine, Eligibility(runtime.catalog), release)
+
+
+def polls(runtime: Runtime, release: Release) -> Polls:
+    """What wakes sleeping attempts for their next poll."""
+    return Polls(runtime.engine, release)
+
+
+def deliveries(runtime: Runtime, release: Callable[[Sequence[ClaimedDelivery]], None]) -> Deliveries:
+    """What hands out the deliveries that are due."""
+    return Deliveries(runtime.engine, release)
+
+
+def forecast_publisher(runtime: Runtime, eligibility: Callable[[], Eligibility]) -> ForecastPublisher:
+    """What publishes the forecast; `eligibility` is the dispatcher's."""
+    return ForecastPublisher(runtime.engine, runtime.redis, eligibility)
+
+
+def sweep(runtime: Runtime, settlement: Settlement, release: Release) -> Sweep:
+    """The verb `sweep`."""
+    return Sweep(runtime.engine, settlement, rescue(runtime, settlement), release)
+
+
+def rescue(runtime: Runtime, settlement: Settlement) -> Rescue:
+    """The verb `rescue`."""
+    return Rescue(runtime.engine, runtime.storage, spill(runtime), settlement)
+
+
+def job_retention(runtime: Runtime) -> Retention:
+    """What removes jobs that are older than the settings say."""
+    return Retention(runtime.engine, runtime.storage, runtime.settings.retention_days)
+
+
+def input_retention(runtime: Runtime) -> InputRetention:
+    """What removes input images that no job needs any more."""
+    return InputRetention(runtime.engine, runtime.storage)
+
+
+def event_totals(runtime: Runtime) -> EventTotals:
+    """What counts old events into totals."""
+    return EventTotals(runtime.engine)
