@@ -55,7 +55,7 @@ from imagequeue.wakeup import Wakeups
 Submit = Callable[[Sequence[Submission]], list[SubmitOutcome]]
 
 _REDIS_SECONDS = 0.25
-"""An answer to a client waits for Redis no longer than this; then it does without the limit or the forecast."""
+"""Seconds that an answer to a client waits for Redis; then it does without the limit or the forecast."""
 
 
 def catalog(runtime: Runtime) -> Callable[[], Catalog]:
