@@ -23,6 +23,7 @@ from api.auth import KeyCache
 from api.dialects import pixazo
 from api.request_id_header import RequestIdHeader
 from api.services import ApiServices
+from api.watch import Watch
 from imagequeue import __version__
 from imagequeue.runtime import Runtime
 
@@ -44,13 +45,14 @@ ROUTED = (
 def create_app(runtime: Runtime) -> FastAPI:
     """Make the app. The caller closes the runtime after the app has ended."""
     services, registry = ApiServices(runtime), metrics.make_registry(runtime)
+    watch = Watch(services)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
         server = metrics.serve_metrics(runtime, registry)
         try:
-            async with services.running():
+            async with services.running(), watch.running():
                 yield
         finally:
             if server is not None:
@@ -66,6 +68,7 @@ def create_app(runtime: Runtime) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.services = services
+    app.state.watch = watch
     app.state.key_cache = KeyCache()
     app.state.metrics = registry
     errors.install(app)

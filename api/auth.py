@@ -7,14 +7,16 @@ costs one look-up a second.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 from fastapi import Request
 
+from api.coalescer import coalesced
 from api.services import ApiServices, services_of
 from imagequeue.client_rate_limit import Allowance
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
-from imagequeue.store.money.accounts import StoredKey
+from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
 
 REMEMBERED_SECONDS = 1.0
 _MOST = 10_000
@@ -76,9 +78,23 @@ async def spend_allowance(services: ApiServices, key: StoredKey) -> None:
     """
     if key.rpm is None:
         return
-    wait = await services.limits.call(Allowance(str(key.id), key.rpm))
+    wait = await take_allowance(services, Allowance(str(key.id), key.rpm))
     if wait > 0:
         raise TooManyRequests(f"This key may make {key.rpm} requests a minute", retry_after=wait)
+
+
+@coalesced(threads=1)
+def take_allowance(services: ApiServices, wanted: list[Allowance]) -> Sequence[float]:
+    """Count requests against the limits of their keys; seconds until each may come again, 0: it may now."""
+    return services.client_rate_limit.take(wanted)
+
+
+@coalesced(threads=1)
+def find_key(services: ApiServices, lookups: list[str]) -> Sequence[StoredKey | None]:
+    """The stored keys by their public parts; None where nobody has that key."""
+    with services.runtime.engine.connect() as connection:
+        found = keys_by_lookup(connection, lookups)
+    return [found.get(lookup) for lookup in lookups]
 
 
 async def _stored(request: Request, lookup: str) -> StoredKey | None:
@@ -86,7 +102,7 @@ async def _stored(request: Request, lookup: str) -> StoredKey | None:
     stored = cache.get(lookup)
     if stored is None:
         read_at = time.monotonic()
-        stored = await services_of(request).keys.call(lookup)
+        stored = await find_key(services_of(request), lookup)
         if stored is not None:
             cache.put(stored, read_at)
     return stored

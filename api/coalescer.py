@@ -3,115 +3,105 @@
 Calls that arrive within about a millisecond make a group; while every thread is busy, later calls gather for
 the next group. So an idle service answers at once, and a busy one works in larger groups instead of queueing
 small ones (group commit).
-
-A group that the database does not answer holds its thread. Callers do not wait for that: each gives up after
-`patience` seconds, and once groups hang that long, or an attempt to connect has taken its time and failed,
-new calls are refused at once for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Generic, TypeVar
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial, wraps
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.exc import DBAPIError
 
-from imagequeue.domain.errors import ServiceUnavailable
+from api.call_threads import OUTAGES, CallThreads
+from api.services import ApiServices
 
 T = TypeVar("T")
 R = TypeVar("R")
 Call = tuple[T, "asyncio.Future[R]"]
 
 GATHER_SECONDS = 0.001
-PATIENCE_SECONDS = 5.0
-SLOW_SECONDS = 1.0
-COOLDOWN_SECONDS = 1.0
-"""After an outage that took `SLOW_SECONDS` to be noticed, nobody else is made to wait for this long."""
+"""How long the first call of a group waits for others."""
 
-_OUTAGES = (OperationalError, InterfaceError, PoolTimeout)
+LARGEST_GROUP = 256
+"""The most calls of one group, so that nobody waits until thousands are done."""
+
+
+def coalesced(
+    *, threads: int
+) -> Callable[
+    [Callable[[ApiServices, list[T]], Sequence[R | Exception]]],
+    Callable[[ApiServices, T], Coroutine[Any, Any, R]],
+]:
+    """Make a function that takes and returns lists into a call for one item.
+
+    The function returns one result per item, in order; a result that is an exception is raised to its caller
+    alone. Each process has so many threads for it, from its first call until the process ends.
+    """
+
+    def define(
+        bulk: Callable[[ApiServices, list[T]], Sequence[R | Exception]],
+    ) -> Callable[[ApiServices, T], Coroutine[Any, Any, R]]:
+        def opened(services: ApiServices) -> Coalescer[T, R]:
+            return Coalescer(partial(bulk, services), CallThreads(bulk.__name__, threads))
+
+        @wraps(bulk)
+        async def call(services: ApiServices, item: T) -> R:
+            return await services.opened(opened).call(item)
+
+        return call
+
+    return define
 
 
 class Coalescer(Generic[T, R]):
-    """Turns `bulk`, which takes and returns lists, into a call for one item. For one event loop.
+    """Turns `bulk`, which takes and returns lists, into a call for one item. For one event loop."""
 
-    `bulk` returns one result per item, in order; a result that is an exception is raised to that caller only.
-    """
-
-    def __init__(
-        self,
-        bulk: Callable[[list[T]], Sequence[R | Exception]],
-        *,
-        name: str,
-        threads: int = 2,
-        most: int = 256,
-        patience: float = PATIENCE_SECONDS,
-    ) -> None:
+    def __init__(self, bulk: Callable[[list[T]], Sequence[R | Exception]], threads: CallThreads) -> None:
         self._bulk = bulk
         self._threads = threads
-        self._most = most
-        self._patience = patience
-        self._executor = ThreadPoolExecutor(threads, thread_name_prefix=name)
         self._waiting: deque[Call[T, R]] = deque()
-        self._running: dict[asyncio.Future[Sequence[R | Exception]], float] = {}
         self._gathering = False
-        self._refuse_until = 0.0
 
     async def call(self, item: T) -> R:
         """Have one item done in the next group.
 
         Raises:
-            ServiceUnavailable: the groups hang, or were slow to find that the database is away.
+            ServiceUnavailable: as `CallThreads.waiting`.
             Exception: what `bulk` returned for the item, or raised for its group.
         """
-        if self._hangs():
-            raise ServiceUnavailable
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((item, future))
-        self._gather()
-        try:
-            async with asyncio.timeout(self._patience):
-                return await future
-        except TimeoutError:
-            raise ServiceUnavailable from None
+        async with self._threads.waiting():
+            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+            self._waiting.append((item, future))
+            self._gather()
+            return await future
 
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
-        self._executor.shutdown(cancel_futures=True)
-
-    def _hangs(self) -> bool:
-        if time.monotonic() < self._refuse_until:
-            return True
-        if len(self._running) < self._threads:
-            return False
-        return time.monotonic() - max(self._running.values()) > self._patience
+        self._threads.close()
 
     def _gather(self) -> None:
-        if not self._gathering and self._waiting and len(self._running) < self._threads:
+        if not self._gathering and self._waiting and not self._threads.is_full:
             self._gathering = True
             asyncio.get_running_loop().call_later(GATHER_SECONDS, self._start)
 
     def _start(self) -> None:
         self._gathering = False
-        group = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+        group = [self._waiting.popleft() for _ in range(min(LARGEST_GROUP, len(self._waiting)))]
         group = [call for call in group if not call[1].done()]
         if not group:
             return
-        loop = asyncio.get_running_loop()
-        done = loop.run_in_executor(self._executor, self._run, [item for item, _ in group])
-        self._running[done] = time.monotonic()
-        done.add_done_callback(lambda future: self._finish(group, future))
+        done = self._threads.run(partial(self._run, [item for item, _ in group]))
+        done.add_done_callback(partial(self._finish, group))
         self._gather()
 
     def _run(self, items: list[T]) -> Sequence[R | Exception]:
         """Run a group; when the database refuses one of its items, every item runs alone."""
         try:
             return self._bulk(items)
-        except _OUTAGES:
+        except OUTAGES:
             raise
         except DBAPIError:
             if len(items) == 1:
@@ -125,11 +115,8 @@ class Coalescer(Generic[T, R]):
             return error
 
     def _finish(self, group: list[Call[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
-        began = self._running.pop(done)
         self._gather()
         failure = asyncio.CancelledError() if done.cancelled() else done.exception()
-        if isinstance(failure, _OUTAGES) and time.monotonic() - began > SLOW_SECONDS:
-            self._refuse_until = time.monotonic() + COOLDOWN_SECONDS
         results = [failure] * len(group) if failure is not None else done.result()
         for (_, future), result in zip(group, results, strict=True):
             if future.done():

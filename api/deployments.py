@@ -8,6 +8,7 @@ from dataclasses import asdict
 from fastapi import APIRouter, Request, Response
 
 from api.auth import require_operator
+from api.query import query
 from api.services import services_of
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
 from imagequeue.lifecycle.operate.reload_catalog import ask_for_reload
@@ -21,8 +22,8 @@ async def read_deployments(request: Request) -> Response:
     """Rate, tokens that are out, next start, breaker, drift and last error of every deployment."""
     await require_operator(request)
     services = services_of(request)
-    reports = await services.query(
-        lambda connection: report_deployments(connection, services.runtime.catalog)
+    reports = await query(
+        services, lambda connection: report_deployments(connection, services.runtime.catalog)
     )
     body = json.dumps({"data": [asdict(report) for report in reports]})
     return Response(body, media_type="application/json")
@@ -34,7 +35,7 @@ async def reload_catalog(request: Request) -> Response:
     await require_operator(request)
     runtime = services_of(request).runtime
     try:
-        catalog = await services_of(request).query(lambda _: ask_for_reload(runtime))
+        catalog = await query(services_of(request), lambda _: ask_for_reload(runtime))
     except ConfigurationError as error:
         raise InvalidRequest(error.message) from error
     body = json.dumps({"models": len(catalog.models), "deployments": len(catalog.deployments)})

@@ -15,7 +15,7 @@ from fastapi.responses import StreamingResponse
 from api.auth import authenticate
 from api.requests import own_job
 from api.services import ApiServices, services_of
-from api.watch import Watcher
+from api.watch import Watch, Watcher, read_news, watch_of
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
 from imagequeue.store.jobs.reads import RequestStatus, StatusEvent
@@ -32,17 +32,17 @@ async def stream_events(request: Request, request_id: str) -> StreamingResponse:
     job = await own_job(request, await authenticate(request), request_id)
     after = _last_event_id(request)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-    stream = _stream(services_of(request), job, after)
+    stream = _stream(services_of(request), watch_of(request), job, after)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
 
 
-async def _stream(services: ApiServices, job: RequestStatus, after: int) -> AsyncGenerator[str]:
-    past = await services.events([(job.job_id, after)])
+async def _stream(services: ApiServices, watch: Watch, job: RequestStatus, after: int) -> AsyncGenerator[str]:
+    past = await read_news(services, [(job.job_id, after)])
     for event in past:
         yield _line(job, event)
     if job.status.is_final or any(event.status.is_final for event in past):
         return
-    with services.watch.watching(job.job_id, past[-1].id if past else after) as watcher:
+    with watch.watching(job.job_id, past[-1].id if past else after) as watcher:
         async for line in _news(job, watcher):
             yield line
 

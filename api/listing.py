@@ -1,4 +1,4 @@
-"""The query of `GET /v2/requests`: every parameter is checked, unknown ones are refused by name."""
+"""The lists of `GET /v2/requests`: every parameter is checked, unknown ones are refused by name."""
 
 from __future__ import annotations
 
@@ -17,13 +17,20 @@ from pydantic import (
 )
 from starlette.datastructures import QueryParams
 
+from api.bulkhead import isolated
+from api.services import ApiServices
 from imagequeue.domain.catalog import Catalog
-from imagequeue.domain.errors import InvalidRequest, UnknownModel
+from imagequeue.domain.errors import InvalidRequest, ServiceUnavailable, UnknownModel
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.store.jobs.reads import JobFilter
+from imagequeue.store.database import TooSlow, at_most
+from imagequeue.store.jobs.reads import JobFilter, RequestStatus, list_jobs
 
 _FIRST_YEAR = 2000
 _LAST_YEAR = 9000
+
+LIST_SECONDS = 4.0
+"""What a list may take in the database: less than its caller waits, so nobody works for nobody."""
+_SLOW_LIST = "The list takes too long: ask for a shorter time with created_after and created_before"
 
 
 def _split(text: Any) -> Any:
@@ -51,6 +58,20 @@ class Listing(BaseModel):
     created_before: Moment | None = None
     cursor: UUID | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+@isolated(threads=2)
+def read_page(services: ApiServices, wanted: JobFilter) -> list[RequestStatus]:
+    """One page of a list; lists have threads of their own, so a slow one delays nothing but lists.
+
+    Raises:
+        ServiceUnavailable: it takes longer than `LIST_SECONDS`.
+    """
+    try:
+        with services.runtime.engine.connect() as connection, at_most(connection, LIST_SECONDS):
+            return list_jobs(connection, wanted)
+    except TooSlow:
+        raise ServiceUnavailable(_SLOW_LIST) from None
 
 
 def read_listing(query: QueryParams, account_id: UUID, catalog: Catalog) -> JobFilter:

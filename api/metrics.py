@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
 from api.auth import require_operator
+from api.query import query
 from api.services import services_of
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.errors import ConfigurationError, NotFound
@@ -40,7 +41,7 @@ async def read_metrics(request: Request) -> Response:
         raise NotFound("The metrics are served at IMAGEQUEUE_METRICS_ADDR")
     await require_operator(request)
     registry: CollectorRegistry = request.app.state.metrics
-    body = await services.query(lambda _: generate_latest(registry))
+    body = await query(services, lambda _: generate_latest(registry))
     return Response(body, media_type=CONTENT_TYPE_LATEST)
 
 

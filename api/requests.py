@@ -3,27 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from math import ceil
 from typing import Any
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
 from api.auth import authenticate
-from api.listing import read_listing
+from api.coalescer import coalesced
+from api.listing import read_listing, read_page
+from api.query import query
 from api.request_id_header import tag_request
-from api.services import services_of
+from api.services import ApiServices, services_of
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.ids import model_label, split_request_id
-from imagequeue.domain.jobs import AttemptState
+from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.money import plain
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.jobs.reads import AttemptRecord, RequestStatus, attempts_of
+from imagequeue.store.jobs.reads import AttemptRecord, RequestStatus, attempts_of, read_statuses
 from imagequeue.store.money.accounts import StoredKey
 
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 
 _JSON = "application/json"
+
+CANCELLED = "cancelled"
+"""The error of a job that its client cancelled (docs/design/contract.md, "Routes")."""
 
 
 @router.get("/status/{request_id}")
@@ -35,7 +42,7 @@ async def read_status(request: Request, request_id: str) -> Response:
     job = await own_job(request, await authenticate(request), request_id)
     if job.status.is_final:
         return Response(job.body(), media_type=_JSON)
-    estimate = await services_of(request).estimates.call((job.flow_id, job.job_id)) if job.waits else None
+    estimate = await read_estimate(services_of(request), (job.flow_id, job.job_id)) if job.waits else None
     headers = {"Retry-After": str(look_again_in(estimate))}
     return Response(job.body(estimate), headers=headers, media_type=_JSON)
 
@@ -61,7 +68,7 @@ async def read_attempts(request: Request, request_id: str) -> Response:
     """Every upstream call that was made for a job."""
     key = await authenticate(request)
     job = await own_job(request, key, request_id)
-    attempts = await services_of(request).query(lambda connection: attempts_of(connection, job.job_id))
+    attempts = await query(services_of(request), lambda connection: attempts_of(connection, job.job_id))
     body = {"data": [_attempt(attempt, operator=key.operator) for attempt in attempts]}
     return Response(json.dumps(body), media_type=_JSON)
 
@@ -74,9 +81,9 @@ async def cancel(request: Request, request_id: str) -> Response:
     """
     job = await own_job(request, await authenticate(request), request_id)
     services = services_of(request)
-    if job.status.is_final or not await services.cancels.call(job.job_id):
+    if job.status.is_final or not await cancel_job(services, job.job_id):
         raise AlreadyFinal
-    final = await services.statuses.call(job.job_id) or job
+    final = await find_job(services, job.job_id) or job
     return Response(final.body(), 202, media_type=_JSON)
 
 
@@ -90,7 +97,7 @@ async def read_list(request: Request) -> Response:
     key = await authenticate(request)
     services = services_of(request)
     wanted = read_listing(request.query_params, key.account_id, services.runtime.catalog)
-    jobs = await services.page(wanted)
+    jobs = await read_page(services, wanted)
     more = len(jobs) == wanted.limit
     cursor = json.dumps(str(jobs[-1].job_id) if more else None)
     data = ",".join(job.body() for job in jobs)
@@ -104,11 +111,32 @@ async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestS
         NotFound: there is none, or it is somebody else's.
     """
     label, job_id = split_request_id(request_id)
-    job = await services_of(request).statuses.call(job_id)
+    job = await find_job(services_of(request), job_id)
     if job is None or job.account_id != key.account_id or model_label(job.model_id, job.operation) != label:
         raise NotFound(f"No request '{request_id[:200]}'")
     tag_request(request, job.request_id)
     return job
+
+
+@coalesced(threads=2)
+def find_job(services: ApiServices, job_ids: list[UUID]) -> Sequence[RequestStatus | None]:
+    """Where jobs stand, whosever they are; None where there is none."""
+    with services.runtime.engine.connect() as connection:
+        found = read_statuses(connection, job_ids)
+    return [found.get(job_id) for job_id in job_ids]
+
+
+@coalesced(threads=1)
+def cancel_job(services: ApiServices, job_ids: list[UUID]) -> Sequence[bool]:
+    """End jobs as FAILED; which of them were still live."""
+    ended = set(services.settlement.end(job_ids, JobStatus.FAILED, CANCELLED))
+    return [job_id in ended for job_id in job_ids]
+
+
+@coalesced(threads=1)
+def read_estimate(services: ApiServices, waiting: list[tuple[int, UUID]]) -> Sequence[Estimate]:
+    """What waiting jobs may expect; each is its flow and its id."""
+    return [services.forecast.estimate(flow_id, job_id) for flow_id, job_id in waiting]
 
 
 def _attempt(attempt: AttemptRecord, *, operator: bool) -> dict[str, Any]:

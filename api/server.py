@@ -41,7 +41,7 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end streams, let the rest finish."""
-        self._app.state.services.watch.end()
+        self._app.state.watch.end()
         await super().shutdown(sockets)
 
 

@@ -5,10 +5,15 @@ Whatever it says about its body's type is ignored: a callback that is refused ma
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+from uuid import UUID
+
 from fastapi import APIRouter, Request, Response
 
 from api.body import any_content
-from api.services import services_of
+from api.bulkhead import isolated
+from api.services import ApiServices, services_of
 from imagequeue.domain.errors import NotFound
 
 router = APIRouter(tags=["Callbacks"])
@@ -26,5 +31,11 @@ async def take_callback(request: Request, token: str) -> Response:
         raise NotFound
     async with any_content(request, LARGEST_BYTES) as content:
         body = content.json()
-    await services.upstream_callbacks.call((attempt_id, body))
+    await learn_reference(services, (attempt_id, body))
     return Response(status_code=204)
+
+
+@isolated(threads=1)
+def learn_reference(services: ApiServices, posted: tuple[UUID, Mapping[str, Any]]) -> None:
+    """Learn from an upstream's body what it calls the request of an attempt."""
+    services.upstream_callbacks.take(*posted)

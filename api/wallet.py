@@ -9,6 +9,7 @@ from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
 from api.auth import authenticate
+from api.query import query
 from api.services import services_of
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.money import plain
@@ -29,7 +30,7 @@ async def read_wallet(request: Request) -> Response:
         wallet = read_wallets(connection, [key.account_id])[key.account_id]
         return wallet, recent_entries(connection, key.account_id, RECENT)
 
-    wallet, entries = await services_of(request).query(read)
+    wallet, entries = await query(services_of(request), read)
     body = {
         "available": plain(wallet.available),
         "held": plain(wallet.held),

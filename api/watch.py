@@ -9,15 +9,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
 from uuid import UUID
 
 import structlog
-from redis import Redis
+from fastapi import Request
 from sqlalchemy.exc import SQLAlchemyError
 
+from api.coalescer import coalesced
+from api.services import ApiServices
 from imagequeue.domain.errors import ServiceUnavailable
-from imagequeue.store.jobs.reads import StatusEvent
+from imagequeue.runtime import open_redis
+from imagequeue.store.jobs.reads import StatusEvent, events_after
 from imagequeue.wakeup import JOBS_FINAL, WakeupListener
 
 log = structlog.get_logger()
@@ -26,8 +29,19 @@ LOOK_SECONDS = 1.0
 
 Seen = Sequence[tuple[UUID, int]]
 """Jobs, each with its last event that was seen (0: none)."""
-Look = Callable[[Seen], Awaitable[Sequence[StatusEvent]]]
-"""Reads the events of each job behind the last one that was seen of it."""
+
+
+@coalesced(threads=1)
+def read_news(services: ApiServices, asked: list[Seen]) -> Sequence[list[StatusEvent]]:
+    """The events of each job behind the last one that was seen of it, in order, each once."""
+    with services.runtime.engine.connect() as connection:
+        found = events_after(connection, [one for seen in asked for one in seen])
+    events = {event.id: event for event in found}.values()
+    return [_behind(dict(seen), events) for seen in asked]
+
+
+def _behind(after: dict[UUID, int], events: Iterable[StatusEvent]) -> list[StatusEvent]:
+    return [event for event in events if event.job_id in after and event.id > after[event.job_id]]
 
 
 class Watcher:
@@ -61,8 +75,9 @@ class Watcher:
 class Watch:
     """Serves all watchers of a process. For one event loop."""
 
-    def __init__(self, redis: Redis, look: Look) -> None:
-        self._look = look
+    def __init__(self, services: ApiServices) -> None:
+        self._services = services
+        redis = open_redis(services.runtime.settings.redis_url.get_secret_value())
         self._listener = WakeupListener(redis, JOBS_FINAL)
         self._watchers: set[Watcher] = set()
         self._awake = asyncio.Event()
@@ -115,7 +130,8 @@ class Watch:
     async def _look_once(self) -> None:
         watchers = sorted(self._watchers, key=lambda watcher: watcher.after, reverse=True)
         try:  # of several watchers of a job the last one counts, who has seen least
-            events = await self._look([(watcher.job_id, watcher.after) for watcher in watchers])
+            seen = [(watcher.job_id, watcher.after) for watcher in watchers]
+            events = await read_news(self._services, seen)
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("watch_failed", reason=type(error).__name__)
             return
@@ -134,3 +150,8 @@ class Watch:
     def _rung(self, names: frozenset[str]) -> None:
         if any(str(watcher.job_id) in names for watcher in self._watchers):
             self._awake.set()
+
+
+def watch_of(request: Request) -> Watch:
+    """The watch of the app that serves a request."""
+    return request.app.state.watch

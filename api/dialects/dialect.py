@@ -20,6 +20,7 @@ from api.errors import Envelope
 from api.request_id_header import tag_request
 from api.services import services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
+from api.submit import accept, prepare_uploads
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
@@ -74,7 +75,7 @@ async def take_submission(
     services = services_of(request)
     key = await authenticate(request)
     await spend_allowance(services, key)
-    accepted = await services.submits.call(await _read(request, dialect, key, read))
+    accepted = await accept(services, await _read(request, dialect, key, read))
     tag_request(request, accepted.request_id)
     return accepted
 
@@ -96,10 +97,12 @@ async def _read(
 
     async with json_content(request, services.runtime.settings.max_body_bytes) as content:
         if content.is_large:
-            return await services.prepare_uploads(parsed_and_made)
+            return await prepare_uploads(services, parsed_and_made)
         body = content.json()
     ask = read(body)
-    return await services.prepare_uploads(lambda: made(body, ask)) if ask.has_uploads else made(body, ask)
+    if ask.has_uploads:
+        return await prepare_uploads(services, lambda: made(body, ask))
+    return made(body, ask)
 
 
 def fingerprint_of(key: StoredKey, request: Request, body: dict[str, Any]) -> bytes:

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy.exc import DataError, OperationalError
 
-from api.coalesce import Coalescer
+from api.call_threads import CallThreads
+from api.coalescer import LARGEST_GROUP, Coalescer
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
+
+NUMBERS = range(100, 110 + 3 * LARGEST_GROUP)
 
 
 class Bulk:
@@ -34,10 +37,10 @@ class Bulk:
         return [NotFound() if item == 13 else item * 2 for item in items]
 
 
-async def idle(coalescer: Coalescer[int, int]) -> None:
-    """Wait until no group runs."""
+async def idle(threads: CallThreads) -> None:
+    """Wait until one of the threads is free."""
     async with asyncio.timeout(10):
-        while coalescer._running:  # noqa: ASYNC110  # pyright: ignore[reportPrivateUsage]  # nothing else tells it
+        while threads.is_full:  # noqa: ASYNC110  # nothing else tells it
             await asyncio.sleep(0.001)
 
 
@@ -45,13 +48,13 @@ def test_concurrent_calls_share_groups_and_get_their_own_results() -> None:
     bulk = Bulk()
 
     async def run() -> list[int]:
-        coalescer = Coalescer(bulk, name="test", most=30)
-        results = await asyncio.gather(*[coalescer.call(n) for n in range(100, 200)])
+        coalescer = Coalescer(bulk, CallThreads("test", 2))
+        results = await asyncio.gather(*[coalescer.call(n) for n in NUMBERS])
         coalescer.close()
         return results
 
-    assert asyncio.run(run()) == [n * 2 for n in range(100, 200)]
-    assert sorted(len(group) for group in bulk.groups) == [10, 30, 30, 30]
+    assert asyncio.run(run()) == [n * 2 for n in NUMBERS]
+    assert sorted(len(group) for group in bulk.groups) == [10, *[LARGEST_GROUP] * 3]
 
 
 def test_calls_gather_while_all_threads_are_busy() -> None:
@@ -59,7 +62,7 @@ def test_calls_gather_while_all_threads_are_busy() -> None:
     bulk.gate.clear()
 
     async def run() -> None:
-        coalescer = Coalescer(bulk, name="test", threads=1)
+        coalescer = Coalescer(bulk, CallThreads("test", 1))
         first = asyncio.create_task(coalescer.call(1))
         assert await asyncio.to_thread(bulk.started.wait, 10)
         later = [asyncio.create_task(coalescer.call(n)) for n in (2, 3, 4)]
@@ -76,7 +79,7 @@ def test_a_refusal_or_a_poisonous_item_fails_alone() -> None:
     bulk = Bulk()
 
     async def run() -> list[int | BaseException]:
-        coalescer = Coalescer(bulk, name="test")
+        coalescer = Coalescer(bulk, CallThreads("test", 2))
         results = await asyncio.gather(*[coalescer.call(n) for n in (1, 13, 99, 2)], return_exceptions=True)
         coalescer.close()
         return results
@@ -92,7 +95,7 @@ def test_an_outage_fails_the_group_and_is_not_repeated() -> None:
     bulk.away = True
 
     async def run() -> list[int | BaseException]:
-        coalescer = Coalescer(bulk, name="test")
+        coalescer = Coalescer(bulk, CallThreads("test", 2))
         results = await asyncio.gather(*[coalescer.call(n) for n in (1, 2)], return_exceptions=True)
         bulk.away = False
         assert await coalescer.call(3) == 6
@@ -108,7 +111,8 @@ def test_hanging_groups_are_not_waited_for_and_then_refused_at_once() -> None:
     bulk.gate.clear()
 
     async def run() -> None:
-        coalescer = Coalescer(bulk, name="test", threads=1, patience=1.0)
+        threads = CallThreads("test", 1, patience=1.0)
+        coalescer = Coalescer(bulk, threads)
         with pytest.raises(ServiceUnavailable):
             await coalescer.call(1)
         await asyncio.sleep(0.1)  # the group began a moment after the call
@@ -116,7 +120,7 @@ def test_hanging_groups_are_not_waited_for_and_then_refused_at_once() -> None:
             with pytest.raises(ServiceUnavailable):
                 await coalescer.call(2)
         bulk.gate.set()
-        await idle(coalescer)
+        await idle(threads)
         assert await coalescer.call(3) == 6
         coalescer.close()
 
@@ -129,14 +133,15 @@ def test_a_call_that_was_given_up_before_its_group_began_is_never_made() -> None
     bulk.gate.clear()
 
     async def run() -> None:
-        coalescer = Coalescer(bulk, name="test", threads=1, patience=0.1)
+        threads = CallThreads("test", 1, patience=0.1)
+        coalescer = Coalescer(bulk, threads)
         first = asyncio.create_task(coalescer.call(1))
         assert await asyncio.to_thread(bulk.started.wait, 10)
         second = asyncio.create_task(coalescer.call(2))
         results = await asyncio.gather(first, second, return_exceptions=True)
         assert all(isinstance(result, ServiceUnavailable) for result in results)
         bulk.gate.set()
-        await idle(coalescer)
+        await idle(threads)
         assert await coalescer.call(3) == 6
         coalescer.close()
 
