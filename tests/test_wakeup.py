@@ -7,8 +7,17 @@ import time
 
 import pytest
 
+from imagequeue.domain.ids import new_id
 from imagequeue.runtime import open_redis
-from imagequeue.wakeup import WakeupListener, WakeupPublisher
+from imagequeue.wakeup import (
+    INPUTS_WAITING,
+    JOBS_FINAL,
+    JOBS_WAITING,
+    POLLS_DUE,
+    WakeupListener,
+    WakeupPublisher,
+    Wakeups,
+)
 from tests.builders import NO_REDIS
 
 
@@ -76,3 +85,25 @@ def test_a_listener_hears_again_after_its_connection_was_cut(
     assert heard
     publisher.close()
     listener.close()
+
+
+def test_each_wake_up_of_a_process_goes_to_its_own_channel(redis_url: str) -> None:
+    channels = JOBS_WAITING, INPUTS_WAITING, POLLS_DUE, JOBS_FINAL
+    listeners = {channel: WakeupListener(open_redis(redis_url), channel) for channel in channels}
+    for listener in listeners.values():
+        listener.wait(0.05)
+    wakeups, job_ids = Wakeups(open_redis(redis_url)), [new_id(), new_id()]
+    wakeups.jobs_waiting()
+    wakeups.inputs_waiting()
+    wakeups.polls_due()
+    wakeups.jobs_final(job_ids)
+    heard = {channel: listener.wait_names(10) for channel, listener in listeners.items()}
+    assert heard == {
+        JOBS_WAITING: [],
+        INPUTS_WAITING: [],
+        POLLS_DUE: [],
+        JOBS_FINAL: [str(job_id) for job_id in job_ids],
+    }
+    wakeups.close()
+    for listener in listeners.values():
+        listener.close()

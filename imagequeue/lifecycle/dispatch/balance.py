@@ -18,11 +18,8 @@ from sqlalchemy import Connection
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.quota import grant
-from imagequeue.lifecycle.dispatch.backlog import Waiting
 from imagequeue.lifecycle.dispatch.claim import Candidate, find_candidates
-from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
-from imagequeue.lifecycle.dispatch.eligibility import Eligibility
-from imagequeue.store.attempts.quota import Group
+from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
 from imagequeue.store.jobs.flows import count_waiting
 
 Start = tuple[float, float, str, int]
@@ -31,13 +28,9 @@ Start = tuple[float, float, str, int]
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The rule for one turn of the dispatcher; `groups` as they were read at its start."""
+    """The rule for one turn of the dispatcher."""
 
-    eligibility: Eligibility
-    groups: Mapping[str, Group]
-    waiting: Waiting
-    limits: ConcurrencyLimits
-    plan_at_most: int
+    known: Pass
 
     def share(
         self,
@@ -62,18 +55,18 @@ class Balance:
         self, members: Sequence[Deployment], candidates: Mapping[int, Candidate]
     ) -> Iterator[Start]:
         """The calls that a rival could start, as far as it can serve what the group would serve."""
-        rival = find_candidates(members, self.waiting, self.eligibility, self.limits)
+        rival = find_candidates(members, self.known)
         order = max(candidate.deployment.order for candidate in candidates.values())
         common = {
             id_: one for id_, one in rival.items() if id_ in candidates and one.deployment.order <= order
         }
-        return iter(self._starts(common, self.plan_at_most) if common else ())
+        return iter(self._starts(common, self.known.at_once) if common else ())
 
     def _starts(self, candidates: Mapping[int, Candidate], tokens: int) -> list[Start]:
         by_deployment = {(one.flow.lane, one.deployment.name): one.deployment for one in candidates.values()}
-        limits = sum(self.limits.left(lane, one) for (lane, _), one in by_deployment.items())
+        limits = sum(self.known.limits.left(lane, one) for (lane, _), one in by_deployment.items())
         first = next(iter(candidates.values())).deployment
-        group = self.groups[first.group]
+        group = self.known.groups[first.group]
         cost, per_call = float(first.cost_usd or 0), max(map(_images_per_call, candidates.values()))
         slots = grant(group.quota, group.state, min(tokens, limits))
         return [(slot, cost, first.group, per_call) for slot in slots]

@@ -21,10 +21,8 @@ from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue, Flow
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.quota import next_start
-from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
-from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
-from imagequeue.lifecycle.dispatch.eligibility import Eligibility
-from imagequeue.store.attempts.quota import Group
+from imagequeue.lifecycle.dispatch.backlog import Backlog
+from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
 from imagequeue.store.jobs.claims import ClaimRequest, WaitingJob, lock_incomplete, lock_queued
 
 OTHER_DEPLOYMENT_SECONDS = 5.0
@@ -49,40 +47,32 @@ class ClaimedCall:
     image_count: int
 
 
-def find_candidates(
-    deployments: Sequence[Deployment], waiting: Waiting, eligibility: Eligibility, limits: ConcurrencyLimits
-) -> dict[int, Candidate]:
+def find_candidates(deployments: Sequence[Deployment], known: Pass) -> dict[int, Candidate]:
     """The waiting flows that a group can serve now, each with the first deployment that has room."""
     found = dict[int, Candidate]()
-    for (model_id, requirement, lane), flows in waiting.classes.items():
+    for (model_id, requirement, lane), flows in known.waiting.classes.items():
         deployment = next(
             (
                 one
                 for one in deployments
-                if eligibility.serves(one, model_id, requirement) and limits.left(lane, one) > 0
+                if known.eligibility.serves(one, model_id, requirement) and known.limits.left(lane, one) > 0
             ),
             None,
         )
         if deployment is not None:
-            per_call = eligibility.images_per_call(deployment, requirement)
+            per_call = known.eligibility.images_per_call(deployment, requirement)
             found |= {flow.id: Candidate(flow, deployment, per_call) for flow in flows}
     return found
 
 
 @dataclass(slots=True)
 class Claim:
-    """The claim of one transaction; `groups` as they were read at the start of the dispatcher's turn.
-
-    `locked` are the jobs that it holds, with their flows.
-    """
+    """The claim of one transaction; `locked` are the jobs that it holds, with their flows."""
 
     connection: Connection
+    known: Pass
     backlog: Backlog
-    waiting: Waiting
-    limits: ConcurrencyLimits
     queue: FairQueue
-    eligibility: Eligibility
-    groups: Mapping[str, Group]
     locked: dict[UUID, int] = field(default_factory=dict[UUID, int])
 
     def take(self, candidates: Mapping[int, Candidate], tokens: int) -> list[ClaimedCall]:
@@ -117,8 +107,8 @@ class Claim:
 
     def _jobs(self, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
         """Those that want another attempt first, so that what was begun ends; but see `Turn.wary`."""
-        incomplete = [turn for turn in turns if turn.flow_id in self.waiting.incomplete]
-        queued = [turn for turn in turns if turn.flow_id in self.waiting.queued]
+        incomplete = [turn for turn in turns if turn.flow_id in self.known.waiting.incomplete]
+        queued = [turn for turn in turns if turn.flow_id in self.known.waiting.queued]
         return [
             *lock_incomplete(self.connection, [turn for turn in incomplete if not turn.recently_failed]),
             *lock_queued(self.connection, queued),
@@ -127,7 +117,7 @@ class Claim:
 
     def _turn(self, candidate: Candidate, limit: int) -> ClaimRequest:
         deployment, flow = candidate.deployment, candidate.flow
-        state = self.limits.states.get(deployment.name)
+        state = self.known.limits.states.get(deployment.name)
         return ClaimRequest(
             flow_id=flow.id,
             limit=limit,
@@ -141,17 +131,17 @@ class Claim:
         """Whether a job that this deployment failed may as well wait for another one."""
         return any(
             other.order <= deployment.order and self._starts_soon(other, flow.lane)
-            for other in self.eligibility.deployments(flow.model_id, flow.requirement)
+            for other in self.known.eligibility.deployments(flow.model_id, flow.requirement)
             if other.name != deployment.name
         )
 
     def _starts_soon(self, deployment: Deployment, lane: Lane) -> bool:
         """Whether a deployment works, has slots, and has a token before anybody's patience ends."""
-        group = self.groups.get(deployment.group)
-        if group is None or group.out_of_quota or self.limits.breaker(deployment) is not Breaker.CLOSED:
+        group = self.known.groups.get(deployment.group)
+        if group is None or group.out_of_quota or self.known.limits.breaker(deployment) is not Breaker.CLOSED:
             return False
         soon = next_start(group.quota, group.state) <= group.state.now + OTHER_DEPLOYMENT_SECONDS
-        return soon and self.limits.left(lane, deployment) > 0
+        return soon and self.known.limits.left(lane, deployment) > 0
 
     def _calls(self, jobs: deque[WaitingJob], candidate: Candidate, most: int) -> list[ClaimedCall]:
         """The calls of the flow's next job, as far as tokens and slots go; each asks for what it may."""
@@ -162,5 +152,5 @@ class Claim:
         return [
             ClaimedCall(job, candidate, min(candidate.images_per_call, job.missing_images - done))
             for done in starts
-            if self.limits.take(candidate.flow.lane, candidate.deployment)
+            if self.known.limits.take(candidate.flow.lane, candidate.deployment)
         ]

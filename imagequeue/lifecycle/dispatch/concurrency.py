@@ -27,14 +27,27 @@ from imagequeue.store.attempts.deployments import DeploymentState
 
 
 @dataclass(slots=True)
+class OpenCalls:
+    """How many calls are released or in flight, by deployment and lane, and summed up over either."""
+
+    each: Counter[tuple[str, Lane]] = field(default_factory=Counter[tuple[str, Lane]])
+    by_lane: Counter[Lane] = field(default_factory=Counter[Lane])
+    by_deployment: Counter[str] = field(default_factory=Counter[str])
+
+    def add(self, deployment: str, lane: Lane, calls: int) -> None:
+        """Count more calls."""
+        self.each[deployment, lane] += calls
+        self.by_lane[lane] += calls
+        self.by_deployment[deployment] += calls
+
+
+@dataclass(slots=True)
 class ConcurrencyLimits:
     """Slots by lane and in all, and what is in flight; `take` uses one up."""
 
     slots: Mapping[Lane, int] = field(default_factory=dict[Lane, int])
     in_all: int = 0
-    in_flight: Counter[tuple[str, Lane]] = field(default_factory=Counter[tuple[str, Lane]])
-    by_lane: Counter[Lane] = field(default_factory=Counter[Lane])
-    by_deployment: Counter[str] = field(default_factory=Counter[str])
+    open_calls: OpenCalls = field(default_factory=OpenCalls)
     states: Mapping[str, DeploymentState] = field(default_factory=dict[str, DeploymentState])
     probes: Counter[str] = field(default_factory=Counter[str])
 
@@ -48,7 +61,7 @@ class ConcurrencyLimits:
             states=deployments.read_states(connection),
         )
         for (deployment, lane), count in calls.open_counts(connection).items():
-            limits._count(deployment, lane, count)
+            limits.open_calls.add(deployment, lane, count)
         return limits
 
     def breaker(self, deployment: Deployment) -> Breaker:
@@ -79,24 +92,20 @@ class ConcurrencyLimits:
         """Use one slot up; False when there is none."""
         if self.left(lane, deployment) <= 0:
             return False
-        self._count(deployment.name, lane, 1)
+        self.open_calls.add(deployment.name, lane, 1)
         self.probes[deployment.name] += 1
         return True
 
-    def _count(self, deployment: str, lane: Lane, calls: int) -> None:
-        self.in_flight[deployment, lane] += calls
-        self.by_lane[lane] += calls
-        self.by_deployment[deployment] += calls
-
     def _allowed(self, lanes: Collection[Lane], deployment: Deployment) -> int:
         if deployment.max_in_flight:
-            return deployment.max_in_flight - self.by_deployment[deployment.name]
+            return deployment.max_in_flight - self.open_calls.by_deployment[deployment.name]
         return sum(
-            max(0, self.limit(lane, deployment) - self.in_flight[deployment.name, lane]) for lane in lanes
+            max(0, self.limit(lane, deployment) - self.open_calls.each[deployment.name, lane])
+            for lane in lanes
         )
 
     def _slots_left(self, lane: Lane) -> int:
-        return max(0, self.slots.get(lane, 0) - self.by_lane[lane])
+        return max(0, self.slots.get(lane, 0) - self.open_calls.by_lane[lane])
 
     def _left_in_all(self) -> int:
-        return max(0, self.in_all - self.by_lane.total())
+        return max(0, self.in_all - self.open_calls.by_lane.total())

@@ -30,6 +30,7 @@ from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
 from imagequeue.lifecycle.dispatch.balance import Balance
 from imagequeue.lifecycle.dispatch.claim import Candidate, Claim, ClaimedCall, find_candidates
 from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
+from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.dispatch.overflow import Overflow
 from imagequeue.store.attempts import deployments, quota
@@ -44,16 +45,6 @@ PROBE_SECONDS = 30.0
 """Beyond its own deadline, how long a probe may take before another one goes."""
 
 Release = Callable[[Sequence[Doorbell]], None]
-
-
-@dataclass(slots=True)
-class Pass:
-    """What one turn of the dispatcher knows."""
-
-    groups: Mapping[str, Group]
-    waiting: Waiting
-    limits: ConcurrencyLimits
-    again: list[Sequence[Deployment]] = field(default_factory=list[Sequence[Deployment]])
 
 
 @dataclass(slots=True)
@@ -78,7 +69,7 @@ class Dispatch:
         if due and not waiting:
             self.queues.clear()  # nobody waits, so nobody owes or is owed a turn
         due.sort(key=lambda group: _preference(by_group[group.name][0], group))
-        turn = Pass(groups, waiting, limits)
+        turn = Pass(self.eligibility, groups, waiting, limits, self.at_once)
         return self._serve_all([by_group[group.name] for group in due], turn) if waiting else 0
 
     def _serve_all(self, groups: Sequence[list[Deployment]], turn: Pass) -> int:
@@ -96,7 +87,7 @@ class Dispatch:
     def _serve(
         self, members: Sequence[Deployment], turn: Pass, rivals: Sequence[Sequence[Deployment]]
     ) -> int:
-        candidates = find_candidates(members, turn.waiting, self.eligibility, turn.limits)
+        candidates = find_candidates(members, turn)
         if not candidates:
             return 0
         with self.engine.begin() as connection:
@@ -124,10 +115,7 @@ class Dispatch:
         _look_for_probes(connection, candidates, turn.limits)
         left, tokens = self._tokens(connection, candidates, len(slots), turn, rivals)
         queue = self.queues.setdefault(self.eligibility.pools[name], FairQueue())
-        claim = Claim(
-            connection, self.backlog, turn.waiting, turn.limits, queue, self.eligibility, turn.groups
-        )
-        calls = claim.take(left, tokens)
+        calls = Claim(connection, turn, self.backlog, queue).take(left, tokens)
         failpoint("dispatch.claiming")
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
@@ -145,10 +133,9 @@ class Dispatch:
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[dict[int, Candidate], int]:
         """What earlier orders leave, and of that what no other group of this turn could start sooner."""
-        known = (self.eligibility, turn.groups, turn.waiting, turn.limits, self.at_once)
-        left, tokens = Overflow(*known).leave(connection, candidates)
+        left, tokens = Overflow(turn).leave(connection, candidates)
         tokens = min(tokens, slots)
-        share = Balance(*known).share(connection, left, tokens, rivals) if rivals else tokens
+        share = Balance(turn).share(connection, left, tokens, rivals) if rivals else tokens
         if 0 < share < tokens:
             turn.again.append(list({one.deployment.name: one.deployment for one in left.values()}.values()))
         return left, share

@@ -21,23 +21,16 @@ from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.quota import grant
-from imagequeue.lifecycle.dispatch.backlog import Waiting
 from imagequeue.lifecycle.dispatch.claim import Candidate
-from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
-from imagequeue.lifecycle.dispatch.eligibility import Eligibility
-from imagequeue.store.attempts.quota import Group
+from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
 from imagequeue.store.jobs.flows import count_waiting
 
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """The rule for one turn of the dispatcher; `groups` as they were read at its start."""
+    """The rule for one turn of the dispatcher."""
 
-    eligibility: Eligibility
-    groups: Mapping[str, Group]
-    waiting: Waiting
-    limits: ConcurrencyLimits
-    plan_at_most: int
+    known: Pass
 
     def leave(
         self, connection: Connection, candidates: Mapping[int, Candidate]
@@ -47,8 +40,8 @@ class Overflow:
             (one.flow.requirement, one.deployment.name): one.deployment for one in candidates.values()
         }
         allowed = {key: self._allowed(connection, deployment, key[0]) for key, deployment in by_class.items()}
-        if all(calls == self.plan_at_most for calls in allowed.values()):
-            return dict(candidates), self.plan_at_most
+        if all(calls == self.known.at_once for calls in allowed.values()):
+            return dict(candidates), self.known.at_once
         by_model = Counter[str]()
         for key, deployment in by_class.items():
             by_model[deployment.model] = max(by_model[deployment.model], allowed[key])
@@ -59,32 +52,36 @@ class Overflow:
 
     def _allowed(self, connection: Connection, deployment: Deployment, requirement: str) -> int:
         """How many of the calls that wait for its model a deployment may take."""
-        eligibility = self.eligibility.deployments(deployment.model, requirement)
+        eligibility = self.known.eligibility.deployments(deployment.model, requirement)
         earlier = [one for one in eligibility if one.order < deployment.order and self._works(one)]
         if not earlier:
-            return self.plan_at_most
+            return self.known.at_once
         flows = self._flows_of(earlier, deployment.model)
         kept = sum(
             self._images(list(members), flows, deployment.spill_after_seconds)
             for _, members in groupby(sorted(earlier, key=_group), key=_group)
         )
-        per_call = self.eligibility.images_of_a_job(deployment, requirement)
-        most = self.plan_at_most * per_call
+        per_call = self.known.eligibility.images_of_a_job(deployment, requirement)
+        most = self.known.at_once * per_call
         left = count_waiting(connection, [flow.id for flow in flows], kept + most) - kept
         return ceil(min(most, max(0, left)) / per_call)
 
     def _works(self, deployment: Deployment) -> bool:
-        return self.limits.breaker(deployment) is Breaker.CLOSED and deployment.group in self.groups
+        return (
+            self.known.limits.breaker(deployment) is Breaker.CLOSED and deployment.group in self.known.groups
+        )
 
     def _images(self, members: Sequence[Deployment], flows: Sequence[Flow], seconds: float) -> int:
         """How many images a group's deployments can begin to make in some seconds, of those that wait."""
-        group = self.groups[members[0].group]
+        group = self.known.groups[members[0].group]
         lanes = {flow.lane for flow in flows}
-        limits = sum(self.limits.left_in(lanes, one) for one in members)
-        calls = len(grant(group.quota, group.state, min(limits, self.plan_at_most), horizon=seconds))
+        limits = sum(self.known.limits.left_in(lanes, one) for one in members)
+        calls = len(grant(group.quota, group.state, min(limits, self.known.at_once), horizon=seconds))
         classes = {flow.requirement for flow in flows}
         per_call = (
-            self.eligibility.images_of_a_job(one, requirement) for one in members for requirement in classes
+            self.known.eligibility.images_of_a_job(one, requirement)
+            for one in members
+            for requirement in classes
         )
         return calls * max(per_call, default=0)
 
@@ -92,9 +89,9 @@ class Overflow:
         """The waiting flows that some of the deployments can serve."""
         return [
             flow
-            for (model, requirement, _), flows in self.waiting.classes.items()
+            for (model, requirement, _), flows in self.known.waiting.classes.items()
             if model == model_id
-            and any(self.eligibility.serves(one, model, requirement) for one in deployments)
+            and any(self.known.eligibility.serves(one, model, requirement) for one in deployments)
             for flow in flows
         ]
 

@@ -73,7 +73,7 @@ def _report(
         guard_seconds=group.quota.guard if group else deployment.guard_ms / 1000,
         tokens_out=group.out if group else 0,
         next_start_in=_next_start_in(group, state),
-        in_flight=limits.by_deployment[deployment.name],
+        in_flight=limits.open_calls.by_deployment[deployment.name],
         breaker=limits.breaker(deployment),
         probe_in=_probe_in(state),
         failures_in_a_row=state.failures if state else 0,

@@ -13,7 +13,7 @@ from sqlalchemy import Engine
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
-from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
+from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits, OpenCalls
 from imagequeue.store import processes
 from imagequeue.store.attempts.deployments import DeploymentState
 from imagequeue.store.processes import ProcessRecord
@@ -53,7 +53,7 @@ def test_a_deployment_holds_half_of_each_lanes_slots_and_so_half_of_all() -> Non
     assert of.left_in(tuple(Lane), one) == 14
     assert taken(of, Lane.INTERACTIVE, one) == 10
     assert taken(of, Lane.BACKFILL, one) == 4
-    assert (of.by_deployment["foundry-test"], of.left_in(tuple(Lane), one)) == (14, 0)
+    assert (of.open_calls.by_deployment["foundry-test"], of.left_in(tuple(Lane), one)) == (14, 0)
 
 
 def test_one_call_is_always_allowed_where_there_is_a_slot() -> None:
@@ -70,7 +70,7 @@ def test_max_in_flight_is_over_all_lanes_and_stops_at_the_slots() -> None:
 
 
 def test_what_is_in_flight_elsewhere_uses_the_lanes_slots() -> None:
-    of, one = limits(10, 10, by_lane=Counter({Lane.INTERACTIVE: 8})), deployment()
+    of, one = limits(10, 10, open_calls=OpenCalls(by_lane=Counter({Lane.INTERACTIVE: 8}))), deployment()
     assert of.left(Lane.INTERACTIVE, one) == 2
     assert of.left(Lane.BACKFILL, one) == 5
 
@@ -127,8 +127,8 @@ def test_calls_never_exceed_the_slots(lanes: list[Lane], shared: int, own: int) 
     one = deployment(max_in_flight=100)
     for lane in lanes:
         of.take(lane, one)
-    assert of.by_lane.total() <= own + shared
-    assert of.by_lane[Lane.BACKFILL] <= shared
+    assert of.open_calls.by_lane.total() <= own + shared
+    assert of.open_calls.by_lane[Lane.BACKFILL] <= shared
 
 
 def test_a_worker_with_one_slot_serves_both_lanes_one_call_at_a_time(pipeline: Pipeline) -> None:
