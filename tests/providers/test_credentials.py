@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,10 +20,16 @@ DEPLOYMENT = {
     "endpoint": "https://east.services.ai.azure.com",
     "rpm": 5,
 }
+
+
+def token_provider(credential: object, scope: str) -> Callable[[], str]:
+    """As azure-identity makes it of a credential."""
+    del credential, scope
+    return lambda: "an Entra ID token"
+
+
 AZURE = {
-    "azure.identity": SimpleNamespace(
-        DefaultAzureCredential=str, get_bearer_token_provider=lambda *_: lambda: "an Entra ID token"
-    ),
+    "azure.identity": SimpleNamespace(DefaultAzureCredential=str, get_bearer_token_provider=token_provider),
     "azure.core.exceptions": SimpleNamespace(AzureError=OSError),
 }
 
