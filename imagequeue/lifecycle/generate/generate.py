@@ -25,6 +25,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
+from imagequeue.domain.backoff import OUTCOME_SETTLING
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
@@ -48,8 +49,6 @@ from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 
-_SETTLE_RETRY_SECONDS = 1.0
-
 _FAULTS = (IntegrityError, DataError, ProgrammingError)
 """What no repetition cures."""
 
@@ -70,8 +69,7 @@ class Generation:
     process_id: UUID
     stopping: threading.Event
     in_flight: InFlight = field(default_factory=InFlight)
-    last_tries: int = 8
-    """So often, a second apart, a process that stops asks the database; its supervisor waits 15 s."""
+    last_tries: int = OUTCOME_SETTLING.tries
 
     def run(self, attempt_id: UUID) -> None:
         """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
@@ -181,7 +179,7 @@ class Generation:
                 tries_when_stopping -= self.stopping.is_set()
                 if tries_when_stopping < 0:
                     raise HandedToSweep(reason) from error
-                threading.Event().wait(_SETTLE_RETRY_SECONDS)
+                threading.Event().wait(OUTCOME_SETTLING.first_seconds)
             else:
                 log.info("attempt_settled", **_summary(ticket, outcome))
                 return
