@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
-from sqlalchemy import Engine
 
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.webhooks import parse_schedule
@@ -26,7 +25,6 @@ from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.entra import EntraTokens
 from imagequeue.runtime import Runtime
-from imagequeue.store.database import open_engine
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, WakeupPublisher
 
@@ -39,11 +37,6 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         media_url=media_urls(runtime.settings, runtime.keyring),
         announce=announce,
     )
-
-
-def heartbeat_engine(runtime: Runtime) -> Engine:
-    """A pool for the heartbeat alone: see `Heartbeat`."""
-    return open_engine(runtime.settings.sqlalchemy_url, pool_size=1, name="heartbeat")
 
 
 def generation(

@@ -32,9 +32,7 @@ def test_every_policy_can_be_asked_after_any_number_of_failures(name: str) -> No
 
 
 @given(st.sampled_from(sorted(POLICIES)), st.integers(1, 100), st.randoms(use_true_random=False))
-def test_chance_takes_at_most_its_share_and_adds_nothing(
-    name: str, failures: int, random: Random
-) -> None:
+def test_chance_takes_at_most_its_share_and_adds_nothing(name: str, failures: int, random: Random) -> None:
     policy = POLICIES[name]
     full, waited = policy.full_seconds(failures), policy.wait_seconds(failures, random)
     assert full * (1 - policy.jitter) <= waited <= full

@@ -7,7 +7,7 @@ import threading
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from worker.loops import Interval, Loop, retry_until_stopped
+from imagequeue.loops import Interval, Loop, Watchdog, retry_until_stopped
 
 
 def test_a_turn_that_fails_is_followed_by_another() -> None:
@@ -100,3 +100,11 @@ def test_a_process_that_stops_waits_no_longer() -> None:
         raise OperationalError("SELECT", {}, Exception("away"))
 
     retry_until_stopped(begin, stopping)
+
+
+def test_a_loop_that_stands_still_ends_the_process() -> None:
+    reasons, ages = list[str](), [1.0, 59.0]
+    watchdog = Watchdog(lambda: ages, reasons.append)
+    assert (watchdog.run_once(), reasons) == (0, [])
+    ages[0] = 61.0
+    assert (watchdog.run_once(), len(reasons)) == (1, 1)
