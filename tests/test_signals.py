@@ -52,10 +52,11 @@ def _program(text: str, *, ignoring: str = "") -> Generator[subprocess.Popen[str
     shell = f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"'
     command = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", _BEGIN + text]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout
-        assert process.stdout.readline() == "ready\n"
-        yield process
-        process.kill()
+        try:
+            assert _said(process) == "ready"
+            yield process
+        finally:
+            process.kill()
 
 
 def _said(process: subprocess.Popen[str]) -> str:

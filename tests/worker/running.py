@@ -46,5 +46,7 @@ def running_process(
         **settings,
     }
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()

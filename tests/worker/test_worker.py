@@ -18,7 +18,7 @@ NO_DATABASE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 TERMINATED_BEFORE_CELERY_TAKES_SIGNALS = """
 import os, signal
 from celery import signals
-@signals.worker_init.connect(weak=False)
+@signals.celeryd_after_setup.connect(weak=False)  # the last one before it
 def _(**_):
     os.kill(os.getpid(), signal.SIGTERM)
 from cli.main import main
