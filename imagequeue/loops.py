@@ -1,7 +1,7 @@
 """Loops: `run()` around `run_once()` (law 4 of CONTRIBUTING). Every loop of every process is run here.
 
-A loop has a thread of its own, so that one that waits holds up no other. A turn that meets an error is logged
-and followed by another one, ever later (`FAILED_TURN`).
+A loop has a thread of its own, so that one that waits holds up no other. A pass that meets an error is
+logged and followed by another one, ever later (`FAILED_PASS`).
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Self
 import structlog
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.backoff import FAILED_TURN, PROCESS_START
+from imagequeue.domain.backoff import FAILED_PASS, PROCESS_START
 
 log = structlog.get_logger()
 
 
 class Interval:
-    """Waits the same time after each turn, or until the process stops."""
+    """Waits the same time after each pass, or until the process stops."""
 
     def __init__(self, seconds: float, stopping: threading.Event) -> None:
         self._seconds = seconds
@@ -36,7 +36,7 @@ class Interval:
 
 
 def no_pause(done: int) -> None:
-    """Let the next turn begin at once: the turn itself waits."""
+    """Let the next pass begin at once: the pass itself waits."""
     del done
 
 
@@ -58,16 +58,16 @@ class Loop:
 
     @classmethod
     def every(cls, seconds: float, name: str, once: Callable[[], int], stopping: threading.Event) -> Self:
-        """A loop that waits so many seconds after each turn."""
+        """A loop that waits so many seconds after each pass."""
         return cls(name, once, Interval(seconds, stopping), stopping)
 
     def run(self) -> None:
-        """Turn until the process stops."""
+        """Make passes until the process stops."""
         while not self.stopping.is_set():
             self._moved = self.clock()
             try:
                 done = self.once()
-            except Exception as error:  # noqa: BLE001  # a loop outlives whatever its turn meets
+            except Exception as error:  # noqa: BLE001  # a loop outlives whatever its pass meets
                 self._failed(error)
             else:
                 self.failures = 0
@@ -82,7 +82,7 @@ class Loop:
 
     @contextmanager
     def running(self) -> Generator[Self]:
-        """Run in a thread of its own while the context is open; then stop, and wait for the turn's end."""
+        """Run in a thread of its own while the context is open; then stop, and wait for the pass's end."""
         thread = self.start()
         try:
             yield self
@@ -91,19 +91,19 @@ class Loop:
             thread.join()
 
     def age(self) -> float:
-        """Seconds since the loop last began or ended a turn: neither counts for the other, both can hang."""
+        """Seconds since the loop last began or ended a pass: neither counts for the other, both can hang."""
         return self.clock() - self._moved
 
     def _failed(self, error: Exception) -> None:
         self.failures += 1
         self._moved = self.clock()
         log.warning("loop_failed", loop=self.name, reason=f"{type(error).__name__}: {error}"[:500])
-        self.stopping.wait(FAILED_TURN.wait_seconds(self.failures, self.random))
+        self.stopping.wait(FAILED_PASS.wait_seconds(self.failures, self.random))
 
 
 @dataclass(frozen=True, slots=True)
 class Watchdog:
-    """Ends a process whose loops stand still: `ages` are the seconds since each loop's last turn.
+    """Ends a process whose loops stand still: `ages` are the seconds since each loop's last pass.
 
     For a dispatcher, which is nothing but its loops. A worker is not ended for a loop that waits for the
     storage: it has calls in flight, which are paid for (`worker/liveness.py` has its rule).
@@ -112,13 +112,13 @@ class Watchdog:
     ages: Callable[[], Sequence[float]]
     give_up: Callable[[str], None]
     longest: float = 60.0
-    """Seconds; no turn waits so long for a server that is away."""
+    """Seconds; no pass waits so long for a server that is away."""
 
     def run_once(self) -> int:
         """Look once; 1 when a loop stands still."""
         oldest = max(self.ages(), default=0.0)
         if oldest > self.longest:
-            self.give_up(f"a loop has not turned for {oldest:.0f} s")
+            self.give_up(f"a loop has made no pass for {oldest:.0f} s")
             return 1
         return 0
 

@@ -7,7 +7,7 @@ Waits that are not in this table:
 
 - The schedule of webhooks is a setting (`imagequeue/domain/webhooks.py`).
 - A wait that an upstream asked for counts as it is (`imagequeue/domain/upstream_throttling.py`).
-- A doorbell is rung again after its lease, and a loop that did its turn waits for its interval: nothing
+- A doorbell is rung again after its lease, and a loop that made its pass waits for its interval: nothing
   failed there.
 - The supervisor of `imagequeue up`, the simulator and the chaos run's clients know nothing of this package
   (`cli/stack/supervisor/backoff.py`).
@@ -98,8 +98,8 @@ The four waits come to half a minute at most: enough for a server that restarts.
 
 # Servers of our own
 
-FAILED_TURN: Final = RetryPolicy(0.2, 5.0)
-"""A turn of a loop. Until the process stops.
+FAILED_PASS: Final = RetryPolicy(0.2, 5.0)
+"""A pass of a loop. Until the process stops.
 
 At most 5 s, so that a server that comes back is noticed soon.
 """
