@@ -1,25 +1,22 @@
-"""The server around the app: uvicorn, which ends cleanly on SIGTERM."""
+"""The API process: uvicorn around the app, with a heartbeat and a look at the catalog beside it."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import socket
 import threading
 from collections.abc import Generator
 
-import structlog
 import uvicorn
 from fastapi import FastAPI
-from sqlalchemy.exc import SQLAlchemyError
-from uvicorn.server import HANDLED_SIGNALS
 
 from api.app import create_app
+from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
-from imagequeue.lifecycle.sweep.heartbeat import Heartbeat, this_process
+from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
+from imagequeue.loops import Loop
 from imagequeue.runtime import Runtime
-
-log = structlog.get_logger()
+from imagequeue.signals import on_hangup, on_termination
 
 
 class Server(uvicorn.Server):
@@ -31,13 +28,11 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Stop on SIGTERM and SIGINT, without raising them again once everything has ended cleanly."""
-        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+        """Take no signals: `serve` does.
+
+        uvicorn would raise them again after a clean end, and the process would die by its SIGTERM.
+        """
+        yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop listening, end streams, let the rest finish."""
@@ -60,32 +55,10 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
         timeout_keep_alive=75,
         backlog=2048,
     )
-    heartbeat, stopping = Heartbeat(runtime.engine, this_process("api"), lambda: 0), threading.Event()
-    beats = threading.Thread(target=heartbeat.run, args=(stopping,), name="heartbeat", daemon=True)
-    beats.start()
-    catalog = CatalogWatch(runtime)
-    _on_hangup(catalog.hung_up)
-    watching = threading.Thread(target=catalog.run, args=(stopping,), name="catalog", daemon=True)
-    watching.start()
-    try:
-        Server(config, app).run(sockets=[listener])
-    finally:
-        stopping.set()
-        beats.join()
-        watching.join()
-        _leave(heartbeat)
-
-
-def _on_hangup(asked: threading.Event) -> None:
-    def on_signal(number: int, frame: object) -> None:
-        del number, frame
-        asked.set()
-
-    signal.signal(signal.SIGHUP, on_signal)
-
-
-def _leave(heartbeat: Heartbeat) -> None:
-    try:
-        heartbeat.leave()
-    except SQLAlchemyError as error:  # the database may have stopped first; the sweep forgets the row
-        log.info("leave_failed", reason=type(error).__name__)
+    server, catalog, stopping = Server(config, app), CatalogWatch(runtime), threading.Event()
+    # uvicorn asks its own flags ten times a second; a second SIGINT ends it without waiting for requests.
+    on_termination(lambda number: server.handle_exit(number, None))
+    on_hangup(lambda _: catalog.hung_up.set())
+    looking = Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping)
+    with beating(runtime, this_process("api")), looking.running():
+        server.run(sockets=[listener])

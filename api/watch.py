@@ -19,6 +19,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from api.coalescer import coalesced
 from api.services import ApiServices
 from imagequeue.domain.errors import ServiceUnavailable
+from imagequeue.loops import Loop, no_pause
 from imagequeue.runtime import open_redis
 from imagequeue.store.jobs.reads import StatusEvent, events_after
 from imagequeue.wakeup import JOBS_FINAL, WakeupListener
@@ -87,8 +88,8 @@ class Watch:
     async def running(self) -> AsyncGenerator[None]:
         """Listen and look while the context is open."""
         loop = asyncio.get_running_loop()
-        thread = threading.Thread(target=self._listen, args=(loop,), name="watch", daemon=True)
-        thread.start()
+        listening = Loop("watch", lambda: self._listen_once(loop), no_pause, self._ended)
+        thread = listening.start()
         task = asyncio.create_task(self._run())
         try:
             yield
@@ -119,6 +120,7 @@ class Watch:
             watcher.end()
 
     async def _run(self) -> None:
+        """Look again and again. No `Loop`: that one has a thread, and watchers belong to the event loop."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
@@ -135,17 +137,20 @@ class Watch:
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("watch_failed", reason=type(error).__name__)
             return
+        except Exception:  # a loop outlives whatever its turn meets
+            log.exception("watch_failed")
+            return
         for event in events:
             for watcher in watchers:
                 if watcher.job_id == event.job_id:
                     watcher.tell(event)
 
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+    def _listen_once(self, loop: asyncio.AbstractEventLoop) -> int:
         """Pass rings on to the event loop; rings that name nobody's job wake nobody."""
-        while not self._ended.is_set():
-            names = self._listener.wait_names(LOOK_SECONDS)
-            if names and not self._ended.is_set():
-                loop.call_soon_threadsafe(self._rung, frozenset(names))
+        names = self._listener.wait_names(LOOK_SECONDS)
+        if names and not self._ended.is_set():
+            loop.call_soon_threadsafe(self._rung, frozenset(names))
+        return len(names or ())
 
     def _rung(self, names: frozenset[str]) -> None:
         if any(str(watcher.job_id) in names for watcher in self._watchers):

@@ -11,11 +11,11 @@ import time
 from collections import Counter
 from pathlib import Path
 from random import SystemRandom
-from typing import NoReturn
 
 from chaos.checker import check, line
 from chaos.evidence import Evidence
 from chaos.run import LEAST_JOBS, Plan, run
+from imagequeue.signals import exit_on
 
 SECONDS = 270.0
 LEAST_FAULTS = 20
@@ -23,7 +23,7 @@ LEAST_FAULTS = 20
 
 def main() -> int:
     """Run; the seed is CHAOS_SEED or a fresh one, the length of the storm CHAOS_SECONDS."""
-    signal.signal(signal.SIGTERM, _leave)
+    exit_on(signal.SIGTERM)  # as if a statement had ended it: everything that was started is stopped
     seed = int(os.environ.get("CHAOS_SEED") or SystemRandom().randrange(1, 100_000))
     seconds = float(os.environ.get("CHAOS_SECONDS") or SECONDS)
     began = time.monotonic()
@@ -47,12 +47,6 @@ def main() -> int:
     verdict = f"{violated} of {len(findings)} invariants violated"
     _say(f"seed {seed}: {counts}, {verdict}, {time.monotonic() - began:.0f} s")
     return int(bool(violated) or (seconds >= SECONDS and not enough))
-
-
-def _leave(number: int, frame: object) -> NoReturn:
-    """End as if a statement had: everything that was started is stopped."""
-    del frame
-    sys.exit(128 + number)
 
 
 def _summary(evidence: Evidence) -> None:

@@ -19,13 +19,10 @@ from rich.progress import (
 
 from cli.output import notices, print_json
 from cli.remote import Remote
+from imagequeue.domain.backoff import JOB_WATCHING
 from imagequeue.domain.jobs import FINAL, JobStatus
 
 Body = dict[str, Any]
-
-_FIRST_PAUSE = 0.2
-_LONGEST_PAUSE = 5.0
-"""Seconds between two polls of everything that is not final yet; the pause grows from the first to this."""
 
 
 def follow(server: Remote, request_ids: Sequence[str], *, as_json: bool) -> None:
@@ -54,14 +51,14 @@ def _wait(server: Remote, request_ids: list[str]) -> list[Body]:
     with Progress(*columns, TimeElapsedColumn(), console=notices, transient=True) as progress:
         task = progress.add_task("waiting", total=len(request_ids))
         bodies = {request_id: server.status(request_id) for request_id in request_ids}
-        pause = _FIRST_PAUSE
+        looks = 0
         while True:
             waiting = [request_id for request_id, body in bodies.items() if body["status"] not in FINAL]
             progress.update(task, completed=len(bodies) - len(waiting), description=_summary(bodies))
             if not waiting:
                 return list(bodies.values())
-            time.sleep(pause)
-            pause = min(pause * 1.3, _LONGEST_PAUSE)
+            looks += 1
+            time.sleep(JOB_WATCHING.full_seconds(looks))
             bodies |= {request_id: server.status(request_id) for request_id in waiting}
 
 

@@ -15,9 +15,9 @@ from typing import cast
 from redis import Redis
 from redis.exceptions import RedisError
 
+from imagequeue.domain.backoff import REQUEST_COUNTING
+
 PREFIX = "imagequeue:throttle:"
-COOLDOWN_SECONDS = 1.0
-"""After a failure of Redis: without it every request would wait for a timeout."""
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text("ascii")
 _MINUTE_SECONDS = 60.0
 
@@ -45,7 +45,7 @@ class ClientRateLimit:
         try:
             return self._take(requests)
         except (RedisError, OSError):
-            self._away_until = time.monotonic() + COOLDOWN_SECONDS
+            self._away_until = time.monotonic() + REQUEST_COUNTING.first_seconds
             return [0.0] * len(requests)
 
     def _take(self, requests: Sequence[Allowance]) -> list[float]:

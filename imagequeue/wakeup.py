@@ -20,13 +20,14 @@ from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
+from imagequeue.domain.backoff import WAKEUP_PUBLISHING
+from imagequeue.loops import Loop
+
 JOBS_WAITING = "imagequeue:jobs-waiting"
 INPUTS_WAITING = "imagequeue:inputs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
 
-_COOLDOWN_SECONDS = 1.0
-"""After a failure of Redis; what is published meanwhile goes out together."""
 _NAMES_PER_MESSAGE = 500
 """About 18 kB of ids: a message stays small for Redis and for its readers."""
 _MOST_PENDING = 10_000
@@ -43,8 +44,9 @@ class WakeupPublisher:
         self._requested = threading.Event()
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._thread = threading.Thread(target=self._run, name=f"wake-up {channel}", daemon=True)
-        self._thread.start()
+        self._away = False
+        loop = Loop(f"wake-up {channel}", self.run_once, self._pause, self._closed)
+        self._thread = loop.start()
 
     def publish(self, *names: str) -> None:
         """Wake the listeners and send them the names (ids of jobs, or none). Returns at once."""
@@ -58,15 +60,10 @@ class WakeupPublisher:
         self._closed.set()
         self._requested.set()
         self._thread.join()
+        self.run_once()
 
-    def _run(self) -> None:
-        while not self._closed.is_set():
-            self._requested.wait()
-            self._requested.clear()
-            if not self._publish():
-                self._closed.wait(_COOLDOWN_SECONDS)
-
-    def _publish(self) -> bool:
+    def run_once(self) -> int:
+        """Publish what is pending; how many names. What Redis does not take is dropped."""
         with self._lock:
             names, self._pending = list(self._pending), {}
         try:
@@ -74,8 +71,18 @@ class WakeupPublisher:
                 text = " ".join(names[start : start + _NAMES_PER_MESSAGE])
                 self._redis.publish(self._channel, text)  # pyright: ignore[reportUnknownMemberType]
         except RedisError:
-            return False
-        return True
+            self._away = True
+            return 0
+        self._away = False
+        return len(names)
+
+    def _pause(self, done: int) -> None:
+        """Wait for a request; while Redis is away for a second first, in which requests gather."""
+        del done
+        if self._away:
+            self._closed.wait(WAKEUP_PUBLISHING.first_seconds)
+        self._requested.wait()
+        self._requested.clear()
 
 
 class Wakeups:

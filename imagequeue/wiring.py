@@ -15,7 +15,6 @@ from uuid import UUID
 
 import httpx
 from redis import Redis
-from sqlalchemy import Engine
 
 from imagequeue.client_rate_limit import ClientRateLimit
 from imagequeue.domain.catalog import Catalog
@@ -47,7 +46,6 @@ from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.credentials import Credentials
 from imagequeue.runtime import Runtime, open_redis
-from imagequeue.store.database import open_engine
 from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
@@ -112,11 +110,6 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         media_url=media_urls(runtime.settings, runtime.keyring),
         announce=announce,
     )
-
-
-def heartbeat_engine(runtime: Runtime) -> Engine:
-    """A pool for the heartbeat alone: see `Heartbeat`."""
-    return open_engine(runtime.settings.sqlalchemy_url, pool_size=1, name="heartbeat")
 
 
 # What workers do.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import ExitStack
 
 from imagequeue import wiring
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
@@ -13,15 +14,14 @@ from imagequeue.lifecycle.retention import event_totals as totals
 from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
 from imagequeue.lifecycle.sweep import sweep as sweeping
-from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
+from imagequeue.loops import Loop, Watchdog, retry_until_stopped
 from imagequeue.runtime import Runtime
+from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Wakeups
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
-from worker.liveness import Watchdog
-from worker.loops import Interval, Loop, retry_until_stopped
-from worker.signals import give_up, on_hangup, on_termination
 from worker.wake import Wake
 
 WATCH_SECONDS = 5.0
@@ -30,15 +30,15 @@ WATCH_SECONDS = 5.0
 def run_dispatcher(runtime: Runtime) -> None:
     """Dispatch until SIGTERM."""
     stopping = threading.Event()
-    on_termination(stopping)
+    on_termination(lambda _: stopping.set())
     retry_until_stopped(lambda: _ensure_groups(runtime), stopping)
     loops = _loops(runtime, stopping)
-    watchdog = Watchdog(lambda: [loop.age() for loop in loops], give_up)
-    threads = [loop.start() for loop in loops]
-    while not stopping.wait(WATCH_SECONDS):
-        watchdog.run_once()
-    for thread in threads:
-        thread.join()
+    with beating(runtime, this_process("dispatcher")) as heartbeat, ExitStack() as running:
+        for loop in loops:
+            running.enter_context(loop.running())
+        watched = [heartbeat, *loops]
+        watchdog = Watchdog(lambda: [loop.age() for loop in watched], give_up)
+        Loop.every(WATCH_SECONDS, "watchdog", watchdog.run_once, stopping).run()
 
 
 def _ensure_groups(runtime: Runtime) -> None:
@@ -51,7 +51,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     settlement = wiring.settlement(runtime, Wakeups(runtime.redis).jobs_final)
     dispatch = wiring.dispatch(runtime, publisher.attempts)
     catalog = CatalogWatch(runtime)
-    on_hangup(catalog.hung_up)
+    on_hangup(lambda _: catalog.hung_up.set())
 
     def dispatch_once() -> int:
         if dispatch.eligibility.catalog is not runtime.catalog:
@@ -59,7 +59,6 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         return dispatch.run_once()
 
     sweep = wiring.sweep(runtime, settlement, publisher.attempts)
-    heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), this_process("dispatcher"), lambda: 0)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = wiring.deliveries(runtime, publisher.deliveries)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
@@ -69,20 +68,14 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
-        Loop("catalog", catalog.run_once, Interval(reload_catalog.INTERVAL_SECONDS, stopping), stopping),
-        Loop("outlook", publishing.run_once, Interval(publish.INTERVAL_SECONDS, stopping), stopping),
         Loop("polls", polls.run_once, Wake(runtime, POLLS_DUE, stopping), stopping),
-        Loop("ring again", sweep.ring_again, Interval(seldom, stopping), stopping),
-        Loop("deadlines", sweep.end_overdue, Interval(often, stopping), stopping),
-        Loop("vigil", sweep.watch, Interval(seldom, stopping), stopping),
-        Loop("rescue", sweep.recover, Interval(seldom, stopping), stopping),
-        Loop("retention", retention.run_once, Interval(job_retention.INTERVAL_SECONDS, stopping), stopping),
-        Loop(
-            "tally",
-            wiring.event_totals(runtime).run_once,
-            Interval(totals.INTERVAL_SECONDS, stopping),
-            stopping,
-        ),
-        Loop("inputs", inputs.run_once, Interval(input_retention.INTERVAL_SECONDS, stopping), stopping),
-        Loop("heartbeat", heartbeat.run_once, Interval(INTERVAL_SECONDS, stopping), stopping),
+        Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping),
+        Loop.every(publish.INTERVAL_SECONDS, "outlook", publishing.run_once, stopping),
+        Loop.every(seldom, "ring again", sweep.ring_again, stopping),
+        Loop.every(often, "deadlines", sweep.end_overdue, stopping),
+        Loop.every(seldom, "vigil", sweep.watch, stopping),
+        Loop.every(seldom, "rescue", sweep.recover, stopping),
+        Loop.every(job_retention.INTERVAL_SECONDS, "retention", retention.run_once, stopping),
+        Loop.every(totals.INTERVAL_SECONDS, "tally", wiring.event_totals(runtime).run_once, stopping),
+        Loop.every(input_retention.INTERVAL_SECONDS, "inputs", inputs.run_once, stopping),
     ]

@@ -64,20 +64,3 @@ class Liveness:
             return any(self.redis.llen(queue) for queue in self.queues)
         except RedisError:
             return False
-
-
-@dataclass(frozen=True, slots=True)
-class Watchdog:
-    """Ends a process whose loops stand still: `ages` are the seconds since each loop's last turn."""
-
-    ages: Callable[[], Sequence[float]]
-    give_up: Callable[[str], None]
-    longest: float = 60.0
-
-    def run_once(self) -> int:
-        """Look once; 1 when a loop stands still."""
-        oldest = max(self.ages(), default=0.0)
-        if oldest > self.longest:
-            self.give_up(f"a loop has not turned for {oldest:.0f} s")
-            return 1
-        return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
 import warnings
 from collections.abc import Sequence
@@ -10,7 +11,9 @@ from typing import Any
 
 import structlog
 from celery import Celery, signals
+from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
+from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue import wiring
@@ -23,14 +26,14 @@ from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.settle.settle import Settlement
-from imagequeue.lifecycle.sweep.heartbeat import INTERVAL_SECONDS, Heartbeat, this_process
+from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
+from imagequeue.loops import Loop
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
+from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.wakeup import INPUTS_WAITING, Wakeups
 from worker.app import GENERATE_QUEUES, make_app
 from worker.liveness import Activity, Liveness
-from worker.loops import Interval, Loop, retry_until_stopped
-from worker.signals import give_up, on_hangup
 from worker.tasks import register_tasks
 from worker.wake import Wake
 
@@ -39,35 +42,30 @@ log = structlog.get_logger()
 
 def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int:
     """Consume the queues until SIGTERM, then finish the running calls; the exit code."""
+    stopping = threading.Event()
+    on_termination(lambda _: stopping.set())
     app = make_app(runtime.settings.redis_url.get_secret_value())
-    stopping, ended = threading.Event(), threading.Event()
     activity, health = Activity(concurrency), StorageHealth()
     record = this_process("worker", queues=queues, slots=concurrency)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
     slots = AvailableSlots(concurrency, health, image_storer.spill, stopping)
-    heartbeat = Heartbeat(wiring.heartbeat_engine(runtime), record, slots, process.in_flight)
     settlement = wiring.settlement(runtime, wakeups.jobs_final)
     generation = wiring.generation(runtime, process, image_storer, settlement)
     register_tasks(app, generation, wiring.delivering(runtime), activity)
-    retry_until_stopped(heartbeat.run_once, stopping)
-    _unspill(runtime, settlement)
-    liveness = Liveness(runtime.redis, queues, activity, give_up)
-    beats = Loop("heartbeat", heartbeat.run_once, Interval(INTERVAL_SECONDS, ended), ended).start()
-    look_seconds = runtime.settings.liveness_seconds
-    Loop("liveness", liveness.run_once, Interval(look_seconds, stopping), stopping).start()
-    look = StorageCheck(runtime.storage, health).run_once
-    Loop("probe", look, Interval(storage_check.INTERVAL_SECONDS, stopping), stopping).start()
-    catalog = CatalogWatch(runtime)
-    Loop("catalog", catalog.run_once, Interval(reload_catalog.INTERVAL_SECONDS, stopping), stopping).start()
+    catalog, liveness = CatalogWatch(runtime), Liveness(runtime.redis, queues, activity, give_up)
+    on_hangup(lambda _: catalog.hung_up.set())
+    check = StorageCheck(runtime.storage, health)
     fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting)
-    _fetch(runtime, fetching, queues, slots, stopping)
-    try:
+    # The heartbeat outlives `stopping`: calls that still run are this process's to the end.
+    with beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping):
+        _unspill(runtime, settlement)
+        # Nobody waits for the end of these: a storage that hangs must not keep the process.
+        Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()
+        Loop.every(storage_check.INTERVAL_SECONDS, "probe", check.run_once, stopping).start()
+        Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
+        _fetch(runtime, fetching, queues, slots, stopping)
         return _consume(app, queues, concurrency, stopping, catalog.hung_up)
-    finally:
-        ended.set()
-        beats.join()
-        _leave(heartbeat)
 
 
 def _fetch(
@@ -84,13 +82,6 @@ def _fetch(
         Loop("fetches", fetches.run_once, Wake(runtime, INPUTS_WAITING, stopping), stopping).start()
 
 
-def _leave(heartbeat: Heartbeat) -> None:
-    try:
-        heartbeat.leave()
-    except SQLAlchemyError as error:  # the vigil will find that it is gone
-        log.warning("leave_failed", reason=type(error).__name__)
-
-
 def _consume(
     app: Celery,
     queues: Sequence[str],
@@ -98,22 +89,19 @@ def _consume(
     stopping: threading.Event,
     hung_up: threading.Event,
 ) -> int:
-    """Run Celery's worker in this thread; it handles SIGTERM by finishing what runs."""
+    """Run Celery's worker in this thread, unless the process is to stop already."""
 
     def on_shutdown(**_: Any) -> None:
         stopping.set()
-
-    def on_ready(**_: Any) -> None:
-        on_hangup(hung_up)  # Celery's own handler would restart the program
 
     def on_received(**_: Any) -> None:
         failpoint("worker.received")  # in the consumer's own thread, before a slot takes the message
 
     signals.task_received.connect(on_received)  # pyright: ignore[reportUnknownMemberType]
-    signals.worker_ready.connect(on_ready)  # pyright: ignore[reportUnknownMemberType]
-    warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
     signals.worker_shutting_down.connect(on_shutdown)  # pyright: ignore[reportUnknownMemberType]
-    worker = app.Worker(
+    warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
+    worker = Consumer(
+        app=app,
         queues=list(queues),
         concurrency=concurrency,
         pool="threads",
@@ -125,8 +113,24 @@ def _consume(
         task_events=False,
         quiet=True,
     )
-    worker.start()
+    worker.stopping, worker.hung_up = stopping, hung_up
+    if not stopping.is_set():
+        worker.start()
     return int(worker.exitcode or 0)
+
+
+class Consumer(Worker):
+    """Celery's worker. It insists on signals of its own: its SIGTERM and SIGINT finish the tasks that run."""
+
+    stopping: threading.Event
+    hung_up: threading.Event
+
+    def install_platform_tweaks(self, worker: WorkController) -> None:
+        """Let Celery take the signals; then take SIGHUP back, and tell it of a stop that came before."""
+        super().install_platform_tweaks(worker)
+        on_hangup(lambda _: self.hung_up.set())  # Celery's own handler would start the program anew
+        if self.stopping.is_set():
+            signal.raise_signal(signal.SIGTERM)
 
 
 def _unspill(runtime: Runtime, settlement: Settlement) -> None:

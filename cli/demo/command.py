@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
-from types import FrameType
 from typing import Annotated
 
 import typer
@@ -24,9 +22,9 @@ def demo(
     from cli.demo.errors import DemoFailed  # noqa: PLC0415
     from cli.demo.run import run  # noqa: PLC0415
     from cli.output import console  # noqa: PLC0415
+    from imagequeue.signals import exit_on  # noqa: PLC0415
 
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+    exit_on(signal.SIGTERM, signal.SIGHUP)  # through every `finally`, so that the stack is stopped
     display = Display(console)
     try:
         images = run(output, display, DemoDeadline.after(timeout))
@@ -34,9 +32,3 @@ def demo(
         typer.echo(f"imagequeue demo failed: {failed}", err=True)
         raise typer.Exit(1) from None
     display.say(f"{len(images)} images in {output}/")
-
-
-def _end(number: int, frame: FrameType | None) -> None:
-    """Leave through every `finally`, so that the stack is stopped."""
-    del frame
-    sys.exit(128 + number)

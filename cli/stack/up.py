@@ -1,7 +1,6 @@
 """`imagequeue up`: start a stack, keep it running, stop it when asked."""
 
 import asyncio
-import signal
 from collections.abc import Sequence
 from contextlib import closing
 from typing import Any
@@ -17,6 +16,7 @@ from cli.stack.processes import IMAGEQUEUE, QUEUES, Processes
 from cli.stack.stack_file import StackFile
 from cli.stack.supervisor.logs import Logs
 from cli.stack.supervisor.supervisor import Supervisor
+from imagequeue.signals import on_signals_of_a_terminal
 
 
 def up(
@@ -137,17 +137,14 @@ class _Run:
             self._report(f"{self._stack_file.path} cannot be written: {refused}")
 
     def _watch_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        hung_up = self._asked_to_stop if has_terminal() else self._hung_up.set
-        for number, handler in (
-            (signal.SIGTERM, self._asked_to_stop),
-            (signal.SIGINT, self._asked_to_stop),
-            (signal.SIGHUP, hung_up),
-        ):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                loop.add_signal_handler(number, handler)
+        on_signals_of_a_terminal(
+            asyncio.get_running_loop(),
+            stop=self._asked_to_stop,
+            hung_up=self._asked_to_stop if has_terminal() else lambda _: self._hung_up.set(),
+        )
 
-    def _asked_to_stop(self) -> None:
+    def _asked_to_stop(self, number: int) -> None:
+        del number
         if self._stop.is_set():
             self._supervisor.hurry()
             return

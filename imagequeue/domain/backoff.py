@@ -1,11 +1,158 @@
-"""How long to wait before the next attempt."""
+"""The retry table: how long this program waits before it tries again what has failed.
+
+A wait grows by `factor` with every failure, from `first_seconds` to `longest_seconds`. Chance takes away at
+most the share `jitter` of it, so that those who failed together do not all come back together.
+
+Waits that are not in this table:
+
+- The schedule of webhooks is a setting (`imagequeue/domain/webhooks.py`).
+- A wait that an upstream asked for counts as it is (`imagequeue/domain/upstream_throttling.py`).
+- A doorbell is rung again after its lease, and a loop that made its pass waits for its interval: nothing
+  failed there.
+- The supervisor of `imagequeue up`, the simulator and the chaos run's clients know nothing of this package
+  (`cli/stack/supervisor/backoff.py`).
+"""
 
 from __future__ import annotations
 
+import sys
+from dataclasses import dataclass
 from random import Random
+from typing import Final
+
+ENDLESS: Final = sys.maxsize
+"""Tries that no number bounds; what ends them instead stands in the row of the table."""
+
+_MOST_GROWTH: Final = 64
+"""Failures that count for the growth of a wait: far beyond every longest wait, and no float overflows."""
 
 
-def exponential(failures: int, *, base: float, cap: float, random: Random) -> float:
-    """Seconds to wait: `base`, doubled by every further failure up to `cap`, less up to half at random."""
-    full = min(cap, base * 2 ** max(0, min(failures - 1, 30)))
-    return full * (0.5 + random.random() / 2)
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """How long to wait between two tries of one kind of thing; `tries` is how many there are in all."""
+
+    first_seconds: float
+    longest_seconds: float
+    factor: float = 2.0
+    jitter: float = 0.5
+    tries: int = ENDLESS
+
+    def wait_seconds(self, failures: int, random: Random) -> float:
+        """Seconds to wait after so many failures in a row, with jitter."""
+        return self.full_seconds(failures) * (1.0 - self.jitter * (1.0 - random.random()))
+
+    def full_seconds(self, failures: int) -> float:
+        """Seconds to wait after so many failures in a row, before chance takes its share."""
+        growth = max(0, min(failures - 1, _MOST_GROWTH))
+        return min(self.longest_seconds, self.first_seconds * self.factor**growth)
+
+
+def _constant(seconds: float, *, tries: int = ENDLESS) -> RetryPolicy:
+    """The same wait every time."""
+    return RetryPolicy(seconds, seconds, jitter=0.0, tries=tries)
+
+
+# Upstreams, and the addresses that clients choose
+
+FAILED_ROUND: Final = RetryPolicy(1.0, 60.0)
+"""A job whose round of attempts failed, at the deployment that failed it. Until `max_attempts` rounds.
+
+It holds for that deployment only; another one may serve the job at once.
+"""
+
+OPEN_BREAKER: Final = RetryPolicy(30.0, 900.0)
+"""One call that tries a deployment whose breaker is open. Until a call succeeds.
+
+Each of these calls may cost a job a round, so they become rarer while the outage lasts.
+"""
+
+MISCONFIGURED_DEPLOYMENT: Final = RetryPolicy(60.0, 900.0)
+"""One call that tries a deployment whose key, model or endpoint is wrong. Until a call succeeds.
+
+A person has to mend it, which takes longer than most outages.
+"""
+
+THROTTLED_GROUP: Final = RetryPolicy(1.0, float("inf"), jitter=0.0)
+"""A quota group after a 429 without a hint. Until a call succeeds; one window of its quota at most.
+
+After a window every token is free again. No jitter: all dispatchers share the one pause of the group.
+"""
+
+EXHAUSTED_GROUP: Final = _constant(900.0)
+"""One call that tries a quota group whose upstream says that the quota is used up. Until a call succeeds.
+
+Such a quota comes back after hours, or when somebody pays.
+"""
+
+IMAGE_DOWNLOAD: Final = RetryPolicy(0.5, 5.0, tries=3)
+"""A result that an upstream put behind a link. Three tries, and none after the deadline of the call.
+
+It is paid for, so a broken download is worth more than one try.
+"""
+
+INPUT_FETCH: Final = RetryPolicy(2.0, 60.0, tries=5)
+"""The input images of a job, from the URLs that its client named. After the last try the job is FAILED.
+
+The four waits come to half a minute at most: enough for a server that restarts.
+"""
+
+# Servers of our own
+
+FAILED_PASS: Final = RetryPolicy(0.2, 5.0)
+"""A pass of a loop. Until the process stops.
+
+At most 5 s, so that a server that comes back is noticed soon.
+"""
+
+PROCESS_START: Final = RetryPolicy(0.2, 2.0)
+"""What a process begins with, while its database is away. Until it works, or the process stops.
+
+At most 2 s, because nothing else happens in this process meanwhile.
+"""
+
+OUTCOME_SETTLING: Final = _constant(1.0, tries=8)
+"""An outcome that the database does not take. Until it does; a process that stops makes eight tries more.
+
+The supervisor ends a process 15 s after it asked it to stop. What is not settled then is rescued.
+"""
+
+IMAGE_STORING: Final = RetryPolicy(0.5, 10.0)
+"""An image that the storage does not take. Until it does, because the image is paid for.
+
+A process that stops leaves to the sweep what lies on the local disk.
+"""
+
+INPUT_STORING: Final = _constant(5.0)
+"""Fetched input images that the storage does not take. Until it does, or the job's deadline.
+
+The fault is ours, so it counts as no try of `INPUT_FETCH`.
+"""
+
+INPUT_READING: Final = _constant(5.0)
+"""A worker slot whose call was given back, because the storage did not give an input image. Until it does.
+
+Longer than two heartbeats: by then the process has said that it takes no calls.
+"""
+
+WEBHOOK_SIGNING: Final = _constant(10.0)
+"""A webhook whose secret this process cannot decrypt. Until one can: it is no attempt of its schedule."""
+
+WAKEUP_PUBLISHING: Final = _constant(1.0)
+"""Wake-ups, after Redis did not take one. Until it does; those that come meanwhile are gathered.
+
+Finding out that Redis is away takes up to 2 s, and nobody relies on a wake-up.
+"""
+
+REQUEST_COUNTING: Final = _constant(1.0)
+"""The counts of clients' requests, after Redis did not take one. Until it does; nobody is limited meanwhile.
+
+So few submits wait until Redis is found to be away.
+"""
+
+# At a terminal
+
+JOB_WATCHING: Final = RetryPolicy(0.2, 5.0, factor=1.3, jitter=0.0)
+"""`imagequeue watch` asks again for the jobs that are not final yet. Until they are.
+
+Jobs that take seconds are shown at once, jobs that take an hour are asked for twelve times a minute.
+"""

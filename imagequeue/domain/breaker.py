@@ -16,18 +16,13 @@ from __future__ import annotations
 from enum import StrEnum
 from random import Random
 
-from imagequeue.domain.backoff import exponential
+from imagequeue.domain.backoff import MISCONFIGURED_DEPLOYMENT, OPEN_BREAKER
 
 FAILURES = 5
 """Failures in a row that open the breaker: fewer may be chance."""
 
 REFUSALS = 10
 """Refusals in a row, of different prompts and none by policy, after which the deployment must be wrong."""
-
-FIRST_SECONDS, LONGEST_SECONDS = 30.0, 900.0
-"""How long the breaker stays open at first, and at most: an outage may end soon, or take hours."""
-MISCONFIGURED_SECONDS = 60.0
-"""How long it stays open at first after a misconfiguration, which a person has to put right."""
 
 
 class Breaker(StrEnum):
@@ -48,7 +43,7 @@ def breaker(failures: int, blocked_for: float, *, misconfigured: bool) -> Breake
 def cooldown_after(failures: int, random: Random, *, misconfigured: bool) -> float:
     """Seconds until the next probe after `failures` in a row; 0: the breaker stays closed."""
     if misconfigured:
-        return exponential(failures, base=MISCONFIGURED_SECONDS, cap=LONGEST_SECONDS, random=random)
+        return MISCONFIGURED_DEPLOYMENT.wait_seconds(failures, random)
     if failures < FAILURES:
         return 0.0
-    return exponential(failures - FAILURES + 1, base=FIRST_SECONDS, cap=LONGEST_SECONDS, random=random)
+    return OPEN_BREAKER.wait_seconds(failures - FAILURES + 1, random)

@@ -14,11 +14,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from imagequeue.domain.backoff import EXHAUSTED_GROUP, THROTTLED_GROUP
+
 SHORTEST, LONGEST = 0.5, 120.0
 """Seconds. A shorter hint is raised to the first; one above the second means that the quota is used up."""
-
-PROBE_SECONDS = 900.0
-"""How often a group that is out of quota is tried with one call: its quota may be gone until next month."""
 
 GUARD_STEP, GUARD_CAP = 0.1, 2.0
 """Seconds by which a drift widens the guard, and what the guard never exceeds."""
@@ -65,10 +64,10 @@ def pause_after(
         echo: the call was sent before the group's last 429 came.
     """
     if out_of_quota or (hint is not None and hint > LONGEST):
-        return GroupPause(PROBE_SECONDS, out_of_quota=True)
+        return GroupPause(EXHAUSTED_GROUP.first_seconds, out_of_quota=True)
     if hint is not None:
         return GroupPause(max(SHORTEST, hint), echo=echo)
-    return GroupPause(0.0 if echo else min(window, 2.0 ** min(in_a_row, 30)), echo=echo)
+    return GroupPause(0.0 if echo else min(window, THROTTLED_GROUP.full_seconds(in_a_row + 1)), echo=echo)
 
 
 def drifted(drift: Drift, *, rpm: int, guard: float, window: float, now: float) -> Drift:

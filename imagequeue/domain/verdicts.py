@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
-from imagequeue.domain.backoff import exponential
+from imagequeue.domain.backoff import FAILED_ROUND
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.upstream import (
     Ambiguous,
@@ -169,7 +169,7 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
         counts=counts,
         avoids=True,
         died=died,
-        delay=exponential(history.failures + 1, base=1, cap=60, random=random) if counts else 0.0,
+        delay=FAILED_ROUND.wait_seconds(history.failures + 1, random) if counts else 0.0,
         frees_token=isinstance(outcome, Unavailable) and not outcome.sent,
     )
 

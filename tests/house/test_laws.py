@@ -102,6 +102,44 @@ def test_no_path_of_somebodys_machine_and_no_package_index() -> None:
     ]
 
 
+THREADS = {
+    "imagequeue/loops.py": "the runner of loops",
+    "imagequeue/egress/resolver.py": "one look-up of a name, which nothing can interrupt",
+    "cli/stack/supervisor/inherited_lock.py": "one flock, which has no timeout",
+    "cli/demo/receiver.py": "the standard library's server",
+}
+"""Files of the product that start a thread. The chaos run and the benchmark are its users."""
+
+SIGNALS = {
+    "imagequeue/signals.py": "for every process",
+    "simulator/server.py": "the simulator imports nothing of the rest",
+}
+"""Files that set what a signal does."""
+
+
+def _calling(*endings: str) -> set[str]:
+    """The files of the program that call something whose name, as it stands there, ends so."""
+    return {
+        path.as_posix()
+        for path in PROGRAM
+        for node in ast.walk(ast.parse(text(str(path))))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(endings)
+    }
+
+
+def test_every_loop_is_run_by_the_one_runner() -> None:
+    starting = {path for path in _calling("Thread") if not path.startswith(("chaos/", "bench/"))}
+    assert starting == set(THREADS), "make it a Loop (law 4), or say here why it is none"
+
+
+def test_signals_are_handled_in_one_place() -> None:
+    assert _calling("signal.signal", ".add_signal_handler") == set(SIGNALS), "use imagequeue/signals.py"
+
+
+def test_the_retry_table_is_one_file() -> None:
+    assert _calling("RetryPolicy") == {"imagequeue/domain/backoff.py"}
+
+
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_every_mutant_finds_the_guard_that_it_removes(mutant: Mutant) -> None:
     """`python -m tests.crash.mutants` runs them; here it is seen at once that a guard has moved."""

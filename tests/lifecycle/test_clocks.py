@@ -19,6 +19,7 @@ MAY = {
     "imagequeue/lifecycle/dispatch/backlog.py",
 }
 DECIDING = (
+    "imagequeue/loops.py",
     "imagequeue/domain/quota.py",
     "imagequeue/domain/upstream_throttling.py",
     "imagequeue/domain/breaker.py",
@@ -41,7 +42,6 @@ DECIDING = (
     "imagequeue/lifecycle/sweep/sweep.py",
     "imagequeue/lifecycle/sweep/failure_detector.py",
     "imagequeue/lifecycle/sweep/heartbeat.py",
-    "worker/loops.py",
     "worker/dispatcher.py",
     "worker/worker.py",
 )

@@ -1,11 +1,11 @@
-"""The real program `imagequeue worker`, for a test."""
+"""The real programs `imagequeue worker`, `dispatcher` and `api`, for a test."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,13 +15,24 @@ from tests.builders import SECRET_KEY
 PATIENCE = 60
 QUEUE = "generate.interactive"
 SLOTS = 2
+PROGRAM = (sys.executable, "-m", "cli")
 
 
 @contextmanager
 def running_worker(
-    database_url: str, redis_url: str, folder: Path, **settings: str
+    database_url: str, redis_url: str, folder: Path, program: Sequence[str] = PROGRAM, **settings: str
 ) -> Generator[subprocess.Popen[bytes]]:
     """A worker with an empty catalog, its files in `folder`; `settings` are more variables."""
+    command = (*program, "worker", "--queues", QUEUE, "--concurrency", str(SLOTS))
+    with running_process(command, database_url, redis_url, folder, **settings) as process:
+        yield process
+
+
+@contextmanager
+def running_process(
+    command: Sequence[str], database_url: str, redis_url: str, folder: Path, **settings: str
+) -> Generator[subprocess.Popen[bytes]]:
+    """A process with an empty catalog, its files in `folder`; it is killed at the end."""
     catalog = folder / "catalog.toml"
     catalog.write_text("models = []\ndeployments = []\n")
     environment = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
@@ -34,7 +45,8 @@ def running_worker(
         "IMAGEQUEUE_SPILL_DIR": f"{folder}/spill",
         **settings,
     }
-    command = [sys.executable, "-m", "cli", "worker", "--queues", QUEUE, "--concurrency", str(SLOTS)]
     with subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) as process:
-        yield process
-        process.kill()
+        try:
+            yield process
+        finally:
+            process.kill()

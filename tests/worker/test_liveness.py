@@ -8,7 +8,7 @@ import pytest
 from redis import Redis
 
 from tests.builders import NO_REDIS
-from worker.liveness import LOOKS, LOOKS_WHILE_RUNNING, Activity, Liveness, Watchdog
+from worker.liveness import LOOKS, LOOKS_WHILE_RUNNING, Activity, Liveness
 
 QUEUE = "generate.interactive"
 
@@ -71,11 +71,3 @@ def test_calls_that_still_run_get_longer(redis: Redis) -> None:
 def test_a_redis_that_is_away_is_no_reason() -> None:
     with Redis.from_url(NO_REDIS) as nowhere:  # pyright: ignore[reportUnknownMemberType]
         assert Watched(nowhere).look(LOOKS + 1) == []
-
-
-def test_a_loop_that_stands_still_ends_the_process() -> None:
-    reasons, ages = list[str](), [1.0, 59.0]
-    watchdog = Watchdog(lambda: ages, reasons.append)
-    assert (watchdog.run_once(), reasons) == (0, [])
-    ages[0] = 61.0
-    assert (watchdog.run_once(), len(reasons)) == (1, 1)

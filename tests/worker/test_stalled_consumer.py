@@ -10,11 +10,11 @@ from redis import Redis
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
+from imagequeue.signals import NOT_WORKING
 from imagequeue.store.attempts.calls import Doorbell
 from tests.worker.running import PATIENCE, QUEUE, running_worker
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
-from worker.signals import NOT_WORKING
 
 
 def _await_consumer(redis: Redis, worker: subprocess.Popen[bytes]) -> None:

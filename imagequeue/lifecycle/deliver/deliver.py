@@ -15,6 +15,7 @@ import structlog
 from sqlalchemy import Engine
 
 from imagequeue.domain import webhooks
+from imagequeue.domain.backoff import WEBHOOK_SIGNING
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
 from imagequeue.domain.webhooks import Action, DeliveryOutcome
 from imagequeue.egress.client import GuardedClient
@@ -29,7 +30,6 @@ from imagequeue.store.deliveries import ClaimedDelivery, DeliveryAttempt, Delive
 log = structlog.get_logger()
 
 CLAIM_AT_ONCE = 100
-_OWN_FAULT_SECONDS = 10.0
 _STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PENDING"}
 
 
@@ -71,7 +71,7 @@ class Delivering:
         except ConfigurationError as error:
             log.warning("delivery_postponed", delivery_id=str(claimed.id), reason=error.message)
             with self.engine.begin() as connection:
-                deliveries.lease_back(connection, task, _OWN_FAULT_SECONDS)
+                deliveries.lease_back(connection, task, WEBHOOK_SIGNING.first_seconds)
             return
         failpoint("deliver.sent")
         self._record(task, made, outcome)

@@ -20,6 +20,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Engine
 
 from imagequeue.domain import upstream_throttling
+from imagequeue.domain.backoff import EXHAUSTED_GROUP
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.fairness import FairQueue
@@ -120,7 +121,7 @@ class Dispatch:
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
             insert_attempts(connection, new)
-            quota.set_last_slot(connection, name, slots[len(new) - 1], upstream_throttling.PROBE_SECONDS)
+            quota.set_last_slot(connection, name, slots[len(new) - 1], EXHAUSTED_GROUP.first_seconds)
             _mark_probes(connection, calls, new, turn.limits)
         return calls, new
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
 
-from imagequeue.domain.backoff import exponential
+from imagequeue.domain.backoff import IMAGE_DOWNLOAD
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.upstream import Ambiguous, Unavailable
 from imagequeue.egress.answers import Download
@@ -18,8 +18,6 @@ from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressErr
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.media.images import MOST_OUTPUT_BYTES
-
-MOST_TRIES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +36,11 @@ class Downloading:
             Unavailable: it may not be downloaded, or is too large.
             Ambiguous: it could not be had before `until` (seconds of `time.monotonic`).
         """
-        for number in range(1, MOST_TRIES):
+        for number in range(1, IMAGE_DOWNLOAD.tries):
             try:
                 return self._once(url, until)
             except Ambiguous:
-                pause = exponential(number, base=0.5, cap=5, random=self.random)
+                pause = IMAGE_DOWNLOAD.wait_seconds(number, self.random)
                 if time.monotonic() + pause >= until:
                     raise
                 self.stopping.wait(pause)

@@ -20,7 +20,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.backoff import exponential
+from imagequeue.domain.backoff import INPUT_FETCH, INPUT_STORING
 from imagequeue.domain.images import ImageRequest, Requirement
 from imagequeue.domain.jobs import JobStatus, Lane
 from imagequeue.domain.verdicts import MAX_DEATHS, InputRefused
@@ -38,9 +38,6 @@ PLACES = 8
 """So many fetches a process may have under way, or as its slots if those are fewer; half for one account."""
 
 LEASE_SECONDS = 2 * FETCH_SECONDS
-MOST_TRIES = 5
-STORAGE_SECONDS = 5.0
-"""How long a job waits whose inputs could not be stored; that is no failure of theirs."""
 
 _KILLED = f"The job was ended after {MAX_DEATHS} processes died while fetching its input images"
 
@@ -81,7 +78,7 @@ class Fetching:
             self._failed(job, str(error))
         except StorageError as error:
             log.warning("fetch_not_stored", job_id=str(job.id), reason=str(error))
-            self._put_off(job, STORAGE_SECONDS, failed=False)
+            self._put_off(job, INPUT_STORING.first_seconds, failed=False)
         else:
             self._fetched(job)
 
@@ -97,10 +94,10 @@ class Fetching:
     def _failed(self, job: UnfetchedJob, reason: str) -> None:
         tries = job.failures + 1
         log.info("fetch_failed", job_id=str(job.id), tries=tries, reason=reason)
-        if tries >= MOST_TRIES:
+        if tries >= INPUT_FETCH.tries:
             self._end(job, JobStatus.FAILED, f"{reason} ({tries} tries)")
         else:
-            self._put_off(job, exponential(tries, base=2, cap=60, random=self.random), failed=True)
+            self._put_off(job, INPUT_FETCH.wait_seconds(tries, self.random), failed=True)
 
     def _put_off(self, job: UnfetchedJob, seconds: float, *, failed: bool) -> None:
         with self.engine.begin() as connection:

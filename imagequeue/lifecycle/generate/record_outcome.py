@@ -13,6 +13,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
 
+from imagequeue.domain.backoff import OUTCOME_SETTLING
 from imagequeue.domain.upstream import Pending, UpstreamError
 from imagequeue.domain.verdicts import AttemptOutcome
 from imagequeue.failpoint import failpoint
@@ -23,9 +24,6 @@ from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
-
-_RETRY_SECONDS = 1.0
-"""The pause between two tries."""
 
 _FAULTS = (IntegrityError, DataError, ProgrammingError)
 """What no repetition cures."""
@@ -41,7 +39,7 @@ class OutcomeRecorder:
     engine: Engine
     settlement: Settlement
     process: WorkerProcess
-    last_tries: int = 8
+    last_tries: int = OUTCOME_SETTLING.tries
 
     def record(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
         """Store the outcome as soon as the database takes it.
@@ -62,7 +60,7 @@ class OutcomeRecorder:
                 tries_when_stopping -= self.process.stopping.is_set()
                 if tries_when_stopping < 0:
                     raise HandedToSweep(reason) from error
-                threading.Event().wait(_RETRY_SECONDS)
+                threading.Event().wait(OUTCOME_SETTLING.first_seconds)
             else:
                 log.info("attempt_settled", **_summary(ticket, outcome))
                 return

@@ -23,7 +23,7 @@ from typing import IO, cast
 
 import structlog
 
-from imagequeue.domain.backoff import exponential
+from imagequeue.domain.backoff import IMAGE_STORING, INPUT_READING
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
@@ -40,7 +40,6 @@ from imagequeue.store.attempts.calls import CallTicket
 log = structlog.get_logger()
 
 
-COOLDOWN_SECONDS = 5.0
 LEAST_DOWNLOAD_SECONDS = 5.0
 """For each image, however little is left of the call's deadline: it is paid."""
 
@@ -196,7 +195,7 @@ class ImageStorer:
         It waits until the heartbeat has said so.
         """
         self.health.doubt()
-        self.stopping.wait(COOLDOWN_SECONDS)
+        self.stopping.wait(INPUT_READING.first_seconds)
 
     def _checked(self, ticket: CallTicket, number: int, raw: RawImage, until: float) -> Checked:
         output_format: OutputFormat = ticket.parameters["output_format"]
@@ -247,7 +246,7 @@ class ImageStorer:
         failures = 0
         while not self._put_again(postponed):
             failures += 1
-            pause = exponential(failures, base=0.5, cap=10, random=self.random)
+            pause = IMAGE_STORING.wait_seconds(failures, self.random)
             if postponed.image is not None:  # nobody but this process has it
                 threading.Event().wait(pause)
             elif self.stopping.wait(pause):

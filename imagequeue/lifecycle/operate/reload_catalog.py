@@ -62,7 +62,7 @@ def ask_every_process(engine: Engine) -> None:
 
 @dataclass(slots=True)
 class CatalogWatch:
-    """The loop of one process. `hung_up` is set by its SIGHUP handler."""
+    """What one process does every few seconds. `hung_up` is set by its SIGHUP handler."""
 
     runtime: Runtime
     hung_up: threading.Event = field(default_factory=threading.Event)
@@ -83,14 +83,6 @@ class CatalogWatch:
             self._take_up(catalog)
         self.seen = asked  # last: what the database could not take is tried again
         return int(catalog is not None)
-
-    def run(self, stopping: threading.Event) -> None:
-        """Look again and again until the process stops."""
-        while not stopping.wait(INTERVAL_SECONDS):
-            try:
-                self.run_once()
-            except SQLAlchemyError as error:
-                log.warning("catalog_watch_failed", reason=type(error).__name__)
 
     def _ask(self) -> None:
         """Let all processes hear of the signal, this one in the same look."""

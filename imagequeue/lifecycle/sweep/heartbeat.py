@@ -3,6 +3,8 @@
 The counter vouches for the attempts that the process is calling. One that was declared dead, because it
 stood still too long, finds its row gone and writes it again: what it calls from then on is its own again, and
 what was taken from it is settled by whoever is first.
+
+Every kind of process says so by `beating`, and by nothing else; the row also says how many calls it can take.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import os
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import structlog
@@ -19,8 +22,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.ids import new_id
 from imagequeue.lifecycle.generate.in_flight import InFlight
+from imagequeue.loops import Loop, retry_until_stopped
+from imagequeue.runtime import Runtime
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
+from imagequeue.store.database import open_engine
 from imagequeue.store.processes import ProcessRecord
 
 log = structlog.get_logger()
@@ -28,17 +34,22 @@ log = structlog.get_logger()
 INTERVAL_SECONDS = 2.0
 
 
+def no_slots() -> int:
+    """What a process says that makes no calls."""
+    return 0
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The loop of one process. `slots` says how many calls it can take at the moment.
+    """The verb, with what it needs. `slots` says how many calls the process can take at the moment.
 
-    It needs a pool of its own: one that every thread of the process shares may be used up by all of them
-    waiting for each other, and then a process that works would look dead.
+    `engine` is a pool of the heartbeat alone: one that every thread of the process shares may be used up by
+    all of them waiting for each other, and then a process that works would look dead.
     """
 
     engine: Engine
     process: ProcessRecord
-    slots: Callable[[], int]
+    slots: Callable[[], int] = no_slots
     in_flight: InFlight = field(default_factory=InFlight)
 
     def run_once(self) -> int:
@@ -53,20 +64,44 @@ class Heartbeat:
             log.info("process_registered", process_id=str(self.process.id), pid=self.process.pid)
         return int(known)
 
-    def run(self, stopping: threading.Event) -> None:
-        """Beat until the process stops; then take the row away."""
-        while True:
-            try:
-                self.run_once()
-            except SQLAlchemyError as error:
-                log.warning("heartbeat_failed", reason=type(error).__name__)
-            if stopping.wait(INTERVAL_SECONDS):
-                return
-
     def leave(self) -> None:
         """Take the row away: this process calls nothing any more."""
-        with self.engine.begin() as connection:
-            processes.forget(connection, [self.process.id])
+        try:
+            with self.engine.begin() as connection:
+                processes.forget(connection, [self.process.id])
+        except SQLAlchemyError as error:  # it may have stopped first; the failure detector drops the row
+            log.info("leave_failed", reason=type(error).__name__)
+
+
+@contextmanager
+def beating(
+    runtime: Runtime,
+    process: ProcessRecord,
+    *,
+    slots: Callable[[], int] = no_slots,
+    in_flight: InFlight | None = None,
+    first_until: threading.Event | None = None,
+) -> Generator[Loop]:
+    """Say that a process lives while the context is open, on a connection of the heartbeat alone.
+
+    Args:
+        runtime: whose database.
+        process: the process, as `this_process` describes it.
+        slots: how many calls it can take at the moment.
+        in_flight: the attempts that it has in hand.
+        first_until: where given, the first beat is waited for, unless this is set before.
+    """
+    engine = open_engine(runtime.settings.sqlalchemy_url, pool_size=1, name="heartbeat")
+    heartbeat = Heartbeat(engine, process, slots, in_flight or InFlight())
+    try:
+        if first_until is not None:
+            retry_until_stopped(heartbeat.run_once, first_until)
+        ended = threading.Event()
+        with Loop.every(INTERVAL_SECONDS, "heartbeat", heartbeat.run_once, ended).running() as loop:
+            yield loop
+    finally:
+        heartbeat.leave()
+        engine.dispose()
 
 
 def this_process(kind: str, *, queues: Sequence[str] = (), slots: int = 0) -> ProcessRecord:

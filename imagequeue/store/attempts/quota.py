@@ -14,9 +14,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Row, text
 
+from imagequeue.domain.backoff import EXHAUSTED_GROUP
 from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.quota import GroupState, Quota
-from imagequeue.domain.upstream_throttling import PROBE_SECONDS, Drift, GroupPause
+from imagequeue.domain.upstream_throttling import Drift, GroupPause
 
 # A longer cycle also holds for the calls before it: they were granted with the shorter one.
 _UPSERT = text("""
@@ -226,7 +227,7 @@ def probes_untried(connection: Connection, attempt_ids: Sequence[UUID]) -> None:
 
     Not one byte of them was sent, so they have told nothing.
     """
-    values = {"attempt_ids": list(attempt_ids), "probe_every": PROBE_SECONDS}
+    values = {"attempt_ids": list(attempt_ids), "probe_every": EXHAUSTED_GROUP.first_seconds}
     connection.execute(_PROBES_UNTRIED, values)
 
 

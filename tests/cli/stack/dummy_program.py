@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import FrameType
 
-from worker.signals import give_up
+from imagequeue.signals import give_up
 
 FOLDER = Path(os.environ["DUMMY_FOLDER"])
 

@@ -9,10 +9,11 @@ from random import Random
 
 import pytest
 
+from imagequeue.domain.backoff import IMAGE_DOWNLOAD
 from imagequeue.domain.upstream import Ambiguous
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
-from imagequeue.lifecycle.generate.download import MOST_TRIES, Downloading
+from imagequeue.lifecycle.generate.download import Downloading
 from tests.origin import Origin
 
 
@@ -39,7 +40,7 @@ def test_a_server_that_hangs_is_asked_once_when_that_takes_all_the_time(
 def test_while_there_is_time_a_broken_download_is_tried_again(
     origin: Origin, downloading: Downloading
 ) -> None:
-    origin.statuses.extend([503] * (MOST_TRIES - 1))
+    origin.statuses.extend([503] * (IMAGE_DOWNLOAD.tries - 1))
     with downloading.run(f"{origin.url}/image.png", time.monotonic() + 60) as download:
         assert download.file.read() == origin.bodies["/image.png"]
-    assert origin.requests["/image.png"] == MOST_TRIES
+    assert origin.requests["/image.png"] == IMAGE_DOWNLOAD.tries

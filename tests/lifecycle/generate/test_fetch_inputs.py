@@ -13,8 +13,9 @@ from uuid import UUID
 import pytest
 from PIL import Image
 
+from imagequeue.domain.backoff import INPUT_FETCH
 from imagequeue.domain.jobs import JobStatus, Lane
-from imagequeue.lifecycle.generate.fetch_inputs import MOST_TRIES, Fetches
+from imagequeue.lifecycle.generate.fetch_inputs import Fetches
 from imagequeue.media.inputs import MOST_INPUT_BYTES
 from imagequeue.store.money.ledger import read_wallets
 from tests import builders
@@ -67,11 +68,11 @@ def test_what_fails_for_a_while_is_tried_again(editing: Pipeline, origin: Origin
 
 
 def test_what_fails_again_and_again_fails_the_job(editing: Pipeline, origin: Origin) -> None:
-    origin.statuses.extend([503] * MOST_TRIES)
+    origin.statuses.extend([503] * INPUT_FETCH.tries)
     job_id = edit(editing, f"{origin.url}/image.png")
     while editing.fetch():
         editing.execute(DUE)
-    assert origin.requests["/image.png"] == MOST_TRIES
+    assert origin.requests["/image.png"] == INPUT_FETCH.tries
     assert_refused(editing, job_id, "image_1: fetching it was answered with status 503 (5 tries)")
 
 

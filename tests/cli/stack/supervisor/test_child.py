@@ -12,9 +12,9 @@ import pytest
 from redis import Redis
 from redis.exceptions import ConnectionError  # noqa: A004 -- as redis names it
 
+from imagequeue.signals import NOT_WORKING
 from tests.cli.stack.conftest import Up, eventually
 from tests.cli.stack.processes_of import listening_on
-from worker.signals import NOT_WORKING
 
 NAMES = (
     "postgres",

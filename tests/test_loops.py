@@ -1,4 +1,4 @@
-"""Loops outlive what their turns meet, and end when the process stops."""
+"""Loops outlive what their passes meet, and end when the process stops."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ import threading
 from sqlalchemy import create_engine
 from sqlalchemy.exc import OperationalError
 
-from worker.loops import Interval, Loop, retry_until_stopped
+from imagequeue.loops import Interval, Loop, Watchdog, retry_until_stopped
 
 
 def test_a_turn_that_fails_is_followed_by_another() -> None:
-    stopping, turns = threading.Event(), list[int]()
+    stopping, passes = threading.Event(), list[int]()
 
     def once() -> int:
-        turns.append(len(turns))
-        if len(turns) == 3:
+        passes.append(len(passes))
+        if len(passes) == 3:
             stopping.set()
-        if len(turns) < 3:
-            raise RuntimeError("a turn that fails")
+        if len(passes) < 3:
+            raise RuntimeError("a pass that fails")
         return 1
 
     loop = Loop("test", once, Interval(60, stopping), stopping)
     thread = loop.start()
     thread.join(10)
     assert not thread.is_alive(), "stopping ends the pause"
-    assert turns == [0, 1, 2]
+    assert passes == [0, 1, 2]
     assert loop.failures == 0
 
 
@@ -47,7 +47,7 @@ def test_the_age_of_a_turn_has_no_pause_in_it_and_a_pause_no_turn() -> None:
         clock.now += 50
         ages.append(loop.age())
         if len(ages) > 4:
-            raise RuntimeError("a turn that fails")
+            raise RuntimeError("a pass that fails")
         return 1
 
     def pause(done: int) -> None:
@@ -64,7 +64,7 @@ def test_the_age_of_a_turn_has_no_pause_in_it_and_a_pause_no_turn() -> None:
     stopping.set()
     thread.join(10)
     assert ages[:6] == [0, 50, 0, 30, 0, 50]
-    assert loop.age() == 0, "the wait after a failure is none of its turn either"
+    assert loop.age() == 0, "the wait after a failure is none of its pass either"
 
 
 def test_failures_come_ever_later() -> None:
@@ -100,3 +100,11 @@ def test_a_process_that_stops_waits_no_longer() -> None:
         raise OperationalError("SELECT", {}, Exception("away"))
 
     retry_until_stopped(begin, stopping)
+
+
+def test_a_loop_that_stands_still_ends_the_process() -> None:
+    reasons, ages = list[str](), [1.0, 59.0]
+    watchdog = Watchdog(lambda: ages, reasons.append)
+    assert (watchdog.run_once(), reasons) == (0, [])
+    ages[0] = 61.0
+    assert (watchdog.run_once(), len(reasons)) == (1, 1)
