@@ -1,4 +1,4 @@
-"""What comes back from a guarded call."""
+"""The answers to guarded requests."""
 
 from __future__ import annotations
 
