@@ -1,7 +1,7 @@
 """Orientation, depth and colours: what the metadata say about the pixels is applied to the pixels.
 
-Encoded images are RGB with eight bits a channel, without metadata. So an image is turned as its orientation
-says, wider values are scaled down, and a profile for other colours than RGB is converted to sRGB.
+Encoded images are RGB with eight bits a channel, and their metadata is at most a profile for RGB. So an image
+is turned as its orientation says, wider values are scaled down, and another profile is converted to sRGB.
 """
 
 from __future__ import annotations

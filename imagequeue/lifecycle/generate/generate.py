@@ -87,7 +87,7 @@ class Generation:
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return
-        if ticket is None or not ticket.is_ringable:
+        if ticket is None or not ticket.has_work:
             return
         slot = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
         watch = _Watch(self, ticket, slot)
