@@ -30,7 +30,7 @@ class Receipt(Head):
 
 @dataclass(frozen=True, slots=True)
 class Download(Head):
-    """An answer whose body was wanted whole. Close it, or use it as a context manager.
+    """An answer with its whole body. Close it, or use it as a context manager.
 
     `file` holds the raw body of a 2xx answer and is empty for any other.
     """

@@ -29,7 +29,7 @@ from imagequeue.egress.translation import translated_errors
 WEBHOOK_LIMITS: Final = Limits()
 DOWNLOAD_LIMITS: Final = Limits(total_seconds=60.0)  # an image is larger than a webhook's answer
 RAW_BYTES_READ: Final = 16 * 1024  # of the body of a webhook's answer, framing included
-BYTES_KEPT: Final = 4 * 1024  # of those, for the log
+EXCERPT_BYTES: Final = 4 * 1024  # of those, for the delivery log
 
 _OWN_HEADERS: Final = frozenset(
     {"host", "user-agent", "accept-encoding", "connection", "content-length", "transfer-encoding"}
@@ -156,12 +156,12 @@ def _chunks(response: httpcore.Response) -> Iterator[bytes]:
 
 
 def _read_excerpt(response: httpcore.Response, deadline: Deadline) -> bytes:
-    """Read at most `RAW_BYTES_READ`, keep at most `BYTES_KEPT`; a body that breaks off loses its rest."""
-    kept = bytearray()
+    """Read at most `RAW_BYTES_READ`, return at most `EXCERPT_BYTES`; a body may break off before."""
+    excerpt = bytearray()
     with suppress(EgressError), translated_errors(deadline):  # the status has arrived, and it is the answer
         for chunk in _chunks(response):
-            kept += chunk[: BYTES_KEPT - len(kept)]
-    return bytes(kept)
+            excerpt += chunk[: EXCERPT_BYTES - len(excerpt)]
+    return bytes(excerpt)
 
 
 def _check_announced_length(head: Head, max_bytes: int) -> None:

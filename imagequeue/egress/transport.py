@@ -31,8 +31,8 @@ UPSTREAM_LIMITS: Final = Limits(
     header_bytes=64 * 1024,
 )
 
-_KEPT_SECONDS: Final = 15.0
-"""How long an idle connection is kept: less than servers and balancers keep theirs, often 60 s."""
+_IDLE_SECONDS: Final = 15.0
+"""How long a connection may be idle: less than servers and load balancers allow, which is often 60 s."""
 
 
 class DeadlineTransport(httpx.BaseTransport):
@@ -96,7 +96,7 @@ def deadline_transport(
 ) -> DeadlineTransport:
     """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request.
 
-    No connection is kept (`max_idle`) unless asked for. A kept one may be closed by its server, or by
+    No connection is reused unless `max_idle` allows it. A reused one may be closed by its server, or by
     another thread's pass over the pool (seen with httpcore 1.0.9: a read met a closed descriptor), after its
     next request was begun; then it is unknown whether an image was paid for.
     """
@@ -104,7 +104,7 @@ def deadline_transport(
         ssl_context=tls or tls_context(),
         max_connections=max_connections,
         max_keepalive_connections=max_idle,
-        keepalive_expiry=_KEPT_SECONDS,
+        keepalive_expiry=_IDLE_SECONDS,
         network_backend=DeadlineNetwork(resolver),
     )
     return DeadlineTransport(pool)
