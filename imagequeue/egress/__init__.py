@@ -1,4 +1,4 @@
-"""The way out: destinations that clients choose, and the deadline that every call to others is under."""
+"""Outgoing requests: which destinations clients may choose, and one total deadline for each request."""
 
 from imagequeue.egress.answers import Download, Receipt
 from imagequeue.egress.client import GuardedClient

@@ -52,9 +52,8 @@ _NOT_PUBLIC_V6 = tuple(
     )
 )
 
-# What no operator's allow-list can open: no receiver lives there, and a metadata service gives credentials to
-# whoever asks. The IPv6 forms with an IPv4 address inside are here because they would lead around the table
-# above.
+# What no operator's allow-list can open: these networks have no receivers, and a metadata service gives
+# credentials to every caller. The IPv6 forms with an IPv4 address inside would bypass the table above.
 _NEVER_V4 = tuple(
     IPv4Network(text)
     for text in (
@@ -99,7 +98,7 @@ def is_public(address: IPAddress) -> bool:
 
 
 def is_forbidden(address: IPAddress) -> bool:
-    """Whether `address` stays closed even to the operator's allow-list: link-local, metadata and the like."""
+    """Whether no allow-list can open `address`: link-local, metadata services, multicast and the like."""
     if isinstance(address, IPv4Address):
         return any(address in network for network in _NEVER_V4)
     if address in _IPV4_COMPATIBLE:

@@ -1,4 +1,4 @@
-"""What comes back from a guarded call."""
+"""The answers to guarded requests."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Receipt(Head):
 
 @dataclass(frozen=True, slots=True)
 class Download(Head):
-    """An answer whose body was wanted whole. Close it, or use it as a context manager.
+    """An answer with its whole body. Close it, or use it as a context manager.
 
     `file` holds the raw body of a 2xx answer and is empty for any other.
     """

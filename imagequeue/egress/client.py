@@ -1,9 +1,9 @@
-"""Calls to addresses that clients, or upstream answers, chose.
+"""Requests to addresses that clients, or the answers of upstreams, choose.
 
-A connection per call: every attempt is looked up and vetted anew, so a name that turns private between two
-attempts is refused at the second. No redirects, no proxies or credentials from the environment, HTTP/1.1
-only, and nothing is decoded: 65 kB of gzip can become 64 MiB, so `identity` is asked for and whatever comes
-is taken as raw bytes.
+Each request has its own connection: its name is looked up and its addresses are checked every time, so a name
+that has come to lead to a private address is refused. No redirects, no proxies or credentials from the
+environment, HTTP/1.1 only. Nothing is decoded, because 65 kB of gzip can become 64 MiB: the request asks for
+`identity`, and the body is taken as the raw bytes that come.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from imagequeue.egress.tls import tls_context
 from imagequeue.egress.translation import translated_errors
 
 WEBHOOK_LIMITS: Final = Limits()
-DOWNLOAD_LIMITS: Final = Limits(total_seconds=60.0)
+DOWNLOAD_LIMITS: Final = Limits(total_seconds=60.0)  # an image is larger than a webhook's answer
 RAW_BYTES_READ: Final = 16 * 1024  # of the body of a webhook's answer, framing included
-BYTES_KEPT: Final = 4 * 1024  # of those, for the log
+EXCERPT_BYTES: Final = 4 * 1024  # of those, for the delivery log
 
 _OWN_HEADERS: Final = frozenset(
     {"host", "user-agent", "accept-encoding", "connection", "content-length", "transfer-encoding"}
@@ -156,16 +156,16 @@ def _chunks(response: httpcore.Response) -> Iterator[bytes]:
 
 
 def _read_excerpt(response: httpcore.Response, deadline: Deadline) -> bytes:
-    """Read at most `RAW_BYTES_READ`, keep at most `BYTES_KEPT`; a body that breaks off loses its rest."""
-    kept = bytearray()
+    """Read at most `RAW_BYTES_READ`, return at most `EXCERPT_BYTES`; a body may break off before."""
+    excerpt = bytearray()
     with suppress(EgressError), translated_errors(deadline):  # the status has arrived, and it is the answer
         for chunk in _chunks(response):
-            kept += chunk[: BYTES_KEPT - len(kept)]
-    return bytes(kept)
+            excerpt += chunk[: EXCERPT_BYTES - len(excerpt)]
+    return bytes(excerpt)
 
 
 def _check_announced_length(head: Head, max_bytes: int) -> None:
-    """Refuse before reading what says that it is too large; what lies is stopped while it is read."""
+    """Refuse a body that announces too many bytes; one that announces fewer is stopped while it is read."""
     announced = head.header("content-length")
     if announced is not None and announced.isdecimal() and int(announced) > max_bytes:
         raise BodyTooLarge(f"the body announces {announced} bytes, more than {max_bytes}", sent=True)

@@ -94,7 +94,7 @@ class Deadline(float):
 
         Raises:
             ConnectionBroken: the head of the answer is larger than the limit.
-            BodyTooLarge: the raw body is; see `expect_body`.
+            BodyTooLarge: the raw body is larger than `expect_body` has set.
         """
         if self._allowance >= 1:
             most = self._allowance if self._head_complete else min(self._allowance, HEAD_READ)

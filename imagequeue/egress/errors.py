@@ -1,18 +1,18 @@
-"""What can go wrong on the way out.
+"""How an outgoing request can fail.
 
     EgressError                     (an httpx.TransportError)
-      +-- DestinationBlocked        blocked_destination   the guard said no
+      +-- DestinationBlocked        blocked_destination   the policy does not admit an address
       +-- NameNotResolved           dns_error
-      +-- ConnectFailed             connect_failed        no connection came about
+      +-- ConnectFailed             connect_failed        no address accepted a connection
       +-- TlsFailed                 tls_error
-      +-- TimedOut                  timeout               in whatever phase
+      +-- TimedOut                  timeout               in any phase
       +-- ConnectionBroken          connect_failed        reset, closed early, or not HTTP
-      +-- BodyTooLarge              too_large             only where a body is wanted whole
+      +-- BodyTooLarge              too_large             only where the whole body is read
 
-`code` is for clients; the message may hold addresses and is for the operator's log. `sent` answers the
-question that decides about money: may the other side have seen a byte of the request? Only the HTTP request
-counts, not the TLS handshake. The tree hangs below httpx's, so that a caller of the httpx transport needs no
-second `except`.
+`code` is for clients; the message may hold addresses and is for the operator's log. `sent` says whether the
+other side may have seen a byte of the HTTP request (the TLS handshake does not count): if it has not,
+repeating the request costs nothing. The classes derive from httpx's, so that a caller of the httpx transport
+needs no second `except`.
 """
 
 from typing import ClassVar
@@ -21,7 +21,7 @@ import httpx
 
 
 class EgressError(httpx.TransportError):
-    """A request that got no complete answer. `detail` is for the log, `sent` as in the module's essay."""
+    """A request that got no complete answer. `detail` is for the log; `sent`: a byte of it may have left."""
 
     code: ClassVar[str] = "connect_failed"
 
@@ -42,7 +42,7 @@ class DestinationBlocked(EgressError):
 
 
 class NameNotResolved(EgressError):
-    """The name has no address, or the resolver did not say so in time."""
+    """The name has no address, or the resolver did not answer in time."""
 
     code = "dns_error"
 

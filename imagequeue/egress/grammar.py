@@ -1,13 +1,11 @@
-r"""The one reading of a client's URL, and the rules that need no name look-up.
+r"""Parses a client's URL and applies the rules that need no name look-up.
 
 URL parsers disagree about which part of a text is the host: `http://127.0.0.1:6666\@1.1.1.1`, fullwidth
-digits, encoded delimiters, tabs. A check made with one parser and a connection made with another is how
-guards like this one are passed. So the text is read once, by a grammar that has a single meaning for
-everything that it takes, and the pieces, not the text, go to the connection. Whatever it does not take is
-refused; the reason is written for the client.
+digits, encoded delimiters, tabs. A URL that the check and the connection parse differently gets past the
+check. So the text is parsed once, by a grammar that has a single meaning for everything that it accepts, and
+the connection gets the pieces, not the text. Everything else is refused, with a reason for the client.
 
-Not a look-up: at submit no name is resolved, since an answer from then says nothing about the connection made
-later.
+At submit no name is resolved: the answer would say nothing about the connection that is made later.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ from imagequeue.domain.errors import DestinationRefused
 from imagequeue.egress.policy import EgressPolicy, plain_literal
 
 LONGEST_URL: Final = 2048  # bytes
-_LONGEST_NAME: Final = 253
+_LONGEST_NAME: Final = 253  # characters, the most in DNS
 _HIGHEST_PORT: Final = 65_535
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
@@ -32,9 +30,10 @@ _URL: Final = re.compile(
 )
 _HOST_PORT: Final = re.compile(r"(?P<host>\[[^\[\]]*\]|[^\[\]:]*)(?::(?P<port>[1-9][0-9]{0,4}))?")
 _LABEL: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
-# A last label that starts with a digit is a number to some resolver: 127.1, 0x7f000001, 1e3.
+# Some resolvers read a last label that starts with a digit as a number: 127.1, 0x7f000001, 1e3.
 _LAST_LABEL: Final = re.compile(r"[a-z](?:[a-z0-9-]{0,61}[a-z0-9])")
 _SECOND_URL: Final = re.compile(r",\s*https?://", re.IGNORECASE)
+# The public DNS has no names below these.
 _PRIVATE_SUFFIXES: Final = (
     "localhost",
     "localdomain",
@@ -53,9 +52,7 @@ class Purpose(StrEnum):
     """What a destination is for; it decides which schemes and ports are acceptable."""
 
     WEBHOOK = "webhook"  # https on 443 and 8443
-    IMAGE = (
-        "image"  # http and https on their default ports: input images, and downloads that upstreams point to
-    )
+    IMAGE = "image"  # an input image, or one in an upstream's answer: http and https on their default ports
 
 
 _PORTS: Final[dict[tuple[Purpose, str], frozenset[int]]] = {
@@ -83,7 +80,7 @@ class Destination:
 
     @property
     def origin(self) -> tuple[str, str, int]:
-        """Scheme, host and port: what a delivery target is keyed on, together with the account."""
+        """Scheme, host and port: with the account they are the target of a delivery."""
         return self.scheme, self.host, self.port
 
 

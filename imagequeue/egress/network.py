@@ -1,10 +1,9 @@
-"""Where connections are made: one look-up, one verdict on all its answers, one vetted address dialled.
+"""Makes connections: looks a name up once, checks all its addresses, and connects to one of them.
 
-A name that is checked first and connected to later can change in between. Here the look-up, the check and the
-dialling are one step inside the backend that httpcore calls with the pieces of the URL, so there is no second
-look-up and no second parser. If any answer is not admitted, all are refused: picking the good ones would let
-an attacker have the choice. After the connection stands, the peer's address is compared with the one that was
-vetted.
+A name can change between a check and a later connection. Here look-up, check and connection are one step
+inside the backend that httpcore calls with the pieces of the URL, so there is no second look-up and no second
+parser. If one of the addresses is not admitted, none is used: an attacker's name could mix them. Once the
+connection stands, the address of the peer is compared with the one that was checked.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from imagequeue.egress.stream import DeadlineStream, deadline_of
 Admission: TypeAlias = Callable[[str, int, IPAddress], bool]
 Dial: TypeAlias = Callable[[IPAddress, int, float], socket.socket]
 
-_MOST_DIALLED: Final = 4  # of a name with many addresses; the connect limit is shared among them
+_MOST_DIALLED: Final = 4  # addresses of a name, because they share the connect limit
 
 _SHORTEST_DIAL: Final = 0.01  # seconds; a timeout of zero would mean "do not wait" to the socket
 
@@ -52,8 +51,8 @@ def dial(address: IPAddress, port: int, seconds: float) -> socket.socket:
 class DeadlineNetwork(httpcore.NetworkBackend):
     """Network backend whose streams end at the request's deadline.
 
-    With `admits` it is the guard; without, it is for the operator's own endpoints (the catalog), which may be
-    anywhere.
+    With `admits` it is the egress guard; without, it is for the operator's own endpoints (the catalog), which
+    may have any address.
     """
 
     def __init__(
@@ -75,7 +74,7 @@ class DeadlineNetwork(httpcore.NetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.NetworkStream:
-        """Resolve, vet and connect; `timeout` must be a `Deadline`.
+        """Resolve, check and connect; `timeout` must be a `Deadline`.
 
         Raises:
             NameNotResolved, DestinationBlocked, ConnectFailed, TimedOut: none of them sent a byte.
@@ -83,10 +82,10 @@ class DeadlineNetwork(httpcore.NetworkBackend):
         if local_address is not None or socket_options is not None:
             raise NotImplementedError("neither a local address nor socket options are supported")
         deadline = deadline_of(timeout)
-        addresses = self._vetted(host, port, deadline)
+        addresses = self._checked_addresses(host, port, deadline)
         return DeadlineStream(self._connect_to_one_of(addresses[:_MOST_DIALLED], port, deadline))
 
-    def _vetted(self, host: str, port: int, deadline: Deadline) -> tuple[IPAddress, ...]:
+    def _checked_addresses(self, host: str, port: int, deadline: Deadline) -> tuple[IPAddress, ...]:
         literal = plain_literal(host)
         seconds = deadline.remaining(deadline.limits.dns_seconds)
         addresses = self._resolver.resolve(host, port, seconds) if literal is None else (literal,)

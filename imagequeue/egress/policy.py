@@ -1,8 +1,8 @@
 """What the operator allows and denies beyond the rule for public addresses.
 
-Entries are CIDRs or `host:port`. Deny wins over allow, and neither opens what `addresses.is_forbidden`
-closes. An entry `host:port` is about that name and that port, wherever the name leads; a CIDR is about
-addresses, on any port.
+Entries are CIDRs or `host:port`. Deny wins over allow, and no entry opens what `addresses.is_forbidden`
+closes. `host:port` matches that name and port, whatever addresses the name has; a CIDR matches addresses, on
+any port.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ALLOW_VARIABLE: Final = "IMAGEQUEUE_EGRESS_ALLOW"
 DENY_VARIABLE: Final = "IMAGEQUEUE_EGRESS_DENY"
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 _HIGHEST_PORT: Final = 65_535
-# Shorter prefixes span more than any private network does: 10.0.0.0/8 and fc00::/7 are the largest.
+# Bits of a prefix. A shorter one spans more than the largest private networks, 10.0.0.0/8 and fc00::/7.
 _WIDEST_V4: Final = 8
 _WIDEST_V6: Final = 7
 _NAME: Final = re.compile(
@@ -55,7 +55,7 @@ class EgressPolicy:
         """Read the two lists (comma-separated) and this service's own public URL.
 
         Raises:
-            ConfigurationError: an entry is not a CIDR or host:port, or may not stand there; names it.
+            ConfigurationError: an entry is no CIDR or host:port, or not permitted; the message names it.
         """
         allowed_networks, allowed_endpoints = _parse_list(allow, ALLOW_VARIABLE, _allow_entry)
         denied_networks, denied_endpoints = _parse_list(deny, DENY_VARIABLE, _deny_entry)
@@ -78,11 +78,11 @@ class EgressPolicy:
         )
 
     def is_own(self, host: str, port: int) -> bool:
-        """Whether a call there would come back to this service.
+        """Whether a request there would come back to this service.
 
-        The public host counts on every port, but for another port that the allow-list names (receivers on the
-        same development machine). A second name for the same address is the operator's to deny: behind a
-        shared load balancer or CDN the address alone says nothing.
+        That is so for its public host on every port, except another port that the allow-list names (for a
+        receiver on the same development machine). Other names of the service belong in the deny-list: behind
+        a shared load balancer or CDN its address does not identify it.
         """
         if self.own is None or host != self.own.host:
             return False

@@ -1,9 +1,8 @@
-"""Name look-ups with an end.
+"""Name look-ups that end in time.
 
-`getaddrinfo` cannot be interrupted, and a slow name server belongs to whoever chose the name. So each look-up
-runs in a thread of its own that is left behind when its time is over. Their number is bounded: with all
-places taken by hanging look-ups, the next one fails as a DNS error within its own limit, and nothing piles
-up.
+`getaddrinfo` cannot be interrupted, and the client that chose the name may run its name server, too. So each
+look-up runs in a thread of its own that is abandoned when its time is over. The number of threads is bounded:
+while hanging look-ups take all places, the next one fails as a DNS error within its own limit.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ def system_resolver(host: str, port: int) -> list[str]:
 
 
 class BoundedResolver:
-    """Calls a resolver with a limit on the time of each look-up and on their number at once."""
+    """Calls a resolver with a limit on the time of each look-up, and lets at most `at_once` of them run."""
 
     def __init__(self, resolver: Resolver = system_resolver, at_once: int = 1024) -> None:
         self._resolver = resolver

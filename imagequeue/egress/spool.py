@@ -1,4 +1,4 @@
-"""Bodies that may be large go to disk."""
+"""Bodies of answers: in memory while they are small, on disk when they are large."""
 
 from __future__ import annotations
 

@@ -36,8 +36,8 @@ class DeadlineStream(httpcore.NetworkStream):
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         """Write all of `buffer`.
 
-        A peer that closed may have answered before (413, 401): httpcore goes on to read after its own
-        WriteError, and after no other.
+        A peer that has closed the connection may have answered before (413, 401). httpcore reads that answer
+        after its own WriteError, and after no other error, so a failure is raised as one.
         """
         deadline = deadline_of(timeout)
         view = memoryview(buffer)

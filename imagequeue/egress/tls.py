@@ -1,4 +1,4 @@
-"""TLS settings for calls to others: certificates are verified, always, against the name in the URL."""
+"""TLS settings for outgoing requests: certificates are always verified against the name in the URL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From httpcore's errors to this package's."""
+"""Translates httpcore's errors into this package's."""
 
 from __future__ import annotations
 

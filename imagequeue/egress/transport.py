@@ -1,8 +1,8 @@
 """An httpx transport for the operator's own endpoints: unguarded, one total deadline per request.
 
 The deadline is an instant on the monotonic clock in `request.extensions["deadline"]`. It holds for the wait
-for a connection, for the look-up, the handshake, the request and the whole body, and on a kept-alive
-connection it is the one of the request that uses it now (see `deadline.py`). The trace extension works as in
+for a connection, for the look-up, the handshake, the request and the whole body. A connection that is reused
+has the deadline of the request that uses it now, as `deadline.py` explains. The trace extension works as in
 httpx; its event `http11.send_request_body.complete` says that the last byte of the request was handed to the
 system.
 """
@@ -22,7 +22,7 @@ from imagequeue.egress.resolver import BoundedResolver
 from imagequeue.egress.tls import tls_context
 from imagequeue.egress.translation import translated_errors
 
-# The total comes with each request; an image may take all of it to its first byte.
+# The total comes with each request; an upstream may need all of it until the first byte of its answer.
 UPSTREAM_LIMITS: Final = Limits(
     total_seconds=180.0,
     dns_seconds=5.0,
@@ -31,8 +31,8 @@ UPSTREAM_LIMITS: Final = Limits(
     header_bytes=64 * 1024,
 )
 
-_KEPT_SECONDS: Final = 15.0
-"""How long an idle connection is kept: less than servers and balancers keep theirs, often 60 s."""
+_IDLE_SECONDS: Final = 15.0
+"""How long a connection may be idle: less than servers and load balancers allow, which is often 60 s."""
 
 
 class DeadlineTransport(httpx.BaseTransport):
@@ -96,15 +96,15 @@ def deadline_transport(
 ) -> DeadlineTransport:
     """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request.
 
-    No connection is kept (`max_idle`) unless asked for. A kept one may be closed by its server, or by
+    No connection is reused unless `max_idle` allows it. A reused one may be closed by its server, or by
     another thread's pass over the pool (seen with httpcore 1.0.9: a read met a closed descriptor), after its
-    next request was begun; nobody knows then whether an image was paid for.
+    next request was begun; then it is unknown whether an image was paid for.
     """
     pool = httpcore.ConnectionPool(
         ssl_context=tls or tls_context(),
         max_connections=max_connections,
         max_keepalive_connections=max_idle,
-        keepalive_expiry=_KEPT_SECONDS,
+        keepalive_expiry=_IDLE_SECONDS,
         network_backend=DeadlineNetwork(resolver),
     )
     return DeadlineTransport(pool)

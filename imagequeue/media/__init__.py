@@ -1,1 +1,1 @@
-"""Images as files: checking and converting them, and the storage that keeps them."""
+"""Images as files: checking and converting them, and the storage that holds them."""

@@ -1,7 +1,7 @@
-"""Objects in an S3 bucket (AWS, MinIO, R2, ...), by boto3; credentials by the usual AWS variables.
+"""Objects in an S3 bucket (AWS, MinIO, R2, ...), through boto3; credentials from the usual AWS variables.
 
-Immutability is the store's own: `If-None-Match: *` makes the second writer of a key fail with 412. Services
-that do not know the header answer 501; there the key is looked up first.
+The service itself keeps objects immutable: with `If-None-Match: *` the second writer of a key gets a 412. A
+service that does not know the header answers 501; there the key is looked up before it is written.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 _CONFIG = Config(
-    connect_timeout=2,
+    connect_timeout=2,  # seconds, as below: an image that cannot be stored soon goes to the local disk
     read_timeout=10,
     retries={"total_max_attempts": 2, "mode": "standard"},
     max_pool_connections=64,
@@ -33,12 +33,13 @@ _CONFIG = Config(
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",
 )
+# Error codes. Services differ in whether they give a name or the status.
 _MISSING = {"NoSuchKey", "404", "NotFound"}
 _EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
 _NO_CONDITIONS = {"NotImplemented", "501"}
 _NO_BULK = {"NotImplemented", "501", "MethodNotAllowed", "405", "MissingContentMD5"}
 _DELETED_AT_ONCE = 1000
-"""As many as S3 takes in one `DeleteObjects`."""
+"""Keys in one `DeleteObjects`: the most that S3 takes."""
 
 
 class S3Storage:
@@ -51,7 +52,7 @@ class S3Storage:
 
     @cached_property
     def client(self) -> S3Client:
-        """Made at the first use (it reads files of botocore's for 0.2 s); safe in threads."""
+        """The client, shared by threads. Made at its first use: that takes 0.2 s for botocore's files."""
         config = _CONFIG.merge(Config(s3={"addressing_style": "path"})) if self._endpoint_url else _CONFIG
         session = boto3.session.Session()
         return session.client(  # pyright: ignore[reportUnknownMemberType]  # stubs for S3 only
@@ -59,7 +60,6 @@ class S3Storage:
         )
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
-        """See `Storage.put`."""
         with _failures():
             try:
                 self._write(key, content, media_type)
@@ -88,7 +88,6 @@ class S3Storage:
         self.client.put_object(Bucket=self.bucket, Key=self._name(key), Body=content, ContentType=media_type)
 
     def get(self, key: str) -> bytes:
-        """See `Storage.get`."""
         with _failures():
             try:
                 answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
@@ -100,7 +99,6 @@ class S3Storage:
                 raise
 
     def exists(self, key: str) -> bool:
-        """See `Storage.exists`."""
         with _failures():
             try:
                 self.client.head_object(Bucket=self.bucket, Key=self._name(key))
@@ -111,13 +109,13 @@ class S3Storage:
             return True
 
     def delete(self, *keys: str) -> None:
-        """See `Storage.delete`: a thousand in one request, or one by one where the service cannot do that."""
         names = [self._name(key) for key in keys]
         with _failures():
             for begin in range(0, len(names), _DELETED_AT_ONCE):
                 self._delete(names[begin : begin + _DELETED_AT_ONCE])
 
     def _delete(self, names: Sequence[str]) -> None:
+        """Delete all of them by one request, or one by one where the service cannot do that."""
         try:
             answer = self.client.delete_objects(
                 Bucket=self.bucket, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True}
@@ -135,7 +133,7 @@ class S3Storage:
             self.client.delete_object(Bucket=self.bucket, Key=name)
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
-        """A presigned URL, made anew at each call."""
+        """A new presigned URL."""
         with _failures():
             return self.client.generate_presigned_url(
                 "get_object",
@@ -144,10 +142,9 @@ class S3Storage:
             )
 
     def check_room(self) -> None:
-        """See `Storage.check_room`: a bucket does not fill up."""
+        """Nothing to check: a bucket does not fill up."""
 
-    def probe(self) -> None:
-        """See `Storage.probe`."""
+    def check_write(self) -> None:
         key = f"probes/{uuid4()}"
         self.put(key, b"probe", "application/octet-stream")
         self.delete(key)
@@ -162,7 +159,7 @@ def _code(error: ClientError) -> str:
 
 @contextlib.contextmanager
 def _failures() -> Generator[None]:
-    """Whatever boto3 raises means that the storage cannot be used; its text holds no credentials."""
+    """Turn boto3's errors into StorageUnavailable. Their texts hold no credentials."""
     try:
         yield
     except (ClientError, BotoCoreError, OSError) as error:

@@ -1,7 +1,7 @@
-"""Colours and the right way up: what re-encoding must carry over from how an image was stored.
+"""Orientation, depth and colours: what the metadata say about the pixels is applied to the pixels.
 
-Encoded images are RGB with eight bits a channel, so wider values are scaled, a profile for other colours is
-converted to sRGB, and an orientation that stands in the metadata is applied: the metadata stay behind.
+Encoded images are RGB with eight bits a channel, and their metadata is at most a profile for RGB. So an image
+is turned as its orientation says, wider values are scaled down, and another profile is converted to sRGB.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from PIL import Image, ImageCms, ImageOps
 
 _PROFILE = "icc_profile"
 _UNREADABLE = (ImageCms.PyCMSError, OSError, ValueError)
+# The mode without transparency, by mode: ImageCms converts no alpha channel.
 _OPAQUE = {"P": "RGB", "PA": "RGB", "RGBA": "RGB", "LA": "L", "1": "L"}
 _STEPS = 257
-"""Of sixteen bits for one of eight: 65535 / 255."""
+"""A value of sixteen bits divided by this is one of eight: 65535 / 255."""
 
 
 def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its metadata say; as it is where they cannot be read."""
+    """The image turned as its metadata say; unchanged where they cannot be read."""
     try:
         return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001  # hostile metadata raise whatever they like; the pixels are good
+    except Exception:  # noqa: BLE001  # hostile metadata may raise anything; the pixels are good
         return image
 
 
@@ -52,7 +53,7 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
 
 def with_rgb_profile(image: Image.Image) -> Image.Image:
-    """The image as it is, if it has a profile for RGB; one for other colours is converted away."""
+    """The image unchanged if it has a profile for RGB; with any other profile it is converted to sRGB."""
     return image if _is_for_rgb(image.info.get(_PROFILE)) else in_srgb(image)
 
 
@@ -67,7 +68,7 @@ def _is_for_rgb(profile: bytes | None) -> bool:
 
 
 def _converted(image: Image.Image, source: ImageCms.ImageCmsProfile) -> Image.Image:
-    """Converted to sRGB; how transparent it is does not change."""
+    """Convert to sRGB and put the transparency back unchanged."""
     srgb = cast("Any", ImageCms.createProfile("sRGB"))  # pyright: ignore[reportUnknownMemberType]
     alpha = image.convert("RGBA").getchannel("A") if image.has_transparency_data else None
     plain = image.convert("RGBA") if alpha and image.mode in {"P", "PA"} else image

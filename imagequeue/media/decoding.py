@@ -2,7 +2,7 @@
 
 The size is read from the header first, so a bomb (a small file that claims 30,000 x 30,000) is refused
 before a pixel of it is decoded. Only formats with hardened decoders are opened. Decoders raise whatever
-hostile bytes lead them to, so any exception of theirs means: this is not an image that we take.
+hostile bytes lead them to, so any exception of theirs means that this service does not take the image.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import io
 from PIL import Image
 
 MOST_PIXELS = 50_000_000
-"""docs/design/protocols.md, "Input and output images": 50 megapixels."""
+"""The most for an input image (docs/design/protocols.md, "Input and output images"): 200 MB when decoded."""
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 
 

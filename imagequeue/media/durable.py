@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 PART_PREFIX = ".part-"
-"""Files that are still being written; no key starts with a dot."""
+"""Starts the names of files that are still being written; no storage key starts with a dot."""
 
 
 def write_new(path: Path, content: bytes) -> None:

@@ -1,8 +1,8 @@
 """How many images this process decodes, and how many it stores, at a time.
 
-Decoding is what needs memory and a core. 64 answers of 4 MB wait on disk for it; parsing an answer (its
-base64) belongs inside the gate too. Storing needs the bytes of an image and waits for a network: it has
-places of its own, so that a slow storage holds up no decoding.
+Decoding needs a core and memory, and so does parsing an answer (its base64), which belongs inside the gate
+too: the answers of 64 calls wait for it on disk. Storing waits for a network with an image in memory. It has
+places of its own, so that a slow storage delays no decoding.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Gate:
 
 
 MOST_DECODING = 4
-"""However many cores there are: a decoded image takes 100 MB (`media/images.py`)."""
+"""The most decodings at a time, on any number of cores: a decoded image takes up to 200 MB of memory."""
 
 DECODING = Gate(
     min(
@@ -42,7 +42,7 @@ DECODING = Gate(
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
     )
 )
-"""The gate of this process for what decodes: as many as it has cores."""
+"""The gate of this process for decoding: a place for each core that it may use."""
 
 STORING = Gate(8)
-"""The gate of this process for what puts an image into the storage."""
+"""The gate of this process for puts into the storage. Each holds an image of up to 64 MiB in memory."""

@@ -15,8 +15,11 @@ from imagequeue.media.decoding import UnusableImage, decode
 from imagequeue.media.gate import DECODING
 
 MOST_OUTPUT_BYTES = 64 * 1024 * 1024
+"""The most for one image of an answer (docs/design/pipeline.md, "An attempt")."""
+
 MOST_OUTPUT_PIXELS = 25_000_000
-"""Well above 4096 x 4096, the most that an upstream documents. Decoded they take 100 MB."""
+"""More than 4096 x 4096, the largest size that an upstream documents. Decoded, the image takes 100 MB."""
+
 _SAVE: dict[OutputFormat, dict[str, Any]] = {
     "png": {"compress_level": 6},
     "jpeg": {"quality": 92, "optimize": True},

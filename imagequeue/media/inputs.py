@@ -19,7 +19,7 @@ from imagequeue.media.gate import DECODING
 from imagequeue.media.images import encode
 
 MOST_INPUT_BYTES = 20 * 1024 * 1024
-"""docs/design/protocols.md, "Input and output images": at most 20 MiB and 50 megapixels."""
+"""The most as sent and as re-encoded (docs/design/protocols.md, "Input and output images")."""
 
 
 def prepare_input(content: bytes, *, name: str = "image") -> EncodedImage:

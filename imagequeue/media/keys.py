@@ -1,8 +1,9 @@
-"""Where objects lie: `v1/{request_id}/{attempt_id}/output.png`, `inputs/{sha256}`.
+"""The keys of stored objects: `v1/{request_id}/{attempt_id}/output.png`, `inputs/{sha256}`.
 
 Source: docs/design/pipeline.md, "Stored objects".
 
-A key never changes what it names, so a late duplicate has a key of its own and overwrites nothing.
+A key names the same bytes for ever. The key of a late duplicate has its own attempt's id, so it overwrites
+nothing.
 """
 
 from __future__ import annotations
@@ -28,10 +29,10 @@ def input_key(content: bytes) -> str:
 
 
 def checked_key(key: str) -> str:
-    """Return the key when it is one.
+    """Return the key if it is well formed.
 
     Raises:
-        ValueError: a part is empty, starts with a dot or has a character that a key does not have.
+        ValueError: too long; or a part is empty, starts with a dot or has a character not in `_KEY`.
     """
     if len(key) > 900 or not _KEY.fullmatch(key):  # noqa: PLR2004  # S3 takes 1024 bytes, prefix included
         raise ValueError(f"{key[:100]!r} is not a storage key")

@@ -15,7 +15,7 @@ from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
-"""With less there is no room: the calls in flight need some for what they bring."""
+"""With less free the storage counts as full: the images of the calls in flight still need room."""
 
 
 class LocalStorage:
@@ -26,8 +26,7 @@ class LocalStorage:
         self.least_free_bytes = least_free_bytes
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
-        """See `Storage.put`. The media type is in the key's ending or in the content itself."""
-        del media_type
+        del media_type  # the key's ending or the content itself says it
         path = self.path(key)
         with _failures():
             try:
@@ -37,7 +36,6 @@ class LocalStorage:
                     raise KeyConflict(f"{key} holds other bytes") from None
 
     def get(self, key: str) -> bytes:
-        """See `Storage.get`."""
         with _failures():
             try:
                 return self.path(key).read_bytes()
@@ -45,16 +43,15 @@ class LocalStorage:
                 raise ObjectMissing(key) from None
 
     def exists(self, key: str) -> bool:
-        """See `Storage.exists`."""
         with _failures():
             return self.path(key).is_file()
 
     def delete(self, *keys: str) -> None:
-        """See `Storage.delete`. Directories that become empty go too."""
         for key in keys:
             self._delete(self.path(key))
 
     def _delete(self, path: Path) -> None:
+        """Remove a file, and the directories that become empty."""
         with _failures():
             path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # not empty, or another process is filling it
@@ -66,15 +63,14 @@ class LocalStorage:
         del key, lifetime
 
     def check_room(self) -> None:
-        """See `Storage.check_room`: at least 64 MiB of the disk must be free."""
         with _failures():
             self.directory.mkdir(parents=True, exist_ok=True)
             free = shutil.disk_usage(self.directory).free
         if free < self.least_free_bytes:
             raise StorageUnavailable(f"only {free // 2**20} MiB are free in the media directory")
 
-    def probe(self) -> None:
-        """See `Storage.probe`; also fails when there is no room."""
+    def check_write(self) -> None:
+        """Write and remove a file; fails also when there is no room for more."""
         key = f"probes/{os.getpid()}-{uuid4()}"
         self.put(key, b"probe", "application/octet-stream")
         self.delete(key)
@@ -84,7 +80,7 @@ class LocalStorage:
         """The file of a key, for the server that sends it.
 
         Raises:
-            ValueError: it is not a key.
+            ValueError: the key is not well formed.
         """
         return self.directory / checked_key(key)
 

@@ -1,4 +1,4 @@
-"""From `IMAGEQUEUE_STORAGE_URL` to a storage."""
+"""Opens the storage that `IMAGEQUEUE_STORAGE_URL` names."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def open_storage(storage_url: str, s3_endpoint_url: str | None = None) -> Storag
         return LocalStorage(Path(unquote(rest)))
     parts = urlsplit(storage_url)
     if scheme == "s3" and _BUCKET.fullmatch(parts.netloc):
-        from imagequeue.media.bucket import S3Storage  # noqa: PLC0415  # boto3 is slow to load, where it is used
+        from imagequeue.media.bucket import S3Storage  # noqa: PLC0415  # boto3 is slow to load, only S3 needs it
 
         return S3Storage(parts.netloc, unquote(parts.path), s3_endpoint_url)
     raise ConfigurationError(

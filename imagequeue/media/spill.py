@@ -1,11 +1,11 @@
-"""Bytes that could not be stored wait on local disk: an image that was paid is never made twice.
+"""Images that could not be stored wait on local disk: they are paid for, and must not be made twice.
 
-One file per object: a line of JSON, then the bytes. A file is whole or not there, so nothing of a process
-that died while spilling is ever taken for an image. Several processes may share the directory; storing the
-same object twice is harmless because objects are immutable.
+One file per object: a line of JSON, then the bytes. A file is written atomically, so half of one is never
+taken for an image when a process dies while it writes. Several processes may share the directory; storing
+the same object twice is harmless, because objects are immutable.
 
-Every file stands for itself. One that says nothing (a disk's fault, a stranger's file) is set aside under
-another name, for a person to look at, and never stops the others.
+A file that cannot be parsed (the disk damaged it, another program wrote it) is set aside under another name,
+for the operator to look at, and never stops the others.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _ASIDE = ".aside"
 
 
 class SpillUnavailable(StorageUnavailable):
-    """The local disk did not work; that says nothing about the storage."""
+    """The local disk did not work; the storage may."""
 
 
 @dataclass(frozen=True, slots=True)
 class SpilledObject:
-    """An object that waits for its storage. `note` is what the caller needs to go on (JSON)."""
+    """An object that waits for its storage. `note` is JSON that the caller of `Spill.put` added."""
 
     key: str
     media_type: str
@@ -62,7 +62,7 @@ class Spill:
         self.directory = directory
 
     def put(self, key: str, content: bytes, media_type: str, note: dict[str, Any] | None = None) -> None:
-        """Keep an object durably; putting it again replaces it.
+        """Write an object durably; writing it again replaces it.
 
         Raises:
             SpillUnavailable: the local disk does not take it either.
@@ -72,7 +72,7 @@ class Spill:
             write_over(self._path(key), head.encode() + b"\n" + content)
 
     def pending(self) -> Iterator[SpilledObject]:
-        """Every object that waits and can be read, oldest first; `content()` reads one.
+        """Every object that waits and can be read, oldest first; `content()` reads its bytes.
 
         Raises:
             SpillUnavailable: the directory cannot be read.
@@ -97,24 +97,24 @@ class Spill:
         return self._read(self._path(key))
 
     def remove(self, key: str) -> None:
-        """Forget an object that is stored now; one that is not there is fine."""
+        """Remove an object that is stored now; one that is not there is fine."""
         with _failures():
             self._path(key).unlink(missing_ok=True)
 
     def set_aside(self, path: Path) -> None:
-        """Let a file that cannot be stored wait no longer. It stays on the disk, for a person to look at."""
+        """Rename a file that cannot be stored: it waits no longer, and the operator can look at it."""
         log.error("spilled_file_set_aside", file=path.name)
         with _failures(), contextlib.suppress(FileNotFoundError):
             path.rename(path.with_suffix(_ASIDE))
 
     def free_bytes(self) -> int:
-        """How much room the disk has."""
+        """Free space on the disk, in bytes."""
         with _failures():
             self.directory.mkdir(parents=True, exist_ok=True)
             return shutil.disk_usage(self.directory).free
 
     def _read(self, path: Path) -> SpilledObject | None:
-        """What a file says of itself; None when another process removed it meanwhile, or it says nothing."""
+        """The object of a file; None when another process has removed it, or it had to be set aside."""
         try:
             with path.open("rb") as file:
                 return _parsed(path, file.readline())
@@ -122,7 +122,7 @@ class Spill:
             return None
         except OSError as error:
             raise SpillUnavailable(f"spill directory: {error}") from error
-        except ValueError:  # neither JSON, nor UTF-8, nor ours
+        except ValueError:  # not JSON, not UTF-8, or not written by `put`
             self.set_aside(path)
             return None
 
@@ -131,17 +131,17 @@ class Spill:
 
 
 def _parsed(path: Path, head: bytes) -> SpilledObject:
-    """What the first line of a file says.
+    """Parse the first line of a file.
 
     Raises:
-        ValueError: nothing that `Spill.put` writes.
+        ValueError: `Spill.put` did not write it.
     """
-    said: Any = json.loads(head)
-    match said:
+    parsed: Any = json.loads(head)
+    match parsed:
         case {"key": str(key), "media_type": str(media_type), "note": {**note}}:
             return SpilledObject(checked_key(key), media_type, note, path)
         case _:
-            raise ValueError("no head of a spilled object")
+            raise ValueError("not the first line of a spilled object")
 
 
 @contextlib.contextmanager

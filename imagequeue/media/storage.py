@@ -1,9 +1,9 @@
 """What a storage is. Objects are immutable: a key is written once.
 
 StorageError
-├── StorageUnavailable   it did not work now: disk full, network, credentials; the bytes are still ours
+├── StorageUnavailable   it does not work now: disk full, network, credentials; the caller may try again
 ├── ObjectMissing        there is no object with this key
-└── KeyConflict          the key holds other bytes: a fault of this program, never of the storage
+└── KeyConflict          the key holds other bytes: a fault of this program, not of the storage
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class Storage(Protocol):
     """
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
-        """Store an object for good; storing the same bytes again is fine.
+        """Store an object; storing the same bytes again is fine.
 
         Raises:
             KeyConflict: the key holds other bytes.
@@ -59,13 +59,13 @@ class Storage(Protocol):
         ...
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
-        """A fresh URL that anybody may download from; None when the storage has no server of its own."""
+        """A new URL that needs no credentials; None: the storage has no server of its own."""
         ...
 
     def check_room(self) -> None:
-        """Return when it has room for more, as far as that can be known without a write; cheap."""
+        """Return if there is room for more, as far as that can be known without a write; cheap."""
         ...
 
-    def probe(self) -> None:
-        """Write, read and remove a small object; returns when that worked."""
+    def check_write(self) -> None:
+        """Write and remove a small object; return if that worked."""
         ...

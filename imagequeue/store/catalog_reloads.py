@@ -1,4 +1,4 @@
-"""When somebody asked that all processes read their catalog file again."""
+"""Requests that all processes read their catalog file again."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from sqlalchemy import Connection, text
 
 
 def ask(connection: Connection) -> None:
-    """Ask."""
+    """Add a request."""
     connection.execute(text("INSERT INTO catalog_reloads DEFAULT VALUES"))
 
 
 def last(connection: Connection) -> int:
-    """The number of the last time that somebody asked; 0: nobody ever did."""
+    """The number of the last request; 0: there was none."""
     return connection.execute(text("SELECT coalesce(max(id), 0) FROM catalog_reloads")).scalar_one()

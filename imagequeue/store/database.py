@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
 SESSION = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
-"""So that nothing waits for ever, and no forgotten transaction pins dead rows."""
+"""Limits of a session: nothing waits for ever, and no forgotten transaction keeps dead rows from vacuum."""
 
 
 def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
@@ -31,7 +31,7 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
         url,
         pool_size=pool_size,
         max_overflow=0,
-        pool_timeout=5,
+        pool_timeout=5,  # seconds, as below
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # an error's text reaches logs; prompts must not
@@ -41,7 +41,7 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
             "keepalives_idle": 5,
             "keepalives_interval": 2,
             "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,
+            "tcp_user_timeout": 10_000,  # milliseconds
             "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         },
     )
@@ -53,10 +53,10 @@ class TooSlow(Exception):
 
 @contextmanager
 def at_most(connection: Connection, seconds: float) -> Generator[None]:
-    """Let each statement within take at most so long; the limit stays until the transaction ends.
+    """Let each statement inside take at most `seconds`; the limit stays until the transaction ends.
 
     Raises:
-        TooSlow: one took longer, and was given up.
+        TooSlow: one took longer, and was cancelled.
     """
     limit = {"limit": f"{seconds * 1000:.0f}ms"}
     connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), limit)

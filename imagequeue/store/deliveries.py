@@ -1,7 +1,7 @@
-"""The outbox: claim deliveries that are due, begin each try under a fence, and record what came of it.
+"""The outbox: claim deliveries that are due, begin each delivery attempt under a fence, record its outcome.
 
-A claim lasts until the doorbell should have been answered; one that was lost is rung again then, with the
-same fence. Whoever begins the try takes the fence on, and with it the lease that a try may need: of two
+A claim ends when no worker has answered the doorbell in time; then it is rung again, with the same fence.
+Beginning an attempt increments the fence and takes a lease for as long as the attempt may need. So of two
 doorbells of one delivery the second finds another fence and does nothing, however late either comes.
 """
 
@@ -17,10 +17,10 @@ from imagequeue.domain.ids import new_id
 from imagequeue.store.tables import delivery_attempts
 
 RELEASE_SECONDS = 15
-"""A claimed delivery that nobody has begun by then is claimed again; attempts are released again likewise."""
+"""When a claimed delivery that no worker has begun is claimed again; the same as for attempts of jobs."""
 
 LEASE_SECONDS = 60
-"""A try that nobody records within this time is made again; it takes at most 15 s."""
+"""When a delivery attempt without a recorded outcome is made again. One takes at most 15 s."""
 
 _CLAIM = text("""
     UPDATE deliveries
@@ -75,7 +75,7 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTask:
-    """Everything that one try needs; `webhook_secrets` is still encrypted, `fence` is this try's own."""
+    """What one delivery attempt needs; `webhook_secrets` is still encrypted, `fence` is the attempt's own."""
 
     id: UUID
     fence: int
@@ -90,7 +90,7 @@ class DeliveryTask:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One try for the delivery log."""
+    """One attempt for the delivery log."""
 
     latency_ms: int
     http_status: int | None
@@ -99,15 +99,15 @@ class DeliveryAttempt:
 
 
 def claim_due(connection: Connection, limit: int) -> list[ClaimedDelivery]:
-    """Take deliveries that are due, also those whose doorbell or whose try was lost."""
+    """Claim deliveries that are due, also those whose doorbell or whose attempt was lost."""
     rows = connection.execute(_CLAIM, {"seconds": RELEASE_SECONDS, "limit": limit})
     return [ClaimedDelivery(row.id, row.fence) for row in rows]
 
 
 def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> DeliveryTask | None:
-    """Begin the try that a doorbell asks for: from now on nobody else makes it, nor records an earlier one.
+    """Begin the attempt that a doorbell asks for; from now on no earlier one can be recorded.
 
-    None when another doorbell began it, or the delivery is finished. `blocked`: the guard's code.
+    None when another doorbell began it, or the delivery is finished. `blocked`: the egress guard's code.
     """
     values = {"id": claimed.id, "fence": claimed.fence, "blocked": blocked, "seconds": LEASE_SECONDS}
     row = connection.execute(_BEGIN, values).one_or_none()
@@ -122,7 +122,7 @@ def record_attempt(
     state: str,
     next_attempt_at: datetime | None,
 ) -> bool:
-    """Store what a try came to, where the fence still matches; False: somebody else has it."""
+    """Store the outcome of an attempt if the fence still matches; False: a later attempt has begun."""
     values = {"id": task.id, "fence": task.fence, "state": state, "next_attempt_at": next_attempt_at}
     number = connection.execute(_RECORD, values).scalar_one_or_none()
     if number is None:
@@ -143,5 +143,5 @@ def record_attempt(
 
 
 def lease_back(connection: Connection, task: DeliveryTask, seconds: float) -> None:
-    """Our own fault: no try is spent, somebody looks again in some seconds."""
+    """After a fault of ours: count no attempt, and let the delivery be due again in `seconds`."""
     connection.execute(_LEASE_BACK, {"id": task.id, "fence": task.fence, "seconds": seconds})

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Row, text
 from imagequeue.domain.ids import uuid7_floor
 
 RECENT_SECONDS = 300
-"""How far back calls and deliveries are looked at."""
+"""How far back calls and deliveries are counted."""
 
 _DEPTH = text("""
     SELECT model_id, lane, status, sum(depth)::bigint AS depth,
@@ -44,7 +44,7 @@ _CALLS = text("""
 """)
 
 _DELIVERIES = text("""
-    SELECT outcome, count(*) AS tries FROM delivery_attempts WHERE id >= :since GROUP BY outcome
+    SELECT outcome, count(*) AS attempts FROM delivery_attempts WHERE id >= :since GROUP BY outcome
 """)
 
 _PENDING = text("""
@@ -87,13 +87,13 @@ def recent_calls(connection: Connection) -> Sequence[Row[Any]]:
 
 
 def recent_deliveries(connection: Connection) -> Mapping[str, int]:
-    """By outcome: the tries of the last `RECENT_SECONDS`."""
+    """By outcome: the delivery attempts of the last `RECENT_SECONDS`."""
     rows = connection.execute(_DELIVERIES, {"since": _since(connection)})
-    return {row.outcome: row.tries for row in rows}
+    return {row.outcome: row.attempts for row in rows}
 
 
 def pending_deliveries(connection: Connection) -> tuple[int, float]:
-    """How many callbacks wait, and for how many seconds one has been due (negative: none is)."""
+    """How many webhooks wait, and for how many seconds the first has been due (negative: none is)."""
     pending, overdue = connection.execute(_PENDING).one()
     return pending, overdue
 
@@ -104,7 +104,7 @@ def wallets(connection: Connection) -> Wallets:
 
 
 def processing_jobs(connection: Connection) -> int:
-    """How many jobs are PROCESSING: each one wants an attempt or has an open one, and both have an index."""
+    """How many jobs are PROCESSING. Each misses images or has an open attempt, and both have an index."""
     return connection.execute(_PROCESSING).scalar_one()
 
 

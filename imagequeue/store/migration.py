@@ -1,4 +1,4 @@
-"""Migrate the schema. A file of its own: no process but the one that migrates has to load Alembic."""
+"""Migrates the schema. A file of its own, so that only a process that migrates loads Alembic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Heartbeats: who is alive, and how many slots the workers have."""
+"""Heartbeats: which processes are alive, and how many slots the workers have."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from sqlalchemy import Connection, insert, text
 from imagequeue.store.tables import processes
 
 FRESH_SECONDS = 15
-"""A worker whose last beat is older gets no new calls. Whether it is dead, the sweep decides otherwise."""
+"""A worker whose last heartbeat is older gets no new calls. The failure detector alone declares it dead."""
 
 _BEAT = text("""
     UPDATE processes SET beat = beat + 1, beat_at = clock_timestamp(), slots = :slots WHERE id = :id
 """)
 
-_BURY = text("""
+_REMOVE_DEAD = text("""
     DELETE FROM processes
     USING unnest(CAST(:ids AS uuid[]), CAST(:beats AS bigint[])) AS seen (id, beat)
     WHERE processes.id = seen.id AND processes.beat = seen.beat
@@ -65,7 +65,7 @@ def register(connection: Connection, process: ProcessRecord) -> None:
 
 
 def beat(connection: Connection, process_id: UUID, slots: int) -> bool:
-    """Say that a process lives and has so many slots; False when its row is not there."""
+    """Write a heartbeat of a process, with its slots; False when its row is not there."""
     return connection.execute(_BEAT, {"id": process_id, "slots": slots}).rowcount == 1
 
 
@@ -75,7 +75,7 @@ def beats(connection: Connection) -> Mapping[UUID, int]:
 
 
 def fresh_kinds(connection: Connection) -> Mapping[str, int]:
-    """How many processes of each kind have beaten lately; those that just started count after one beat."""
+    """How many processes of each kind sent a heartbeat within `FRESH_SECONDS`; the row alone is none."""
     rows = connection.execute(
         text("""
             SELECT kind, count(*) FROM processes
@@ -88,19 +88,19 @@ def fresh_kinds(connection: Connection) -> Mapping[str, int]:
 
 
 def slots_by_queue(connection: Connection) -> Mapping[str, float]:
-    """The slots of the live workers; one that serves several generate queues shares its slots out.
+    """The slots of the live workers, by queue; a worker of several generate queues divides its slots.
 
-    An odd slot is shared in halves, so that the shares add up to the slots that there are.
+    Shares may be fractions, so that they add up to the slots that there are.
     """
     return {row[0]: row[1] for row in connection.execute(_SLOTS, {"fresh": FRESH_SECONDS})}
 
 
 def forget(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Drop the rows of processes that ended."""
+    """Delete the rows of processes that ended."""
     connection.execute(text("DELETE FROM processes WHERE id = ANY(:ids)"), {"ids": list(ids)})
 
 
-def bury(connection: Connection, dead: Mapping[UUID, int]) -> list[UUID]:
-    """Drop the rows of processes whose counters still stand where they were seen; those dropped."""
+def remove_dead(connection: Connection, dead: Mapping[UUID, int]) -> list[UUID]:
+    """Delete the rows of processes whose counters have not moved since they were read; returns their ids."""
     values = {"ids": list(dead), "beats": list(dead.values())}
-    return list(connection.execute(_BURY, values).scalars())
+    return list(connection.execute(_REMOVE_DEAD, values).scalars())

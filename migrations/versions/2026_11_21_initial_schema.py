@@ -1,4 +1,4 @@
-"""initial schema."""
+"""The initial schema."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """job_margins: what each job brought, and what its upstream calls cost.
 
-Every call counts, also one whose images came too late to be needed. `unknown_calls` are those of which nobody
-knows whether the upstream billed them; they are not in `cost_usd`.
+Every call counts, also one whose images came too late to be needed. `unknown_calls` are those that may have
+been billed or not; they are not in `cost_usd`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""event totals."""
+"""event_totals: how many jobs entered each status, for the time after the events are deleted."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retention of callbacks and input images; a column and a table that nothing used are gone."""
+"""Retention of webhooks and input images; drops a column and a table that nothing used."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ def upgrade() -> None:
         ["state", "finished_at"],
         postgresql_where=sa.text("state <> 'PENDING'"),
     )
-    _keep_input_images()
+    _create_input_images()
 
 
-def _keep_input_images() -> None:
-    """The table, with a row for every stored input that some job names, and the look-ups by key."""
+def _create_input_images() -> None:
+    """Create the table, with a row for every stored input that a job names, and the indexes by key."""
     op.create_table(
         "input_images",
         sa.Column("storage_key", sa.Text(), nullable=False),

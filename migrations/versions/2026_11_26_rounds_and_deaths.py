@@ -1,6 +1,6 @@
 """A job's failures count in rounds, its deaths by process: when a round failed, and which attempts died.
 
-Failures that were counted before stay; of a job that is live, deaths are counted anew.
+Failures that were counted before stay. The deaths of a live job are counted again from its attempts.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import pytest
 
 from imagequeue.egress.addresses import IPAddress
-from imagequeue.egress.client import BYTES_KEPT, RAW_BYTES_READ
+from imagequeue.egress.client import EXCERPT_BYTES, RAW_BYTES_READ
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import BodyTooLarge, ConnectFailed, ConnectionBroken, EgressError, TimedOut
 from imagequeue.egress.network import dial
@@ -227,8 +227,8 @@ def test_little_of_a_large_body_is_read_and_less_is_kept_raw(authority: Authorit
         way = Way(receiver.port, authority, dial=watch.dial)
         receipt = way.client.post(way.destination, b"{}", {}, limits=PATIENT)
     assert receipt.status == 200
-    assert len(receipt.body) == BYTES_KEPT
-    assert BYTES_KEPT < watch.bytes_read <= RAW_BYTES_READ
+    assert len(receipt.body) == EXCERPT_BYTES
+    assert EXCERPT_BYTES < watch.bytes_read <= RAW_BYTES_READ
     assert receipt.body[:1] == b"x" or receipt.body[:2] == b"\x1f\x8b"
 
 

@@ -119,7 +119,7 @@ def test_an_answer_that_turns_private_between_two_attempts_is_refused_at_the_sec
     assert dialled.asked == ["93.184.216.34"]
 
 
-def test_a_peer_that_is_not_the_vetted_address_is_left_without_a_byte() -> None:
+def test_a_peer_that_is_not_the_checked_address_is_left_without_a_byte() -> None:
     heard: list[bytes] = []
     closed = threading.Event()
 

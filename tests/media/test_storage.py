@@ -120,7 +120,7 @@ def test_what_a_bulk_did_not_delete_is_told(s3: S3Storage, status: int, body: di
 
 
 def test_probe_leaves_nothing(storage: Storage) -> None:
-    storage.probe()
+    storage.check_write()
     if isinstance(storage, LocalStorage):
         assert [path for path in storage.directory.rglob("*") if path.is_file()] == []
     elif isinstance(storage, S3Storage):
@@ -172,7 +172,7 @@ def test_a_storage_that_is_away_says_so_with_one_error(
     with pytest.raises(StorageUnavailable):
         storage.put(KEY, b"x", "image/png")
     with pytest.raises(StorageUnavailable):
-        storage.probe()
+        storage.check_write()
 
 
 def test_a_bucket_that_does_not_exist_is_unavailable(s3: S3Storage, s3_endpoint: str) -> None:

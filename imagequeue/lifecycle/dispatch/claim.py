@@ -124,7 +124,7 @@ class Claim:
             cursor=self.backlog.cursor(flow.id),
             deployment=deployment.name,
             recently_failed=state is not None and state.failures > 0,
-            patience=OTHER_DEPLOYMENT_SECONDS if self._has_others(deployment, flow) else 0.0,
+            patience_seconds=OTHER_DEPLOYMENT_SECONDS if self._has_others(deployment, flow) else 0.0,
         )
 
     def _has_others(self, deployment: Deployment, flow: Flow) -> bool:

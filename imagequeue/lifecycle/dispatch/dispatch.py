@@ -121,7 +121,7 @@ class Dispatch:
         new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
         if new:
             insert_attempts(connection, new)
-            quota.set_last_slot(connection, name, slots[len(new) - 1], EXHAUSTED_GROUP.first_seconds)
+            quota.set_last_start(connection, name, slots[len(new) - 1], EXHAUSTED_GROUP.first_seconds)
             _mark_probes(connection, calls, new, turn.limits)
         return calls, new
 
@@ -190,7 +190,7 @@ def _attempt(call: ClaimedCall, slot: float, rule: Quota) -> NewAttempt:
         quota_group=deployment.group,
         lane=call.candidate.flow.lane,
         image_count=call.image_count,
-        slot_at=quota.at(slot),
+        start_at=quota.at(slot),
         token_returns_at=quota.at(slot + rule.cycle + LEASE_SLACK),
         release_deadline=quota.at(slot + RELEASE_SECONDS),
     )

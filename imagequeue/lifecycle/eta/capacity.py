@@ -117,8 +117,8 @@ class Capacity:
             (one.rate / total, self._mean(members))
             for one, members in zip(starts, by_group.values(), strict=True)
         ]
-        latency = sum(share * known.latency for share, known in shares)
-        kept = sum(share * known.kept for share, known in shares)
+        latency = sum(share * known.latency_seconds for share, known in shares)
+        kept = sum(share * known.slot_seconds for share, known in shares)
         slots = self._slots(self.limits.slots.get(lane, 0), self.by_lane.get(lane, ()), kept)
         return ServiceRate.of(starts, slots, latency)
 
@@ -139,13 +139,15 @@ class Capacity:
             for call in self.in_flight.get(one.name, ())
             if one.max_in_flight or call.lane is lane  # as `Room` counts them
         ]
-        slots = self._slots(min(limit, self.limits.slots.get(lane, 0)), in_flight, self._mean(members).kept)
+        slots = self._slots(
+            min(limit, self.limits.slots.get(lane, 0)), in_flight, self._mean(members).slot_seconds
+        )
         return Starts(self.planned[group.name], group.quota.rate).within(slots)
 
     def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> WorkerSlots:
         """So many slots, of which calls in flight keep some for a while yet."""
         left = [
-            max(0.0, self.times[call.deployment].kept - call.age)
+            max(0.0, self.times[call.deployment].slot_seconds - call.age_seconds)
             for call in in_flight
             if call.state is not AttemptState.SLEEPING
         ]
@@ -155,7 +157,7 @@ class Capacity:
 
     def _mean(self, members: Sequence[Deployment]) -> CallTime:
         known = [self.times[one.name] for one in members]
-        return CallTime(fmean(one.latency for one in known), fmean(one.kept for one in known))
+        return CallTime(fmean(one.latency_seconds for one in known), fmean(one.slot_seconds for one in known))
 
 
 def _guess(
@@ -167,8 +169,8 @@ def _guess(
     """
     deployment = catalog.deployment(name)
     others = catalog.deployments_of(deployment.model) if deployment else ()
-    known = [times[one.name].latency for one in others if one.name in times]
-    ages = [call.age for call in in_flight if call.state is not AttemptState.RELEASED]
+    known = [times[one.name].latency_seconds for one in others if one.name in times]
+    ages = [call.age_seconds for call in in_flight if call.state is not AttemptState.RELEASED]
     guess = max([fmean(known) if known else FIRST_GUESS, *ages])
     return CallTime(guess, guess)
 

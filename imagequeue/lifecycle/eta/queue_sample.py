@@ -37,9 +37,9 @@ class QueueSample:
     def look(self, connection: Connection, waiting: Sequence[Flow], calls: Calls) -> list[FlowSample]:
         """The lines of flows in which jobs wait now."""
         most = max(SAMPLES, JOBS_READ // max(1, len(waiting)))
-        heads = flows.heads_of_lines(connection, [flow.id for flow in waiting], most)
+        heads = flows.first_waiting(connection, [flow.id for flow in waiting], most)
         long = [flow_id for flow_id, (ids, _) in heads.items() if len(ids) == most]
-        last = flows.last_in_lines(connection, long) if long else {}
+        last = flows.last_queued(connection, long) if long else {}
         self.counts = {id_: self.counts[id_] for id_ in long if id_ in self.counts}
         return [
             self._line(connection, flow, *heads[flow.id], last.get(flow.id), calls)
@@ -72,6 +72,6 @@ class QueueSample:
     def _count(self, connection: Connection, flow_id: int) -> Mapping[int, int]:
         read_at, counted = self.counts.get(flow_id, (float("-inf"), {}))
         if time.monotonic() - read_at > COUNTED_EVERY:
-            counted = flows.count_line(connection, flow_id)
+            counted = flows.count_by_missing_images(connection, flow_id)
             self.counts[flow_id] = (time.monotonic(), counted)
         return counted

@@ -66,7 +66,7 @@ class Generation:
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return None
-        if ticket is None or not ticket.is_ringable:
+        if ticket is None or not ticket.has_work:
             return None
         window = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
         return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window)

@@ -31,7 +31,7 @@ class StorageCheck:
         """Look for room, or write while in doubt; 1 when the storage takes images, 0 when it does not."""
         try:
             if self.health.doubted:
-                self.storage.probe()
+                self.storage.check_write()
             else:
                 self.storage.check_room()
         except StorageUnavailable as error:

@@ -76,7 +76,7 @@ class Sweep:
             with self.engine.begin() as connection:
                 beats = processes.beats(connection)
                 dead = self.failure_detector.observe(beats)
-                buried = processes.bury(connection, {id_: beats[id_] for id_ in dead}) if dead else []
+                buried = processes.remove_dead(connection, {id_: beats[id_] for id_ in dead}) if dead else []
         except SQLAlchemyError:
             self.failure_detector.restart()
             raise

@@ -1,4 +1,4 @@
-"""Attempts: read one for its call, move it on, find those that need help."""
+"""Attempts: read one for its call, change its state, find those that are overdue or orphaned."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.domain.quota import LEASE_SLACK
 
 RELEASE_SECONDS = 15
-"""An attempt that nobody started within this time is released again (docs/design/pipeline.md, "Dispatch")."""
+"""When an attempt that no worker has started is released again (docs/design/pipeline.md, "Dispatch")."""
 
 _OPEN_COUNTS = text("""
     SELECT deployment, lane, count(*) FROM attempts
@@ -38,10 +38,10 @@ STARTED = """
         WHERE made.job_id = jobs.id AND made.called_at IS NOT NULL AND made.state <> 'GIVEN_BACK'
     )
 """
-"""Of a job: a call was made for it. One that is released is not; one that was given back was none."""
+"""Whether a call was made for a job. An attempt that is released, or was given back, is no call."""
 
-# A grant never starts before its group's block, so a block that holds now came after it, by a 429. Only the
-# probe of a group that is out of quota moved the block itself, when it was granted.
+# No start is granted within a group's block, so a block that holds now came after the grant, by a 429. Only
+# the grant of a probe, in a group that is out of quota, moves the block itself.
 _START = text(f"""
     UPDATE attempts
     SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp(),
@@ -119,9 +119,10 @@ IS_ORPHANED = """
         SELECT FROM processes WHERE processes.id = process_id AND beat_at <= call_deadline
     )
 """
-"""Of an attempt: its process is gone, or has beaten after the deadline without putting it off.
+"""Whether a call is orphaned: its process has no row, or sent a heartbeat after the call's deadline.
 
-One statement, so that a process that has just started, and its first call, are seen together.
+A process renews the deadlines of its calls in the transaction of a heartbeat. The condition is part of one
+statement, so that a process that has just registered and its first call are seen together.
 """
 
 _ORPHANED = text(f"""
@@ -129,7 +130,7 @@ _ORPHANED = text(f"""
 """)  # noqa: S608  # a constant of this module
 
 RENEWED_SECONDS = 60.0
-"""How far a beat puts off the deadline of an attempt that is in hand."""
+"""How long after a heartbeat the deadline is that it sets for an attempt in flight; one comes every 2 s."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,7 @@ class Orphan:
 class CallTicket:
     """Everything that a worker needs to make the call.
 
-    `starts_in` and `gives_up_in` (None: it has not started) are seconds, counted from the reading.
+    `starts_in` and `gives_up_in` (None: not started) are seconds from the moment of reading.
     """
 
     attempt_id: UUID
@@ -173,10 +174,10 @@ class CallTicket:
         return self.gives_up_in is not None and self.gives_up_in < 0
 
     @property
-    def is_ringable(self) -> bool:
-        """Whether there is anything to do for it.
+    def has_work(self) -> bool:
+        """Whether a worker has anything to do for it.
 
-        Not if it has been closed, is being called, or waits for its upstream to call back.
+        Not if it has been closed, is being called, or waits for an upstream callback.
         """
         waits = self.upstream_reference is None and not self.is_overdue
         return self.state == "RELEASED" or (self.state == "SLEEPING" and not waits)
@@ -194,37 +195,39 @@ def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:
 
 
 def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: float) -> bool:
-    """RELEASED -> CALLING, if the job still lives and the start is not too late; False: do not call.
+    """RELEASED -> CALLING; False: do not call.
 
-    Too late for its slot, or for a deadline of its job: `start_by` is one for the first call of a job.
+    It is False when
 
-    Neither when a 429 has blocked the group since the grant: what was released before it would all arrive at
-    once, where the upstream is to see one call after its rest (docs/design/rate-limiting.md, "What upstreams
-    say back"). A process that was declared dead has no row; it may not call until it has written itself in
-    again.
+    - the attempt is not RELEASED any more, or its job is final;
+    - `finish_by` has passed, or `start_by` has and this would be the job's first call;
+    - the planned start is more than `LEASE_SLACK` ago, because the token covers no later call;
+    - a 429 has blocked the group since the grant: after the pause the upstream is to see one call, not all
+      that were released before (docs/design/rate-limiting.md, "What upstreams say back");
+    - the process has no row, because it was declared dead: it must register again first.
 
     Args:
         connection: the transaction.
         attempt_id: whose call starts.
-        process_id: who calls; its heartbeat vouches for the attempt from now on.
-        timeout: seconds after which the call is given up, by whoever looks first.
+        process_id: which process calls; its heartbeats renew the deadline from now on.
+        timeout: seconds from now to the deadline of the call.
     """
     values = {"id": attempt_id, "process_id": process_id, "timeout": timeout}
     return connection.execute(_START, values).rowcount == 1
 
 
 def record_sent(connection: Connection, attempt_id: UUID, *, ago: float) -> None:
-    """Store when the request body was written (`ago` seconds before now): from then on its token runs.
+    """Store that the request body was written `ago` seconds before now: from then on the token's time runs.
 
-    If this is lost, the lease stands, which returns the token later.
+    If this write is lost, the token returns later, when the grant has said.
     """
     connection.execute(_SENT, {"id": attempt_id, "ago": ago})
 
 
 def sleep(connection: Connection, attempt_id: UUID, process_id: UUID, reference: str, seconds: float) -> None:
-    """CALLING -> SLEEPING: the upstream took the request; ask for `reference` again in some seconds.
+    """CALLING -> SLEEPING: the upstream took the request; poll for `reference` in `seconds`.
 
-    At once if it has called back before this answer of its was stored: then the result is there.
+    Poll at once if the upstream callback came before this answer was stored: then the result is there.
     """
     values = {"id": attempt_id, "process_id": process_id, "reference": reference, "seconds": seconds}
     connection.execute(_SLEEP, values)
@@ -237,17 +240,17 @@ def deployment_of(connection: Connection, attempt_id: UUID) -> str | None:
 
 
 def learn_reference(connection: Connection, attempt_id: UUID, reference: str) -> str | None:
-    """Store what the upstream calls the request of an open attempt, unless that is known; ask for it now.
+    """Store the reference of an open attempt unless it has one, and let it be polled for now.
 
     Returns:
-        The reference that stands there now, which may be another one; None: the attempt is not open.
+        The reference that the attempt has now, which may be another one; None: the attempt is not open.
     """
     values = {"id": attempt_id, "reference": reference}
     return connection.execute(_LEARN, values).scalar_one_or_none()
 
 
 def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:
-    """Attempts that nobody started in time; ringing one again is always allowed."""
+    """Attempts that no worker has started in time. Ringing again does no harm: an attempt starts once."""
     rows = connection.execute(_RELEASE_AGAIN, {"seconds": RELEASE_SECONDS, "limit": limit})
     return [Doorbell(row.id, Lane(row.lane)) for row in rows]
 
@@ -259,11 +262,11 @@ def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:
 
 
 def renew(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Put off the deadlines of calls that are in hand, where they are near."""
+    """Renew the deadlines of calls in flight, where less than half of `RENEWED_SECONDS` is left."""
     if ids:
         connection.execute(_RENEW, {"ids": list(ids), "seconds": RENEWED_SECONDS})
 
 
 def orphaned(connection: Connection, limit: int = 1000) -> list[Orphan]:
-    """Attempts that are CALLING, but in nobody's hands."""
+    """Attempts that are CALLING and orphaned."""
     return [Orphan(*row) for row in connection.execute(_ORPHANED, {"limit": limit})]

@@ -1,4 +1,4 @@
-"""Closing an attempt: compare-and-set under a fence, or let it sleep while its upstream may call back."""
+"""Closes an attempt by a compare-and-set under a fence, or lets it sleep until an upstream callback comes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _RETURNS_FROM_NOW = """
         FROM quota_groups WHERE name = quota_group
     ))
 """
-"""When the token of a call returns that may have been sent just now."""
+"""When the token returns of a call that may have been sent just now."""
 
 _CLOSE_ATTEMPT = text(f"""
     UPDATE attempts
@@ -46,10 +46,10 @@ _CLOSE_ATTEMPT = text(f"""
 """)  # noqa: S608  # constants of the store
 
 _TOTAL_DEADLINE = "coalesce(called_at + make_interval(secs => :timeout), call_deadline, clock_timestamp())"
-"""Of a call. Heartbeats may have put `call_deadline` off, which is about the process (`custody.py`)."""
+"""The total deadline of a call. Heartbeats may have renewed `call_deadline`, so that it is later."""
 
-# What stands in the row when the lock is had decides, so that a callback is never overlooked: with the
-# reference known the upstream is asked at once, without it no sooner than the call's total deadline.
+# The row as it is under the lock decides, so that no upstream callback is overlooked: with a reference the
+# attempt is polled for at once, without one at the call's total deadline.
 _LET_SLEEP = text(f"""
     UPDATE attempts
     SET state = 'SLEEPING', process_id = CASE WHEN :died THEN process_id END,
@@ -62,9 +62,9 @@ _LET_SLEEP = text(f"""
 
 @dataclass(frozen=True, slots=True)
 class AttemptRow:
-    """Which attempt, of which job, where, and how far it is.
+    """What settling needs to know of an attempt.
 
-    `process_id` is who calls; of one that sleeps, the process whose death left its call in doubt.
+    `process_id` is the process that calls; of a sleeping attempt, the one whose death left the call in doubt.
     """
 
     id: UUID
@@ -81,8 +81,8 @@ class AttemptRow:
 class Closing:
     """How an attempt ends.
 
-    `frees_token`: not one byte was sent. Where that is not certain and the moment of sending is not known,
-    the call may have been sent just now, so the token runs from now (docs/design/rate-limiting.md, "Sent").
+    `frees_token`: certainly no byte was sent. Otherwise, where `sent_at` is unknown, the call may have been
+    sent just now, so the token's time runs from now (docs/design/rate-limiting.md, "Sent").
     """
 
     state: AttemptState
@@ -94,7 +94,7 @@ class Closing:
 
 
 def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
-    """Read which job an attempt belongs to."""
+    """Read an attempt, which must exist."""
     row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
     return AttemptRow(
         row.id,
@@ -114,7 +114,7 @@ def other_deaths(connection: Connection, attempt_id: UUID) -> int:
 
 
 def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fence: Fence) -> bool:
-    """Compare-and-set the attempt's state, if the fence lets us; False: somebody else has, or closed, it."""
+    """Compare-and-set the attempt's state; False: the fence forbids it, or the attempt is closed already."""
     values = {
         "id": attempt_id,
         "state": closing.state.value,
@@ -132,14 +132,14 @@ def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fe
 def let_sleep(
     connection: Connection, attempt_id: UUID, fence: Fence, *, timeout: float | None, died: bool
 ) -> bool:
-    """CALLING -> SLEEPING, if the fence lets us: the upstream is to say what it calls the request.
+    """CALLING -> SLEEPING, unless the fence forbids it: an upstream callback is to bring the reference.
 
     Args:
         connection: the transaction.
         attempt_id: whose call is in doubt.
-        fence: who says so.
+        fence: which processes may do this.
         timeout: seconds from the call's start to its total deadline; None: as it stands.
-        died: the calling process is dead, and remembered as the reason.
+        died: the calling process is dead, and its id stays in the row as the reason.
     """
     values = {"id": attempt_id, "timeout": timeout, "died": died, **fence.values()}
     return connection.execute(_LET_SLEEP, values).rowcount == 1

@@ -1,8 +1,8 @@
-"""What is known against deployments: failures in a row, and until when they get no calls.
+"""The failures of deployments in a row, and until when they get no calls.
 
-A deployment without a row does well. `opened_at` is when its breaker last opened: what was granted before
-that and fails later is the same outage, and what was called before and succeeds later does not end it.
-What was granted since is a probe, also one that found no connection and so was never called.
+A deployment without a row works. `opened_at` is when its breaker last opened. An attempt that was granted
+before and fails later belongs to the same outage; one that was called before and succeeds later does not end
+it. An attempt that was granted since is a probe, even if it got no connection and so was never called.
 """
 
 from __future__ import annotations
@@ -75,10 +75,9 @@ _PROBES_UNTRIED = text("""
 
 @dataclass(frozen=True, slots=True)
 class Failures:
-    """Failures in a row. The first that is a misconfiguration begins a row of its own.
+    """Failures in a row. The first misconfiguration restarts the count: it is not the outage before it.
 
-    It is another trouble than the outage before it. `misconfigured` stays until a success: that a call
-    could not be answered at all says nothing of the key.
+    `misconfigured` stays until a success: a later failure of another kind does not show that the key works.
     """
 
     in_a_row: int
@@ -87,7 +86,7 @@ class Failures:
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """How a deployment does; `failures` as in `Failures`, `blocked_for` seconds until it may be called."""
+    """The row of a deployment; `failures` as in `Failures`, `blocked_for`: seconds until it may be called."""
 
     name: str
     failures: int
@@ -102,45 +101,45 @@ class DeploymentState:
 
 
 def read_states(connection: Connection) -> Mapping[str, DeploymentState]:
-    """What is known, by the deployment's name."""
+    """The rows of deployments that have failed, by name."""
     return {row.name: DeploymentState(*row) for row in connection.execute(_READ)}
 
 
 def count_failure(
     connection: Connection, attempt_id: UUID, reason: str, *, misconfigured: bool = False
 ) -> Failures | None:
-    """Count a failure in a row; how many now, or None when it belongs to an outage already known."""
+    """Count a failure; returns those in a row, or None when it belongs to an outage that is known already."""
     values = {"attempt_id": attempt_id, "reason": reason, "misconfigured": misconfigured}
     row = connection.execute(_COUNT_FAILURE, values).one_or_none()
     return Failures(*row) if row else None
 
 
 def count_refusal(connection: Connection, attempt_id: UUID, reason: str) -> int:
-    """Count a refusal that is not by policy; how many different prompts were refused in a row."""
+    """Count a refusal that is not by policy; returns how many different prompts were refused in a row."""
     return connection.execute(_COUNT_REFUSAL, {"attempt_id": attempt_id, "reason": reason}).scalar_one()
 
 
 def open_breaker(connection: Connection, name: str, seconds: float) -> None:
-    """Give a deployment no calls for some seconds; after that one at a time."""
+    """Let a deployment get no calls for `seconds`; after that one at a time."""
     connection.execute(_OPEN, {"name": name, "seconds": seconds})
 
 
 def succeeded(connection: Connection, name: str, attempt_id: UUID) -> None:
-    """Forget what was known against a deployment before this attempt was called."""
+    """Delete the row of a deployment, unless its breaker opened after this attempt was called."""
     connection.execute(_SUCCEEDED, {"name": name, "attempt_id": attempt_id})
 
 
 def take_probe(connection: Connection, name: str, attempt_id: UUID, seconds: float) -> None:
-    """Let this attempt be the one call that tries the deployment; nobody else does for some seconds."""
+    """Make this attempt the deployment's probe; no other call goes there for `seconds`."""
     connection.execute(_TAKE_PROBE, {"name": name, "attempt_id": attempt_id, "seconds": seconds})
 
 
 def probes_untried(connection: Connection, attempt_ids: Sequence[UUID]) -> None:
-    """Where one of these attempts was the probe, let another one go: it has told nothing."""
+    """Where one of these attempts was the probe, allow another one now: this one gave no result."""
     connection.execute(_PROBES_UNTRIED, {"attempt_ids": list(attempt_ids)})
 
 
 def forget(connection: Connection, names: Iterable[str]) -> None:
-    """Try deployments again as if nothing had happened: their catalog entries have changed."""
+    """Delete the rows of deployments whose catalog entries have changed, so that they are called again."""
     statement = text("DELETE FROM deployment_states WHERE name = ANY(:names)")
     connection.execute(statement, {"names": sorted(names)})

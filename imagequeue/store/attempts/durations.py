@@ -9,14 +9,14 @@ from sqlalchemy import Connection, text
 
 from imagequeue.domain.jobs import AttemptState, Lane
 
-# A call at a submit-and-poll upstream keeps its slot only until the upstream has taken it.
+# A call to a submit-and-poll upstream occupies its worker slot only until the upstream has taken the request.
 _TIMES = text("""
     SELECT deployment,
         avg(extract(epoch FROM finished_at - slot_at))::float8 AS latency,
         avg(extract(epoch FROM
             CASE WHEN upstream_reference IS NOT NULL THEN coalesce(sent_at, finished_at) ELSE finished_at END
             - slot_at
-        ))::float8 AS kept
+        ))::float8 AS slot_time
     FROM (
         SELECT deployment, finished_at, sent_at, slot_at, upstream_reference FROM attempts
         WHERE state = 'SUCCEEDED' ORDER BY id DESC LIMIT :calls
@@ -32,30 +32,30 @@ _IN_FLIGHT = text("""
 
 @dataclass(frozen=True, slots=True)
 class CallTime:
-    """Seconds from a call's start until it has ended (`latency`), and until its slot is free (`kept`)."""
+    """Seconds from a call's planned start until it has ended, and until its worker slot is free."""
 
-    latency: float
-    kept: float
+    latency_seconds: float
+    slot_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class CallInFlight:
-    """An open attempt; `age` is the seconds since its slot, and negative while that is still to come."""
+    """An open attempt; `age_seconds` counts from its planned start, and is negative before it."""
 
     deployment: str
     lane: Lane
     state: AttemptState
-    age: float
+    age_seconds: float
 
 
 def call_times(connection: Connection, calls: int) -> Mapping[str, CallTime]:
-    """By deployment, how long its calls among the last so many successes took on average."""
+    """By deployment, the mean times of its calls among the last `calls` successful ones of all."""
     rows = connection.execute(_TIMES, {"calls": calls})
-    return {row.deployment: CallTime(row.latency, row.kept) for row in rows}
+    return {row.deployment: CallTime(row.latency, row.slot_time) for row in rows}
 
 
 def calls_in_flight(connection: Connection) -> list[CallInFlight]:
-    """Every open attempt: as many as there are slots, and what sleeps at submit-and-poll upstreams."""
+    """Every open attempt: at most one for each worker slot, and those that sleep."""
     return [
         CallInFlight(row.deployment, Lane(row.lane), AttemptState(row.state), row.age)
         for row in connection.execute(_IN_FLIGHT)

@@ -1,4 +1,4 @@
-"""Fences: who may say what came of an attempt. A condition of the very statement that writes it."""
+"""Fences: which process may write the outcome of an attempt. A condition in the statement that writes it."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ MAY_END = f"""
         ELSE true
     END
 """
-"""Of an attempt: whether its fence lets the caller write. Its parameters are `Fence.values`."""
+"""Whether the fence permits the write. The parameters are `Fence.values`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
     """Who may close an attempt, and from which states.
 
-    `who`: "caller" (a call in flight only by the process that makes it, a sleeping attempt only by who
-    knows all that is known of it, its `reference`), "orphaned" (a call that is in nobody's hands), "anyone".
+    `who`: "caller" (a call in flight only by the process that makes it, a sleeping attempt only with the
+    `reference` that its row has), "orphaned" (any process, but only an orphaned call), "anyone".
     """
 
     who: Literal["caller", "orphaned", "anyone"]

@@ -19,7 +19,7 @@ from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.quota import GroupState, Quota
 from imagequeue.domain.upstream_throttling import Drift, GroupPause
 
-# A longer cycle also holds for the calls before it: they were granted with the shorter one.
+# If window and guard grow, the group is blocked for the difference: earlier calls had the shorter time.
 _UPSERT = text("""
     INSERT INTO quota_groups AS known
         (name, rpm, effective_rpm, window_seconds, guard_seconds, pace, blocked_until)
@@ -67,12 +67,12 @@ _READ = text("""
     WHERE name = ANY(:names)
 """)
 
-_SET_LAST_SLOT = text("""
+_SET_LAST_START = text("""
     UPDATE quota_groups
-    SET last_slot_at = greatest(last_slot_at, to_timestamp(:slot)),
+    SET last_slot_at = greatest(last_slot_at, to_timestamp(:start)),
         blocked_until = CASE
             WHEN out_of_quota THEN greatest(
-                blocked_until, to_timestamp(:slot) + make_interval(secs => :probe_every)
+                blocked_until, to_timestamp(:start) + make_interval(secs => :probe_every)
             )
             ELSE blocked_until
         END
@@ -87,7 +87,7 @@ _SET_DRIFT = text("""
     WHERE name = :name
 """)
 
-_REST = text("""
+_PAUSE = text("""
     UPDATE quota_groups
     SET blocked_until = greatest(blocked_until, clock_timestamp() + make_interval(secs => :seconds)),
         throttled = throttled + 1,
@@ -103,7 +103,7 @@ _IS_ECHO = text("""
     WHERE id = :attempt_id
 """)
 
-# The probe's own grant moved the block to a quarter of an hour after it; what moved it further still holds.
+# The grant of a probe moves the block to `PROBE_SECONDS` after its start. One that ends later is of a 429.
 _PROBES_UNTRIED = text("""
     UPDATE quota_groups SET blocked_until = clock_timestamp()
     FROM attempts
@@ -136,7 +136,7 @@ _CALLS_BEFORE = text("""
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """A quota group as the database knows it; `quota` is what it is granted by at the moment."""
+    """A quota group with `out` tokens out. `quota` is what grants go by: the catalog's, changed by drift."""
 
     name: str
     rpm: int
@@ -153,7 +153,7 @@ class Group:
 
 
 def ensure_groups(connection: Connection, groups: Iterable[QuotaGroup]) -> None:
-    """Make the rows of the catalog's groups, or bring them up to date.
+    """Insert the rows of the catalog's groups, or bring them up to date.
 
     A new group starts as its `cold_start` says.
     """
@@ -184,12 +184,12 @@ def lock_group(connection: Connection, name: str, want: int = 1) -> Group:
     return read_groups(connection, [name], want)[name]
 
 
-def set_last_slot(connection: Connection, name: str, slot: float, probe_every: float) -> None:
-    """Remember the last planned start (seconds on the database's clock), for pacing.
+def set_last_start(connection: Connection, name: str, start: float, probe_every_seconds: float) -> None:
+    """Store the last planned start (Unix time, on the database's clock), for pacing.
 
-    While the group is out of quota that was a probe: the next one may go after `probe_every` seconds.
+    While the group is out of quota, that is a probe's: the next one may start `probe_every_seconds` later.
     """
-    connection.execute(_SET_LAST_SLOT, {"name": name, "slot": slot, "probe_every": probe_every})
+    connection.execute(_SET_LAST_START, {"name": name, "start": start, "probe_every": probe_every_seconds})
 
 
 def set_drift(connection: Connection, name: str, drift: Drift, *, new_drifts: int = 0) -> None:
@@ -205,39 +205,39 @@ def set_drift(connection: Connection, name: str, drift: Drift, *, new_drifts: in
     connection.execute(_SET_DRIFT, values)
 
 
-def pause_group(connection: Connection, name: str, rest: GroupPause, reason: str) -> None:
-    """Count a 429, and grant nothing for a while; a block only ever moves later."""
+def pause_group(connection: Connection, name: str, pause: GroupPause, reason: str) -> None:
+    """Count a 429, and grant nothing for `pause.seconds`; a block only ever moves later."""
     values = {
         "name": name,
-        "seconds": rest.seconds,
-        "out_of_quota": rest.out_of_quota,
-        "echo": rest.echo,
+        "seconds": pause.seconds,
+        "out_of_quota": pause.out_of_quota,
+        "echo": pause.echo,
         "reason": reason,
     }
-    connection.execute(_REST, values)
+    connection.execute(_PAUSE, values)
 
 
 def is_echo(connection: Connection, attempt_id: UUID) -> bool:
-    """Whether a call was sent before the group's last 429 came: its own tells of the same moment."""
+    """Whether a call was sent before the group's last 429 came, so that its own 429 says nothing new."""
     return connection.execute(_IS_ECHO, {"attempt_id": attempt_id}).scalar_one()
 
 
 def probes_untried(connection: Connection, attempt_ids: Sequence[UUID]) -> None:
-    """Where one of these attempts was to try a group that is out of quota, let another one go.
+    """Where one of these attempts was the probe of a group that is out of quota, allow another one now.
 
-    Not one byte of them was sent, so they have told nothing.
+    No byte of them was sent, so they gave no result.
     """
     values = {"attempt_ids": list(attempt_ids), "probe_every": EXHAUSTED_GROUP.first_seconds}
     connection.execute(_PROBES_UNTRIED, values)
 
 
 def group_succeeded(connection: Connection, name: str, attempt_id: UUID) -> None:
-    """After a call that was sent since the last 429 succeeded: forget the row of 429s."""
+    """Count 429s anew, and end being out of quota, if this success was sent after the last 429."""
     connection.execute(_SUCCEEDED, {"name": name, "attempt_id": attempt_id})
 
 
 def calls_before(connection: Connection, attempt_id: UUID) -> int:
-    """How many other calls of its group were sent in the window that ended when this one was."""
+    """How many other calls of its group were sent in the window that ended when this one was sent."""
     return connection.execute(_CALLS_BEFORE, {"attempt_id": attempt_id}).scalar_one()
 
 

@@ -1,7 +1,7 @@
-"""Claiming jobs: lock the first that wait in each chosen flow, and move them on.
+"""Claiming jobs: lock the oldest that wait in each chosen flow, and insert their attempts.
 
-Rows that another dispatcher holds are skipped. Dead rows at the front of a flow, which somebody's long
-transaction keeps from being vacuumed, are skipped by a cursor per flow (docs/design/pipeline.md, "Tables").
+Rows that another dispatcher has locked are skipped. A long transaction keeps dead rows at the front of a flow
+from being vacuumed; a cursor for each flow steps over them (docs/design/pipeline.md, "Tables").
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _QUEUED = text("""
     ) AS job
 """)
 
-_WANTING = text("""
+_INCOMPLETE = text("""
     SELECT job.id, job.flow_id, job.wanted
     FROM unnest(
         CAST(:flow_ids AS int[]), CAST(:limits AS int[]), CAST(:deployments AS text[]),
@@ -66,11 +66,11 @@ _MOVE_ON = text("""
 
 @dataclass(frozen=True, slots=True)
 class ClaimRequest:
-    """Take up to `limit` jobs of a flow for a deployment; of the queued ones, those above `cursor`.
+    """Claim up to `limit` jobs of a flow for a deployment; of the queued ones, those above `cursor`.
 
-    `wary`: the deployment failed lately, so it gets new jobs rather than those that failed before: a row of
-    failures is spread over many jobs. `patience`: so many seconds beyond its back-off a job that this
-    deployment failed waits for another one.
+    `recently_failed`: the deployment failed lately, so it gets new jobs before those that failed already:
+    further failures are spread over many jobs. `patience_seconds`: how long, after its back-off, a job that
+    failed here waits for another deployment.
     """
 
     flow_id: int
@@ -78,7 +78,7 @@ class ClaimRequest:
     cursor: UUID
     deployment: str
     recently_failed: bool = False
-    patience: float = 0.0
+    patience_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,34 +100,34 @@ class NewAttempt:
     quota_group: str
     lane: Lane
     image_count: int
-    slot_at: datetime
+    start_at: datetime
     token_returns_at: datetime
     release_deadline: datetime
 
 
-def lock_queued(connection: Connection, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
+def lock_queued(connection: Connection, claims: Sequence[ClaimRequest]) -> list[WaitingJob]:
     """Lock jobs that wait for their first attempt, the oldest of each flow."""
     parameters = {
-        "flow_ids": [turn.flow_id for turn in turns],
-        "limits": [turn.limit for turn in turns],
-        "cursors": [turn.cursor for turn in turns],
+        "flow_ids": [claim.flow_id for claim in claims],
+        "limits": [claim.limit for claim in claims],
+        "cursors": [claim.cursor for claim in claims],
     }
-    return [WaitingJob(*row) for row in connection.execute(_QUEUED, parameters)] if turns else []
+    return [WaitingJob(*row) for row in connection.execute(_QUEUED, parameters)] if claims else []
 
 
-def lock_incomplete(connection: Connection, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
-    """Lock started jobs that want another attempt and need not wait for their deployment to recover."""
+def lock_incomplete(connection: Connection, claims: Sequence[ClaimRequest]) -> list[WaitingJob]:
+    """Lock started jobs that miss images, unless they still wait for another deployment than this one."""
     parameters = {
-        "flow_ids": [turn.flow_id for turn in turns],
-        "limits": [turn.limit for turn in turns],
-        "deployments": [turn.deployment for turn in turns],
-        "patiences": [turn.patience for turn in turns],
+        "flow_ids": [claim.flow_id for claim in claims],
+        "limits": [claim.limit for claim in claims],
+        "deployments": [claim.deployment for claim in claims],
+        "patiences": [claim.patience_seconds for claim in claims],
     }
-    return [WaitingJob(*row) for row in connection.execute(_WANTING, parameters)] if turns else []
+    return [WaitingJob(*row) for row in connection.execute(_INCOMPLETE, parameters)] if claims else []
 
 
 def insert_attempts(connection: Connection, new: Sequence[NewAttempt]) -> None:
-    """Move the jobs on and insert their attempts; an attempt row is a token that is out."""
+    """Set the jobs to PROCESSING and insert their attempts. Each attempt row is a token that is out."""
     connection.execute(
         _MOVE_ON,
         {"ids": [attempt.job_id for attempt in new], "taken": [attempt.image_count for attempt in new]},
@@ -144,7 +144,7 @@ def _row(attempt: NewAttempt) -> dict[str, object]:
         "lane": attempt.lane.value,
         "image_count": attempt.image_count,
         "state": AttemptState.RELEASED.value,
-        "slot_at": attempt.slot_at,
+        "slot_at": attempt.start_at,
         "token_returns_at": attempt.token_returns_at,
         "release_deadline": attempt.release_deadline,
     }

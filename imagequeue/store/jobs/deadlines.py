@@ -8,7 +8,7 @@ from sqlalchemy import Connection, text
 
 from imagequeue.store.attempts.calls import STARTED
 
-# By the index of live jobs with deadlines; only where `start_by` alone has passed their attempts are read.
+# Uses the index of live jobs with deadlines. Attempts are read only where `start_by` alone has passed.
 _OVERDUE = text(f"""
     SELECT id FROM jobs
     WHERE LEAST(start_by, finish_by) < clock_timestamp()
@@ -20,5 +20,5 @@ _OVERDUE = text(f"""
 
 
 def overdue_jobs(connection: Connection, limit: int) -> list[UUID]:
-    """Live jobs past their `finish_by`, and jobs past their `start_by` of which no call was made."""
+    """Live jobs past their `finish_by`, and those past their `start_by` for which no call was made."""
     return list(connection.execute(_OVERDUE, {"limit": limit}).scalars())

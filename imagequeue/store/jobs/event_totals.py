@@ -1,11 +1,11 @@
-"""How many jobs ever entered each status: counted from the events, and kept when those are forgotten.
+"""How many jobs ever entered each status: counted from the events before these are deleted.
 
-A total is what was counted up to an event, plus the events behind it; both are read by one statement, so
-every reader at a moment sees the same numbers, and they never fall. Nothing is written when a job is settled,
-so there is no row that all settlements would wait for.
+A total is `entered`, the number of events up to `counted_until`, plus the number of later events. One
+statement reads both, so readers at the same moment see the same numbers, and the numbers never fall. Settling
+writes no total: all settlements would wait for one row.
 
-Ids of events are given before commits. So counting goes on only to an event that is older than every
-transaction that is open: whatever is committed later has a larger id.
+An event gets its id before its transaction commits. So only events that are older than every open transaction
+are counted: whatever commits later has a larger id.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _COUNT = text("""
 
 _AFTER = text("SELECT min(counted_until) FROM event_totals")
 
-# `after` only lets the planner see that few events are left: it may be late, `counted_until` is exact.
+# `after` only shows the planner that few events are left. It may be out of date; `counted_until` is exact.
 _ENTERED = text("""
     SELECT totals.status, totals.entered + count(events.id) AS entered
     FROM event_totals AS totals
@@ -47,15 +47,15 @@ _ENTERED = text("""
 
 
 def horizon(connection: Connection, settled_seconds: float) -> datetime:
-    """A moment before which every transaction had ended, at least so many seconds ago.
+    """A time before the start of every open transaction, and at least `settled_seconds` ago.
 
-    `pg_stat_activity` shows the transactions of the same database user; the seconds are for others.
+    `pg_stat_activity` shows the transactions of the same database user; the seconds are for those of others.
     """
     return connection.execute(_HORIZON, {"settled": settled_seconds}).scalar_one()
 
 
 def count_on(connection: Connection, before: datetime, most: int) -> int:
-    """Count at most so many events from before a `horizon` into the totals; up to how many ids it came."""
+    """Add at most `most` events from before a `horizon` to the totals; returns how many ids were passed."""
     after = connection.execute(_COUNTED).scalars().all()[0]
     until = connection.execute(_UNTIL, {"after": after, "most": most, "horizon": before}).scalar_one()
     if until is None:

@@ -1,7 +1,7 @@
 """Jobs whose input images are still to be fetched: QUEUED, in a flow that no deployment serves yet.
 
-`jobs.not_before` is the whole schedule: when the next try is due, or when the lease of the one that runs
-ends. What a claim has set it to is also the fence: whoever comes after the lease finds another value there.
+`jobs.not_before` is the schedule: when the next fetch is due, or when the lease of the running one ends. It
+is also the fence: a fetch that outlasts its lease finds that another claim has changed the value.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ _HOLD = text("""
 class UnfetchedJob:
     """A job whose inputs are to be fetched, leased until `leased_until`.
 
-    `failures` counts the tries that failed before; `deaths` the tries, this one included, of which nobody
-    ever said what came of them.
+    `failures` counts the fetches that failed before; `deaths` the last ones in a row, this one included, that
+    have reported no result.
     """
 
     id: UUID
@@ -89,13 +89,13 @@ class UnfetchedJob:
 def claim_unfetched(
     connection: Connection, lanes: Collection[Lane], passed_over: Collection[UUID], lease_seconds: float
 ) -> UnfetchedJob | None:
-    """Lease the job that has been due longest in a flow at random: no account waits for another one's line.
+    """Lease the job that has been due longest in a random flow: no account waits for another one's jobs.
 
     Args:
         connection: the transaction.
-        lanes: those of which jobs are wanted.
-        passed_over: accounts that have enough tries under way.
-        lease_seconds: after so long the job is due again, whatever became of the try.
+        lanes: those of which jobs may be leased.
+        passed_over: accounts that have as many fetches running as they may.
+        lease_seconds: time until the job is due again, unless a result comes first.
     """
     values = {
         "lanes": [lane.value for lane in lanes],
@@ -110,16 +110,16 @@ def claim_unfetched(
 
 
 def set_fetched(connection: Connection, job: UnfetchedJob, flow_id: int) -> bool:
-    """Move the job to the flow in which it can be claimed; False: it is no longer where it was.
+    """Move the job to the flow in which it can be claimed; False: it is no longer QUEUED, or has moved.
 
-    Whose try it was does not matter: the inputs are stored.
+    No fence: also a fetch that has outlasted its lease has stored the inputs.
     """
     values = {"id": job.id, "from_flow": job.flow_id, "to_flow": flow_id}
     return connection.execute(_FETCHED, values).rowcount == 1
 
 
 def put_off(connection: Connection, job: UnfetchedJob, seconds: float, *, failed: bool) -> None:
-    """Let the job be due again in some seconds, if the lease still holds."""
+    """Let the job be due again in `seconds`, if the lease still holds."""
     values = {
         "id": job.id,
         "seconds": seconds,
@@ -130,6 +130,6 @@ def put_off(connection: Connection, job: UnfetchedJob, seconds: float, *, failed
 
 
 def hold_lease(connection: Connection, job: UnfetchedJob) -> bool:
-    """Lock the job, if the lease still holds: nobody else has it until the transaction ends."""
+    """Lock the job until the transaction ends; False: the lease holds no longer."""
     values = {"id": job.id, "leased_until": job.leased_until}
     return connection.execute(_HOLD, values).one_or_none() is not None

@@ -1,4 +1,4 @@
-"""Which flows have jobs waiting: a loose index scan, so the length of a backlog costs nothing."""
+"""Which flows have jobs waiting: a loose index scan, whose cost does not grow with the backlog."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _QUEUED = text("""
     SELECT flow_id FROM found WHERE waits
 """)
 
-_WANTING = text("""
+_INCOMPLETE = text("""
     WITH RECURSIVE found AS (
         (SELECT flow_id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 ORDER BY flow_id LIMIT 1)
         UNION ALL
@@ -64,8 +64,8 @@ def queued_flows(connection: Connection, cursors: Mapping[int, UUID]) -> set[int
 
 
 def incomplete_flows(connection: Connection) -> set[int]:
-    """Ids of the flows in which a started job wants another attempt."""
-    return set(connection.execute(_WANTING).scalars())
+    """Ids of the flows in which a started job misses images and needs another attempt."""
+    return set(connection.execute(_INCOMPLETE).scalars())
 
 
 def load_flows(connection: Connection, ids: Sequence[int]) -> list[Flow]:
@@ -101,12 +101,12 @@ def count_waiting(connection: Connection, flow_ids: Sequence[int], most: int) ->
     return connection.execute(statement, {"flow_ids": list(flow_ids), "most": most}).scalar_one()
 
 
-def heads_of_lines(
+def first_waiting(
     connection: Connection, flow_ids: Sequence[int], most: int
 ) -> dict[int, tuple[list[UUID], list[int]]]:
-    """The first `most` waiting jobs of each flow, by id: their ids, and how many images each wants.
+    """The first `most` waiting jobs of each flow, by id: their ids, and how many images each one misses.
 
-    Jobs that want another attempt are among them: they were claimed before, so they stand at the front.
+    Started jobs that need another attempt are among them. They were claimed earlier, so they come first.
     """
     statement = text("""
         SELECT flow.id, head.ids, head.wanted
@@ -132,8 +132,8 @@ def heads_of_lines(
     return {row.id: (row.ids, row.wanted) for row in rows}
 
 
-def last_in_lines(connection: Connection, flow_ids: Sequence[int]) -> dict[int, UUID]:
-    """The queued job of each flow that came last."""
+def last_queued(connection: Connection, flow_ids: Sequence[int]) -> dict[int, UUID]:
+    """The youngest queued job of each flow."""
     statement = text("""
         SELECT flow.id, last.id AS job_id
         FROM unnest(CAST(:flow_ids AS int[])) AS flow (id)
@@ -145,8 +145,8 @@ def last_in_lines(connection: Connection, flow_ids: Sequence[int]) -> dict[int, 
     return {row.id: row.job_id for row in rows}
 
 
-def count_line(connection: Connection, flow_id: int) -> dict[int, int]:
-    """How many waiting jobs of a flow want so many images. Counts an index: not for every look."""
+def count_by_missing_images(connection: Connection, flow_id: int) -> dict[int, int]:
+    """By number of missing images, how many jobs of a flow wait. Its cost grows with the flow."""
     statement = text("""
         SELECT wanted, count(*) FROM (
             SELECT wanted FROM jobs WHERE flow_id = :id AND status = 'QUEUED'

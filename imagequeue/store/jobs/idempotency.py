@@ -1,8 +1,8 @@
 """Which submits were accepted before (docs/design/pipeline.md, "Idempotency").
 
-A key is claimed by inserting its row before the job exists: racers with the same key wait on the unique index
-until the first one commits, and then find its row. A claim of a submit that is refused after all is dropped
-in the same transaction, so only accepted jobs are remembered.
+A key is claimed by inserting its row before the job exists: another submit with the same key waits on the
+unique index until the first one commits, and then finds its row. If the submit is refused after all, the same
+transaction deletes the row, so only accepted submits are remembered.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
-KEPT_SECONDS = 24 * 3600
-"""How long an Idempotency-Key is remembered."""
+KEY_SECONDS = 24 * 3600
+"""How long an Idempotency-Key is remembered, as clients are told."""
 
 RETRY_SECONDS = 600
-"""How long a submit without a key can be joined by a client that counts its retries."""
+"""How long a submit without a key is remembered, for the retries of a client that counts them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class KeyClaim:
 
 @dataclass(frozen=True, slots=True)
 class RetryClaim:
-    """A submit without an Idempotency-Key; `retry_count` is 0 for a first try, counted per API key."""
+    """A submit without an Idempotency-Key. `retry_count` comes from the client: 0 for the first submit."""
 
     api_key_id: UUID
     fingerprint: bytes
@@ -43,7 +43,7 @@ class RetryClaim:
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """The accepted submit that a claim met."""
+    """The accepted submit that has the key, or the body, of a claim."""
 
     job_id: UUID
     fingerprint: bytes
@@ -57,7 +57,7 @@ _CLAIM_KEYS = text("""
     ORDER BY account_id, key
     ON CONFLICT (account_id, key) DO UPDATE
     SET fingerprint = excluded.fingerprint, job_id = excluded.job_id, created_at = clock_timestamp()
-    WHERE known.created_at < clock_timestamp() - make_interval(secs => :kept)
+    WHERE known.created_at < clock_timestamp() - make_interval(secs => :age)
     RETURNING job_id
 """)
 
@@ -77,7 +77,7 @@ _CLAIM_RETRIES = text("""
     ON CONFLICT (api_key_id, fingerprint) DO UPDATE
     SET job_id = excluded.job_id, retry_count = excluded.retry_count, created_at = clock_timestamp()
     WHERE excluded.retry_count <= known.retry_count
-        OR known.created_at < clock_timestamp() - make_interval(secs => :kept)
+        OR known.created_at < clock_timestamp() - make_interval(secs => :age)
         OR EXISTS (SELECT FROM jobs WHERE jobs.id = known.job_id AND jobs.status IN ('FAILED', 'ERROR'))
     RETURNING job_id
 """)
@@ -104,41 +104,44 @@ _DROP_RETRIES = text("""
 
 
 def claim_keys(connection: Connection, claims: Sequence[KeyClaim]) -> dict[UUID, Earlier]:
-    """Claim keys, each at most once in the list; returns those that are taken, by the claimant's job."""
+    """Claim keys, each at most once in the list.
+
+    Returns, by the claim's job, the earlier submits that have taken the key.
+    """
     given = {
         "account_ids": [claim.account_id for claim in claims],
         "keys": [claim.key for claim in claims],
         "job_ids": [claim.job_id for claim in claims],
     }
-    fingerprints = {"fingerprints": [claim.fingerprint for claim in claims], "kept": KEPT_SECONDS}
+    fingerprints = {"fingerprints": [claim.fingerprint for claim in claims], "age": KEY_SECONDS}
     claimed = set(connection.execute(_CLAIM_KEYS, given | fingerprints).scalars())
     return {} if len(claimed) == len(claims) else _earlier(connection, _EARLIER_BY_KEY, given, claimed)
 
 
 def claim_retries(connection: Connection, claims: Sequence[RetryClaim]) -> dict[UUID, Earlier]:
-    """Note submits by their body, each at most once in the list; returns those that repeat an accepted one.
+    """Store submits by body, each body at most once in the list.
 
-    A retry joins a submit that was made with a smaller count, whose job has not failed. Submits with equal
-    counts are different wishes for the same picture: the later one is noted instead.
+    Returns, by the claim's job, the earlier submits that are repeated: those with a smaller retry count whose
+    job has not failed. Submits with equal counts are separate jobs; the later one takes the row.
     """
     given = {
         "api_key_ids": [claim.api_key_id for claim in claims],
         "fingerprints": [claim.fingerprint for claim in claims],
         "job_ids": [claim.job_id for claim in claims],
     }
-    counts = {"retry_counts": [claim.retry_count for claim in claims], "kept": RETRY_SECONDS}
+    counts = {"retry_counts": [claim.retry_count for claim in claims], "age": RETRY_SECONDS}
     claimed = set(connection.execute(_CLAIM_RETRIES, given | counts).scalars())
     return {} if len(claimed) == len(claims) else _earlier(connection, _EARLIER_BY_RETRY, given, claimed)
 
 
 def drop_keys(connection: Connection, claims: Sequence[KeyClaim]) -> None:
-    """Give claimed keys back: their submits were refused."""
+    """Delete claimed keys whose submits were refused."""
     given = {"account_ids": [claim.account_id for claim in claims], "keys": [claim.key for claim in claims]}
     connection.execute(_DROP_KEYS, given)
 
 
 def drop_retries(connection: Connection, claims: Sequence[RetryClaim]) -> None:
-    """Forget noted submits: they were refused."""
+    """Delete stored submits that were refused."""
     given = {
         "api_key_ids": [claim.api_key_id for claim in claims],
         "fingerprints": [claim.fingerprint for claim in claims],
@@ -147,16 +150,16 @@ def drop_retries(connection: Connection, claims: Sequence[RetryClaim]) -> None:
 
 
 def forget_expired(connection: Connection, limit: int) -> int:
-    """Delete up to `limit` rows of each kind that no repeat can meet any more; returns how many went."""
-    gone = 0
-    for table, kept in (("idempotency_keys", KEPT_SECONDS), ("recent_submits", RETRY_SECONDS)):
+    """Delete up to `limit` rows of each table whose time is over; returns how many."""
+    deleted = 0
+    for table, seconds in (("idempotency_keys", KEY_SECONDS), ("recent_submits", RETRY_SECONDS)):
         statement = text(f"""
             DELETE FROM {table} WHERE ctid = ANY(ARRAY(
-                SELECT ctid FROM {table} WHERE created_at < clock_timestamp() - make_interval(secs => :kept)
+                SELECT ctid FROM {table} WHERE created_at < clock_timestamp() - make_interval(secs => :age)
                 ORDER BY created_at LIMIT :limit FOR UPDATE SKIP LOCKED))
         """)  # noqa: S608  # the names are constants of this function
-        gone += connection.execute(statement, {"kept": kept, "limit": limit}).rowcount
-    return gone
+        deleted += connection.execute(statement, {"age": seconds, "limit": limit}).rowcount
+    return deleted
 
 
 def _earlier(

@@ -1,7 +1,8 @@
-"""Which input images lie in the storage under a name that jobs may share, and until when each is kept.
+"""Which stored input images several jobs may name, and until when each one stays at least.
 
-The row is the lock: a submit puts it off before it stores the object, and who deletes the object holds it.
-So an image that a submit is about to name is either kept, or deleted before the submit stores it.
+The row is the lock: a submit moves `kept_until` before it stores the object, and a deletion locks the row
+until the object is gone. So an image that a submit is about to name stays, or is deleted before the submit
+stores it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from sqlalchemy import Connection, text
 
 KEPT_SECONDS = 24 * 3600
-"""How long an image is kept for a submit that has not committed yet, and between two looks at it."""
+"""How long an image stays for a submit that has not committed yet, and the time between two checks of it."""
 
 _KEEP = text("""
     INSERT INTO input_images (storage_key, kept_until)
@@ -33,12 +34,12 @@ _NAMED = text("""
 
 
 def keep(connection: Connection, key: str) -> None:
-    """Keep an image for another day, stored already or about to be."""
+    """Let an image stay for another day; it need not be stored yet."""
     connection.execute(_KEEP, {"key": key, "seconds": KEPT_SECONDS})
 
 
 def lock_due(connection: Connection) -> str | None:
-    """Lock the image whose look is due longest; its key, or None."""
+    """Lock the image whose check has been due longest; returns its key, or None."""
     return connection.execute(_DUE).scalar_one_or_none()
 
 

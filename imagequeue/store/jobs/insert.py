@@ -1,4 +1,4 @@
-"""Inserting accepted jobs: the narrow row that changes, the wide one that never does, the first event."""
+"""Inserts accepted jobs: the narrow row that changes, the wide one that never does, the first event."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from imagequeue.domain.jobs import Lane
 
 @dataclass(frozen=True, slots=True, order=True)
 class FlowKey:
-    """Which line a job waits in (docs/design/pipeline.md, "Dispatch")."""
+    """What the jobs of one flow have in common (docs/design/pipeline.md, "Dispatch")."""
 
     account_id: UUID
     model_id: str
@@ -29,7 +29,7 @@ class FlowKey:
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be. `price_usd` is for all of its images; the deadlines are aware times."""
+    """A job to insert. `price_usd` is for all of its images; `start_by` and `finish_by` are aware times."""
 
     id: UUID
     account_id: UUID
@@ -86,7 +86,7 @@ _INSERT_JOBS = text("""
 
 
 def flow_ids(connection: Connection, keys: Sequence[FlowKey]) -> dict[FlowKey, int]:
-    """Find the flows, making those that are missing. A flow's id is for ever: flows are never deleted."""
+    """Find the flows, and insert those that are missing. A flow's id never changes; none is deleted."""
     found = _find_flows(connection, keys)
     missing = [key for key in keys if key not in found]
     if missing:

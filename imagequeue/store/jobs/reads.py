@@ -19,7 +19,7 @@ from imagequeue.domain.status_body import encode, status_body
 
 @dataclass(frozen=True, slots=True)
 class RequestStatus:
-    """Where a job stands. `final_body` is what settle fixed, byte for byte; None while it waits."""
+    """What a poll shows of a job. `final_body` is what settling stored, byte for byte; None until then."""
 
     job_id: UUID
     account_id: UUID
@@ -34,7 +34,7 @@ class RequestStatus:
 
     @property
     def waits(self) -> bool:
-        """Whether an image of it still needs a call: the first one, or another one after a failure."""
+        """Whether an image of it still needs a call: its first one, or another one after a failure."""
         return not self.status.is_final and self.missing_images > 0
 
     @property
@@ -43,7 +43,7 @@ class RequestStatus:
         return request_id(self.model_id, self.operation, self.job_id)
 
     def body(self, estimate: Estimate | None = None) -> str:
-        """The status body as JSON text; `estimate` is for a job that waits: what it may expect."""
+        """The status body as JSON text; `estimate` is the position and ETA of a job that waits."""
         waiting = estimate and {
             "queue_position": estimate.position,
             "eta_seconds": None if estimate.eta_seconds is None else round(estimate.eta_seconds, 1),
@@ -65,8 +65,8 @@ class RequestStatus:
 class JobFilter:
     """Which of an account's jobs to list. `before` pages: only older jobs than that one.
 
-    Times are aware, and compared with `created_at` as it is shown, in whole milliseconds: from
-    `created_after` on, up to and without `created_before`.
+    Times are aware, and compared with `created_at` as it is shown, in whole milliseconds: `created_after` is
+    inclusive, `created_before` exclusive.
     """
 
     account_id: UUID
@@ -131,21 +131,21 @@ _ATTEMPTS = text("""
 
 
 def read_statuses(connection: Connection, job_ids: Sequence[UUID]) -> dict[UUID, RequestStatus]:
-    """The jobs that exist, whoever owns them: the caller compares `account_id`."""
+    """The jobs that exist, of any account: the caller compares `account_id`."""
     rows = connection.execute(_STATUSES, {"job_ids": list(job_ids)})
     return {row.id: _status(row) for row in rows}
 
 
-def list_jobs(connection: Connection, wanted: JobFilter) -> list[RequestStatus]:
+def list_jobs(connection: Connection, job_filter: JobFilter) -> list[RequestStatus]:
     """One page of an account's jobs, newest first."""
     conditions = ["jobs.account_id = :account_id"]
-    conditions += [condition for name, condition in _CONDITIONS.items() if getattr(wanted, name)]
+    conditions += [condition for name, condition in _CONDITIONS.items() if getattr(job_filter, name)]
     statement = f"{_STATUS} WHERE {' AND '.join(conditions)} ORDER BY jobs.id DESC LIMIT :limit"
-    return [_status(row) for row in connection.execute(text(statement), _parameters(wanted))]
+    return [_status(row) for row in connection.execute(text(statement), _parameters(job_filter))]
 
 
 def events_after(connection: Connection, seen: Sequence[tuple[UUID, int]]) -> list[StatusEvent]:
-    """The events of each job behind the last one that its reader has seen, in order."""
+    """The events of each job after the last one that its reader has seen, in order."""
     rows = connection.execute(
         _EVENTS, {"job_ids": [job for job, _ in seen], "after_ids": [after for _, after in seen]}
     )
@@ -159,7 +159,7 @@ def attempts_of(connection: Connection, job_id: UUID) -> list[AttemptRecord]:
 
 _SHOWN = "date_trunc('milliseconds', jobs.created_at)"
 _SLACK = timedelta(minutes=5)
-"""How far the times of an id and of its row may lie apart."""
+"""How far the time in an id and the `created_at` of its row may lie apart."""
 
 _CONDITIONS = {
     "statuses": "jobs.status = ANY(:statuses)",
@@ -169,26 +169,26 @@ _CONDITIONS = {
     "created_before": f"jobs.id < :ceiling AND {_SHOWN} < :created_before",
     "before": "jobs.id < :before",
 }
-"""Filters by the field that asks for them; a range of time holds its first moment and not its last.
+"""Conditions by the field of `JobFilter` that needs them.
 
-Ids are UUIDv7, so a time is about a range of the key. Only about: an id has the clock of the API's machine
-before it waits for its transaction, and what is shown, and so compared, is the database's at the insert.
+An id is a UUIDv7, so a range of time is a range of the primary key, give or take `_SLACK`: the id has the
+time of the API's machine before the transaction, `created_at` the database's at the insert.
 """
 
 
-def _parameters(wanted: JobFilter) -> dict[str, Any]:
-    floor, ceiling = wanted.created_after, wanted.created_before
+def _parameters(job_filter: JobFilter) -> dict[str, Any]:
+    floor, ceiling = job_filter.created_after, job_filter.created_before
     return {
-        "account_id": wanted.account_id,
-        "statuses": [status.value for status in wanted.statuses],
-        "model_id": wanted.model_id,
-        "batch_id": wanted.batch_id,
-        "created_after": wanted.created_after,
-        "created_before": wanted.created_before,
+        "account_id": job_filter.account_id,
+        "statuses": [status.value for status in job_filter.statuses],
+        "model_id": job_filter.model_id,
+        "batch_id": job_filter.batch_id,
+        "created_after": job_filter.created_after,
+        "created_before": job_filter.created_before,
         "floor": floor and uuid7_floor(floor - _SLACK),
         "ceiling": ceiling and uuid7_floor(ceiling + _SLACK),
-        "before": wanted.before,
-        "limit": wanted.limit,
+        "before": job_filter.before,
+        "limit": job_filter.limit,
     }
 
 

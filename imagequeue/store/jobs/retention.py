@@ -22,14 +22,14 @@ _EXPIRED = text("""
 """)
 
 DEAD_DAYS = 30
-"""Callbacks that nobody took stay at least that long (docs/design/webhooks.md, "Delivery log")."""
+"""How long webhooks that could not be delivered stay at least (docs/design/webhooks.md, "Delivery log")."""
 
 _FORGET_DELIVERIES = text("""
     WITH over AS (
         SELECT id FROM deliveries
         WHERE state = :state AND finished_at < clock_timestamp() - make_interval(days => :days)
         ORDER BY finished_at LIMIT :limit FOR UPDATE SKIP LOCKED
-    ), tries AS (
+    ), logged AS (
         DELETE FROM delivery_attempts USING over WHERE delivery_id = over.id
     )
     DELETE FROM deliveries USING over WHERE deliveries.id = over.id
@@ -47,9 +47,9 @@ _FORGET = (
 
 @dataclass(frozen=True, slots=True)
 class ExpiredJob:
-    """A final job older than the retention time, and what its objects in the storage are named after.
+    """A final job older than the retention time, with what the keys of its stored objects are made of.
 
-    `attempt_ids` are those of calls that may have brought an image. The request comes without its prompt.
+    `attempt_ids` are those of calls that may have brought an image. `request` has no prompt.
     """
 
     id: UUID
@@ -58,7 +58,7 @@ class ExpiredJob:
 
 
 def expired_jobs(connection: Connection, days: int, limit: int) -> list[ExpiredJob]:
-    """The jobs that have been final for more than so many days and are not forgotten yet, oldest first."""
+    """The jobs that have been final for more than `days` and are not forgotten yet, oldest first."""
     rows = connection.execute(_EXPIRED, {"days": days, "limit": limit})
     return [
         ExpiredJob(row.id, ImageRequest.from_parameters(row.model_id, "", row.parameters), row.attempt_ids)
@@ -73,12 +73,12 @@ def forget_jobs(connection: Connection, ids: Sequence[UUID]) -> None:
 
 
 def forget_deliveries(connection: Connection, days: int, limit: int) -> int:
-    """Delete callbacks, with their tries, that ended so many days ago; up to `limit` of each kind, how many.
+    """Delete up to `limit` deliveries of each state that ended `days` ago, with their attempts; how many.
 
     Their own end counts and not their job's, so one that was pending when its job was forgotten goes too.
     """
-    kept = {"DELIVERED": days, "DEAD": max(days, DEAD_DAYS)}
+    least_days = {"DELIVERED": days, "DEAD": max(days, DEAD_DAYS)}
     return sum(
         connection.execute(_FORGET_DELIVERIES, {"state": state, "days": least, "limit": limit}).rowcount
-        for state, least in kept.items()
+        for state, least in least_days.items()
     )

@@ -1,4 +1,4 @@
-"""The rows that settling writes. A job's row is locked first, always: settlements of one job queue up."""
+"""The rows that settling writes. A job's row is locked first, so its settlements run one after another."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ _GIVE_BACK = text("""
 class LockedJob:
     """A job whose row is locked, with what its final body needs; `now` is the database's clock.
 
-    `failed_at` is when the last of its `failures` was counted: an attempt granted before adds none.
+    `failed_at` is when the last of its `failures` was counted: an attempt that was granted before adds none.
     """
 
     id: UUID
@@ -122,7 +122,7 @@ def add_images(
 
 
 def record_duplicates(connection: Connection, attempt_id: UUID, count: int) -> None:
-    """Remember images that came when they were no longer missing: a cost, not a result."""
+    """Store how many images came that were no longer missing: they cost money and are not delivered."""
     connection.execute(
         text("UPDATE attempts SET duplicate_images = :count WHERE id = :id"),
         {"id": attempt_id, "count": count},
@@ -137,21 +137,21 @@ def restore_missing_images(
     delay: float = 0.0,
     avoid: str | None = None,
 ) -> None:
-    """Let the dispatcher ask again for what is neither stored nor asked for by an open attempt.
+    """Count the images that are neither stored nor asked for by an open attempt, so that jobs get attempts.
 
     Args:
         connection: the transaction.
         job_id: whose row is locked.
-        failed: one more failure counts.
-        delay: seconds for which the job is held back from the deployment that it avoids.
-        avoid: the deployment where it failed last, if it failed.
+        failed: whether one more failure counts.
+        delay: back-off in seconds before `avoid` may be called again for this job.
+        avoid: the deployment where the job failed just now, if it failed.
     """
     values = {"id": job_id, "failures": int(failed), "delay": delay, "avoid": avoid}
     connection.execute(_RESTORE, values)
 
 
 def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> bool:
-    """Compare-and-set the job's status from a live one; False: somebody else settled it."""
+    """Compare-and-set the job's status from a live one; False: the job is final already."""
     if connection.execute(_FINISH, {"id": job.id, "status": status.value, "now": job.now}).rowcount == 0:
         return False
     _give_back(connection, job.id)
@@ -163,7 +163,7 @@ def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> boo
 
 
 def _give_back(connection: Connection, job_id: UUID) -> None:
-    """Close what is open and in nobody's hands. Probes among it have told nothing: others may go."""
+    """Close the attempts that no worker is calling. Probes among them gave no result: others may go."""
     closed = connection.execute(_GIVE_BACK, {"job_id": job_id}).all()
     if closed:
         unsent = [row.id for row in closed if row.state == AttemptState.GIVEN_BACK]
@@ -172,14 +172,14 @@ def _give_back(connection: Connection, job_id: UUID) -> None:
 
 
 def write_result(connection: Connection, job_id: UUID, *, error: str | None, body: str) -> None:
-    """Fix the final body."""
+    """Store the final body, which never changes."""
     connection.execute(insert(job_results), {"job_id": job_id, "error": error, "body": body})
 
 
 def write_delivery(
     connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str
 ) -> None:
-    """Write the callback into the outbox, due at once."""
+    """Write the webhook into the outbox, due at once."""
     connection.execute(
         insert(deliveries),
         {

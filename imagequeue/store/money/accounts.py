@@ -1,4 +1,4 @@
-"""Accounts and their API keys. A key itself is nowhere: its row has the public part and a digest."""
+"""Accounts and their API keys. A key itself is not stored: its row has the public part and a digest."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from imagequeue.store.tables import accounts, api_keys, wallets
 
 @dataclass(frozen=True, slots=True)
 class NewAccount:
-    """An account to be. `webhook_secrets` is encrypted already; `weight`: turns for each of weight 1."""
+    """An account to insert. `webhook_secrets` is encrypted; `weight`: its calls for one of weight 1."""
 
     id: UUID
     name: str
@@ -26,7 +26,7 @@ class NewAccount:
 
 @dataclass(frozen=True, slots=True)
 class NewKey:
-    """A key to be: the part by which it is found, and the digest by which it is recognised."""
+    """A key to insert: `lookup` is the part by which it is found, `digest` what it is compared with."""
 
     id: UUID
     account_id: UUID
@@ -48,7 +48,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """What is known of a key. `rpm`: submits per minute, None for no limit."""
+    """A key as it is stored. `rpm`: submits per minute, None for no limit."""
 
     id: UUID
     account_id: UUID

@@ -1,8 +1,8 @@
-"""Money: `wallets.available` is the lock, the ledger is the proof (docs/design/pipeline.md, "Money").
+"""Money: `wallets.available` decides, the ledger proves it afterwards (docs/design/pipeline.md, "Money").
 
-The invariant, which a test keeps: available = sum of the entries' amounts, held = open holds, spent =
-captured. Every function locks the wallets that it needs in account order before it changes one, so two
-transactions never wait for each other in a circle. Nothing here commits: the caller's transaction does.
+The invariant, which a test checks: available = sum of the entries' amounts, held = open holds, spent =
+captured. Every function locks the wallets that it needs in the order of their accounts before it changes one,
+so no two transactions deadlock. Nothing here commits: the caller's transaction does.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class HoldEnd:
 class LedgerEntry:
     """One line of the ledger; `amount` is what it does to `available`.
 
-    `model_id` and `operation` are the job's; None for a deposit, and when the job is no longer kept.
+    `model_id` and `operation` are the job's; None where there is no job, as for a deposit.
     """
 
     id: UUID
@@ -72,7 +72,7 @@ class LedgerEntry:
 
 
 class HoldNotOpen(Exception):
-    """A hold was to be captured that does not exist, or with another amount than it holds."""
+    """A capture has no hold, or another amount than its hold."""
 
 
 _LOCK = text("""
@@ -153,8 +153,8 @@ def deposit(connection: Connection, deposits: Sequence[Deposit]) -> None:
 def place_holds(connection: Connection, holds: Sequence[Hold]) -> set[UUID]:
     """Hold the price of each job while its wallet has enough, in the order given.
 
-    Returns the jobs that are held for; the others found too little. A smaller hold behind one that did not
-    fit may still fit.
+    Returns the jobs whose price is held; for the others the wallet had too little. A smaller hold behind one
+    that did not fit may still fit.
     """
     if not holds:
         return set()
@@ -170,12 +170,11 @@ def place_holds(connection: Connection, holds: Sequence[Hold]) -> set[UUID]:
 
 
 def end_holds(connection: Connection, ends: Sequence[HoldEnd]) -> None:
-    """Capture or void the holds of jobs that end; a void for a job that never held is nothing.
+    """Capture or void the holds of jobs that end; a void for a job without a hold does nothing.
 
     Raises:
         HoldNotOpen: a capture has no hold, or differs from it.
-        IntegrityError: a hold has ended before (UNIQUE (hold_id)); whatever the code does, money is not
-            taken or returned twice.
+        IntegrityError: a hold has ended before (UNIQUE (hold_id)), so no money is taken or returned twice.
     """
     holds = {row.job_id: row for row in connection.execute(_HOLDS, {"job_ids": [e.job_id for e in ends]})}
     for end in ends:

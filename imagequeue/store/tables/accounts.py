@@ -25,7 +25,7 @@ accounts = Table(
     metadata,
     primary_id(),
     Column("name", Text, nullable=False, unique=True),
-    Column("webhook_secrets", Text, nullable=False),  # encrypted; newest first, a space between
+    Column("webhook_secrets", Text, nullable=False),  # encrypted; newest first, spaces between
     Column("weight", Integer, nullable=False, server_default="1"),
     moment("created_at", now=True),
     CheckConstraint("weight BETWEEN 1 AND 1000", name="weight_range"),
@@ -38,7 +38,7 @@ api_keys = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False, index=True),
     Column("name", Text, nullable=False),
     Column("lookup", Text, nullable=False, unique=True),  # the public part of the key
-    Column("digest", LargeBinary, nullable=False),  # of the whole key; the key itself is nowhere
+    Column("digest", LargeBinary, nullable=False),  # of the whole key, which is not stored
     Column("operator", Boolean, nullable=False, server_default=false()),
     Column("rpm", Integer, nullable=True),
     moment("created_at", now=True),
@@ -79,7 +79,7 @@ ledger_entries = Table(
     CheckConstraint("captured >= 0", name="captured_not_negative"),
     CheckConstraint("(kind IN ('CAPTURE', 'VOID')) = (hold_id IS NOT NULL)", name="hold_named"),
     CheckConstraint("(kind = 'DEPOSIT') = (job_id IS NULL)", name="job_named"),
-    UniqueConstraint("hold_id"),  # one end per hold: a second capture is impossible whatever the code does
+    UniqueConstraint("hold_id"),  # one end for each hold: it cannot be captured twice
     Index("uq_ledger_entries_job_hold", "job_id", unique=True, postgresql_where=text("kind = 'HOLD'")),
     Index("ix_ledger_entries_account_id_id", "account_id", "id"),
 )

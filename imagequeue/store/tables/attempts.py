@@ -37,9 +37,9 @@ quota_groups = Table(
     Column("pace", Boolean, nullable=False, server_default="true"),
     Column("effective_rpm", Integer, nullable=False),  # less than rpm while the quota drifts
     Column("extra_guard_seconds", Double, nullable=False, server_default="0"),
-    moment("drifted_at"),  # the last impossible 429 that has not led to a smaller effective rpm yet
+    moment("drifted_at"),  # the last 429 below the quota that has not lowered effective_rpm yet
     moment("clean_since"),  # the last change of effective_rpm or extra_guard_seconds
-    Column("drifts", BigInteger, nullable=False, server_default="0"),  # impossible 429s, ever
+    Column("drifts", BigInteger, nullable=False, server_default="0"),  # 429s below the quota, ever
     Column("throttled", BigInteger, nullable=False, server_default="0"),  # 429s, ever
     Column("throttled_in_a_row", Integer, nullable=False, server_default="0"),
     moment("throttled_at"),
@@ -59,15 +59,15 @@ deployment_states = Table(
     Column("name", Text, primary_key=True),
     Column("failures", Integer, nullable=False, server_default="0"),  # in a row
     Column("misconfigured", Boolean, nullable=False, server_default="false"),
-    Column("refused", ARRAY(BigInteger), nullable=False, server_default="{}"),  # hashes of prompts, in a row
+    Column("refused", ARRAY(BigInteger), nullable=False, server_default="{}"),  # hashes of prompts
     Column("reason", Text, nullable=True),  # of the last failure
-    moment("opened_at"),  # when the breaker last opened
+    moment("opened_at"),  # when the breaker opened last
     moment("blocked_until"),  # no call before; then one, as a probe
-    Column("probe_id", Uuid, nullable=True),  # the attempt that tries it now
+    Column("probe_id", Uuid, nullable=True),  # the attempt that is the probe now
     moment("updated_at", now=True),
     CheckConstraint("failures >= 0", name="failures_not_negative"),
 )
-"""Which deployments are out for a while, and why. No row: nothing is known against it."""
+"""Deployments that have failed lately, and how long they get no calls. One without a row works."""
 
 attempts = Table(
     "attempts",
@@ -79,11 +79,11 @@ attempts = Table(
     Column("lane", Text, nullable=False),
     Column("image_count", SmallInteger, nullable=False),
     Column("state", Text, nullable=False),
-    Column("process_id", Uuid, nullable=True),  # who calls; no foreign key: processes are forgotten sooner
-    Column("process_died", Boolean, nullable=False, server_default="false"),  # before it said what came of it
+    Column("process_id", Uuid, nullable=True),  # the caller; its row may be deleted sooner
+    Column("process_died", Boolean, nullable=False, server_default="false"),  # during the call
     moment("slot_at", nullable=False),  # when the call may start
     moment("token_returns_at", nullable=False),  # when its token is free again
-    moment("release_deadline", nullable=False),  # ring again when nobody started by then
+    moment("release_deadline", nullable=False),  # ring again if it has not started by then
     moment("call_deadline"),
     moment("called_at"),
     moment("sent_at"),

@@ -1,4 +1,4 @@
-"""Callbacks: one event to one target, and every try (docs/design/webhooks.md, "Guarantee")."""
+"""Webhooks: one event to one target, and every delivery attempt (docs/design/webhooks.md, "Guarantee")."""
 
 from __future__ import annotations
 

@@ -53,9 +53,9 @@ jobs = Table(
     Column("wanted", SmallInteger, nullable=False),  # images neither stored nor asked for by an open attempt
     Column("failures", SmallInteger, nullable=False, server_default="0"),  # rounds of attempts that failed
     moment("failed_at"),  # when the last of them was counted: attempts granted before are of that round
-    Column("deaths", SmallInteger, nullable=False, server_default="0"),  # died while serving it
+    Column("deaths", SmallInteger, nullable=False, server_default="0"),  # processes that died in its calls
     usd("price_usd"),  # of the whole job
-    moment("not_before"),  # back-off; of a QUEUED job: its inputs are unfetched, and this is its next try
+    moment("not_before"),  # back-off; of a QUEUED job: its inputs are unfetched, the next fetch is due
     Column("avoid_deployment", Text, nullable=True),  # where it failed last
     moment("start_by"),
     moment("finish_by"),
@@ -99,7 +99,7 @@ jobs = Table(
         "autovacuum_vacuum_cost_delay": "0",
     },
 )
-"""The queue of record: the narrow row that changes. Who moves `status`: see `domain/jobs.py`."""
+"""The queue of record: the narrow row that changes. `domain/jobs.py` says who changes `status`."""
 
 job_requests = Table(
     "job_requests",
@@ -131,7 +131,7 @@ input_images = Table(
     moment("kept_until", nullable=False),
     Index("ix_input_images_kept_until", "kept_until"),
 )
-"""Every input image in the storage that jobs may share; none is deleted before `kept_until`."""
+"""Every stored input image that several jobs may name; none is deleted before `kept_until`."""
 
 job_results = Table(
     "job_results",
@@ -140,7 +140,7 @@ job_results = Table(
     Column("error", Text, nullable=True),
     Column("body", Text, nullable=False),
 )
-"""The final status body, byte for byte what pollers and the callback get; written once by settle."""
+"""The final status body, byte for byte what polls and the webhook get; written once, by settling."""
 
 images = Table(
     "images",
@@ -154,7 +154,7 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     moment("created_at", now=True),
-    PrimaryKeyConstraint("job_id", "ordinal"),  # picks the winner when a late duplicate arrives
+    PrimaryKeyConstraint("job_id", "ordinal"),  # the first image wins, a late duplicate is refused
     CheckConstraint("ordinal >= 1", name="ordinal_from_one"),
 )
 
@@ -179,7 +179,7 @@ event_totals = Table(
     one_of("status", JobStatus),
     CheckConstraint("entered >= 0", name="entered_not_negative"),
 )
-"""How many jobs entered each status, one row for each: events are forgotten, these are not."""
+"""How many jobs entered each status, a row for each: events are deleted, these rows are not."""
 
 idempotency_keys = Table(
     "idempotency_keys",
@@ -187,7 +187,7 @@ idempotency_keys = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("key", Text, nullable=False),
     Column("fingerprint", LargeBinary, nullable=False),
-    # Deferred: the key is claimed before the job is inserted, so that racers wait for the claim.
+    # Deferred: the key is claimed before the job is inserted, so that equal submits wait for the claim.
     Column("job_id", Uuid, ForeignKey("jobs.id", deferrable=True, initially="DEFERRED"), nullable=False),
     moment("created_at", now=True),
     PrimaryKeyConstraint("account_id", "key"),

@@ -40,6 +40,6 @@ def usd(name: str, *, nullable: bool = False) -> Column[Decimal]:
 
 
 def one_of(column: str, values: Iterable[str]) -> CheckConstraint:
-    """States are text with a CHECK: adding one is a cheap migration, a database enum is not."""
+    """A CHECK for a column of text: adding a value is a cheap migration (to a Postgres enum it is not)."""
     listed = ", ".join(f"'{value}'" for value in values)
     return CheckConstraint(f"{column} IN ({listed})", name=f"{column}_known")

@@ -1,4 +1,4 @@
-"""Who is alive (docs/design/pipeline.md, "Sweep"), and what all of them are asked."""
+"""Processes and their heartbeats (docs/design/pipeline.md, "Sweep"), and requests to all processes."""
 
 from __future__ import annotations
 

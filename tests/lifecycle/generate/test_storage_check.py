@@ -73,4 +73,4 @@ def test_a_healthy_storage_is_not_written_to(probed: Probed) -> None:
 
 def test_a_probe_fails_without_room(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="free"):
-        LocalStorage(tmp_path / "media", least_free_bytes=FAR_TOO_MUCH).probe()
+        LocalStorage(tmp_path / "media", least_free_bytes=FAR_TOO_MUCH).check_write()

@@ -98,8 +98,8 @@ def test_a_process_is_buried_only_where_it_was_last_seen(pipeline: Pipeline) -> 
     with pipeline.runtime.engine.begin() as connection:
         seen = dict(processes.beats(connection))
         processes.beat(connection, pipeline.process_id, 8)
-        assert processes.bury(connection, seen) == []
-        assert processes.bury(connection, dict(processes.beats(connection))) == [pipeline.process_id]
+        assert processes.remove_dead(connection, seen) == []
+        assert processes.remove_dead(connection, dict(processes.beats(connection))) == [pipeline.process_id]
 
 
 def test_an_attempt_that_its_live_process_no_longer_has_in_hand_is_rescued(pipeline: Pipeline) -> None:

@@ -72,7 +72,7 @@ def grant_one(engine: Engine, job_id: UUID) -> bool:
         slots = grant(group.quota, group.state, 1)
         for slot in slots:
             insert(connection, job_id, slot)
-            quota.set_last_slot(connection, "east", slot, 900)
+            quota.set_last_start(connection, "east", slot, 900)
         return bool(slots)
 
 
