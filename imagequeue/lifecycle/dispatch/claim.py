@@ -1,10 +1,11 @@
 """Claim: which jobs take the tokens that a quota group has free.
 
-Flows take turns (`domain/fairness.py`). A job that wants several images takes several tokens in its turn, and
-so may have attempts on several deployments at once. A flow that runs dry leaves its turns to the others.
+The fair queue (`domain/fairness.py`) decides whose flow is next. A job with several missing images takes
+several tokens at once, so it may have attempts on several deployments. A flow without further jobs leaves
+its turns to the others.
 
 A job that a deployment failed prefers another one (docs/design/pipeline.md, "An attempt"): only one that
-could take it soon, and only for a while. Whatever becomes of the others, after its back-off it comes back.
+can take it soon, and only for some seconds beyond its back-off. Then any deployment may take it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from imagequeue.store.attempts.quota import Group
 from imagequeue.store.jobs.claims import ClaimRequest, WaitingJob, lock_incomplete, lock_queued
 
 OTHER_DEPLOYMENT_SECONDS = 5.0
-"""So long beyond its back-off a job waits for another deployment than the one that failed it."""
+"""Seconds beyond its back-off that a job waits for another deployment than the one that failed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ class ClaimedCall:
 def find_candidates(
     deployments: Sequence[Deployment], waiting: Waiting, eligibility: Eligibility, limits: ConcurrencyLimits
 ) -> dict[int, Candidate]:
-    """The waiting flows that a group can serve now, each with the first deployment that has room."""
+    """The waiting flows that a group can serve now, each with its first deployment that may start a call."""
     found = dict[int, Candidate]()
     for (model_id, requirement, lane), flows in waiting.classes.items():
         deployment = next(
@@ -71,7 +72,7 @@ def find_candidates(
 
 @dataclass(slots=True)
 class Claim:
-    """The claim of one transaction; `groups` as they were read at the start of the dispatcher's turn.
+    """The claim of one transaction; `groups` as they were read at the start of the dispatcher's pass.
 
     `locked` are the jobs that it holds, with their flows.
     """
@@ -116,7 +117,7 @@ class Claim:
         return found
 
     def _jobs(self, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
-        """Those that want another attempt first, so that what was begun ends; but see `Turn.wary`."""
+        """Incomplete jobs first, so that what was begun ends; last if the deployment failed recently."""
         incomplete = [turn for turn in turns if turn.flow_id in self.waiting.incomplete]
         queued = [turn for turn in turns if turn.flow_id in self.waiting.queued]
         return [
@@ -146,7 +147,7 @@ class Claim:
         )
 
     def _starts_soon(self, deployment: Deployment, lane: Lane) -> bool:
-        """Whether a deployment works, has slots, and has a token before anybody's patience ends."""
+        """Whether a deployment works, may start a call, and has a token within `OTHER_DEPLOYMENT_SECONDS`."""
         group = self.groups.get(deployment.group)
         if group is None or group.out_of_quota or self.limits.breaker(deployment) is not Breaker.CLOSED:
             return False
