@@ -173,6 +173,7 @@ def _is_due(group: Group) -> bool:
 
 
 def _recover(connection: Connection, group: Group) -> None:
+    """Take back a part of the group's drift, when ten windows have passed without a drift."""
     drift = upstream_throttling.recovered(
         group.drift, rpm=group.rpm, window=group.quota.window, now=group.state.now
     )
