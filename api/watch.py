@@ -1,7 +1,7 @@
-"""Tells those who wait that their job entered another status.
+"""Watch: passes new events of jobs on to the event streams that follow them.
 
-One task reads the new events of all watched jobs with one query: at once when Redis rings, and every second
-anyhow. So neither a lost ring nor a Redis that is away keeps anybody waiting for longer than that.
+One task reads the new events of all watched jobs with one query: at once on a wake-up in Redis, and every
+second anyway. So a lost wake-up, or an outage of Redis, delays an event by a second at most.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Look = Callable[[Seen], Awaitable[Sequence[StatusEvent]]]
 
 
 class Watcher:
-    """Somebody who waits for the events of one job behind `after`."""
+    """One event stream: it waits for the events of one job whose ids are above `after`."""
 
     def __init__(self, job_id: UUID, after: int) -> None:
         self.job_id = job_id
@@ -48,7 +48,7 @@ class Watcher:
             return await self._news.get()
 
     def tell(self, event: StatusEvent) -> None:
-        """Pass an event on, unless it is known already."""
+        """Pass an event on, unless it was passed on already."""
         if event.id > self.after:
             self.after = event.id
             self._news.put_nowait(event)
@@ -59,7 +59,7 @@ class Watcher:
 
 
 class Watch:
-    """Serves all watchers of a process. For one event loop."""
+    """Reads events for all watchers of a process. For one event loop."""
 
     def __init__(self, redis: Redis, look: Look) -> None:
         self._look = look
@@ -97,7 +97,7 @@ class Watch:
             self._watchers.discard(watcher)
 
     def end(self) -> None:
-        """Let everybody go: the process ends."""
+        """End every watcher, because the process ends."""
         self._ended.set()
         self._listener.interrupt()
         for watcher in self._watchers:
@@ -114,7 +114,7 @@ class Watch:
 
     async def _look_once(self) -> None:
         watchers = sorted(self._watchers, key=lambda watcher: watcher.after, reverse=True)
-        try:  # of several watchers of a job the last one counts, who has seen least
+        try:  # of several watchers of one job the last one counts: it has seen the fewest events
             events = await self._look([(watcher.job_id, watcher.after) for watcher in watchers])
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("watch_failed", reason=type(error).__name__)
@@ -125,7 +125,7 @@ class Watch:
                     watcher.tell(event)
 
     def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Pass rings on to the event loop; rings that name nobody's job wake nobody."""
+        """Pass wake-ups on to the event loop; `_rung` drops those for jobs that are not watched."""
         while not self._ended.is_set():
             names = self._listener.wait_names(LOOK_SECONDS)
             if names and not self._ended.is_set():
