@@ -1,6 +1,6 @@
-"""From a key in any dialect's header to its account.
+"""Authenticate: from the API key in a request's headers to its account.
 
-Keys are remembered for at most a second, so a revoked one stops working within that time, and a busy client
+Keys are remembered for at most a second: a revoked key stops working within that time, and a busy client
 costs one look-up a second.
 """
 
@@ -20,6 +20,7 @@ from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
 
 REMEMBERED_SECONDS = 1.0
 _MOST = 10_000
+"""Keys in memory; above that all are forgotten, which costs a look-up each."""
 
 
 class KeyCache:
@@ -41,10 +42,10 @@ class KeyCache:
 
 
 async def authenticate(request: Request) -> StoredKey:
-    """Find out who asks.
+    """Find the stored key of a request.
 
     Raises:
-        Unauthenticated: there is no key, or nobody has it.
+        Unauthenticated: the request has no key, or an unknown one.
         KeyRevoked: it was revoked.
     """
     key = _given(request)
@@ -58,7 +59,7 @@ async def authenticate(request: Request) -> StoredKey:
 
 
 async def require_operator(request: Request) -> StoredKey:
-    """Find out who asks, and refuse whoever is no operator.
+    """Find the stored key of a request, and refuse it unless it is an operator's.
 
     Raises:
         Unauthenticated, KeyRevoked: as `authenticate`.

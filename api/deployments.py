@@ -1,4 +1,4 @@
-"""What operators see of the deployments, and how they change the catalog."""
+"""Routes of operators: the state of the deployments, and the reload of the catalog."""
 
 from __future__ import annotations
 

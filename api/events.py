@@ -1,7 +1,7 @@
 """`GET /v2/requests/{id}/events`: every status change as server-sent events, until the job is final.
 
-Each event's id is its row's, so a client that comes back with `Last-Event-ID` misses nothing and gets nothing
-twice. Comments keep silent connections open.
+The id of a server-sent event is that of its row, so a client that reconnects with `Last-Event-ID` misses no
+event and gets none twice. Comments keep silent connections open.
 """
 
 from __future__ import annotations
@@ -23,6 +23,8 @@ from imagequeue.store.jobs.reads import RequestStatus, StatusEvent
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 
 PING_SECONDS = 15.0
+"""Between two comments: proxies close connections that are silent for longer, often after 60 s."""
+
 _LARGEST_ID = 2**63 - 1
 
 

@@ -1,4 +1,4 @@
-"""`/healthz`: this process serves. `/readyz`: it can take submits, which needs Postgres and nothing else."""
+"""`/healthz`: this process answers. `/readyz`: it can accept submits, for which it needs Postgres only."""
 
 from __future__ import annotations
 

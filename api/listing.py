@@ -1,4 +1,4 @@
-"""The lists of `GET /v2/requests`: every parameter is checked, unknown ones are refused by name."""
+"""The query of `GET /v2/requests`. Every parameter is checked, and an unknown one is refused by its name."""
 
 from __future__ import annotations
 

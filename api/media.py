@@ -1,7 +1,7 @@
-"""`GET /media/{token}/{key}`: stored objects by their unguessable token, which is all the permission needed.
+"""`GET /media/{token}/{key}`: a stored image. The token in the URL authorises the request; no key is needed.
 
-A local directory's files are sent as they are and may be cached for ever, because a key never changes what it
-names. A bucket serves its own: the answer is a redirect to a fresh presigned URL.
+A file of a local directory is sent as it is and may be cached for ever, because a key always names the same
+bytes. For a bucket the answer is a redirect to a fresh presigned URL.
 """
 
 from __future__ import annotations

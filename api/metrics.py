@@ -92,7 +92,7 @@ class DatabaseCollector(Collector):
 
 
 def _jobs(connection: Connection) -> Iterator[Metric]:
-    """A live job is one that was queued and is not final; so a million that wait cost no more than one."""
+    """Live jobs are a difference of totals, so that a million of them cost no more than one."""
     entered = event_totals.entered(connection)
     counter = CounterMetricFamily("imagequeue_jobs", "Jobs that entered a status.", labels=["status"])
     for status in JobStatus:
@@ -181,10 +181,10 @@ def _deployments(reports: Iterable[DeploymentReport]) -> Iterator[Metric]:
 
 def _deliveries(connection: Connection) -> Iterator[Metric]:
     pending, overdue = metrics.pending_deliveries(connection)
-    yield GaugeMetricFamily("imagequeue_deliveries_pending", "Callbacks that wait.", value=pending)
-    text = "How long the most overdue callback has been due."
+    yield GaugeMetricFamily("imagequeue_deliveries_pending", "Webhooks that wait.", value=pending)
+    text = "How long the most overdue webhook has been due."
     yield GaugeMetricFamily("imagequeue_deliveries_overdue_seconds", text, value=max(0.0, overdue))
-    text = "Tries of callbacks in the last five minutes."
+    text = "Delivery attempts in the last five minutes."
     tries = GaugeMetricFamily("imagequeue_delivery_attempts_recent", text, labels=["outcome"])
     for outcome, count in metrics.recent_deliveries(connection).items():
         tries.add_metric([outcome], count)
@@ -200,10 +200,10 @@ def _wallets(connection: Connection) -> Metric:
 
 
 def _processes(connection: Connection) -> Iterator[Metric]:
-    alive = GaugeMetricFamily("imagequeue_processes", "Processes that beat.", labels=["kind"])
+    alive = GaugeMetricFamily("imagequeue_processes", "Processes with a recent heartbeat.", labels=["kind"])
     for kind, count in processes.fresh_kinds(connection).items():
         alive.add_metric([kind], count)
-    slots = GaugeMetricFamily("imagequeue_slots", "Slots of the live workers.", labels=["queue"])
+    slots = GaugeMetricFamily("imagequeue_slots", "Worker slots of the live workers.", labels=["queue"])
     for queue, count in processes.slots_by_queue(connection).items():
         slots.add_metric([queue], count)
     return iter((alive, slots))

@@ -1,4 +1,4 @@
-"""`GET /v1/models`: the catalog, in the shape that OpenAI's clients list models in."""
+"""`GET /v1/models`: the models of the catalog, in the format of OpenAI's API."""
 
 from __future__ import annotations
 

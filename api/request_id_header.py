@@ -1,7 +1,7 @@
-"""`X-Request-Id` on every answer about a job that its asker owns (docs/design/contract.md, "Routes").
+"""`X-Request-Id` on every answer about a job of the client's own account (docs/design/contract.md, "Routes").
 
-Whoever accepts a job, or finds one that is the asker's own, says so here. Every answer to that request then
-names the job, whatever becomes of it: a 202, a 409 and a 500 alike. A job of somebody else is never named.
+A route that accepts a job, or finds one of the client's account, calls `tag_request`. Every answer to that
+request then has the header: a 202, a 409 and a 500 alike. A job of another account is never named.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 
 def tag_request(request: Request, request_id: str) -> None:
-    """Say which of the asker's own jobs a request is about."""
+    """Have the answer to a request name this job of the client's in `X-Request-Id`."""
     request.state.request_id = request_id
 
 
 class RequestIdHeader:
-    """Puts the header on answers. It stands outside of everything that answers, errors included."""
+    """Puts the header on answers. It is the outermost middleware, so it sees error answers too."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve; name the job on the way out."""
+        """Serve a request, and add the header to its answer."""
 
         async def named(message: Message) -> None:
             state: dict[str, Any] = scope.get("state", {})

@@ -1,4 +1,4 @@
-"""The universal routes about one's own jobs. Other accounts' jobs do not exist here."""
+"""The routes about jobs of the client's own account, the same for all dialects."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ CANCELLED = "cancelled"
 
 @router.get("/status/{request_id}")
 async def read_status(request: Request, request_id: str) -> Response:
-    """Where a job stands. Once it is final the body never changes by a byte.
+    """The status of a job. Once it is final the body never changes by a byte.
 
-    While it waits for a call, `queue_position` and `eta_seconds` say what to expect, null where nobody knows.
+    While it waits for a call it has `queue_position` and `eta_seconds`, null where they are not known.
     """
     job = await own_job(request, await authenticate(request), request_id)
     if job.status.is_final:
@@ -48,13 +48,14 @@ async def read_status(request: Request, request_id: str) -> Response:
 
 
 LONGEST_PAUSE = 30
-"""Seconds: an estimate may turn out too long, and a job may be cancelled, so nobody stays away for longer."""
+"""Seconds, however long the estimate: it may turn out too long, and a job may be cancelled."""
 
 
 def look_again_in(estimate: Estimate | None) -> int:
-    """Whole seconds after which a status is worth reading again: when the job may be done, as far as known.
+    """Whole seconds until the status is worth reading again: the estimate, if there is one.
 
-    A job whose call runs, or that came a moment ago, is worth a look soon; one that nobody serves is not.
+    It is 1 for a job whose call is in flight or that is too new for an estimate, and the longest pause for a
+    job that no deployment serves at the moment.
     """
     if estimate is None or estimate.position is None:
         return 1
@@ -89,7 +90,7 @@ async def cancel(request: Request, request_id: str) -> Response:
 
 @router.get("")
 async def read_list(request: Request) -> Response:
-    """One's own jobs, newest first.
+    """The jobs of the account, newest first.
 
     Query: `status` (several, with commas), `model`, `batch`, `created_after`, `created_before` (RFC 3339),
     `limit` (1 to 100, default 20), `cursor` (the `next_cursor` of the page before).
@@ -105,10 +106,10 @@ async def read_list(request: Request) -> Response:
 
 
 async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestStatus:
-    """The job behind an id; from here on every answer names it.
+    """The job of a request id; from here on the answer has the `X-Request-Id` header.
 
     Raises:
-        NotFound: there is none, or it is somebody else's.
+        NotFound: there is none, or it belongs to another account.
     """
     label, job_id = split_request_id(request_id)
     job = await find_job(services_of(request), job_id)
@@ -140,7 +141,7 @@ def read_estimate(services: ApiServices, waiting: list[tuple[int, UUID]]) -> Seq
 
 
 def _attempt(attempt: AttemptRecord, *, operator: bool) -> dict[str, Any]:
-    """An attempt as its owner sees it; what an upstream said about our account is for operators."""
+    """An attempt as its client may see it; what an upstream said about our account is for operators only."""
     told = operator or attempt.state == AttemptState.REFUSED
     return {
         "id": str(attempt.id),

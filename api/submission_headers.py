@@ -1,4 +1,4 @@
-"""The headers that every dialect takes on a submit, read in one place.
+"""The headers that a submit may have in every dialect.
 
 Source: docs/design/contract.md, "Headers of a submit".
 """
@@ -16,17 +16,22 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.egress import EgressPolicy, Purpose, check_destination, sole_webhook_url
 
 LONGEST_WAIT = timedelta(days=366)
+"""The latest deadline: a year is beyond every use, and every date up to it can be computed with."""
+
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,6})?", re.ASCII)
 _COUNT = re.compile(r"\d{1,4}", re.ASCII)
 _RFC_3339 = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})", re.ASCII)
-_KEPT = {"http-referer": "HTTP-Referer", "x-title": "X-Title"}
-_LONGEST_KEPT = 500
+_STORED = {"http-referer": "HTTP-Referer", "x-title": "X-Title"}
+"""Headers that are stored with the request: they name the client's application."""
+
+_LONGEST_STORED = 500
+"""Characters of such a header that are stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class SubmissionHeaders:
-    """What the headers ask for; deadlines are aware times. See `Submission` for the rest."""
+    """What the headers ask for; the fields are those of `Submission`. Deadlines are times with a zone."""
 
     lane: Lane
     start_by: datetime | None
@@ -38,7 +43,7 @@ class SubmissionHeaders:
 
 
 def read_submission_headers(headers: Headers, policy: EgressPolicy, now: datetime) -> SubmissionHeaders:
-    """Read them all. `now` is what seconds count from.
+    """Read the headers. Deadlines in seconds are counted from `now`.
 
     Raises:
         InvalidRequest: names the header and what is wrong with it.
@@ -51,7 +56,7 @@ def read_submission_headers(headers: Headers, policy: EgressPolicy, now: datetim
         idempotency_key=_idempotency_key(headers),
         retry_count=_retry_count(headers),
         client_headers={
-            name: headers[key][:_LONGEST_KEPT] for key, name in _KEPT.items() if headers.get(key)
+            name: headers[key][:_LONGEST_STORED] for key, name in _STORED.items() if headers.get(key)
         },
     )
 
@@ -103,7 +108,7 @@ def _idempotency_key(headers: Headers) -> str | None:
 
 
 def _retry_count(headers: Headers) -> int | None:
-    """What some SDKs say about their own repeats; anything unreadable counts as silence."""
+    """How often the client's SDK has repeated this submit; None where the header is missing or unreadable."""
     text = headers.get("x-stainless-retry-count", "")
     return int(text) if _COUNT.fullmatch(text) else None
 

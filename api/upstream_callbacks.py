@@ -1,6 +1,6 @@
-"""`POST /callbacks/{token}`: where upstreams call back. The token is all the permission needed.
+"""`POST /callbacks/{token}`: takes upstream callbacks. The token authorises the request; no key is needed.
 
-Whatever it says about its body's type is ignored: a callback that is refused may be lost for good.
+The content type is ignored, because an upstream may not repeat an upstream callback that was refused.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from imagequeue.domain.errors import NotFound
 router = APIRouter(tags=["Callbacks"])
 
 LARGEST_BYTES = 64 * 1024
-"""A final status body has a few links in it."""
+"""More than a final status body with its links has."""
 
 
 @router.post("/callbacks/{token}", status_code=204, response_class=Response)
 async def take_callback(request: Request, token: str) -> Response:
-    """For upstreams only: what one of them calls the request of an attempt."""
+    """For upstreams only: store the reference by which one of them knows the request of an attempt."""
     services = services_of(request)
     attempt_id = services.runtime.keyring.attempt_of_callback(token)
     if attempt_id is None:

@@ -1,4 +1,4 @@
-"""`GET /v2/wallet`: what one's account has, holds and has spent, and the last entries of its ledger."""
+"""`GET /v2/wallet`: what the account has available, holds and has spent, and its last ledger entries."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from imagequeue.store.money.ledger import LedgerEntry, Wallet, read_wallets, rec
 router = APIRouter(tags=["Wallet"])
 
 RECENT = 20
+"""Ledger entries that the answer has."""
 
 
 @router.get("/v2/wallet")

@@ -1,7 +1,7 @@
-"""Tells those who wait that their job entered another status.
+"""Watch: passes new events of jobs on to the event streams that follow them.
 
-One task reads the new events of all watched jobs with one query: at once when Redis rings, and every second
-anyhow. So neither a lost ring nor a Redis that is away keeps anybody waiting for longer than that.
+One task reads the new events of all watched jobs with one query: at once on a wake-up in Redis, and every
+second anyway. So a lost wake-up, or an outage of Redis, delays an event by a second at most.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def _behind(after: dict[UUID, int], events: Iterable[StatusEvent]) -> list[Statu
 
 
 class Watcher:
-    """Somebody who waits for the events of one job behind `after`."""
+    """One event stream: it waits for the events of one job whose ids are above `after`."""
 
     def __init__(self, job_id: UUID, after: int) -> None:
         self.job_id = job_id
@@ -63,7 +63,7 @@ class Watcher:
             return await self._news.get()
 
     def tell(self, event: StatusEvent) -> None:
-        """Pass an event on, unless it is known already."""
+        """Pass an event on, unless it was passed on already."""
         if event.id > self.after:
             self.after = event.id
             self._news.put_nowait(event)
@@ -74,7 +74,7 @@ class Watcher:
 
 
 class Watch:
-    """Serves all watchers of a process. For one event loop."""
+    """Reads events for all watchers of a process. For one event loop."""
 
     def __init__(self, services: ApiServices) -> None:
         self._services = services
@@ -113,7 +113,7 @@ class Watch:
             self._watchers.discard(watcher)
 
     def end(self) -> None:
-        """Let everybody go: the process ends."""
+        """End every watcher, because the process ends."""
         self._ended.set()
         self._listener.interrupt()
         for watcher in self._watchers:

@@ -1,1 +1,1 @@
-"""The Celery and dispatcher processes: the only place that knows Celery."""
+"""The worker and dispatcher processes: their loops, and all that is Celery's."""

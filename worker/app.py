@@ -1,4 +1,4 @@
-"""The Celery app. Messages are doorbells: they carry an id, and may be lost, doubled or late without harm.
+"""The Celery app. Its messages are doorbells: each carries an id, and may be lost, doubled or late.
 
 Every option has its reason in docs/design/pipeline.md, "Celery".
 """

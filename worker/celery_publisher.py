@@ -1,4 +1,8 @@
-"""Ring: hand ids to Celery, in one batch. A message that is lost is rung again by the sweep."""
+"""Celery publisher: sends doorbells, which carry ids, in one round trip to Redis.
+
+It is called after the commit that released the attempts or claimed the deliveries. A doorbell that is lost is
+sent again by the sweep.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +25,13 @@ log = structlog.get_logger()
 
 
 class CeleryPublisher:
-    """Rings for attempts and for deliveries; Redis being away is logged, not raised."""
+    """Sends the doorbells of attempts and of deliveries; while Redis is away that is logged, not raised."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
 
     def attempts(self, doorbells: Sequence[Doorbell]) -> None:
-        """Ring for attempts, each on its lane's queue."""
+        """Send the doorbells of attempts, each to the queue of its lane."""
         with self._producer(len(doorbells)) as producer:
             for number, doorbell in enumerate(doorbells):
                 if number:
@@ -35,7 +39,7 @@ class CeleryPublisher:
                 self._send(producer, GENERATE, (str(doorbell.attempt_id),), GENERATE_QUEUES[doorbell.lane])
 
     def deliveries(self, claimed: Sequence[ClaimedDelivery]) -> None:
-        """Ring for deliveries."""
+        """Send the doorbells of deliveries."""
         with self._producer(len(claimed)) as producer:
             for delivery in claimed:
                 self._send(producer, DELIVER, (str(delivery.id), delivery.fence), DELIVERIES)

@@ -1,4 +1,8 @@
-"""The dispatcher process: grants and releases, hands out deliveries, sweeps. Each is a loop of its own."""
+"""The dispatcher process: dispatch, polls, deliveries, the forecast, the sweep and the retention.
+
+Each of these is a loop of its own. Between two runs a loop waits for its interval, or (`Wake`) for a wake-up
+in Redis and at most 250 ms.
+"""
 
 from __future__ import annotations
 

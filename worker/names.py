@@ -1,4 +1,4 @@
-"""The names of the tasks, as they stand in messages."""
+"""The names of the Celery tasks, as messages have them."""
 
 from __future__ import annotations
 

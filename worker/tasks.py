@@ -1,4 +1,8 @@
-"""The two tasks. Each answers a doorbell and settles what comes of it, so Celery has nothing to retry."""
+"""The two Celery tasks. Each answers a doorbell and settles its outcome, so Celery has nothing to retry.
+
+`activity` counts the tasks that run and that were begun, by which the process sees whether it still works
+(`liveness.py`).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +19,7 @@ from worker.names import DELIVER, GENERATE
 
 
 def register_tasks(app: Celery, generation: Generation, delivering: Delivering, activity: Activity) -> None:
-    """Register the tasks with what they need."""
+    """Register the tasks: `generate` makes the call of an attempt, `deliver` makes a delivery attempt."""
 
     def generate(attempt_id: str) -> None:
         with activity:

@@ -1,4 +1,4 @@
-"""The pause of a loop that a ring in Redis may end."""
+"""The pause of a loop that a wake-up in Redis may end."""
 
 from __future__ import annotations
 
@@ -9,24 +9,24 @@ from imagequeue.runtime import Runtime, open_redis
 from imagequeue.wakeup import WakeupListener
 
 LOOK_SECONDS = 0.25
-"""Such a loop looks at least this often; a wake-up makes it look at once.
+"""Such a loop looks at least this often, so a wake-up that is lost costs no more.
 
 Source: docs/design/pipeline.md, "Dispatch".
 """
 
 LEAST_PAUSE_SECONDS = 0.005
-"""Between two looks, so that a flood of wake-ups is gathered into one look."""
+"""Between two looks, so that wake-ups that come close together cause one look."""
 
 
 class Wake:
-    """Waits for a ring in Redis, and no longer than `LOOK_SECONDS`."""
+    """Waits for a wake-up in Redis, and no longer than `LOOK_SECONDS`."""
 
     def __init__(self, runtime: Runtime, channel: str, stopping: threading.Event) -> None:
         self._listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
         self._stopping = stopping
 
     def __call__(self, done: int) -> None:
-        """Pause; `done` says that there may be more to do, and changes nothing: the look is bounded."""
+        """Wait. How much the last look did (`done`) changes nothing, because a look is bounded."""
         del done
         began = time.monotonic()
         self._listener.wait(LOOK_SECONDS)

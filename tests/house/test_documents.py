@@ -95,6 +95,14 @@ def test_links_lead_somewhere(name: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_files_of_the_program_that_a_page_names_are_there(name: str) -> None:
+    prose = re.sub(r"^```.*?^```$", "", text(name), flags=re.MULTILINE | re.DOTALL)
+    named = re.findall(r"`([\w-]+(?:/[\w-]+)*/[\w-]+\.py)`", prose)
+    roots = (ROOT, ROOT / "imagequeue")
+    assert [path for path in named if not any((root / path).is_file() for root in roots)] == []
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_in_the_readme_and_in_the_changelog(name: str) -> None:
     assert re.search(rf"^\| .*`{name}`.* \| .+ \|$", text("README.md"), re.MULTILINE)

@@ -1,1 +1,1 @@
-"""Sends webhooks."""
+"""Deliver: send webhooks, and record each delivery attempt."""

@@ -1,7 +1,9 @@
-"""Deliver: one callback, signed, to an address that the guard admits; the result where the fence matches.
+"""Deliver: post one webhook, signed, through the egress guard, and record the delivery attempt.
 
-The schedule is `next_attempt_at` in Postgres and nothing else. The POST never happens inside a transaction
-(docs/design/webhooks.md, "Claim").
+When a delivery is due is `next_attempt_at` in Postgres and nothing else. `Deliveries`, a loop of the
+dispatcher, claims what is due and sends its doorbells. `Delivering`, in a worker, begins the attempt under a
+fence, posts outside of any transaction, and records what came of it, provided that no other worker has begun
+a later attempt (docs/design/webhooks.md, "Claim"). What an answer means is in `domain/webhooks.py`.
 """
 
 from __future__ import annotations
@@ -30,12 +32,14 @@ from imagequeue.store.deliveries import ClaimedDelivery, DeliveryAttempt, Delive
 log = structlog.get_logger()
 
 CLAIM_AT_ONCE = 100
+"""Deliveries that one transaction claims, so that its locks are held for milliseconds."""
+
 _STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PENDING"}
 
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """Hand what is due to Celery. `release` may fail: the delivery is due again when nobody began it."""
+    """Claims what is due. `release` sends the doorbells; a delivery whose doorbell is lost is due again."""
 
     engine: Engine
     release: Callable[[Sequence[ClaimedDelivery]], None]
@@ -51,7 +55,7 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class Delivering:
-    """The verb, with what it needs."""
+    """Makes delivery attempts. `schedule` has the seconds before each one, counted from the one before."""
 
     engine: Engine
     client: GuardedClient
@@ -61,13 +65,13 @@ class Delivering:
     random: Random = field(default_factory=Random)
 
     def run(self, claimed: ClaimedDelivery) -> None:
-        """Make one try and record it, unless another doorbell has begun it."""
+        """Make one delivery attempt and record it, unless another doorbell has begun it already."""
         with self.engine.begin() as connection:
             task = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
         if task is None:
             return
         try:
-            made, outcome = self._try(task)
+            made, outcome = self._attempt(task)
         except ConfigurationError as error:
             log.warning("delivery_postponed", delivery_id=str(claimed.id), reason=error.message)
             with self.engine.begin() as connection:
@@ -76,7 +80,7 @@ class Delivering:
         failpoint("deliver.sent")
         self._record(task, made, outcome)
 
-    def _try(self, task: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
+    def _attempt(self, task: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
         started = time.monotonic()
         status, answer, outcome = self._post(task)
         latency = round((time.monotonic() - started) * 1000)

@@ -1,1 +1,1 @@
-"""Grants quota, claims jobs, and rings workers."""
+"""Dispatch: grant starts, claim jobs for them, insert their attempts and send the doorbells."""

@@ -1,13 +1,13 @@
-"""What the dispatcher remembers of the backlog: flows, which never change, and a cursor for each.
+"""Backlog: the flows in which jobs wait, and a cursor for each, as one dispatcher remembers them.
 
-Somebody's long transaction keeps dead rows from being vacuumed, and a backfill leaves one for each job at the
-front of its flow: a hundred thousand of them cost 27 ms each time that they are stepped over
-(docs/design/pipeline.md, "Tables"). A cursor skips them, for the claim, and in the flows that leave most also
-for the look.
+While some transaction stays open for long, dead rows cannot be vacuumed, and a backfill leaves one for each
+job at the front of its flow: 100,000 of them cost 27 ms each time that a claim steps over them
+(docs/design/pipeline.md, "Tables"). A cursor skips them for the claim; in the flows that have most of them it
+skips them for the search for waiting flows, too.
 
-It trails the youngest claimed id by `TRAIL_SECONDS`, because a transaction with a smaller id may commit
-later. And nothing depends on it: every `WHOLE_SECONDS` a look goes without cursors, and what its claims find
-below one moves it back.
+A cursor trails the youngest claimed id by `TRAIL_SECONDS`, because a transaction with a smaller id may commit
+later. It never hides a job for long: every `WHOLE_SECONDS` a search goes without cursors, and a claim that
+finds a job below a cursor moves it back.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ _START = UUID(int=0)
 
 @dataclass(frozen=True)
 class Waiting:
-    """The flows in which jobs wait: for their first attempt (`queued`), or for another one (`wanting`)."""
+    """The flows in which jobs wait: for their first attempt (`queued`), or for another one (`incomplete`)."""
 
     flows: Sequence[Flow] = ()
     queued: frozenset[int] = frozenset()
@@ -59,13 +59,13 @@ class Waiting:
         return classes
 
     def also_incomplete(self, flow_ids: set[int]) -> Waiting:
-        """The same, where jobs of more flows want another attempt: they were begun in this turn."""
+        """The same, with the flows of jobs that were begun in this pass and need another attempt."""
         return replace(self, incomplete=self.incomplete | flow_ids) if flow_ids - self.incomplete else self
 
 
 @dataclass(slots=True)
 class Backlog:
-    """One dispatcher's memory."""
+    """One dispatcher's memory of the flows. `clock` gives monotonic seconds."""
 
     known: dict[int, Flow] = field(default_factory=dict[int, Flow])
     cursors: dict[int, UUID] = field(default_factory=dict[int, UUID])

@@ -1,10 +1,10 @@
-"""Spread: a small backlog starts everywhere at once instead of in a line before the cheapest deployment.
+"""Balance: a small backlog starts on all deployments at once, not one call after the other on the cheapest.
 
 Among deployments of one order the earliest start decides, and cost only between equal ones
 (docs/design/rate-limiting.md, "Overflow and balance"). That is a rule for each call, but a group is granted
-many tokens at a time. So a group's share is what it would get if all the groups that are yet to be asked in
-this turn took one call after the other by (start, cost): four images of one job start on four deployments,
-where that is sooner. A backlog that would use every token anyhow is not counted further than that.
+many tokens at a time. So a group's share is what it would get if all groups that are still to be served in
+this pass took one call after the other by (start, cost): four images of one job start on four deployments,
+where that is sooner. A backlog that uses every token anyway is counted no further than that.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
 from imagequeue.store.jobs.flows import count_waiting
 
 Start = tuple[float, float, str, int]
-"""When a call may start, what it costs, whose it is, and for how many images it may ask."""
+"""When a call may start (database seconds), its cost (USD), its group, and how many images it asks for."""
 
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """The rule for one turn of the dispatcher."""
+    """The rule for one pass of the dispatcher."""
 
     known: Pass
 
@@ -39,7 +39,7 @@ class Balance:
         tokens: int,
         rivals: Sequence[Sequence[Deployment]],
     ) -> int:
-        """How many of its tokens a group uses now; `rivals` are the groups after it in this turn."""
+        """How many of its tokens a group uses now; `rivals` are the groups after it in this pass."""
         if tokens <= 1:
             return tokens
         own = self._starts(candidates, tokens)
@@ -78,7 +78,7 @@ def _images_per_call(candidate: Candidate) -> int:
 
 
 def _used(in_turn: Sequence[Start], images: int) -> Iterator[Start]:
-    """The calls that so many images need, the first ones first."""
+    """The calls that so many images need, the earliest ones."""
     for start in in_turn:
         if images <= 0:
             return

@@ -1,10 +1,11 @@
 """Claim: which jobs take the tokens that a quota group has free.
 
-Flows take turns (`domain/fairness.py`). A job that wants several images takes several tokens in its turn, and
-so may have attempts on several deployments at once. A flow that runs dry leaves its turns to the others.
+The fair queue (`domain/fairness.py`) decides whose flow is next. A job with several missing images takes
+several tokens at once, so it may have attempts on several deployments. A flow without further jobs leaves
+its turns to the others.
 
 A job that a deployment failed prefers another one (docs/design/pipeline.md, "An attempt"): only one that
-could take it soon, and only for a while. Whatever becomes of the others, after its back-off it comes back.
+can take it soon, and only for some seconds beyond its back-off. Then any deployment may take it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
 from imagequeue.store.jobs.claims import ClaimRequest, WaitingJob, lock_incomplete, lock_queued
 
 OTHER_DEPLOYMENT_SECONDS = 5.0
-"""So long beyond its back-off a job waits for another deployment than the one that failed it."""
+"""Seconds beyond its back-off that a job waits for another deployment than the one that failed it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class ClaimedCall:
 
 
 def find_candidates(deployments: Sequence[Deployment], known: Pass) -> dict[int, Candidate]:
-    """The waiting flows that a group can serve now, each with the first deployment that has room."""
+    """The waiting flows that a group can serve now, each with its first deployment that may start a call."""
     found = dict[int, Candidate]()
     for (model_id, requirement, lane), flows in known.waiting.classes.items():
         deployment = next(
@@ -106,7 +107,7 @@ class Claim:
         return found
 
     def _jobs(self, turns: Sequence[ClaimRequest]) -> list[WaitingJob]:
-        """Those that want another attempt first, so that what was begun ends; but see `Turn.wary`."""
+        """Incomplete jobs first, so that what was begun ends; last if the deployment failed recently."""
         incomplete = [turn for turn in turns if turn.flow_id in self.known.waiting.incomplete]
         queued = [turn for turn in turns if turn.flow_id in self.known.waiting.queued]
         return [
@@ -136,7 +137,7 @@ class Claim:
         )
 
     def _starts_soon(self, deployment: Deployment, lane: Lane) -> bool:
-        """Whether a deployment works, has slots, and has a token before anybody's patience ends."""
+        """Whether a deployment works, may start a call, and has a token within `OTHER_DEPLOYMENT_SECONDS`."""
         group = self.known.groups.get(deployment.group)
         if group is None or group.out_of_quota or self.known.limits.breaker(deployment) is not Breaker.CLOSED:
             return False

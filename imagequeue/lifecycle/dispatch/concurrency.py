@@ -1,12 +1,12 @@
-"""Room: how many more calls the workers have slots for (docs/design/rate-limiting.md, "Concurrency limits").
+"""How many more calls may be in flight (docs/design/rate-limiting.md, "Concurrency limits").
 
-Released and calling attempts never exceed the slots that live workers report, in all and by lane. A slot
-that two lanes share in halves is a whole one for either of them, but for one call at a time: a worker with a
-single slot serves both lanes.
+Released and calling attempts never exceed the worker slots that live workers report, in all and by lane. A
+slot that two lanes share in halves counts as a whole one for each of them, but takes one call at a time: a
+worker with a single slot serves both lanes.
 
-One deployment holds at most half of each lane's slots, so that one that hangs cannot starve the others; or
-its `max_in_flight`, over all lanes. A deployment whose breaker is open has no room; a half-open one has room
-for its probe.
+One deployment holds at most half of each lane's slots, so that one that hangs leaves slots to the others; or
+its `max_in_flight`, over all lanes. A deployment whose breaker is open may start no call; a half-open one may
+start its probe.
 """
 
 from __future__ import annotations

@@ -1,12 +1,18 @@
-"""Dispatch: grant tokens and claim jobs, one quota group at a time; then ring.
+"""Dispatch: grant starts and claim jobs, one quota group at a time; then send the doorbells.
 
 A grant, the claim of its job and the insert of its attempt are one transaction under the lock of the
-group's row: there is no second store of tokens that could disagree (docs/design/rate-limiting.md, "The
-grant"). Token first, then job: who goes next is decided at the last moment. So a turn begins with the tokens:
-one query tells which groups can start a call within the horizon, and unless one can, nothing else is read.
+group's row: there is no second count of tokens that could disagree (docs/design/rate-limiting.md, "The
+grant"). The token comes first, then the job, so that whose job is next is decided at the last moment.
 
-Any number of dispatchers may run; row locks make them correct, and each keeps its own memory of turns and
-cursors, which is about fairness and speed only.
+A pass (`run_once`) reads which groups can start a call within a second; unless one can, it reads nothing
+else. Then it finds the flows in which jobs wait (`backlog.py`) and the free worker slots (`concurrency.py`).
+For each group, by order, start and cost, it looks for the flows that the group can serve (`candidates`), and
+in one transaction locks the group, computes the starts (`grant`), leaves to other groups what they are to
+take (`overflow.py`, `balance.py`), claims jobs for the rest (`claim.py`) and inserts their attempts. Groups
+that left calls to others are served once more at the end, for what those did not take.
+
+Any number of dispatchers may run, because row locks make them correct. Each has fair queues and cursors of
+its own, which concern fairness and speed only.
 """
 
 from __future__ import annotations
@@ -43,14 +49,14 @@ GRANTS_AT_ONCE = 100
 """The most tokens that one transaction grants, so that a group's lock is held for milliseconds."""
 
 PROBE_SECONDS = 30.0
-"""Beyond its own deadline, how long a probe may take before another one goes."""
+"""Seconds beyond its own deadline after which a probe is taken for lost, and another one may go."""
 
 Release = Callable[[Sequence[Doorbell]], None]
 
 
 @dataclass(slots=True)
 class Dispatch:
-    """The verb, with what it needs. `release` rings; where that fails, the sweep rings later."""
+    """Makes passes. `release` sends doorbells; the sweep sends again those that are lost."""
 
     engine: Engine
     eligibility: Eligibility
@@ -68,13 +74,13 @@ class Dispatch:
             waiting = self.backlog.look(connection) if due else Waiting()
             limits = ConcurrencyLimits.read(connection) if waiting else ConcurrencyLimits()
         if due and not waiting:
-            self.queues.clear()  # nobody waits, so nobody owes or is owed a turn
+            self.queues.clear()  # without waiting jobs no account is ahead of another
         due.sort(key=lambda group: _preference(by_group[group.name][0], group))
         turn = Pass(self.eligibility, groups, waiting, limits, self.at_once)
         return self._serve_all([by_group[group.name] for group in due], turn) if waiting else 0
 
     def _serve_all(self, groups: Sequence[list[Deployment]], turn: Pass) -> int:
-        """Ask the groups in turn; those that left calls to others are asked again for what is left."""
+        """Serve one group after the other; those that left calls to others are served again at the end."""
         released = sum(self._serve(members, turn, groups[n + 1 :]) for n, members in enumerate(groups))
         again, turn.again = turn.again, []
         return released + sum(self._serve(members, turn, ()) for members in again)
@@ -133,7 +139,7 @@ class Dispatch:
         turn: Pass,
         rivals: Sequence[Sequence[Deployment]],
     ) -> tuple[dict[int, Candidate], int]:
-        """What earlier orders leave, and of that what no other group of this turn could start sooner."""
+        """What earlier orders leave, and of that what no other group of this pass could start sooner."""
         left, tokens = Overflow(turn).leave(connection, candidates)
         tokens = min(tokens, slots)
         share = Balance(turn).share(connection, left, tokens, rivals) if rivals else tokens
@@ -155,6 +161,7 @@ def _is_due(group: Group) -> bool:
 
 
 def _recover(connection: Connection, group: Group) -> None:
+    """Take back a part of the group's drift, when ten windows have passed without a drift."""
     drift = upstream_throttling.recovered(
         group.drift, rpm=group.rpm, window=group.quota.window, now=group.state.now
     )
@@ -165,7 +172,7 @@ def _recover(connection: Connection, group: Group) -> None:
 def _look_for_probes(
     connection: Connection, candidates: Mapping[int, Candidate], limits: ConcurrencyLimits
 ) -> None:
-    """Whether somebody else's probe is on its way is certain only under the group's lock."""
+    """Read the breakers again: whether a probe is in flight is certain only under the group's lock."""
     tried = {one.deployment.name: one.deployment for one in candidates.values()}
     if any(limits.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
         limits.states = deployments.read_states(connection)
@@ -197,7 +204,7 @@ def _attempt(call: ClaimedCall, slot: float, rule: Quota) -> NewAttempt:
 
 
 def _preference(deployment: Deployment, group: Group) -> tuple[int, float, float]:
-    """Which group is asked first: by order, then by when it can start, then by cost."""
+    """Which group is served first: by order, then by its next start, then by cost."""
     return (deployment.order, next_start(group.quota, group.state), _cost(deployment))
 
 

@@ -1,4 +1,4 @@
-"""Serving: which deployments can serve what waits. The answers are kept: a catalog never changes."""
+"""Eligibility: which deployments can serve a requirement. Answers are remembered: a catalog never changes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from imagequeue.providers.registry import PROVIDERS
 
 @dataclass(slots=True)
 class Eligibility:
-    """Images per call of every (deployment, requirement) that was asked for; 0: cannot serve it.
+    """How many images a call of each deployment may ask for, by requirement.
 
-    `pools` are the quota groups that serve the same models, by group (`domain/fairness.py`).
+    `pools` has for each quota group the groups that serve the same models: they share one fair queue.
     """
 
     catalog: Catalog

@@ -1,10 +1,9 @@
-"""Spill: may a deployment of a later order take jobs that an earlier order could serve?
+"""Overflow: how many jobs may a deployment of a later order take from those before it?
 
-Only as many as the earlier orders could not start within `spill_after_seconds` (docs/design/rate-limiting.md,
-"Overflow and balance"). What they can start in that time is planned with the very rule that grants, from what
-is known of their groups, so it counts free tokens, pacing, blocks and rates alike. A deployment whose breaker
-is not closed starts nothing that one could wait for; nor does one that has as many calls in flight as it may
-(`Room`), because it may hang.
+Only as many as the earlier orders cannot start within `spill_after_seconds` (docs/design/rate-limiting.md,
+"Overflow and balance"). What they can start in that time is planned with the rule of the grant, so it counts
+free tokens, pacing, pauses and rates alike. A deployment whose breaker is not closed counts for nothing, and
+so does one that has as many calls in flight as it may, because it may hang.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ from imagequeue.store.jobs.flows import count_waiting
 
 @dataclass(frozen=True, slots=True)
 class Overflow:
-    """The rule for one turn of the dispatcher."""
+    """The rule for one pass of the dispatcher."""
 
     known: Pass
 

@@ -1,1 +1,1 @@
-"""What waiting jobs may expect: position and time."""
+"""ETA: forecast the position and the seconds of every waiting job."""

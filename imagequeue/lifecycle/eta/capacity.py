@@ -1,8 +1,8 @@
-"""Capacity: how fast the deployments can start calls now, as the dispatcher would let them.
+"""Capacity: how fast the deployments can start calls from now on, by the dispatcher's own rules.
 
-Everything is read once for a look, whatever waits: the groups with their tokens, the workers' slots, the
-calls in flight, and how long the last ones took. A deployment whose breaker is not closed, or whose quota is
-used up, starts nothing that one could count on; a group that is blocked counts from the end of its block.
+Everything is read once for a forecast: the groups with their tokens, the worker slots, the calls in flight,
+and how long the last calls took. A deployment whose breaker is not closed, or whose quota is used up, counts
+for nothing; a group that is paused counts from the end of its pause.
 """
 
 from __future__ import annotations
@@ -28,13 +28,16 @@ from imagequeue.store.attempts.durations import CallInFlight, CallTime
 from imagequeue.store.attempts.quota import Group
 
 PLANNED_STARTS = 200
+"""Starts of each group that are planned one by one; after them calls start at the group's rate."""
+
 CALLS_REMEMBERED = 100
+"""The last calls of a deployment whose mean is what a call takes."""
 
 FIRST_GUESS = 2.0
-"""Seconds that a call takes where none has ended yet: off by 2 at most for whatever takes up to 4."""
+"""Seconds that a call takes where none has ended yet: wrong by 2 at most for calls of up to 4."""
 
 TURNOVER = 0.125
-"""Seconds until a free slot has its next call: half of the dispatcher's look.
+"""Seconds until a free worker slot has its next call: half of the dispatcher's interval.
 
 Source: docs/design/pipeline.md, "Dispatch".
 """
@@ -44,8 +47,8 @@ Source: docs/design/pipeline.md, "Dispatch".
 class Capacity:
     """What was read, and what follows from it.
 
-    `planned` are the next starts of each group, in seconds from now; `times` are known or guessed for every
-    deployment.
+    `planned` has the next starts of each group, in seconds from now; `times` has what a call of each
+    deployment takes, measured or guessed.
     """
 
     eligibility: Eligibility
@@ -84,7 +87,7 @@ class Capacity:
         )
 
     def deployments(self, model_id: str, requirement: str) -> Sequence[Deployment]:
-        """Those that can serve a class and take calls now; all that can serve it if none takes any."""
+        """The deployments that can serve a class and take calls now; if none does, all that can serve it."""
         key = (model_id, requirement)
         if key not in self._known:
             able = list(self.eligibility.deployments(model_id, requirement))
@@ -92,9 +95,9 @@ class Capacity:
         return self._known[key]
 
     def calls_of(self, flow: Flow, images: int) -> float:
-        """How many calls a job takes that wants so many images, as those who serve its flow share the jobs.
+        """How many calls a job of `images` images takes, on average over the deployments that serve its flow.
 
-        At r calls per second, of which a job takes n, a deployment serves r / n jobs per second.
+        A deployment that starts r calls per second, of which a job takes n, serves r / n jobs per second.
         """
         shares = [
             (self._rate(one), ceil(images / self.eligibility.images_per_call(one, flow.requirement)))
@@ -104,7 +107,7 @@ class Capacity:
         return sum(rate for rate, _ in shares) / jobs if jobs else float(images)
 
     def service(self, model_id: str, requirement: str, lane: Lane) -> ServiceRate:
-        """How the deployments that can serve a class start its calls, as far as they take any now."""
+        """How fast the deployments that can serve a class start its calls; those that take none count 0."""
         by_group = defaultdict[str, list[Deployment]](list)
         for one in self.deployments(model_id, requirement):
             if self._works(one):
@@ -130,14 +133,14 @@ class Capacity:
         return group.quota.rate if group else 1.0
 
     def _starts(self, members: Sequence[Deployment], lane: Lane) -> Starts:
-        """Of a group, by its quota and by what its deployments may have in flight."""
+        """The starts of a group, limited by its quota and by what its deployments may have in flight."""
         group = self.groups[members[0].group]
         limit = sum(self.limits.limit(lane, one) for one in members)
         in_flight = [
             call
             for one in members
             for call in self.in_flight.get(one.name, ())
-            if one.max_in_flight or call.lane is lane  # as `Room` counts them
+            if one.max_in_flight or call.lane is lane  # as `ConcurrencyLimits` counts them
         ]
         slots = self._slots(
             min(limit, self.limits.slots.get(lane, 0)), in_flight, self._mean(members).slot_seconds
@@ -145,13 +148,13 @@ class Capacity:
         return Starts(self.planned[group.name], group.quota.rate).within(slots)
 
     def _slots(self, count: int, in_flight: Sequence[CallInFlight], kept: float) -> WorkerSlots:
-        """So many slots, of which calls in flight keep some for a while yet."""
+        """So many worker slots, some of which are free only when their calls in flight end."""
         left = [
             max(0.0, self.times[call.deployment].slot_seconds - call.age_seconds)
             for call in in_flight
             if call.state is not AttemptState.SLEEPING
         ]
-        # Where more are in flight than may be now, the first ones to end leave no room.
+        # Where more calls are in flight than the limit allows now, the first ones to end free no slot.
         free_in = sorted([0.0] * count + left)[-count:] if count else []
         return WorkerSlots(free_in, kept + TURNOVER)
 
@@ -163,9 +166,9 @@ class Capacity:
 def _guess(
     name: str, catalog: Catalog, times: Mapping[str, CallTime], in_flight: Iterable[CallInFlight] = ()
 ) -> CallTime:
-    """What a deployment's calls take before any has ended: what the model's others take, or a guess.
+    """What a deployment's calls take before any has ended: the mean of its model's others, or a guess.
 
-    A call that runs already longer than that tells more.
+    A call in flight that has run longer than that raises the guess.
     """
     deployment = catalog.deployment(name)
     others = catalog.deployments_of(deployment.model) if deployment else ()
@@ -178,8 +181,8 @@ def _guess(
 def _planned(group: Group) -> list[float]:
     """The next starts of a group, in seconds from now.
 
-    Every token is used once, as the grant would let it; from then on each comes back a cycle later, without
-    the slack that a grant adds for as long as it does not know when a call was sent.
+    Each token is used once by the rule of the grant. From then on it returns a cycle later, without the slack
+    that a grant adds while it is not known when the call was sent.
     """
     rule, state = group.quota, group.state
     planned = [at - state.now for at in grant(rule, state, min(rule.rpm, PLANNED_STARTS), horizon=inf)]

@@ -1,8 +1,8 @@
-"""Outlook: what a waiting job may expect, published in Redis every second, never counted per poll.
+"""Publish: a dispatcher writes the forecast of all waiting jobs to Redis, an API process reads it there.
 
-The dispatchers take turns: whoever takes the turn's key publishes. Reading a long backlog costs time, so
-publishing rests for many times what it took. Without Redis there is no outlook, and status bodies know
-neither position nor time.
+So a status that is polled costs no counting. One dispatcher at a time publishes: the one that gets the lease
+in Redis. Reading a long backlog costs database time, so after publishing there is a cooldown of many times
+what it took. Without Redis there is no forecast, and position and ETA are null.
 """
 
 from __future__ import annotations
@@ -28,13 +28,15 @@ from imagequeue.lifecycle.eta.queue_sample import QueueSample
 INTERVAL_SECONDS = 1.0
 KEY, LEASE_KEY = "imagequeue:outlook", "imagequeue:outlook-turn"
 KEPT_SECONDS = 60
+"""How long Redis keeps a forecast; an older one would be wrong by too much."""
+
 COOLDOWN_FACTOR = 20
-"""Publishing rests so many times what it took."""
+"""The cooldown is so many times what publishing took: it uses at most 5 % of one connection's time."""
 
 
 @dataclass(slots=True)
 class ForecastPublisher:
-    """The verb, with what it needs; for one loop of one dispatcher."""
+    """Publishes the forecast; for one loop of one dispatcher."""
 
     engine: Engine
     redis: Redis
@@ -43,27 +45,27 @@ class ForecastPublisher:
     queue_sample: QueueSample = field(default_factory=QueueSample)
 
     def run_once(self) -> int:
-        """Publish, if it is this process's turn; 1 if it was."""
+        """Publish, if this process gets the lease; 1 if it did."""
         if not self.redis.set(LEASE_KEY, 1, nx=True, px=int(INTERVAL_SECONDS * 900)):
             return 0
         began = time.monotonic()
-        text = self.look().encode()
+        text = self.forecast().encode()
         took = time.monotonic() - began
         self.redis.set(KEY, text, px=max(1, int((KEPT_SECONDS - took) * 1000)))
-        rest = took * COOLDOWN_FACTOR
-        if rest > INTERVAL_SECONDS:
-            self.redis.set(LEASE_KEY, 1, px=int(rest * 1000))
+        cooldown = took * COOLDOWN_FACTOR
+        if cooldown > INTERVAL_SECONDS:
+            self.redis.set(LEASE_KEY, 1, px=int(cooldown * 1000))
         return 1
 
-    def look(self) -> Forecast:
-        """What every waiting job may expect now."""
+    def forecast(self) -> Forecast:
+        """Position and seconds of every waiting job, as things stand now."""
         eligibility = self.eligibility()
         with self.engine.connect() as connection:
             waiting = self.backlog.look(connection)
             if not waiting:
                 return Forecast({})
             capacity = Capacity.read(connection, eligibility)
-            lines = self.queue_sample.look(connection, waiting.flows, capacity.calls_of)
+            samples = self.queue_sample.read(connection, waiting.flows, capacity.calls_of)
         services, rivals = dict[int, ServiceRate](), dict[int, frozenset[int]]()
         by_group = _flows_by_group(waiting, capacity)
         for (model_id, requirement, lane), flows in waiting.classes.items():
@@ -73,7 +75,7 @@ class ForecastPublisher:
                 (flow.id for flow in flows), capacity.service(model_id, requirement, lane)
             )
             rivals |= dict.fromkeys((flow.id for flow in flows), sharing)
-        return forecast(lines, services, rivals)
+        return forecast(samples, services, rivals)
 
 
 def _flows_by_group(waiting: Waiting, capacity: Capacity) -> Mapping[str, set[int]]:
@@ -87,7 +89,7 @@ def _flows_by_group(waiting: Waiting, capacity: Capacity) -> Mapping[str, set[in
 
 @dataclass(slots=True)
 class ForecastReader:
-    """The outlook as a process of the API knows it: read at most once a second. For one thread at a time."""
+    """The forecast as a process of the API has it: read at most once a second. For one thread at a time."""
 
     redis: Redis
     forecast: Forecast = field(default_factory=lambda: Forecast({}))
@@ -95,7 +97,7 @@ class ForecastReader:
     read_at: float = float("-inf")
 
     def estimate(self, flow_id: int, job_id: UUID) -> Estimate:
-        """What a job that waits may expect, as far as it is known."""
+        """Position and seconds of a waiting job; None where the forecast does not know."""
         if time.monotonic() - self.read_at > INTERVAL_SECONDS:
             self._read()
         return self.forecast.estimate(flow_id, job_id, time.monotonic() - self.made_at)
@@ -107,5 +109,5 @@ class ForecastReader:
         except (RedisError, OSError):
             text, left = None, 0
         self.forecast = Forecast.decode(text.decode()) if text else Forecast({})
-        # Its age by the time that Redis will still keep it: no two machines' clocks are compared.
+        # Its age follows from how long Redis will still keep it, so no two machines' clocks are compared.
         self.made_at = self.read_at - (KEPT_SECONDS - left / 1000)

@@ -1,6 +1,7 @@
-"""Lines: the jobs that wait in each flow, sampled, with the calls that go before them.
+"""Queue sample: some of the jobs that wait in each flow, with the number of calls that go before each.
 
-A long flow's front is read, and its end is known by its last job and by a count that is made seldom.
+The front of a flow is read job by job. Of a long flow the end is known too: its last job, and a count of its
+jobs that is made at most every 10 s.
 """
 
 from __future__ import annotations
@@ -18,46 +19,50 @@ from imagequeue.domain.forecast import FlowSample
 from imagequeue.store.jobs import flows
 
 JOBS_READ = 20_000
+"""Jobs that one forecast reads, over all flows, so that it costs the same however many wait."""
+
 SAMPLES = 200
+"""Jobs of one flow that the forecast has; those between them are interpolated."""
+
 COUNTED_EVERY = 10.0
-"""Seconds between two counts of a long flow."""
+"""Seconds between two counts of a long flow, because a count reads all of it."""
 
 Calls = Callable[[Flow, int], float]
-"""How many calls a job of a flow takes that wants so many images."""
+"""How many calls a job of a flow takes, from its number of missing images."""
 
 
 @dataclass(slots=True)
 class QueueSample:
-    """One publisher's memory of long flows: when each was counted, and how many jobs want so many images."""
+    """One publisher's memory of long flows: when each was counted, and its jobs by their missing images."""
 
     counts: dict[int, tuple[float, Mapping[int, int]]] = field(
         default_factory=dict[int, tuple[float, Mapping[int, int]]]
     )
 
-    def look(self, connection: Connection, waiting: Sequence[Flow], calls: Calls) -> list[FlowSample]:
-        """The lines of flows in which jobs wait now."""
+    def read(self, connection: Connection, waiting: Sequence[Flow], calls: Calls) -> list[FlowSample]:
+        """A sample of each flow in which jobs wait now."""
         most = max(SAMPLES, JOBS_READ // max(1, len(waiting)))
         heads = flows.first_waiting(connection, [flow.id for flow in waiting], most)
         long = [flow_id for flow_id, (ids, _) in heads.items() if len(ids) == most]
         last = flows.last_queued(connection, long) if long else {}
         self.counts = {id_: self.counts[id_] for id_ in long if id_ in self.counts}
         return [
-            self._line(connection, flow, *heads[flow.id], last.get(flow.id), calls)
+            self._sample(connection, flow, *heads[flow.id], last.get(flow.id), calls)
             for flow in waiting
             if flow.id in heads
         ]
 
-    def _line(  # noqa: PLR0913, PLR0917  # a flow's row of the reading
+    def _sample(  # noqa: PLR0913, PLR0917  # a flow's row of the reading
         self,
         connection: Connection,
         flow: Flow,
         ids: Sequence[UUID],
-        wanted: Sequence[int],
+        missing_images: Sequence[int],
         last: UUID | None,
         calls: Calls,
     ) -> FlowSample:
-        each = {images: calls(flow, images) for images in set(wanted)}
-        places = list(accumulate(each[images] for images in wanted))
+        each = {images: calls(flow, images) for images in set(missing_images)}
+        places = list(accumulate(each[images] for images in missing_images))
         step = max(1, len(ids) // SAMPLES)
         kept = sorted({*range(0, len(ids), step), len(ids) - 1})
         sampled, sampled_places = [ids[at] for at in kept], [places[at] for at in kept]

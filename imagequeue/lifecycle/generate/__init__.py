@@ -1,1 +1,1 @@
-"""One upstream call: input images, the call itself, polls, and the images that come back."""
+"""Generate: make one upstream call, with its input images, its polls and the images that it brings."""

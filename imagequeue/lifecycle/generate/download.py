@@ -1,4 +1,4 @@
-"""Download: a result that an upstream put behind a link, within what is left of the call's deadline."""
+"""Download: get an image that an upstream's answer names by URL, within the call's deadline."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class Downloading:
     random: Random = field(default_factory=Random)
 
     def run(self, url: str, until: float) -> Download:
-        """Download an image. It is paid, so a broken download is tried again, while there is time.
+        """Download an image. It is paid for, so a broken download is tried again while there is time.
 
         Raises:
-            Unavailable: it may not be downloaded, or is too large.
+            Unavailable: its URL is refused by the egress guard, or the image is too large.
             Ambiguous: it could not be had before `until` (seconds of `time.monotonic`).
         """
         for number in range(1, IMAGE_DOWNLOAD.tries):

@@ -1,9 +1,9 @@
-"""Fetch: input images that are URLs are fetched, checked and stored before their job may be claimed.
+"""Fetch inputs: download, check and store the input images that a job names by URL.
 
-So a slow address costs no token. Until it is done the job is QUEUED in a flow whose requirement no
-deployment serves; then one transaction moves it to its real flow. Postgres is the whole schedule, so nothing
-is rung through Celery: a worker has places for fetches beside its slots for calls, and takes what is due. A
-try that nobody ends is due again when its lease is over (ADR 15).
+That happens before the job may be claimed, so a slow address costs no token. Until then the job is QUEUED in
+a flow whose requirement no deployment serves; then one transaction moves it to its real flow. When a fetch is
+due stands in Postgres, so Celery has no part in it: a worker has places for fetches beside its worker slots
+and takes the jobs that are due. A try that is not ended is due again when its lease is over (ADR 15).
 """
 
 from __future__ import annotations
@@ -35,16 +35,17 @@ from imagequeue.store.jobs.insert import FlowKey, flow_ids
 log = structlog.get_logger()
 
 PLACES = 8
-"""So many fetches a process may have under way, or as its slots if those are fewer; half for one account."""
+"""Jobs that a process fetches for at a time, or its free slots if those are fewer; half for one account."""
 
 LEASE_SECONDS = 2 * FETCH_SECONDS
+"""Twice what a try may take, so that a lease never ends under a worker that is alive."""
 
 _KILLED = f"The job was ended after {MAX_DEATHS} processes died while fetching its input images"
 
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """The verb, with what it needs. `wake` tells the dispatchers that a job waits."""
+    """Fetches for one job. `wake` tells the dispatchers that a job waits."""
 
     engine: Engine
     inputs: Inputs
@@ -53,12 +54,12 @@ class Fetching:
     random: Random = field(default_factory=Random)
 
     def claim(self, lanes: Collection[Lane], passed_over: Collection[UUID] = ()) -> UnfetchedJob | None:
-        """Lease a job whose next try is due; None: there is none."""
+        """Lease a job whose next try is due; None: no try is due."""
         with self.engine.begin() as connection:
             return fetches.claim_unfetched(connection, lanes, passed_over, LEASE_SECONDS)
 
     def run(self, job: UnfetchedJob) -> None:
-        """Make one try and record it. What cannot be recorded, or breaks, is due again after the lease."""
+        """Make one try and record it; one that is not recorded is due again after its lease."""
         try:
             self._run(job)
         except SQLAlchemyError as error:
@@ -113,7 +114,7 @@ class Fetching:
 class Fetches:
     """The loop of one worker process: as many fetches at a time as it has places.
 
-    `slots` says how many calls the process takes now: none when it stops, or when the storage is away.
+    `slots` returns the free worker slots of the process: 0 when it stops, or while the storage is away.
     """
 
     fetching: Fetching
@@ -128,7 +129,7 @@ class Fetches:
         self._pool = ThreadPoolExecutor(self.places, thread_name_prefix="fetch")
 
     def run_once(self) -> int:
-        """Begin what is due, as far as places go; how many."""
+        """Begin the fetches that are due, while there is a place; how many."""
         begun = 0
         while (job := self._next()) is not None:
             self._pool.submit(self._work, job)
@@ -136,7 +137,7 @@ class Fetches:
         return begun
 
     def _next(self) -> UnfetchedJob | None:
-        """Take a place and a job for it."""
+        """Take a place and lease a job for it."""
         with self._lock:
             if self._running.total() >= min(self.places, self.slots()):
                 return None
@@ -150,7 +151,7 @@ class Fetches:
         return [account_id for account_id, count in self._running.items() if count >= most]
 
     def _work(self, job: UnfetchedJob) -> None:
-        """Fetch, and go on with what is due then: a free place does not wait for the loop."""
+        """Fetch for one job, then for the next that is due: a free place does not wait for the loop."""
         following: UnfetchedJob | None = job
         while following is not None:
             self.fetching.run(following)

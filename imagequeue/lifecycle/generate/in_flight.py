@@ -1,12 +1,12 @@
-"""Custody: the attempts that this process has in hand.
+"""In flight: the attempts that a process is working on.
 
-A heartbeat vouches for a process, not for what its threads do: an attempt whose thread ended without a word
-(a bug, no memory) would stay CALLING for as long as its process lives. So each beat puts off the deadlines of
-the attempts in hand, in its own transaction, and of no others. An attempt whose deadline is older than its
-process's last beat is in nobody's hands (docs/design/pipeline.md, "Sweep"). During an outage of the database
-neither moves, so an outage makes nothing look abandoned.
+A heartbeat says that a process lives, not that each of its threads does: an attempt whose thread ended by a
+fault of ours would stay CALLING for as long as its process lives. So every heartbeat renews, in its own
+transaction, the deadlines of the attempts in flight and of no others. An attempt is orphaned when its process
+is dead, or has sent a heartbeat after the attempt's deadline without renewing it (docs/design/pipeline.md,
+"Sweep"). During an outage of the database neither moves, so an outage orphans nothing.
 
-It also drops the second doorbell of a pair that this process got at the same time.
+It also makes this process drop the second of two doorbells for one attempt.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from uuid import UUID
 
 
 class InFlight:
-    """The attempts in hand of one process. Shared by threads."""
+    """The attempts in flight of one process. Shared by threads."""
 
     def __init__(self) -> None:
         self._held: set[UUID] = set()
@@ -26,7 +26,7 @@ class InFlight:
 
     @contextmanager
     def take(self, attempt_id: UUID) -> Generator[bool]:
-        """Have an attempt in hand while the context is open; False: another thread has it already."""
+        """Work on an attempt while the context is open; False: another thread works on it already."""
         with self._lock:
             ours = attempt_id not in self._held
             self._held.add(attempt_id)
@@ -38,6 +38,6 @@ class InFlight:
                     self._held.discard(attempt_id)
 
     def held(self) -> list[UUID]:
-        """What is in hand now."""
+        """The attempts that are in flight now."""
         with self._lock:
             return sorted(self._held)

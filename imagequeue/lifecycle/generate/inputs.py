@@ -1,7 +1,7 @@
-"""Input images of an edit: fetched before the job may be claimed, loaded before the call's slot comes.
+"""Input images of an edit: fetched before the job may be claimed, loaded before its call starts.
 
-What came as data was decoded and stored at submit. A URL is fetched through the egress guard, and kept under
-the job's name (`lifecycle/generate/fetch_inputs.py` says when).
+An image that came as data was decoded and stored at submit. One that came as a URL is fetched through the
+egress guard and stored under a key of the job (`fetch_inputs.py` is the loop).
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import ObjectMissing, Storage
 
 FETCH_SECONDS = 60.0
-"""All images of a job must be fetched in this time."""
+"""For all images of a job together, so that a slow address does not block its place for longer."""
 
 _MASK = "mask"
 _PASSING = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS}
-"""Statuses below 500 that may be another one at the next try."""
+"""Statuses below 500 after which another fetch may succeed."""
 
 
 class InputUnavailable(Exception):
@@ -44,7 +44,7 @@ class InputUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """Loads input images and masks."""
+    """Fetches and loads input images and masks."""
 
     storage: Storage
     downloads: GuardedClient
@@ -53,7 +53,7 @@ class Inputs:
     def fetch(self, job_id: UUID, request: ImageRequest) -> None:
         """Fetch the images and the mask that are URLs, check, re-encode and store them.
 
-        What an earlier try has stored is not fetched again.
+        An image that an earlier try has stored is not fetched again.
 
         Raises:
             InputRefused: one may not be fetched, is not there, or is not an image within the limits.
@@ -70,10 +70,10 @@ class Inputs:
     def load(
         self, job_id: UUID, request: ImageRequest
     ) -> tuple[tuple[EncodedImage, ...], EncodedImage | None]:
-        """The input images, in order, and the mask; all lie in the storage.
+        """Read the input images, in order, and the mask from the storage.
 
         Raises:
-            InputRefused: one is not there any more.
+            InputRefused: one is no longer stored.
             StorageUnavailable: the storage is away.
         """
         loaded = {name: self._loaded(name, _key(job_id, name, source)) for name, source in _named(request)}
@@ -113,13 +113,13 @@ def _require_success(name: str, status: int) -> None:
 
 
 def fetched_keys(job_id: UUID, request: ImageRequest) -> list[str]:
-    """Where the inputs of a job lie that were fetched from URLs; no other job has them."""
+    """The keys of a job's input images that were fetched from URLs; no other job uses them."""
     keys = ((_key(job_id, name, source), source) for name, source in _named(request))
     return [key for key, source in keys if key != source]
 
 
 def _named(request: ImageRequest) -> Iterator[tuple[str, str]]:
-    """Names for messages and keys, with where the images are: storage keys or URLs."""
+    """The name of each image, for messages and keys, with its storage key or URL."""
     for number, source in enumerate(request.input_images, start=1):
         yield f"image_{number}", source
     if request.mask:
@@ -127,12 +127,12 @@ def _named(request: ImageRequest) -> Iterator[tuple[str, str]]:
 
 
 def _key(job_id: UUID, name: str, source: str) -> str:
-    """Where an input lies in the storage, once it was fetched."""
+    """The storage key of an input image once it was fetched."""
     return checked_key(f"inputs/fetched/{job_id}/{name}") if is_url(source) else source
 
 
 def _described(content: bytes) -> EncodedImage:
-    """What we stored ourselves is an image already; only its header is read."""
+    """Describe an image that we stored ourselves, so only its header is read."""
     with Image.open(io.BytesIO(content)) as image:
         media_type = MEDIA_TYPES["jpeg" if image.format == "JPEG" else "png"]
         return EncodedImage(content, media_type, image.width, image.height)

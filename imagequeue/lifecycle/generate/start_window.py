@@ -1,4 +1,4 @@
-"""Slot: between which moments a call may start."""
+"""Start window: between which moments a call may start."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from imagequeue.domain.quota import LEASE_SLACK
 
 @dataclass(frozen=True, slots=True)
 class StartWindow:
-    """Between which moments an attempt's call may start, on this machine's monotonic clock.
+    """Between which moments an attempt's call may start, in seconds of this machine's monotonic clock.
 
-    The database said how long it was until `slot_at`, at some moment of the reading; nobody knows which.
-    So the slot opens as if that had been the reading's end, and closes as if it had been its beginning:
-    however slow the reading was, the call never starts early, and never later than its lease.
+    The database computes the seconds until the start (`slot_at`) at an unknown moment of the reading. So the
+    window opens as if that had been at the reading's end, and closes as if it had been at its beginning:
+    however slow the reading was, the call never starts early, and never later than its lease allows.
     """
 
     opens: float
@@ -21,5 +21,5 @@ class StartWindow:
 
     @classmethod
     def of(cls, starts_in: float, began: float, ended: float) -> StartWindow:
-        """From what a reading said that began and ended at these moments."""
+        """From a reading that began and ended at these moments and said "in `starts_in` seconds"."""
         return cls(ended + starts_in, began + starts_in + LEASE_SLACK)

@@ -1,9 +1,9 @@
-"""Probe: does the storage take images? While it does not, this process offers no slots.
+"""Storage check: does the storage take images? While it does not, this process reports no worker slots.
 
-A put that failed is tried again until it works, and meanwhile there are no slots anyway (`keep`). What
-remains is found here: an input that could not be read, and a disk that is nearly full. From then on nothing
-is granted until a write has succeeded (docs/design/pipeline.md, "Storage away"). It is a loop of its own,
-because a storage that hangs must not keep the heartbeat, which reports the slots.
+While a put fails, `store_images.py` repeats it and no slots are reported. This loop finds the rest: after an
+input image could not be read, or when the disk is nearly full, no slots are reported until a write, a read
+and a removal have succeeded (docs/design/pipeline.md, "Storage away"). It is a loop of its own because a
+storage that hangs must not delay the heartbeat, which reports the slots.
 """
 
 from __future__ import annotations
@@ -18,17 +18,18 @@ from imagequeue.media.storage import Storage, StorageUnavailable
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 5.0
+"""Between two checks: an outage that is over costs at most this much more."""
 
 
 @dataclass(frozen=True, slots=True)
 class StorageCheck:
-    """The verb, with what it needs."""
+    """Checks one storage, and records the result in `health`."""
 
     storage: Storage
     health: StorageHealth
 
     def run_once(self) -> int:
-        """Look for room, or write while in doubt; 1 when the storage takes images, 0 when it does not."""
+        """Check the room, or write while in doubt; 1 when the storage takes images, 0 when it does not."""
         try:
             if self.health.doubted:
                 self.storage.check_write()

@@ -1,12 +1,13 @@
-"""Keep: an upstream's images are fetched, checked and stored. What was paid for is not lost here.
+"""Store images: download, check and store the images of an answer, so that no paid image is lost.
 
-A put that fails is no failed call. The bytes go to local disk and the put is tried again until it
-succeeds; meanwhile this process says that it has no free slots, so nothing new is bought that could not be
-stored (docs/design/pipeline.md, "Storage away").
+It goes in three steps: `checked` yields the images one by one, `store` puts each into the storage, `finish`
+repeats the puts that failed. A put that fails is no failed call: the bytes are spilled to local disk and the
+put is repeated until it succeeds. Meanwhile this process reports no free worker slots, so nothing new is
+bought that could not be stored (docs/design/pipeline.md, "Storage away").
 
-Decoding is gated by cores, storing by its own gate (`media/gate.py`), so a slow storage holds up no decoding.
-An image waits for its turn, and for the storage to come back, on disk. A process that is asked to stop
-leaves it there, and the sweep stores it.
+Two gates limit the threads of a process (`media/gate.py`): `DECODING`, by its cores, and `STORING`, so that a
+slow storage delays no decoding. Large images that wait for either are on disk. A process that is asked to
+stop leaves spilled images where they are, and the sweep stores them.
 """
 
 from __future__ import annotations
@@ -41,11 +42,13 @@ log = structlog.get_logger()
 
 
 LEAST_DOWNLOAD_SECONDS = 5.0
-"""For each image, however little is left of the call's deadline: it is paid."""
+"""For each image, even if less is left of the call's deadline, because it is paid for."""
 
 IN_MEMORY_BYTES = 256 * 1024
+"""A larger image waits on disk: 64 calls in flight must not hold 64 images in memory."""
+
 LEAST_FREE_BYTES = 256 * 1024 * 1024
-"""With less room on the disk where images wait, nothing new is bought."""
+"""With less room on the disk where images spill, no worker slots are reported."""
 
 
 class HandedToSweep(Exception):
@@ -71,17 +74,17 @@ class StorageHealth:
             self.failing += change
 
     def doubt(self) -> None:
-        """Something is wrong with the storage; a probe finds out when it works again."""
+        """Something is wrong with the storage; the storage check finds out when it works again."""
         self.doubted = True
 
     def trust(self) -> None:
-        """A probe has succeeded."""
+        """The storage check has succeeded."""
         self.doubted = False
 
 
 @dataclass(frozen=True, slots=True)
 class AvailableSlots:
-    """How many calls this process can take now: none while their images could not be stored."""
+    """How many calls this process can take now: 0 while their images could not be stored."""
 
     most: int
     health: StorageHealth
@@ -89,7 +92,7 @@ class AvailableSlots:
     stopping: threading.Event
 
     def __call__(self) -> int:
-        """The slots to be told with the next heartbeat."""
+        """The free worker slots that the next heartbeat reports."""
         return self.most if self.health.works and not self.stopping.is_set() and self._room() else 0
 
     def _room(self) -> bool:
@@ -102,7 +105,7 @@ class AvailableSlots:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """An image of an answer, ready to be stored; a large one waits on disk. Closing `file` frees it."""
+    """An image of an answer that may be stored; a large one waits on disk. Closing `file` frees it."""
 
     number: int
     stored: StoredImage
@@ -124,7 +127,7 @@ class Postponed:
 
 @dataclass(slots=True)
 class StoringProgress:
-    """What became of an answer's images so far."""
+    """The images of an answer so far: stored (or sure to be), and postponed."""
 
     stored: list[StoredImage] = field(default_factory=list[StoredImage])
     postponed: list[Postponed] = field(default_factory=list[Postponed])
@@ -160,39 +163,39 @@ class ImageStorer:
     ) -> StoringProgress:
         """Store images as they come; what the storage does not take now is postponed.
 
-        An unusable image does not spoil the others: they are paid, so they are kept.
+        One that is unusable does not prevent that the others are stored, because they are paid for.
 
         Raises:
-            Unavailable, Ambiguous: what became of the last image, where there is no other.
+            Unavailable, Ambiguous: why the last image cannot be used, if none of them can.
         """
-        kept, failure = StoringProgress(), None
+        progress, failure = StoringProgress(), None
         for image in images:
             if isinstance(image, Checked):
-                self._keep(ticket, image, kept)
+                self._put(ticket, image, progress)
             else:
                 failure = image
-        if failure and not kept.stored:
+        if failure and not progress.stored:
             raise failure
-        return kept
+        return progress
 
-    def finish(self, kept: StoringProgress) -> tuple[StoredImage, ...]:
+    def finish(self, progress: StoringProgress) -> tuple[StoredImage, ...]:
         """Store what was postponed, however long that takes.
 
         Raises:
             HandedToSweep: the process stops; what was postponed lies on the local disk.
         """
-        for postponed in kept.postponed:
+        for postponed in progress.postponed:
             self.health.failed(+1)
             try:
                 self._put_until_it_works(postponed)
             finally:
                 self.health.failed(-1)
-        return tuple(kept.stored)
+        return tuple(progress.stored)
 
     def offer_no_slots(self) -> None:
-        """Offer no slots until a probe succeeds: the storage is away, call after call would be given back.
+        """Report no slots until the storage check succeeds; call after call would be given back otherwise.
 
-        It waits until the heartbeat has said so.
+        It returns when a heartbeat has reported that.
         """
         self.health.doubt()
         self.stopping.wait(INPUT_READING.first_seconds)
@@ -206,20 +209,20 @@ class ImageStorer:
             stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
             return Checked(number, stored, _spooled(image.content))
 
-    def _keep(self, ticket: CallTicket, image: Checked, kept: StoringProgress) -> None:
+    def _put(self, ticket: CallTicket, image: Checked, progress: StoringProgress) -> None:
         try:
             with STORING:
                 self.storage.put(image.stored.storage_key, image.content(), image.stored.media_type)
         except StorageUnavailable as error:
             log.warning("put_failed", storage_key=image.stored.storage_key, reason=str(error))
             spilled = self._spilled(ticket, image)
-            kept.postponed.append(Postponed(image.stored, None if spilled else image))
+            progress.postponed.append(Postponed(image.stored, None if spilled else image))
         except BaseException:
             image.file.close()
             raise
         else:
             image.file.close()
-        kept.stored.append(image.stored)
+        progress.stored.append(image.stored)
         failpoint(f"generate.stored_{image.number}")
 
     @contextmanager

@@ -1,16 +1,16 @@
-"""Callback: an upstream tells what it calls the request of an attempt, so that no call is made twice.
+"""Upstream callback: an upstream posts the reference of a request that it took, so no call is made twice.
 
-Between the moment at which a submit-and-poll upstream takes a request and the one at which its answer is
-stored, only the upstream knows that it did. A worker that dies there, or a connection that breaks, leaves a
-call in doubt, and to make it again may be to pay twice. An upstream that calls back closes that gap: its
-submit names a URL of ours for this one attempt, so whatever became of the answer, the reference comes.
+From the moment at which a submit-and-poll upstream takes a request until its answer is stored, only the
+upstream knows that it did. A worker that dies meanwhile, or a connection that breaks, leaves a call in doubt,
+and making the call again may mean paying twice. An upstream that calls back closes that gap: the submit names
+a URL of ours for this one attempt, so the reference comes even when the answer was lost.
 
-- A call in doubt does not end its attempt (`settle.py`). It sleeps without a reference, and holds no worker.
-- The callback brings the reference and wakes it. It is a doorbell like any other: it may be lost, doubled or
-  late, and of its body nothing but the reference is taken. The result is fetched by polling, with our key.
-- It may also come while the call is in flight or already sleeps. Whoever is second, the callback or the
-  answer, finds the other's reference in the row; either way the upstream is polled at once.
-- Without a callback the attempt is UNKNOWN at the call's total deadline (`poll.py`).
+- A call in doubt does not end its attempt: it sleeps without a reference, and uses no worker slot.
+- The upstream callback brings the reference and makes a poll due. It may be lost, doubled or late. Only the
+  reference is read from its body; the result is fetched by polling, with our key.
+- It may also come while the call is in flight, or when its answer is stored already. The second of the two
+  finds the reference of the first in the row; in either case the upstream is polled at once.
+- Without an upstream callback the attempt is UNKNOWN at the call's total deadline.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class UpstreamCallbacks:
-    """The verb, with what it needs. `wake` tells the dispatcher that a poll is due."""
+    """Takes upstream callbacks. `wake` tells the dispatcher that a poll is due."""
 
     engine: Engine
     catalog: Callable[[], Catalog]
     wake: Callable[[], None]
 
     def take(self, attempt_id: UUID, body: Mapping[str, Any]) -> None:
-        """Learn the reference of an attempt from what its upstream posted.
+        """Store the reference of an attempt from what its upstream posted.
 
-        Of an attempt that is closed, or whose deployment is gone, there is nothing to learn.
+        Nothing is stored for an attempt that is closed, or whose deployment is gone.
 
         Raises:
             InvalidRequest: the body holds no reference.
@@ -51,7 +51,7 @@ class UpstreamCallbacks:
         with self.engine.begin() as connection:
             reference = self._reference(connection, attempt_id, body)
             stands = reference and calls.learn_reference(connection, attempt_id, reference)
-        if stands and stands != reference:  # what our own call was answered, or came first, is what we go by
+        if stands and stands != reference:  # the reference that was stored first is the one that is polled
             log.warning("callback_contradicts", attempt_id=str(attempt_id))
         elif stands:
             log.info("called_back", attempt_id=str(attempt_id))

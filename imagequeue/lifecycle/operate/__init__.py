@@ -1,1 +1,1 @@
-"""What operators do: accounts, keys, funds, reports, catalog reloads."""
+"""Operate: what operators do with accounts, keys and funds, reports on deployments, catalog reloads."""

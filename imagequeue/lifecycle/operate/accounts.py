@@ -1,4 +1,4 @@
-"""Opening accounts, making and revoking keys, depositing: what operators do, each in one commit."""
+"""Accounts: open them, create and revoke their keys, deposit funds; each in one transaction."""
 
 from __future__ import annotations
 
@@ -24,11 +24,12 @@ from imagequeue.store.money.accounts import (
 from imagequeue.store.money.ledger import Deposit, Wallet, deposit, read_wallets
 
 LONGEST_NAME = 100
+"""Characters of the name of an account or of a key; it is shown in lists."""
 
 
 @dataclass(frozen=True, slots=True)
 class IssuedKey:
-    """A fresh key. `key` is shown once; `id` is the key's, by which it is revoked."""
+    """A new key. `key` is shown once; `id` is what revokes it."""
 
     id: UUID
     name: str
@@ -55,7 +56,7 @@ def open_account(  # noqa: PLR0913  # what an account has
 ) -> IssuedKey:
     """Make an account with a webhook secret, its first key, and `funds` USD in its wallet.
 
-    While both wait, it gets `weight` turns for each one of an account of weight 1 (`domain/fairness.py`).
+    While jobs of both wait, it gets `weight` calls for each call of an account of weight 1.
 
     Raises:
         InvalidRequest: the name is taken, empty or longer than 100 characters, or the funds are negative.
@@ -123,7 +124,7 @@ def require_account(connection: Connection, name: str) -> Account:
 
 
 def require_name(name: str) -> None:
-    """Refuse names that nobody could type or read.
+    """Refuse names that cannot be typed or read.
 
     Raises:
         InvalidRequest: empty, longer than 100 characters, or with characters that do not print.
@@ -133,15 +134,15 @@ def require_name(name: str) -> None:
 
 
 def seal_webhook_secrets(keyring: Keyring, secrets: Sequence[str]) -> str:
-    """What `accounts.webhook_secrets` stores: all secrets, newest first, encrypted."""
+    """The value of `accounts.webhook_secrets`: all secrets, newest first, encrypted."""
     return keyring.encrypt(" ".join(secrets))
 
 
 def open_webhook_secrets(keyring: Keyring, stored: str) -> list[str]:
-    """The secrets that sign an account's callbacks, newest first.
+    """The secrets that sign an account's webhooks, newest first.
 
     Raises:
-        ConfigurationError: IMAGEQUEUE_SECRET_KEY does not open them.
+        ConfigurationError: IMAGEQUEUE_SECRET_KEY does not decrypt them.
     """
     return keyring.decrypt(stored).split(" ")
 

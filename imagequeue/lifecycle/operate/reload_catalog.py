@@ -1,12 +1,12 @@
-"""Reload: every process takes up a changed catalog, without a restart.
+"""Reload the catalog: every process takes up a changed file, without a restart.
 
-It is asked for by a row in the database, so that all processes on all machines hear of it: `imagequeue
-catalog reload`, the operators' route and SIGHUP to any process write one. A file that is wrong changes
-nothing: nobody is asked, the catalog that was there stays, and the log names the mistake. Calls in flight
-keep the deployment that they began with, and so do the attempts that were granted before.
+A reload is requested by a row in the database, so that the processes of all machines see it: `imagequeue
+catalog reload`, the operators' route and SIGHUP to any process insert one. A file with a mistake changes
+nothing: no row is inserted, every process keeps its catalog, and the log names the mistake. Calls in flight
+keep the deployment that they began with, and so do attempts that were granted before.
 
-A process loads its catalog before it looks at the rows for the first time, and nothing tells whether the last
-row is older than that. So the first look reads the file once more.
+A process loads its catalog before it reads the rows for the first time, and the last row does not say whether
+it is older than that. So the first check reads the file once more.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from imagequeue.store.attempts import deployments, quota
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 2.0
+"""Between two checks of a process for a request to reload."""
 
 
 def read_catalog(runtime: Runtime) -> Catalog:
@@ -44,10 +45,10 @@ def read_catalog(runtime: Runtime) -> Catalog:
 
 
 def ask_for_reload(runtime: Runtime) -> Catalog:
-    """Check the file, and ask every process to take it up within seconds.
+    """Check the file, and request that every process reloads it; that takes seconds.
 
     Raises:
-        ConfigurationError: the file is wrong; nobody is asked.
+        ConfigurationError: the file is wrong; no reload is requested.
     """
     catalog = read_catalog(runtime)
     ask_every_process(runtime.engine)
@@ -55,7 +56,7 @@ def ask_for_reload(runtime: Runtime) -> Catalog:
 
 
 def ask_every_process(engine: Engine) -> None:
-    """Ask every process to read its file again; for who has checked it."""
+    """Request a reload from every process. The caller has checked the file."""
     with engine.begin() as connection:
         catalog_reloads.ask(connection)
 
@@ -69,7 +70,7 @@ class CatalogWatch:
     seen: int | None = None
 
     def run_once(self) -> int:
-        """Reload if somebody has asked since the last look; 1 when the catalog was taken up."""
+        """Reload if that was requested since the last check; 1 when the catalog was taken up."""
         if self.hung_up.is_set():
             self._ask()
         with self.runtime.engine.connect() as connection:
@@ -81,21 +82,21 @@ class CatalogWatch:
             catalog = None
         if catalog is not None:
             self._take_up(catalog)
-        self.seen = asked  # last: what the database could not take is tried again
+        self.seen = asked  # last, so that a reload that the database interrupted is repeated
         return int(catalog is not None)
 
     def _ask(self) -> None:
-        """Let all processes hear of the signal, this one in the same look."""
+        """Pass the signal on to all processes; this one reloads in the same check."""
         self.hung_up.clear()
         try:
             if self._read() is not None:
                 ask_every_process(self.runtime.engine)
         except SQLAlchemyError:
-            self.hung_up.set()  # the database is away: the next look asks
+            self.hung_up.set()  # the database is away: the next check requests it
             raise
 
     def _read(self) -> Catalog | None:
-        """The file's catalog; None when it is wrong, whatever that came to: the old catalog serves on."""
+        """The file's catalog; None when it is wrong: the old catalog stays."""
         try:
             return read_catalog(self.runtime)
         except ConfigurationError as error:

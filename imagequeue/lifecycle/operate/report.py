@@ -1,4 +1,4 @@
-"""Report: how every deployment and its quota group do, for operators."""
+"""Report: the state of every deployment and of its quota group, for operators."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class DeploymentReport:
 
 
 def report_deployments(connection: Connection, catalog: Catalog) -> list[DeploymentReport]:
-    """How the catalog's deployments do now."""
+    """The state of each of the catalog's deployments now."""
     groups = quota.read_groups(connection, list(catalog.quota_groups), 1)
     limits = ConcurrencyLimits.read(connection)
     return [

@@ -1,1 +1,1 @@
-"""Deletes what the retention time no longer keeps."""
+"""Retention: delete images, prompts, events and attempts of jobs whose retention time is over."""

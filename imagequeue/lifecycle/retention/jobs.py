@@ -1,9 +1,9 @@
-"""Retain: after the retention time images, prompts, events and attempts go; money stays.
+"""Retention: delete images, prompts, events and attempts of old jobs; ledger entries stay.
 
 Source: docs/design/pipeline.md, "Retention".
 
-In small steps, objects first: a step that fails in between is repeated whole. A turn ends after a while,
-whatever is left, so that its loop is seen to turn; what it has forgotten by then stays forgotten.
+It works in small steps, stored objects first: a step that fails in between is repeated as a whole. A run ends
+after `RUN_SECONDS`, whatever is left, because the watchdog ends a process whose loop stands still.
 """
 
 from __future__ import annotations
@@ -23,15 +23,19 @@ from imagequeue.store.jobs import idempotency, retention
 from imagequeue.store.jobs.retention import ExpiredJob
 
 JOBS_AT_ONCE = 10
+"""Jobs in one step: each may have many stored objects, and a failed step is repeated as a whole."""
+
 KEYS_AT_ONCE = 5000
+"""Rows of idempotency, or of deliveries, that one transaction deletes."""
+
 INTERVAL_SECONDS = 10.0
-TURN_SECONDS = 20.0
+RUN_SECONDS = 20.0
 """After so long no further step begins; the watchdog allows 60 s (`worker/liveness.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """The verb, with what it needs; `days` is `IMAGEQUEUE_RETENTION_DAYS`."""
+    """Deletes old jobs. `days` is `IMAGEQUEUE_RETENTION_DAYS`; `clock` gives monotonic seconds."""
 
     engine: Engine
     storage: Storage
@@ -39,12 +43,12 @@ class Retention:
     clock: Callable[[], float] = time.monotonic
 
     def run_once(self) -> int:
-        """Forget jobs for a while, and the callbacks and submits that are over; how many jobs.
+        """Forget jobs for `RUN_SECONDS`, and old deliveries and idempotency rows; how many jobs.
 
         Raises:
-            StorageUnavailable: nothing was forgotten whose objects are still there.
+            StorageUnavailable: no job was forgotten whose objects are still stored.
         """
-        until = self.clock() + TURN_SECONDS
+        until = self.clock() + RUN_SECONDS
         self._forget_submits(until)
         with self.engine.begin() as connection:
             retention.forget_deliveries(connection, self.days, KEYS_AT_ONCE)
@@ -77,7 +81,7 @@ class Retention:
         return emptied
 
     def _forget_submits(self, until: float) -> None:
-        """In steps of one commit each, until none is left: every submit leaves a row, however many come."""
+        """Delete rows of idempotency in steps of one commit each, until none is left or the time is over."""
         gone = KEYS_AT_ONCE
         while gone >= KEYS_AT_ONCE and self.clock() < until:
             with self.engine.begin() as connection:
@@ -85,7 +89,7 @@ class Retention:
 
 
 def _keys(job: ExpiredJob) -> Iterator[str]:
-    """Every object of a job's own that may be there, late duplicates included."""
+    """The keys of every object that the job may have, late duplicates included."""
     name = request_id(job.request.model_id, job.request.operation, job.id)
     for attempt_id in job.attempt_ids:
         for number in range(1, job.request.image_count + 1):

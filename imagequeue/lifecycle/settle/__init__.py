@@ -1,1 +1,1 @@
-"""What an attempt came to, and the end of a job with its hold."""
+"""Settle: record what came of an attempt, and end its job together with the hold."""

@@ -1,9 +1,9 @@
-"""What an attempt's outcome tells about its deployment and its quota group.
+"""Feedback: what an attempt's outcome means for the quota group and the breaker of its deployment.
 
 Source: docs/design/rate-limiting.md, "What upstreams say back".
 
-Part of the transaction that settles the attempt. The rules are values of the domain: `throttling` for the
-group, `breaker` for the deployment.
+It is part of the transaction that settles the attempt. The rules are pure functions: for the group in
+`domain/upstream_throttling.py`, for the deployment in `domain/breaker.py`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = structlog.get_logger()
 def record_outcome(
     connection: Connection, attempt: AttemptRow, outcome: AttemptOutcome, random: Random
 ) -> None:
-    """Keep out what throttles, is misconfigured or fails again and again; trust again what serves."""
+    """Pause a group that throttles, open the breaker of a deployment that fails; a success ends both."""
     match outcome:
         case Succeeded():
             quota.group_succeeded(connection, attempt.quota_group, attempt.id)
@@ -48,7 +48,7 @@ def record_outcome(
             quota.probes_untried(connection, [attempt.id])
             deployments.probes_untried(connection, [attempt.id])
         case ProcessDied() | NotCalledBack():
-            # Why it had to call back was told when the attempt began to wait for that.
+            # The failure was counted when the attempt began to wait for the upstream callback.
             deployments.probes_untried(connection, [attempt.id])
         case Rejected():
             _refused(connection, attempt, outcome, random)
@@ -60,21 +60,21 @@ def record_outcome(
 
 def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) -> None:
     group = quota.lock_group(connection, attempt.quota_group)
-    rest = upstream_throttling.pause_after(
+    pause = upstream_throttling.pause_after(
         outcome.retry_after,
         group.throttled_in_a_row,
         group.quota.window,
         out_of_quota=outcome.out_of_quota,
         echo=quota.is_echo(connection, attempt.id),
     )
-    quota.pause_group(connection, group.name, rest, outcome.reason[:500])
-    if not (rest.out_of_quota or rest.echo) and quota.calls_before(connection, attempt.id) < group.rpm:
+    quota.pause_group(connection, group.name, pause, outcome.reason[:500])
+    if not (pause.out_of_quota or pause.echo) and quota.calls_before(connection, attempt.id) < group.rpm:
         _drifted(connection, group)
-    log.warning("throttled", quota_group=group.name, seconds=rest.seconds, out_of_quota=rest.out_of_quota)
+    log.warning("throttled", quota_group=group.name, seconds=pause.seconds, out_of_quota=pause.out_of_quota)
 
 
 def _drifted(connection: Connection, group: Group) -> None:
-    """Our own calls were within the quota: somebody else's were not, or the way there jitters more."""
+    """Our own calls were within the quota, so other traffic uses it too, or the way there jitters more."""
     drift = upstream_throttling.drifted(
         group.drift,
         rpm=group.rpm,
@@ -92,7 +92,7 @@ def _drifted(connection: Connection, group: Group) -> None:
 
 
 def _refused(connection: Connection, attempt: AttemptRow, outcome: Rejected, random: Random) -> None:
-    """A refusal by policy is about the prompt. Many others in a row are about the deployment."""
+    """A refusal by policy is about the prompt. Other refusals, many in a row, are about the deployment."""
     if outcome.policy:
         deployments.probes_untried(connection, [attempt.id])
         return

@@ -1,11 +1,16 @@
-"""Settle: what an attempt came to, and the end of a job with its hold. One commit.
+"""Settle: record the outcome of an attempt and what it means for its job, in one transaction.
 
-First success wins. A failure is accepted only from whoever has the attempt in hand; a success is accepted
-from any attempt of a live job, also one that was given up in the meantime, or settled before with fewer
-images, so that a paid image is never thrown away. An image that is no longer missing is kept as a cost
-(docs/design/pipeline.md, "An attempt").
+`judge` (`domain/verdicts.py`) decides what the outcome means. The transaction then closes the attempt, adds
+its images to the job or returns its missing images for another attempt, and tells the deployment's breaker
+and its quota group (`feedback.py`). When the job ends by it, the same transaction ends the hold, writes the
+final body and, if the client asked for a webhook, the delivery.
 
-A call in doubt ends nothing yet where its upstream calls back: its attempt sleeps (`callback.py`).
+The first success wins. A failure is accepted only from the process that makes the call, or when that process
+is dead; the `Fence` of the statement says which. A success is accepted from any attempt of a live job, also
+from one that was given up or was settled with fewer images, so that a paid image is never thrown away. An
+image that is no longer missing is counted as a duplicate (docs/design/pipeline.md, "An attempt").
+
+A call in doubt ends nothing yet if its upstream may call back: the attempt sleeps until then.
 """
 
 from __future__ import annotations
@@ -48,11 +53,12 @@ log = structlog.get_logger()
 
 _SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}
 _DEFAULT_MAX_ATTEMPTS = 6
+"""Rounds, for a deployment that the catalog no longer has: the catalog's own default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """The verb, with what it needs. `announce` is told of every job that became final, after the commit."""
+    """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final."""
 
     engine: Engine
     catalog: Callable[[], Catalog]
@@ -69,10 +75,14 @@ class Settlement:
     ) -> bool:
         """Record an outcome; True when the job became final by it.
 
-        Repeating it, because nobody knows whether the commit before went through, changes nothing.
-        `process_id` is whose call it was: without it a failure closes no call that is in flight.
-        `reference` is what the upstream was asked for: a failure closes no sleeping attempt of which more
-        is known by now.
+        It may be called again when a commit was interrupted: the second time changes nothing.
+
+        Args:
+            attempt_id: whose outcome it is.
+            outcome: what came of the call.
+            process_id: the process that made the call; without it a failure closes no call in flight.
+            reference: what the upstream was polled for; a failure does not close a sleeping attempt that has
+                learned another reference since.
         """
         fence = _fence(outcome, process_id, reference)
         with self.engine.begin() as connection:
@@ -91,14 +101,14 @@ class Settlement:
         *,
         provided: Callable[[Connection], bool] = lambda _: True,
     ) -> list[UUID]:
-        """End jobs that no image will come for (cancelled, past a deadline); those that were still live.
+        """End jobs before their images come (cancelled, past a deadline); returns those that were live.
 
-        `provided` is asked first, in the same transaction: a fence of the caller's.
+        `provided` is called first, in the same transaction; where it returns False nothing is ended.
         """
         with self.engine.begin() as connection:
             if not provided(connection):
                 return []
-            # Wallets are locked in account order, as everywhere, or two of us could wait in a circle.
+            # Wallets are locked in the order of their accounts, so that two transactions cannot deadlock.
             jobs = sorted(settlements.lock_jobs(connection, job_ids), key=lambda job: job.account_id)
             ended = [job.id for job in jobs if self._finish(connection, job, status, error)]
         if ended:
@@ -121,7 +131,7 @@ class Settlement:
             return None
         feedback.record_outcome(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
-            return self._keep_images(connection, job, attempt, outcome.images)
+            return self._add_images(connection, job, attempt, outcome.images)
         return self._after_failure(connection, job, attempt, verdict)
 
     def _let_sleep(
@@ -132,7 +142,7 @@ class Settlement:
         verdict: Verdict,
         fence: Fence,
     ) -> None:
-        """Leave the attempt open. The doubt is told of its deployment now: later, an outage would be old."""
+        """Leave the attempt open. The deployment's breaker counts the doubt now, not when the wait ends."""
         deployment = self.catalog().deployment(attempt.deployment)
         timeout = deployment.timeout_seconds if deployment else None
         if closings.let_sleep(connection, attempt.id, fence, timeout=timeout, died=verdict.died):
@@ -161,14 +171,14 @@ class Settlement:
         )
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
-        """What the upstream says that it charged; where it does not say, the catalog, for what it brought."""
+        """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
         if outcome.cost_usd is not None or not isinstance(outcome, Succeeded):
             return outcome.cost_usd
         deployment = self.catalog().deployment(attempt.deployment)
         known = deployment.cost_usd if deployment else None
         return None if known is None else known * len(outcome.images)
 
-    def _keep_images(
+    def _add_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
     ) -> UUID | None:
         stored = settlements.stored_images(connection, job.id)

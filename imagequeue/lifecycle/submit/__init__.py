@@ -1,1 +1,1 @@
-"""From a client's request to a durable, paid-for job."""
+"""Submit: turn clients' requests into jobs that are priced, paid by a hold, and QUEUED."""

@@ -1,11 +1,11 @@
-"""Recognising submits that were made before (docs/design/pipeline.md, "Idempotency").
+"""Idempotency: find submits that repeat an earlier one (docs/design/pipeline.md, "Idempotency").
 
-Two ways of saying "this is the same submit": an `Idempotency-Key`, and a body sent again by a client that
-counts its retries. What such a retry repeats need not have carried a count, so every submit without a key is
-noted; the lines of a batch are not, because nobody posts them one by one.
+A client says that a submit is a repeat by an `Idempotency-Key`, or by sending the body again with a retry
+count. The first submit of such a body need not have carried a count, so every submit without a key is noted;
+the lines of a batch are not, because they are not posted one by one.
 
-Repeats can also meet inside one group, because racers arrive within the same millisecond: then the first one
-leads, and the others follow its outcome without touching the database.
+A submit and its repeat may also be in the same group, because they arrived within the same millisecond. Then
+the first one is the leader, and its followers get its outcome without a statement of their own.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ Following = list[tuple[Draft, Draft]]
 
 
 def claim(connection: Connection, drafts: Sequence[Draft]) -> Following:
-    """Claim what identifies the drafts; repeats of committed submits get their outcome.
+    """Note the keys, or the bodies, of the drafts; a repeat of a committed submit gets its outcome.
 
-    Returns the drafts whose outcome depends on another one of this list.
+    Returns the drafts whose outcome depends on another draft of this list, each with that one.
     """
     claimants, following = _elect(drafts)
     by_key = [draft for draft in claimants if draft.submission.idempotency_key is not None]
@@ -47,7 +47,7 @@ def claim(connection: Connection, drafts: Sequence[Draft]) -> Following:
 
 
 def give_back(connection: Connection, drafts: Iterable[Draft]) -> None:
-    """Drop the claims of drafts that were refused: only accepted jobs are remembered."""
+    """Delete the notes of drafts that were refused: only accepted jobs are remembered."""
     refused = [draft for draft in drafts if draft.claimed and not isinstance(draft.outcome, Accepted)]
     by_key = [_key_claim(draft) for draft in refused if draft.submission.idempotency_key is not None]
     by_retry = [_retry_claim(draft) for draft in refused if draft.submission.idempotency_key is None]
@@ -58,7 +58,7 @@ def give_back(connection: Connection, drafts: Iterable[Draft]) -> None:
 
 
 def follow(following: Following) -> list[Draft]:
-    """Give followers the outcome of their leaders; returns those that must now try for themselves."""
+    """Give followers the outcome of their leaders; returns those that have to be decided on their own."""
     for draft, leader in following:
         draft.outcome = _followed(draft.submission, leader)
     return [draft for draft, _ in following if draft.outcome is None]
@@ -74,7 +74,7 @@ def _followed(submission: Submission, leader: Draft) -> Accepted | ImagequeueErr
 
 
 def _elect(drafts: Sequence[Draft]) -> tuple[list[Draft], Following]:
-    """Choose who claims, and who follows a claimant. The rest is neither: submits that repeat nothing."""
+    """Choose the drafts that claim, and those that follow one of them."""
     leaders: dict[tuple[UUID, str | bytes], Draft] = {}
     following: Following = []
     for draft in drafts:
@@ -92,9 +92,9 @@ def _identity(submission: Submission) -> tuple[UUID, str | bytes] | None:
 
 
 def _repeats(submission: Submission, earlier: Submission) -> bool:
-    """Whether one of two submissions with the same identity waits for the other.
+    """Whether the first of two submissions with the same identity repeats the second.
 
-    Equal bodies with equal retry counts, or without, are two wishes for the same picture, not a repeat.
+    Equal bodies with equal retry counts, or without any, ask for two jobs.
     """
     if submission.idempotency_key is not None:
         return True

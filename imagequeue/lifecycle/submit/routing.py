@@ -1,4 +1,4 @@
-"""Which deployments can serve an ask; without one the submit is refused.
+"""Routing: refuse a submit that no deployment of its model can serve.
 
 Source: docs/design/protocols.md, "Routing".
 """

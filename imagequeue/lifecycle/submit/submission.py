@@ -1,4 +1,4 @@
-"""What goes into `submit` and what comes out."""
+"""The values of a submit: `Submission` goes in, `Accepted` comes out, `Draft` is the state between."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from imagequeue.domain.jobs import Lane
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """One ask by one account, whatever dialect it came in.
+    """One request of one account, whatever dialect it came in, with all that its headers say.
 
-    `model_id` of the request is a catalog id, not an alias. `fingerprint`: see there. `retry_count` is what a
-    client without an Idempotency-Key says about its retries (None: it does not count). Deadlines are aware.
+    `model_id` of the request is a catalog id, not an alias. `fingerprint` is equal for submits of the same
+    account, route and body. `retry_count` is how often the client says that it has repeated this submit
+    (None: it says nothing). Deadlines are times with a zone.
     """
 
     account_id: UUID
@@ -41,7 +42,7 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A durable job. `replayed`: an earlier submit made it, this one only repeats that."""
+    """A job that is in the database. `replayed`: an earlier submit made it, and this one repeats that."""
 
     job_id: UUID
     request_id: str
@@ -65,9 +66,9 @@ def fingerprint(account_id: UUID, route: str, body: Mapping[str, Any]) -> bytes:
 
 @dataclass(slots=True)
 class Draft:
-    """A submission on its way: the id that its job would get, and its outcome once that is decided.
+    """A submission, the id that its job would get, and its outcome (None: not decided yet).
 
-    `claimed`: its key, or its body, was free and is noted under this draft's job.
+    `claimed`: its Idempotency-Key, or its body, was free and is noted for this draft's job.
     """
 
     submission: Submission

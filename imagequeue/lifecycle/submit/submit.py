@@ -1,7 +1,7 @@
-"""From an ask to a durable QUEUED job: price, hold, insert, one commit (docs/design/pipeline.md, "Submit").
+"""Submit: price submissions, hold their prices and insert their jobs (docs/design/pipeline.md, "Submit").
 
-The whole list is one transaction (group commit), and every submission in it stands for itself: a 402, a 422
-or a repeat of an earlier submit is the outcome of that item alone, and leaves no row.
+A list of submissions is one transaction (group commit), and each of them has an outcome of its own: a
+submission that is refused, or repeats an earlier one, leaves no row and does not affect the others.
 
 Locks are taken in one order, so that two groups never wait for each other in a circle: idempotency keys
 (sorted), flows that are new (sorted), wallets (sorted).
@@ -32,20 +32,20 @@ SubmitOutcome = Accepted | ImagequeueError
 def submit(
     runtime: Runtime, submissions: Sequence[Submission], *, wake: Callable[[], None]
 ) -> list[SubmitOutcome]:
-    """Accept what can be accepted; the outcomes are in the order of the submissions.
+    """Insert a job for each submission that can be accepted; one outcome for each, in their order.
 
-    `wake` is called after the commit when a job was made; it must not fail, and nothing is lost if it does
-    nothing. Refusals are values: InvalidRequest, InsufficientBalance, IdempotencyMismatch.
+    `wake` is called after the commit if a job was inserted. It must not raise; a wake-up that is lost only
+    delays the job. Refusals are returned: InvalidRequest, InsufficientBalance, IdempotencyMismatch.
 
     Raises:
-        DBAPIError: the database is away or refuses; then nothing was accepted.
+        DBAPIError: the database is away or refuses the transaction; then no job was inserted.
     """
     drafts = [Draft(submission, new_id()) for submission in submissions]
     with runtime.engine.begin() as connection:
         flows = _decide(connection, runtime, drafts)
         failpoint("submit.before_commit")
     failpoint("submit.after_commit")
-    runtime.flow_ids.remember(flows)
+    runtime.flow_ids.remember(flows)  # after the commit: a flow that was rolled back has no id
     outcomes = [outcome for draft in drafts if (outcome := draft.outcome) is not None]
     if any(isinstance(outcome, Accepted) and not outcome.replayed for outcome in outcomes):
         wake()
@@ -53,7 +53,15 @@ def submit(
 
 
 def _decide(connection: Connection, runtime: Runtime, drafts: Sequence[Draft]) -> dict[FlowKey, int]:
-    """Give every draft its outcome; returns the flows that were used."""
+    """Give every draft its outcome; returns the ids of the flows that were used, for this process's cache.
+
+    1. `claim` notes each Idempotency-Key, and gives a repeat the outcome of the earlier submit. Of several
+       drafts with one key in this list the first is the leader; the others (`following`) wait for it.
+    2. Drafts that are still without an outcome are refused, or held for and inserted.
+    3. `give_back` frees the keys of refused drafts, so that the client may use them again.
+    4. `follow` gives the followers the outcome of their leaders. A follower whose leader was refused is
+       decided anew, on its own.
+    """
     following = claim(connection, drafts)
     followers = {id(draft) for draft, _ in following}
     _refuse_unservable(runtime.catalog, _open(drafts, followers))
@@ -107,7 +115,7 @@ def _flow_key(submission: Submission) -> FlowKey:
 def _accept(
     connection: Connection, catalog: Catalog, flows: dict[FlowKey, int], drafts: Sequence[Draft]
 ) -> None:
-    """Hold the prices and insert the jobs that could be paid."""
+    """Hold the prices, and insert the jobs whose accounts could pay; the others get InsufficientBalance."""
     prices = {draft.job_id: _price(catalog, draft.submission) for draft in drafts}
     holds = [Hold(draft.job_id, draft.submission.account_id, prices[draft.job_id]) for draft in drafts]
     paid = place_holds(connection, holds)

@@ -1,8 +1,9 @@
-"""Uploads: the input images of a submit, before there is a job that names them.
+"""Uploads: check and store the input images of a submit, before its job exists.
 
-What came as data is decoded and stored once, under its content's name; the job names it by that key, so rows
-stay small and a bomb or a text file is refused where the client can see it (docs/design/pipeline.md, "Input
-images"). A URL passes every rule that needs no look-up, and is fetched by the worker before the call's slot.
+An image that came as data is decoded and stored under the hash of its content, and the job names it by that
+key: rows stay small, and the client is told at once about a text file or an image bomb
+(docs/design/pipeline.md, "Input images"). A URL is checked by every rule that needs no name look-up; a
+worker fetches it before the job may be claimed.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from imagequeue.store.jobs import input_images
 _DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?:", re.IGNORECASE)
 _LONGEST_BASE64 = 4 * MOST_INPUT_BYTES // 3 + 4
+"""Characters of the largest image in base64; more are refused before they are decoded."""
 
 Prepare = Callable[..., EncodedImage]
 
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """An input image as its client sent it: bytes, or a data: or http(s) URL. `field` is its name there."""
+    """An input image as its client sent it: bytes, or a data: or http(s) URL. `field` is the field's name."""
 
     field: str
     source: str | bytes
@@ -42,7 +44,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class RequestWithUploads:
-    """What a client asks for, with the input images that came along; `request` names none of them yet."""
+    """What a client asks for, with its input images as they came; `request` does not name them yet."""
 
     request: ImageRequest
     images: tuple[Upload, ...] = ()
@@ -54,23 +56,23 @@ class RequestWithUploads:
         return bool(self.images or self.mask)
 
     def keep(self, runtime: Runtime) -> ImageRequest:
-        """Store what came as data, check what came as a URL; the request that names both.
+        """Store the images that came as data and check the URLs; the request that names both.
 
-        A job must name them within a day: see `retain_inputs`.
-
-        It decodes and writes, so it belongs beside an event loop.
+        A job must name the stored images within a day, or the retention deletes them. This decodes images
+        and writes to the storage, so it must not run in the thread of an event loop.
 
         Raises:
             InvalidRequest: names the field, and why it is no image or no URL that may be fetched.
             ServiceUnavailable: the storage is away.
-            DBAPIError: the database is.
+            DBAPIError: the database is away.
         """
-        images = tuple(_kept(image, runtime, prepare_input) for image in self.images)
-        mask = self.mask and _kept(self.mask, runtime, prepare_mask)
+        images = tuple(_key_or_url(image, runtime, prepare_input) for image in self.images)
+        mask = self.mask and _key_or_url(self.mask, runtime, prepare_mask)
         return replace(self.request, input_images=images, mask=mask)
 
 
-def _kept(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
+def _key_or_url(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
+    """The storage key of an image that came as data, or the URL of one that did not."""
     source = upload.source
     if isinstance(source, str) and _WEB_URL.match(source):
         return _checked(upload.field, source, runtime.policy)

@@ -1,1 +1,1 @@
-"""Finds what was lost, and settles what dead processes left behind."""
+"""Sweep: find what was lost (doorbells, deadlines, calls of dead processes) and repair it."""

@@ -1,9 +1,9 @@
-"""Vigil: which processes are dead? (docs/design/pipeline.md, "Sweep").
+"""Failure detector: decides which processes are dead (docs/design/pipeline.md, "Sweep").
 
-After an outage of the database every heartbeat looks old, and after a pause of this process too. So age
-says nothing. A process is dead when this observer, by its own monotonic clock, has seen its counter stand
-still in at least four successful reads over at least 20 s. A read that fails, or one that comes much too
-late, restarts every observation.
+The age of a heartbeat says nothing: after an outage of the database, or after this process stood still,
+every heartbeat looks old. So a process is dead when this observer has seen its counter unchanged in at least
+four successful reads over at least 20 s of its own monotonic clock. A read that fails, or that comes much
+too late, restarts every observation.
 """
 
 from __future__ import annotations
@@ -14,7 +14,11 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 READS = 4
+"""Reads in a row in which the counter did not move."""
+
 SECONDS = 20.0
+"""Seconds over which these reads lie: ten intervals of a heartbeat."""
+
 LONGEST_GAP = 15.0
 """Seconds between two reads beyond which the observer itself may have stood still."""
 
@@ -30,18 +34,18 @@ class Observation:
 
 @dataclass(slots=True)
 class FailureDetector:
-    """The observations of one sweeper."""
+    """The observations of one dispatcher. `clock` gives monotonic seconds."""
 
     clock: Callable[[], float] = time.monotonic
     observations: dict[UUID, Observation] = field(default_factory=dict[UUID, Observation])
     last_read: float = float("-inf")
 
     def restart(self) -> None:
-        """Forget everything: a read has failed."""
+        """Forget every observation, because a read has failed."""
         self.observations.clear()
 
     def observe(self, beats: Mapping[UUID, int]) -> set[UUID]:
-        """Take in a successful read of all counters; the processes that are dead."""
+        """Take in a successful read of all counters; returns the processes that are dead."""
         now = self.clock()
         if now - self.last_read > LONGEST_GAP:
             self.restart()

@@ -1,12 +1,12 @@
-"""Rescue: what came of an attempt whose process died?
+"""Rescue: settle an attempt whose process died while it made the call.
 
-In this order (docs/design/pipeline.md, "A call in doubt"): the upstream that has told its reference is asked
-for the result; the images of that attempt that lie in the storage, or in this machine's spill, are its
-result. Without any nobody knows, and the verdict on `ProcessDied` decides whether the upstream may still call
-back, or whether the call may be made again.
+What is known of the call decides, in this order (docs/design/pipeline.md, "A call in doubt"). If its upstream
+has told a reference, the attempt sleeps and is polled. If images of the attempt lie in the storage, or in the
+spill of this machine, they are its result. Otherwise the outcome is `ProcessDied`, and its verdict says
+whether the upstream may still call back or the call is made again.
 
-What lies in the spill may belong to an attempt that a live process has in hand. It is stored all the same,
-since that is harmless, but only its owner, or the rescue of an orphan, says what the attempt came to.
+A spilled image may belong to an attempt that a live process is working on. It is stored all the same, which
+is harmless, but only that process, or the rescue of an orphan, settles the attempt.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from imagequeue.store.attempts.calls import CallTicket, Orphan
 log = structlog.get_logger()
 
 UNSPILL_SECONDS = 10.0
-"""After so long no further spilled object is stored in one turn: orphans wait, too."""
+"""After so long no further spilled object is stored in one step, because orphans wait for the same loop."""
 
 _DIED = "the process that made the call died"
 _GIVEN_UP = ("UNKNOWN", "LOST")
@@ -43,7 +43,7 @@ _GIVEN_UP = ("UNKNOWN", "LOST")
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """The verb, with what it needs."""
+    """Settles orphans, and stores what was spilled on this machine."""
 
     engine: Engine
     storage: Storage
@@ -52,10 +52,10 @@ class Rescue:
     clock: Callable[[], float] = time.monotonic
 
     def rescue(self, orphan: Orphan) -> None:
-        """Settle an attempt for the process that cannot do it any more.
+        """Settle an attempt whose process is dead.
 
         Raises:
-            StorageUnavailable: nobody can tell what is stored of it; to be tried again.
+            StorageUnavailable: its images cannot be looked for now; the sweep tries again.
         """
         with self.engine.connect() as connection:
             ticket = calls.read_ticket(connection, orphan.attempt_id)
@@ -69,13 +69,13 @@ class Rescue:
         self.settlement.settle(orphan.attempt_id, outcome)
 
     def unspill(self) -> int:
-        """Store what a storage outage left on this machine's disk, and settle what it belongs to; how much.
+        """Store what was spilled on this machine, and settle attempts that were given up; how many objects.
 
-        It ends after `UNSPILL_SECONDS`, whatever is left: the rescue of orphans looks for their images in the
-        spill by itself. One file that makes trouble does not keep the others waiting.
+        It ends after `UNSPILL_SECONDS`, whatever is left: the rescue of an orphan looks into the spill by
+        itself. A file that cannot be used does not stop the others.
 
         Raises:
-            StorageUnavailable: the storage is still away, or the spill; nothing is lost.
+            StorageUnavailable: the storage, or the spill, is still away; the files stay where they are.
         """
         until, count = self.clock() + UNSPILL_SECONDS, 0
         for spilled in self.spill.pending():
@@ -91,7 +91,7 @@ class Rescue:
             log.warning("spilled_object_unreadable", storage_key=spilled.key, reason=str(error))
         except (StorageUnavailable, SQLAlchemyError):
             raise
-        except (KeyConflict, KeyError, ValueError):  # a fault of this program: it will never be another one
+        except (KeyConflict, KeyError, ValueError):  # a fault of ours, which no repetition cures
             log.exception("spilled_object_unusable", storage_key=spilled.key)
             self.spill.set_aside(spilled.path)
         except Exception:

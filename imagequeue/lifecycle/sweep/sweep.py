@@ -1,10 +1,11 @@
-"""Sweep: whatever was lost at an arrow of the pipeline is found here (docs/design/pipeline.md, "Sweep").
+"""Sweep: find what was lost on a job's way, and repair it (docs/design/pipeline.md, "Sweep").
 
-Doorbells that nobody answered are rung again, calls whose process died are settled, deadlines end jobs.
-Every step is safe to repeat and safe to race with.
+Attempts that no worker started in time are rung again, jobs past their deadline end as ERROR, processes whose
+heartbeat stands still are removed, and the calls of dead processes are settled. Every step may be repeated,
+and several dispatchers may do it at the same time.
 
-The steps are loops of their own, because they must not wait for each other: a storage that hangs delays the
-rescue, and must neither blind the vigil, whose reads may not lie far apart, nor keep doorbells unrung.
+Each step is a loop of its own, so that a storage that hangs delays the rescue only: the failure detector
+must read often, and doorbells must not wait.
 """
 
 from __future__ import annotations
@@ -32,17 +33,21 @@ from imagequeue.store.jobs import deadlines
 log = structlog.get_logger()
 
 AT_ONCE = 500
+"""Rows that one step handles, so that a transaction stays short; the next step handles more."""
+
 INTERVAL_SECONDS = 5.0
 DEADLINES_SECONDS = 1.0
+"""Between two searches for jobs past their deadline: a job may end this much late."""
+
 RESCUE_SECONDS = 20.0
-"""After so long no further orphan is rescued in one turn, so that its loop is seen to turn."""
+"""After so long no further orphan is rescued in one step: the watchdog ends loops that stand for 60 s."""
 
 OVERDUE = "The deadline of the job passed before it was served"
 
 
 @dataclass(slots=True)
 class Sweep:
-    """The verb, with what it needs."""
+    """The steps of the sweep. `release` sends doorbells."""
 
     engine: Engine
     settlement: Settlement
@@ -51,11 +56,11 @@ class Sweep:
     failure_detector: FailureDetector = field(default_factory=FailureDetector)
 
     def run_once(self) -> int:
-        """Look for everything that needs help once; how much was helped."""
+        """Do every step once; how many rows were repaired."""
         return self.ring_again() + self.end_overdue() + self.watch() + self.recover()
 
     def ring_again(self) -> int:
-        """Ring for the attempts that nobody started in time; how many."""
+        """Send a doorbell again for the attempts that no worker started in time; how many."""
         with self.engine.begin() as connection:
             found = calls.release_again(connection, AT_ONCE)
             failpoint("sweep.ringing")
@@ -71,7 +76,7 @@ class Sweep:
         return len(self.settlement.end(found, JobStatus.ERROR, OVERDUE)) if found else 0
 
     def watch(self) -> int:
-        """Look at every heartbeat, and bury the processes that are dead; how many."""
+        """Read every heartbeat, and remove the rows of the processes that are dead; how many."""
         try:
             with self.engine.begin() as connection:
                 beats = processes.beats(connection)
@@ -85,7 +90,7 @@ class Sweep:
         return len(buried)
 
     def recover(self) -> int:
-        """Store what was spilled, and settle the calls that are in nobody's hands; how many of both.
+        """Store what was spilled, and settle the orphaned calls; how many of both.
 
         While the storage is away this does nothing: a rescue that cannot see what is stored would have a
         paid image made again.
@@ -111,12 +116,12 @@ class Sweep:
     def _rescue(self, orphan: Orphan) -> bool:
         try:
             self.rescue.rescue(orphan)
-        except SpillUnavailable as error:  # one file; the others' images can be seen
+        except SpillUnavailable as error:  # one file; the images of other attempts can be read
             log.warning("rescue_postponed", attempt_id=str(orphan.attempt_id), reason=str(error))
             return False
         except (StorageUnavailable, SQLAlchemyError):
             raise
-        except Exception:  # one that cannot be rescued must not keep the others waiting
+        except Exception:  # an orphan that cannot be rescued must not stop the rescue of the others
             log.exception("rescue_failed", attempt_id=str(orphan.attempt_id))
             return False
         return True

@@ -45,7 +45,7 @@ def two(make: Make) -> Iterator[Pipeline]:
 def foreseen(of: Pipeline, job_ids: list[UUID]) -> list[Estimate]:
     """What is published for jobs of one flow."""
     of.beat()
-    look = wiring.forecast_publisher(of.runtime, lambda: of.dispatch.eligibility).look()
+    look = wiring.forecast_publisher(of.runtime, lambda: of.dispatch.eligibility).forecast()
     (row,) = of.rows("SELECT DISTINCT flow_id FROM jobs WHERE id = ANY(:ids)", ids=job_ids)
     return [look.estimate(row.flow_id, job_id, 0) for job_id in job_ids]
 

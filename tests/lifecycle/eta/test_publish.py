@@ -71,7 +71,7 @@ def test_a_long_line_is_sampled_and_its_end_is_known(
     monkeypatch.setattr(queue_sample, "JOBS_READ", 20)
     monkeypatch.setattr(queue_sample, "SAMPLES", 10)
     jobs = paced.submit(100, lane=Lane.BACKFILL)
-    look = publishing(paced, redis).look()
+    look = publishing(paced, redis).forecast()
     positions = list[int]()
     for job_id in jobs:
         found = look.estimate(flow_of(paced, job_id), job_id, 0)

@@ -9,7 +9,7 @@ import pytest
 
 from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.retention.jobs import JOBS_AT_ONCE, KEYS_AT_ONCE, TURN_SECONDS, Retention
+from imagequeue.lifecycle.retention.jobs import JOBS_AT_ONCE, KEYS_AT_ONCE, RUN_SECONDS, Retention
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store.money.ledger import read_wallets
@@ -104,7 +104,7 @@ def _slow(pipeline: Pipeline, seconds: float, fails_at: int = 0) -> SlowStorage:
     return SlowStorage(pipeline.runtime.storage, seconds, fails_at=fails_at)
 
 
-@pytest.mark.parametrize("seconds", [TURN_SECONDS / 2 - 1, TURN_SECONDS * 2])
+@pytest.mark.parametrize("seconds", [RUN_SECONDS / 2 - 1, RUN_SECONDS * 2])
 def test_a_slow_storage_ends_the_turn_and_what_was_deleted_is_forgotten(
     pipeline: Pipeline, seconds: float
 ) -> None:
@@ -113,7 +113,7 @@ def test_a_slow_storage_ends_the_turn_and_what_was_deleted_is_forgotten(
     retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
     first = retention.run_once()
     assert 1 <= first < 5
-    assert storage.now < TURN_SECONDS + seconds
+    assert storage.now < RUN_SECONDS + seconds
     assert _forgotten(pipeline) == first
     while retention.run_once():
         pass
