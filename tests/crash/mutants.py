@@ -51,7 +51,7 @@ MUTANTS = (
                 "SET not_before = CASE WHEN :lease_seconds < 0 THEN not_before END, deaths",
             ),
         ),
-        (f"{CRASH}/test_fetch.py",),
+        (f"{CRASH}/test_fetch_inputs.py",),
     ),
     Mutant(
         "doorbells are not rung again",
@@ -228,10 +228,10 @@ MUTANTS = (
             ),
         ),
         (
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.sent*",
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.answered*",
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.before_settle*",
-            f"{CRASH}/test_pixazo.py::test_when_no_callback_comes_it_is_unknown_at_the_deadline",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored[generate.sent*",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored[generate.answered*",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored[generate.before_settle*",
+            f"{CRASH}/test_poll.py::test_when_no_callback_comes_it_is_unknown_at_the_deadline",
             "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
         ),
     ),
@@ -239,7 +239,7 @@ MUTANTS = (
         "the upstream is not told where to call back",
         ((f"{LIFECYCLE}/generate/generate.py", "if deployment.callbacks else None", "if False else None"),),
         (
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored*",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored*",
             "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
         ),
     ),

@@ -22,10 +22,10 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import Doorbell
 from tests import builders, fleet
+from tests.builders import account
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
-
 ONE = {"east": {"rpm": 2, "window_seconds": 2, "guard_ms": 500, "pace": False}}
 WORKER = Path(__file__).with_name("lone_worker.py")
 
@@ -215,3 +215,19 @@ def test_one_interactive_job_among_a_backfill_gets_the_next_grant(single: Pipeli
     lanes = [row.lane for row in single.rows("SELECT lane FROM attempts ORDER BY id")]
     assert lanes[2] == "interactive"
     assert single.status(urgent) == "COMPLETED"
+
+
+def test_equal_accounts_get_equal_shares_of_a_model_that_five_small_quotas_serve(
+    engine: Engine, database_url: str, tmp_path: Path
+) -> None:
+    given = {f"upstream-{number}": {"rpm": 12, "pace": False} for number in range(5)}
+    with fleet.pipeline(engine, database_url, tmp_path, given) as small:
+        for number in range(20):
+            small.account_id, _ = account(engine, f"account {number}", "1000")
+            small.submit(6)
+        while small.dispatch.run_once():
+            pass
+        shares = small.rows("""
+            SELECT count(*)::int AS calls FROM attempts JOIN jobs ON jobs.id = job_id GROUP BY account_id
+        """)
+        assert [row.calls for row in shares] == [3] * 20

@@ -1,4 +1,4 @@
-"""Input images in a call: loaded before the slot; how those that are URLs come there: test_fetch.py."""
+"""Input images in a call: they are loaded before its start."""
 
 from __future__ import annotations
 
