@@ -1,24 +1,12 @@
-"""Admission, its log, and what is measured from it, over HTTP."""
+"""Which calls are admitted, over HTTP: places in the quota, hints, and what takes a place."""
 
-import threading
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
-from simulator.config import SimulatorConfig
-from tests.servers import SimulatorThread
-from tests.simulator.conftest import KEY, Generate, foundry, model
-
-Entries = Callable[..., list[dict[str, Any]]]
-
-
-def quota(client: httpx.Client, name: str, **query: Any) -> dict[str, Any]:
-    reports = client.get("/_sim/quota", params=query).json()["quotas"]
-    return next(report for report in reports if report["quota"] == name)
+from tests.simulator.conftest import Generate, foundry, model
+from tests.simulator.quotas import Entries, quota
 
 
 def test_the_call_after_the_last_place_is_429_and_takes_none(
@@ -82,15 +70,6 @@ def test_a_400_takes_a_place_and_a_401_and_a_404_take_none(
     assert seen == [("admitted", 400, "tight/mai"), ("unauthorized", 401, None), ("refused", 404, None)]
 
 
-def test_an_entry_says_what_was_asked(generate: Generate, entries: Entries) -> None:
-    generate(prompt="p" * 600)
-    (entry,) = entries(upstream="east")
-    assert (entry["provider"], entry["model"], entry["operation"]) == ("foundry", "mai", "generate")
-    assert (entry["image_count"], entry["status"], entry["fault"]) == (1, 200, None)
-    assert entry["prompt"] == "p" * 500
-    assert entry["reference"]
-
-
 def test_models_share_a_quota_that_they_name(client: httpx.Client, generate: Generate) -> None:
     shared = {name: model(rpm=2, quota="shared") for name in ("a", "b")}
     client.put("/_sim/upstreams/pair", json=foundry(models=shared).model_dump(mode="json"))
@@ -111,79 +90,6 @@ def test_a_changed_rpm_keeps_what_was_admitted(client: httpx.Client, generate: G
     config = foundry(models={"mai": model(rpm=3, window_seconds=30)})
     client.put("/_sim/upstreams/tight", json=config.model_dump(mode="json"))
     assert [generate("tight").status_code for _ in range(2)] == [200, 429]
-
-
-def test_reset_forgets_entries_and_quotas_and_goes_on_counting(
-    client: httpx.Client, generate: Generate, entries: Entries
-) -> None:
-    for _ in range(3):
-        generate("tight")
-    last = entries()[-1]["sequence"]
-    assert client.post("/_sim/reset").status_code == 204
-    assert entries() == []
-    assert generate("tight").status_code == 200
-    (entry,) = entries()
-    assert entry["sequence"] == last + 1
-
-
-def test_after_and_wait_follow_the_log(client: httpx.Client, generate: Generate, entries: Entries) -> None:
-    generate()
-    first = entries()[0]["sequence"]
-    caller = threading.Thread(target=generate, kwargs={"prompt": "the second"})
-    seen = list[dict[str, Any]]()
-    waiter = threading.Thread(target=lambda: seen.extend(entries(after=first, wait=10)))
-    waiter.start()
-    caller.start()
-    waiter.join(10)
-    caller.join(10)
-    assert [entry["prompt"] for entry in seen] == ["the second"]
-    assert entries(after=first + 1, wait=0.05) == []
-
-
-def test_foreign_traffic_takes_places_and_is_told_apart(
-    client: httpx.Client, generate: Generate, entries: Entries
-) -> None:
-    config = foundry(models={"mai": model(rpm=10, window_seconds=0.5)})
-    client.put("/_sim/upstreams/busy", json=config.model_dump(mode="json"))
-    ask = {"upstream": "busy", "model": "mai", "share": 2}
-    assert client.post("/_sim/foreign", json=ask).status_code == 201
-    seen = 0
-    while quota(client, "busy/mai")["foreign_throttled"] == 0:
-        seen = entries(after=seen, wait=5)[-1]["sequence"]
-    assert client.get("/_sim/foreign").json() == [ask]
-    assert client.delete("/_sim/foreign").status_code == 204
-    report = quota(client, "busy/mai")
-    assert report["foreign_admitted"] >= 10
-    assert (report["admitted"], report["throttled"]) == (0, 0)
-    assert report["maximum_in_window"] == 10
-    assert {entry["operation"] for entry in entries(upstream="busy")} == {"foreign"}
-    assert client.post("/_sim/foreign", json={**ask, "model": "none"}).status_code == 404
-
-
-def test_a_restarted_simulator_continues_its_log_and_its_quotas(tmp_path: Path) -> None:
-    path = tmp_path / "calls.jsonl"
-    config = SimulatorConfig(upstreams={"east": foundry(models={"mai": model(rpm=2)})})
-    body = {"model": "mai", "prompt": "x"}
-
-    def statuses(calls: int) -> list[int]:
-        with SimulatorThread(config, path) as server:
-            url = f"{server.url}/east/mai/v1/images/generations"
-            return [
-                httpx.post(url, json=body, headers={"api-key": KEY}, trust_env=False).status_code
-                for _ in range(calls)
-            ]
-
-    assert statuses(1) == [200]
-    with path.open("ab") as file:
-        file.write(b'{"sequence": 2, "upst')  # what a killed process leaves
-    assert statuses(2) == [200, 429]
-    lines = path.read_text().splitlines()
-    assert len(lines) == 3
-    assert '"sequence":3' in lines[2]
-    with SimulatorThread(config, path) as server:
-        assert [entry.sequence for entry in server.state.log.entries] == [1, 2, 3]
-        httpx.post(f"{server.url}/_sim/reset", trust_env=False)
-    assert statuses(2) == [200, 200]
 
 
 def test_jitter_passes_before_the_gate_and_latency_after_it(
