@@ -30,7 +30,6 @@ from tests.builders import MODEL, SECRET_KEY
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
-
 KEYS = {"queue_position", "eta_seconds"}
 
 
@@ -261,3 +260,10 @@ def test_over_a_drained_backlog_everybody_knows_place_and_time(
     assert sum(map(len, rounds[1:])) >= 15
     last = {promise.job: promise.position for one in rounds for promise in one}
     assert all(last[promise.job] <= promise.position for promise in first), "nobody falls behind"
+
+
+def test_a_waiting_job_says_when_to_look_again(service: Service) -> None:
+    client = service.client()
+    answer = client.status(client.generate().json()["request_id"])
+    assert answer.json()["status"] == "QUEUED"
+    assert int(answer.headers["retry-after"]) >= 1

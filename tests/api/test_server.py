@@ -1,4 +1,4 @@
-"""Keys, prompts and secrets never reach a log, whatever goes wrong: a real API process, its whole output."""
+"""The API as a process: it serves, ends on SIGTERM, and logs no key, prompt or secret, whatever goes wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pixazo's edit route: exactly one image, by data URL or http(s) URL."""
+"""Uploads over HTTP, by the edit route of Pixazo: exactly one image, by data URL or http(s) URL."""
 
 from __future__ import annotations
 

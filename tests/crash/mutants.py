@@ -288,7 +288,7 @@ MUTANTS = (
                 'connection.commit(); failpoint("submit.before_commit")',
             ),
         ),
-        ("tests/api/test_crashes.py",),
+        (f"{CRASH}/test_submit.py",),
     ),
     Mutant(
         "a success is accepted from open attempts only",

@@ -10,8 +10,10 @@ from sqlalchemy.exc import OperationalError
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.verdicts import GivenBack
+from imagequeue.lifecycle.sweep.heartbeat import Heartbeat
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes
+from imagequeue.store.processes import ProcessRecord
 from tests.lifecycle.generate.refusing import breaking_commit
 from tests.lifecycle.steps import UNTOUCHED, calling, end_back_off, wallet
 from tests.lifecycle.storage_outage import Outage
@@ -122,3 +124,12 @@ def test_processes_are_watched_and_doorbells_rung_while_the_storage_is_away(outa
     with pytest.raises(StorageUnavailable):
         outage.sweep.rescue.unspill()
     assert outage.sweep.run_once() == 0
+
+
+def test_a_process_that_comes_back_has_its_calls_again(pipeline: Pipeline) -> None:
+    job_id, _ = calling(pipeline)
+    pipeline.execute("DELETE FROM processes")
+    process = ProcessRecord(pipeline.process_id, "worker", "test", 1, ("generate.interactive",), 8)
+    assert Heartbeat(pipeline.runtime.engine, process, lambda: 8).run_once() == 0
+    assert pipeline.sweep.recover() == 0
+    assert pipeline.states(job_id) == ["CALLING"]

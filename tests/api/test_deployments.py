@@ -1,11 +1,10 @@
-"""What operators see: deployments and metrics."""
+"""What operators see of deployments, and how they let a changed catalog be taken up."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
-from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine, text
 
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
@@ -87,29 +86,3 @@ def test_a_deployment_shows_its_quota_and_its_breaker(service: Service) -> None:
     assert 50 < shown["foundry-test"]["probe_in"] <= 60
     assert shown["second"]["breaker"] == "closed"
     assert shown["second"]["effective_rpm"] == shown["second"]["rpm"] == 1000
-
-
-def test_metrics_tell_of_jobs_quota_and_money(service: Service) -> None:
-    operator = service.client("operator", operator=True)
-    with service.runtime.engine.begin() as connection:
-        ensure_groups(connection, service.runtime.catalog.quota_groups.values())
-    operator.generate()
-    families = {one.name: one for one in text_string_to_metric_families(operator.http.get("/metrics").text)}
-    (depth,) = families["imagequeue_queue_depth"].samples
-    assert depth.labels["lane"] == "interactive"
-    assert depth.labels["status"] == "QUEUED"
-    assert depth.value == 1
-    (age,) = families["imagequeue_queue_age_seconds"].samples
-    assert 0 <= age.value < 60
-    amounts = {one.labels["amount"]: one.value for one in families["imagequeue_wallets_usd"].samples}
-    assert amounts["held"] == 0.039
-    assert {one.value for one in families["imagequeue_quota_rpm"].samples} == {1000}
-    assert "imagequeue_quota_drift" in families
-    assert "imagequeue_throttled" in families
-
-
-def test_a_waiting_job_says_when_to_look_again(service: Service) -> None:
-    client = service.client()
-    answer = client.status(client.generate().json()["request_id"])
-    assert answer.json()["status"] == "QUEUED"
-    assert int(answer.headers["retry-after"]) >= 1
