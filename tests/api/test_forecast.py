@@ -69,7 +69,7 @@ class TestWithoutRedis:
         assert known_by(answer) == (None, None)
         assert answer.headers["Retry-After"] == "1"
 
-    def test_a_job_that_was_throttled_back_waits_too(self, client: Client, engine: Engine) -> None:
+    def test_a_job_that_met_a_429_waits_too(self, client: Client, engine: Engine) -> None:
         made = client.generate().json()["request_id"]
         change(engine, "UPDATE jobs SET status = 'PROCESSING'")
         assert known_by(client.status(made)) == (None, None)
@@ -179,7 +179,7 @@ def test_where_nobody_serves_the_place_is_known_alone(steady: Published) -> None
     assert answer.headers["Retry-After"] == str(LONGEST_PAUSE)
 
 
-def test_a_job_that_came_after_the_outlook_is_not_guessed_at(steady: Published) -> None:
+def test_a_job_that_came_after_the_forecast_is_not_guessed_at(steady: Published) -> None:
     steady.block(60)
     steady.submit()
     steady.publish()

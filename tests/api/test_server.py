@@ -1,4 +1,4 @@
-"""The API as a process: it serves, ends on SIGTERM, and logs no key, prompt or secret, whatever goes wrong."""
+"""The API as a process: it serves, ends on SIGTERM, and logs no key, prompt or secret whatever goes wrong."""
 
 from __future__ import annotations
 

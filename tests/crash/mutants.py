@@ -126,7 +126,7 @@ MUTANTS = (
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.before_commit*",),
     ),
     Mutant(
-        "the callback is not written with the settlement",
+        "the webhook is not written with the settlement",
         ((f"{LIFECYCLE}/settle/settle.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.after_commit*",),
     ),
@@ -192,7 +192,7 @@ MUTANTS = (
         (f"{CRASH}/test_sweep.py::test_between_putting_doorbells_off_and_ringing_them",),
     ),
     Mutant(
-        "a callback is recorded before it is sent",
+        "a webhook is recorded before it is sent",
         (
             (
                 f"{LIFECYCLE}/deliver/deliver.py",
@@ -244,7 +244,7 @@ MUTANTS = (
         ),
     ),
     Mutant(
-        "a callback that comes in the last moment is overlooked",
+        "an upstream callback that comes in the last moment is overlooked",
         (
             (
                 f"{STORE}/attempts/fences.py",

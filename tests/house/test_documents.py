@@ -95,6 +95,12 @@ def test_links_lead_somewhere(name: str) -> None:
     assert not missing
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_the_tests_that_a_page_names_are_there(name: str) -> None:
+    named = re.findall(r"\btests/[\w/]+\.py\b", text(name))
+    assert not [path for path in named if not (ROOT / path).is_file()]
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_in_the_readme_and_in_the_changelog(name: str) -> None:
     assert re.search(rf"^\| .*`{name}`.* \| .+ \|$", text("README.md"), re.MULTILINE)

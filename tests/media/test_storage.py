@@ -72,7 +72,7 @@ def test_many_are_deleted_whether_they_are_there_or_not(storage: Storage) -> Non
     assert not any(storage.exists(key) for key in keys)
 
 
-def test_probe_leaves_nothing(storage: Storage) -> None:
+def test_a_storage_check_leaves_nothing(storage: Storage) -> None:
     storage.probe()
     if isinstance(storage, LocalStorage):
         assert [path for path in storage.directory.rglob("*") if path.is_file()] == []

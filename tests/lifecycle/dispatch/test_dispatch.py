@@ -129,7 +129,7 @@ def test_a_dispatcher_killed_between_grant_and_ringing_costs_no_429(single: Pipe
 def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(single: Pipeline) -> None:
     jobs = single.submit(3)
     with lone_worker(single) as child:
-        doorbell = _stopped_before_its_slot(single, child)
+        doorbell = _stopped_before_its_start(single, child)
         cycle = 2.5
         single.execute("UPDATE quota_groups SET blocked_until = NULL")
         deadline = time.monotonic() + 2 + cycle + 1
@@ -144,8 +144,8 @@ def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(
     assert fleet.quotas(single.simulator.url)["east"]["admitted"] == len(jobs)
 
 
-def _stopped_before_its_slot(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell:
-    """Let the child wait for a slot, its connection open, and stop it there."""
+def _stopped_before_its_start(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell:
+    """Let the child wait for its start, its connection open, and stop it there."""
     port = of.simulator.port
     of.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.95 seconds'")
     assert of.dispatch.run_once() >= 1
@@ -169,7 +169,7 @@ def _await_state(of: Pipeline, attempt_id: UUID, state: str) -> None:
 
 
 def test_a_slow_reading_never_makes_a_call_early(single: Pipeline) -> None:
-    """The slot opens by the reading's end: what the database said may be as old as its beginning."""
+    """The start window opens by the reading's end: what the database said may be as old as its beginning."""
     single.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.9 seconds'")
     single.submit(1)
     assert single.dispatch.run_once() == 1

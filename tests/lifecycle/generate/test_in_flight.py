@@ -17,7 +17,7 @@ def test_a_second_doorbell_in_the_same_process_is_dropped(pipeline: Pipeline) ->
     assert pipeline.states(job_id) == ["RELEASED"]
 
 
-def test_an_attempt_that_its_live_process_no_longer_has_in_hand_is_rescued(pipeline: Pipeline) -> None:
+def test_an_attempt_that_its_live_process_no_longer_has_in_flight_is_rescued(pipeline: Pipeline) -> None:
     job_id, attempt_id = calling(pipeline)
     process = ProcessRecord(pipeline.process_id, "worker", "test", 1, ("generate.interactive",), 8)
     heartbeat = Heartbeat(pipeline.runtime.engine, process, lambda: 8)

@@ -154,7 +154,7 @@ def test_a_reference_is_used_also_when_callbacks_were_switched_off_since(queue: 
     assert queue.state() == ("SLEEPING", REFERENCE)
 
 
-def test_an_orphan_waits_with_its_token_out_and_its_job_wanting_nothing(queue: Queue) -> None:
+def test_an_orphan_waits_with_its_token_out_and_its_job_lacks_no_image(queue: Queue) -> None:
     ticket = queue.orphan()
     row = queue.attempt()
     assert (row.state, row.sent_at, row.at_the_deadline, row.token_is_out) == ("SLEEPING", None, True, True)
@@ -175,7 +175,7 @@ def test_an_orphan_whose_upstream_never_calls_back_counts_as_a_death(queue: Queu
     assert queue.pipeline.rows("SELECT count(*) FROM deployment_states") == [(0,)], "it is not to blame"
 
 
-def test_the_deadline_is_that_of_the_call_however_long_its_process_vouched_for_it(queue: Queue) -> None:
+def test_the_deadline_is_that_of_the_call_however_often_its_process_renewed_it(queue: Queue) -> None:
     ticket = queue.calling()
     queue.pipeline.execute("UPDATE attempts SET call_deadline = call_deadline + interval '1 hour'")
     queue.settle(ticket, Ambiguous("reset"))

@@ -54,7 +54,7 @@ def let_a_probe_go(of: Pipeline) -> None:
     of.execute("UPDATE deployment_states SET blocked_until = clock_timestamp()")
 
 
-def rest(of: Pipeline) -> float:
+def cooldown(of: Pipeline) -> float:
     """Seconds between the opening of the breaker and its next probe."""
     (row,) = of.rows("SELECT extract(epoch FROM blocked_until - opened_at)::float8 FROM deployment_states")
     return row[0]
@@ -79,7 +79,7 @@ def test_one_trouble_after_the_other_keeps_it_out_until_a_probe_succeeds(two: Pi
         try_with(two, 5)
         known = shown(client)
         assert (known["breaker"], known["misconfigured"], known["failures_in_a_row"]) == ("open", False, 5)
-        assert 15 <= rest(two) < 31
+        assert 15 <= cooldown(two) < 31
         for answer, misconfigured, failures in (
             ({"status": 401}, True, 1),
             ({"kind": "hang"}, True, 2),
@@ -92,7 +92,7 @@ def test_one_trouble_after_the_other_keeps_it_out_until_a_probe_succeeds(two: Pi
             known = shown(client)
             assert (known["breaker"], known["misconfigured"]) == ("open", misconfigured), answer
             assert known["failures_in_a_row"] == failures
-            assert 30 * 2 ** (failures - 1) <= rest(two) < 60 * 2 ** (failures - 1) + 1
+            assert 30 * 2 ** (failures - 1) <= cooldown(two) < 60 * 2 ** (failures - 1) + 1
             _goes_to_the_other_one(two, 3)
         trouble(two)
         let_a_probe_go(two)
@@ -123,7 +123,7 @@ def test_where_nobody_listens_probes_come_less_and_less_often(
             for probe in range(3):
                 known = shown(client)
                 assert (known["breaker"], known["failures_in_a_row"]) == ("open", 5 + probe)
-                assert 15 * 2**probe <= rest(lonely) < 30 * 2**probe + 1
+                assert 15 * 2**probe <= cooldown(lonely) < 30 * 2**probe + 1
                 let_a_probe_go(lonely)
                 try_with(lonely, 1)
         assert lonely.rows("SELECT DISTINCT status FROM jobs") == [("COMPLETED",)]
@@ -137,7 +137,7 @@ def test_what_was_released_before_it_opened_is_the_same_outage_although_it_was_c
     two.dispatch.run_once()
     two.answer()
     assert two.rows("SELECT failures FROM deployment_states") == [(5,)]
-    assert 15 <= rest(two) < 31
+    assert 15 <= cooldown(two) < 31
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def single(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeli
 
 
 def sent(of: Pipeline, count: int) -> list[UUID]:
-    """So many calls, sent, and not answered yet; the rest of a 429 before them has passed."""
+    """So many calls, sent, and not answered yet; the pause after a 429 before them is over."""
     of.execute("UPDATE quota_groups SET blocked_until = NULL, last_slot_at = NULL")
     of.submit(count - len(of.rows("SELECT 1 FROM jobs")))
     assert of.dispatch.run_once() == count
@@ -45,14 +45,14 @@ def sent(of: Pipeline, count: int) -> list[UUID]:
     return ids
 
 
-def throttle(of: Pipeline, attempt_id: UUID, hint: float | None = None) -> None:
+def answer_429(of: Pipeline, attempt_id: UUID, hint: float | None = None) -> None:
     of.settlement.settle(attempt_id, Throttled("slow down", retry_after=hint), of.process_id)
 
 
 def totals(of: Pipeline) -> Any:
     (row,) = of.rows("""
         SELECT throttled, throttled_in_a_row, drifts, effective_rpm,
-            extract(epoch FROM blocked_until - throttled_at)::float8 AS rest
+            extract(epoch FROM blocked_until - throttled_at)::float8 AS pause
         FROM quota_groups
     """)
     return row
@@ -60,39 +60,39 @@ def totals(of: Pipeline) -> Any:
 
 def test_one_burst_of_429s_is_one_429(single: Pipeline) -> None:
     for attempt_id in sent(single, 6):
-        throttle(single, attempt_id)
+        answer_429(single, attempt_id)
     found = totals(single)
     assert (found.throttled, found.throttled_in_a_row, found.drifts, found.effective_rpm) == (6, 1, 1, 20)
-    assert found.rest == pytest.approx(1, abs=0.01)
+    assert found.pause == pytest.approx(1, abs=0.01)
     assert single.rows("SELECT DISTINCT state FROM attempts") == [("THROTTLED",)]
 
 
 def test_the_hint_of_an_echo_is_believed(single: Pipeline) -> None:
     first, second, third = sent(single, 3)
-    throttle(single, first)
-    throttle(single, second, hint=30)
-    throttle(single, third, hint=2)
+    answer_429(single, first)
+    answer_429(single, second, hint=30)
+    answer_429(single, third, hint=2)
     found = totals(single)
     assert (found.throttled_in_a_row, found.drifts) == (1, 1)
-    assert found.rest >= 30
+    assert found.pause >= 30
 
 
 def test_a_429_of_a_call_that_was_sent_since_counts(single: Pipeline) -> None:
     for attempt_id in sent(single, 3):
-        throttle(single, attempt_id)
+        answer_429(single, attempt_id)
     for attempt_id in sent(single, 3):
-        throttle(single, attempt_id)
+        answer_429(single, attempt_id)
     found = totals(single)
     assert (found.throttled, found.throttled_in_a_row, found.drifts, found.effective_rpm) == (6, 2, 2, 16)
-    assert found.rest == pytest.approx(2, abs=0.01)
+    assert found.pause == pytest.approx(2, abs=0.01)
 
 
 def test_an_echo_that_says_the_quota_is_used_up_is_news(single: Pipeline) -> None:
     first, second = sent(single, 2)
-    throttle(single, first)
-    throttle(single, second, hint=86400)
+    answer_429(single, first)
+    answer_429(single, second, hint=86400)
     assert single.rows("SELECT out_of_quota FROM quota_groups") == [(True,)]
-    assert totals(single).rest == pytest.approx(900, abs=0.01)
+    assert totals(single).pause == pytest.approx(900, abs=0.01)
 
 
 def test_what_was_released_before_a_429_is_not_called_after_it(single: Pipeline) -> None:
@@ -107,7 +107,7 @@ def test_what_was_released_before_a_429_is_not_called_after_it(single: Pipeline)
     assert single.rows(free) == [(3,)]
 
 
-def test_after_the_rest_they_go_one_first(single: Pipeline) -> None:
+def test_after_the_pause_they_go_one_first(single: Pipeline) -> None:
     single.fault(kind="status", status=429, headers={"retry-after": "5"}, count=1)
     jobs = single.submit(4)
     single.run()
@@ -175,7 +175,7 @@ def test_a_block_that_was_moved_since_by_a_429_holds_when_a_probe_is_given_back(
     assert blocked_for(group(out_of_quota)) > 800
 
 
-def test_a_probe_that_was_sent_has_used_its_turn(out_of_quota: Pipeline) -> None:
+def test_a_probe_that_was_sent_is_not_followed_by_another_at_once(out_of_quota: Pipeline) -> None:
     fault(out_of_quota, status=400, code="content_policy_violation", message="no")
     probe = _probe(out_of_quota)
     out_of_quota.answer()
@@ -205,7 +205,7 @@ def test_a_429_moves_its_job_on_and_costs_it_nothing(
     assert two.rows("SELECT failures FROM jobs")[0].failures == 0
 
 
-def test_429s_without_a_hint_double_the_rest_and_a_success_ends_the_row(two: Pipeline) -> None:
+def test_429s_without_a_hint_double_the_pause_and_a_success_ends_the_row(two: Pipeline) -> None:
     fault(two, status=429, count=3)
     two.execute("UPDATE quota_groups SET blocked_until = 'infinity' WHERE name = 'west'")
     two.submit(1)
