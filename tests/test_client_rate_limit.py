@@ -64,12 +64,12 @@ def test_a_clock_that_goes_back_gives_nothing_away(redis: Redis) -> None:
 
 
 def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redis_url: str) -> None:
-    throttles = [ClientRateLimit(open_redis(redis_url)) for _ in range(4)]
+    limits = [ClientRateLimit(open_redis(redis_url)) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
-        taken = [pool.submit(take, limit, 20, 10) for limit in throttles]
+        taken = [pool.submit(take, limit, 20, 10) for limit in limits]
     waits = [wait for waits in taken for wait in waits.result()]
     assert waits.count(0) == 20
-    assert throttles[0].take([Allowance("key", 20), Allowance("other", 20)])[1] == 0
+    assert limits[0].take([Allowance("key", 20), Allowance("other", 20)])[1] == 0
     assert 0 < redis.ttl(PREFIX + "key") <= 62
 
 

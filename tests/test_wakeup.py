@@ -1,4 +1,4 @@
-"""Doorbells through a real Redis, and without one."""
+"""Wake-ups through a real Redis, and without one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def listener(redis_url: str) -> WakeupListener:
     return listener
 
 
-def test_a_ring_wakes_at_once_and_tells_its_names(redis_url: str, listener: WakeupListener) -> None:
+def test_a_wakeup_arrives_at_once_with_its_names(redis_url: str, listener: WakeupListener) -> None:
     publisher = WakeupPublisher(open_redis(redis_url), "channel")
     timer = threading.Timer(0.05, publisher.publish, args=("a", "b"))
     timer.start()
@@ -43,7 +43,7 @@ def test_a_ring_wakes_at_once_and_tells_its_names(redis_url: str, listener: Wake
     listener.close()
 
 
-def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: WakeupListener) -> None:
+def test_what_was_asked_for_is_published_before_the_end(redis_url: str, listener: WakeupListener) -> None:
     publisher = WakeupPublisher(open_redis(redis_url), "channel")
     publisher.publish(*map(str, range(1200)))
     publisher.close()
@@ -55,7 +55,7 @@ def test_what_was_rung_is_published_before_the_end(redis_url: str, listener: Wak
     listener.close()
 
 
-def test_without_redis_ringing_returns_at_once_and_waiting_takes_its_time() -> None:
+def test_without_redis_publishing_returns_at_once_and_waiting_takes_its_time() -> None:
     publisher, listener = (
         WakeupPublisher(open_redis(NO_REDIS), "channel"),
         WakeupListener(open_redis(NO_REDIS), "channel"),

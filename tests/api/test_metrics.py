@@ -18,7 +18,9 @@ from starlette.routing import Route
 from api.app import create_app
 from imagequeue import wiring
 from imagequeue.domain.jobs import Lane
+from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.store.deliveries import ClaimedDelivery
+from tests.api.service import Service
 from tests.builders import MODEL, account
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
@@ -138,3 +140,22 @@ def test_every_process_tells_the_same_whenever_it_is_asked(
     replace(wiring.event_totals(pipeline.runtime), settled_seconds=0).run_once()
     assert late.scrape()["jobs_total"] == early.scrape()["jobs_total"] == first
     assert first[("COMPLETED",)] == 2
+
+
+def test_metrics_tell_of_jobs_quota_and_money(service: Service) -> None:
+    operator = service.client("operator", operator=True)
+    with service.runtime.engine.begin() as connection:
+        ensure_groups(connection, service.runtime.catalog.quota_groups.values())
+    operator.generate()
+    families = {one.name: one for one in text_string_to_metric_families(operator.http.get("/metrics").text)}
+    (depth,) = families["imagequeue_queue_depth"].samples
+    assert depth.labels["lane"] == "interactive"
+    assert depth.labels["status"] == "QUEUED"
+    assert depth.value == 1
+    (age,) = families["imagequeue_queue_age_seconds"].samples
+    assert 0 <= age.value < 60
+    amounts = {one.labels["amount"]: one.value for one in families["imagequeue_wallets_usd"].samples}
+    assert amounts["held"] == 0.039
+    assert {one.value for one in families["imagequeue_quota_rpm"].samples} == {1000}
+    assert "imagequeue_quota_drift" in families
+    assert "imagequeue_throttled" in families

@@ -13,7 +13,7 @@ from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from imagequeue.store.database import open_engine
-from tests.api.service import BODY, ROUTE, Client, Service, serving, title_and_message
+from tests.api.service import Client, Service, serving, title_and_message
 
 Outage = Callable[[], contextlib.AbstractContextManager[None]]
 
@@ -86,19 +86,3 @@ def test_a_server_that_never_answers_is_waited_for_once(database_url: str) -> No
                 answers.append(time.monotonic() - began)
         engine.dispose()
     assert max(answers[1:]) < 0.5
-
-
-def test_readiness_does_not_need_redis(service: Service) -> None:
-    assert httpx.get(service.url + "/readyz").json() == {"status": "ready"}
-
-
-def test_a_schema_that_is_missing_is_not_ready(database_url: str, postgres_url: URL) -> None:
-    empty = postgres_url.render_as_string(hide_password=False)
-    engine = open_engine(empty, pool_size=2, name="tests")
-    with serving(engine, database_url) as service:
-        answer = httpx.post(
-            service.url + ROUTE, json=BODY, headers={"api-key": "iq_0123456789abcdef_" + "a" * 43}
-        )
-        assert answer.status_code == 500
-        assert httpx.get(service.url + "/readyz").status_code == 500
-    engine.dispose()

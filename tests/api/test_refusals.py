@@ -131,7 +131,7 @@ REFUSALS = {
     "too many": Refusal(_hurried, 429, "Too Many Requests", "1 requests a minute", repeatable=True),
     "unexpected": Refusal(_broken, 500, "Internal Server Error", "on our side", repeatable=True),
 }
-"""503 is met in test_outage.py and test_slow_lists.py."""
+"""503 is met in test_outage.py and test_listing.py."""
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ OMIXA = {
 
 
 class Mother:
-    """The process whose forks run verbs. Made once it is ready: no slot waits for its start."""
+    """The process whose forks run verbs. Made once it is ready: no start window waits for it."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         assert process.stdin
@@ -98,7 +98,7 @@ class Crash:
         return job_id, doorbell.attempt_id
 
     def bury(self) -> None:
-        """Let the dead processes be found: 20 s of the vigil are over."""
+        """Let the dead processes be found: the failure detector has watched for 20 s."""
         self.pipeline.execute("DELETE FROM processes WHERE id <> :id", id=self.pipeline.process_id)
 
     def recover(self) -> None:

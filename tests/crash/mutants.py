@@ -51,7 +51,7 @@ MUTANTS = (
                 "SET not_before = CASE WHEN :lease_seconds < 0 THEN not_before END, deaths",
             ),
         ),
-        (f"{CRASH}/test_fetch.py",),
+        (f"{CRASH}/test_fetch_inputs.py",),
     ),
     Mutant(
         "doorbells are not rung again",
@@ -126,7 +126,7 @@ MUTANTS = (
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.before_commit*",),
     ),
     Mutant(
-        "the callback is not written with the settlement",
+        "the webhook is not written with the settlement",
         ((f"{LIFECYCLE}/settle/settle.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.after_commit*",),
     ),
@@ -192,7 +192,7 @@ MUTANTS = (
         (f"{CRASH}/test_sweep.py::test_between_putting_doorbells_off_and_ringing_them",),
     ),
     Mutant(
-        "a callback is recorded before it is sent",
+        "a webhook is recorded before it is sent",
         (
             (
                 f"{LIFECYCLE}/deliver/deliver.py",
@@ -228,10 +228,10 @@ MUTANTS = (
             ),
         ),
         (
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.sent*",
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.answered*",
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored[generate.before_settle*",
-            f"{CRASH}/test_pixazo.py::test_when_no_callback_comes_it_is_unknown_at_the_deadline",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored[generate.sent*",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored[generate.answered*",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored[generate.before_settle*",
+            f"{CRASH}/test_poll.py::test_when_no_callback_comes_it_is_unknown_at_the_deadline",
             "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
         ),
     ),
@@ -245,12 +245,12 @@ MUTANTS = (
             ),
         ),
         (
-            f"{CRASH}/test_pixazo.py::test_before_the_reference_is_stored*",
+            f"{CRASH}/test_poll.py::test_before_the_reference_is_stored*",
             "tests/api/test_upstream_callbacks.py::test_an_upstream_that_breaks_off_its_answer_*",
         ),
     ),
     Mutant(
-        "a callback that comes in the last moment is overlooked",
+        "an upstream callback that comes in the last moment is overlooked",
         (
             (
                 f"{STORE}/attempts/fences.py",
@@ -294,7 +294,7 @@ MUTANTS = (
                 'connection.commit(); failpoint("submit.before_commit")',
             ),
         ),
-        ("tests/api/test_crashes.py",),
+        (f"{CRASH}/test_submit.py",),
     ),
     Mutant(
         "a success is accepted from open attempts only",

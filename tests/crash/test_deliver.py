@@ -1,4 +1,4 @@
-"""The process dies after the callback's POST, before its record: it is told again, under the same id."""
+"""The process dies after the webhook's POST, before its record: it is told again, under the same id."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.crash.conftest import MakeCrash
 from tests.servers import ServerThread
 
 
-def test_a_callback_that_was_sent_and_not_recorded_is_sent_again(make_crash: MakeCrash) -> None:
+def test_a_webhook_that_was_sent_and_not_recorded_is_sent_again(make_crash: MakeCrash) -> None:
     ids = list[str]()
 
     async def take(request: Request) -> Response:

@@ -31,7 +31,7 @@ def test_the_job_is_completed_and_charged_once(
     job_id, attempt_id = crash.release(webhook_url="https://receiver.example.com/hook")
     crash.die("generate", point, attempt_id)
     assert crash.pipeline.states(job_id) == [left]
-    if left == "RELEASED":  # the two seconds of its slot pass before it is rung again
+    if left == "RELEASED":  # the two seconds of its start window pass before it is rung again
         crash.pipeline.execute("UPDATE attempts SET slot_at = slot_at - interval '1 minute'")
     crash.recover()
     assert (crash.pipeline.status(job_id), crash.pipeline.states(job_id)) == ("COMPLETED", states)

@@ -23,9 +23,9 @@ def served(queue: FairQueue, flows: list[Flow], grants: int, at_once: int = 1) -
     taken = list[Flow]()
     waits = any(one.lane is Lane.BACKFILL for one in flows)
     while len(taken) < grants:
-        for turn in queue.order(flows, min(at_once, grants - len(taken))):
-            queue.took(turn, backfill_waits=waits)
-            taken.append(turn)
+        for one in queue.order(flows, min(at_once, grants - len(taken))):
+            queue.took(one, backfill_waits=waits)
+            taken.append(one)
     return taken
 
 
@@ -107,7 +107,7 @@ def test_flows_of_an_account_take_turns() -> None:
     assert shares == {1: 30, 2: 30, 3: 60}
 
 
-def test_who_was_away_neither_saved_turns_nor_owes_any() -> None:
+def test_who_was_away_neither_saved_grants_nor_owes_any() -> None:
     queue = FairQueue()
     served(queue, [flow(1, 1)], 1000)
     shares = Counter(one.id for one in served(queue, [flow(1, 1), flow(2, 2)], 100))
@@ -124,9 +124,9 @@ def test_one_interactive_job_meets_a_backfill_and_gets_the_next_grant() -> None:
     queue, backfill = FairQueue(), flow(1, 1, Lane.BACKFILL)
     served(queue, [backfill], 500)
     for number in range(2, 50):
-        (turn,) = queue.order([backfill, flow(number, 2)], 1)
-        assert turn.lane is Lane.INTERACTIVE
-        queue.took(turn, backfill_waits=True)
+        (one,) = queue.order([backfill, flow(number, 2)], 1)
+        assert one.lane is Lane.INTERACTIVE
+        queue.took(one, backfill_waits=True)
         served(queue, [backfill], 3)
 
 
@@ -145,7 +145,7 @@ def test_memory_does_not_grow_with_the_accounts_that_came_and_went() -> None:
     assert len(queue.accounts[Lane.INTERACTIVE].tags) <= 10_000
 
 
-def test_a_hundred_turns_over_a_thousand_flows_take_milliseconds() -> None:
+def test_a_hundred_grants_over_a_thousand_flows_take_milliseconds() -> None:
     flows = [flow(number, number) for number in range(1000)]
     queue, began = FairQueue(), time.process_time()
     for _ in range(10):

@@ -65,7 +65,7 @@ class Model:
         return new
 
     def send(self, call: ModelCall, late: float, way: float, *, recorded: bool = True) -> None:
-        """The body is sent `late` seconds after the slot, and counted `way` seconds after that."""
+        """The body is sent `late` seconds after the start, and counted `way` seconds after that."""
         call.sent, call.recorded = call.slot + late, recorded
         self.admitted.append(call.sent + way)
 
@@ -152,7 +152,7 @@ def test_random_delays_cost_a_paced_group_little_more_than_their_mean() -> None:
     assert used >= 0.99
 
 
-def test_paced_starts_are_spread_and_burst_ones_are_not() -> None:
+def test_paced_starts_lie_apart_and_burst_ones_do_not() -> None:
     state = GroupState(now=0, free=4)
     assert grant(Quota(4, 60, 0.4), state, 4, horizon=60) == [0.0, 15.1, 30.2, pytest.approx(45.3)]
     assert grant(Quota(4, 60, 0.4, pace=False), state, 4) == [0, 0, 0, 0]

@@ -57,7 +57,7 @@ def test_every_ten_clean_minutes_bring_a_step_back() -> None:
 
 
 @pytest.mark.parametrize("in_a_row", [0, 1, 5])
-def test_an_echo_asks_for_no_rest_of_its_own_but_its_hint_is_believed(in_a_row: int) -> None:
+def test_an_echo_asks_for_no_pause_of_its_own_but_its_hint_is_believed(in_a_row: int) -> None:
     assert pause_after(None, in_a_row, 60, echo=True) == GroupPause(0, echo=True)
     assert pause_after(7.5, in_a_row, 60, echo=True) == GroupPause(7.5, echo=True)
     assert pause_after(86400, in_a_row, 60, echo=True) == GroupPause(900, out_of_quota=True)

@@ -1,4 +1,4 @@
-"""Look-up, verdict, connection and TLS, with a resolver that the test plays."""
+"""The connection: only to addresses that were looked up and admitted, and to no other peer."""
 
 from __future__ import annotations
 
@@ -7,25 +7,16 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
-from pathlib import Path
 
 import pytest
 
 from imagequeue.egress.addresses import IPAddress
 from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.errors import (
-    ConnectFailed,
-    DestinationBlocked,
-    EgressError,
-    NameNotResolved,
-    TimedOut,
-    TlsFailed,
-)
+from imagequeue.egress.errors import ConnectFailed, DestinationBlocked, EgressError, TimedOut
 from imagequeue.egress.grammar import check_destination
 from imagequeue.egress.network import dial
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
-from imagequeue.egress.tls import tls_context
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, answering
 from tests.egress.way import NAME, PATIENT, QUICK, Way
@@ -135,37 +126,6 @@ def test_a_peer_that_is_not_the_checked_address_is_left_without_a_byte() -> None
     assert heard == [b""]
 
 
-@pytest.mark.parametrize("answer", [socket.gaierror(-2, "Name or service not known"), [], ["not an address"]])
-def test_no_answer_is_a_dns_error(answer: OSError | list[str]) -> None:
-    failure = _failure(Answers(answer), Dialled())
-    assert isinstance(failure, NameNotResolved)
-    assert failure.code == "dns_error"
-    assert failure.never_sent
-
-
-def test_a_slow_look_up_ends_and_does_not_hold_up_another_name(authority: Authority) -> None:
-    release = threading.Event()
-
-    def resolve(host: str, port: int) -> list[str]:
-        if host.startswith("slow"):
-            release.wait(15)
-        return ["127.0.0.1"]
-
-    resolver = BoundedResolver(resolve, at_once=2)
-    with Receiver(answering(OK)) as receiver:
-        way = Way(receiver.port, authority, resolver=resolver)
-        slow = check_destination("https://slow.example.com/", EgressPolicy())
-        with pytest.raises(NameNotResolved):
-            way.client.post(slow, b"{}", {}, limits=QUICK)
-        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).status == 200
-        with pytest.raises(NameNotResolved):
-            way.client.post(slow, b"{}", {}, limits=QUICK)
-        with pytest.raises(NameNotResolved, match="hang"):
-            resolver.resolve(NAME, 443, 0.05)
-        release.set()
-        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).status == 200
-
-
 def test_the_second_address_is_tried_when_the_first_refuses(authority: Authority) -> None:
     with Receiver(answering(OK)) as receiver:
         resolver = BoundedResolver(Answers(["127.0.0.2", "127.0.0.1"]))
@@ -197,90 +157,3 @@ def test_a_full_backlog_is_a_timeout() -> None:
 def _dial_until_full(waiting: ExitStack, port: int) -> None:
     for _ in range(64):
         waiting.enter_context(dial(ip_address("127.0.0.1"), port, 0.1))
-
-
-def test_tls_is_spoken_to_the_name_and_verified(authority: Authority, tmp_path: Path) -> None:
-    names: list[str | None] = []
-    server = authority.server(tmp_path, NAME)
-    server.sni_callback = lambda _sock, name, _context: names.append(name)
-    with Receiver(answering(OK), tls=server) as receiver:
-        way = Way(receiver.port, authority, scheme="https")
-        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).body == b"ok"
-        assert way.client.post(way.destination, b"{}", {}, limits=PATIENT).body == b"ok"
-    assert names == [NAME, NAME]
-
-
-@pytest.mark.parametrize(
-    ("name", "days", "self_signed"),
-    [("other.example.com", 30, False), (NAME, -1, False), (NAME, 30, True), ("*.com", 30, False)],
-    ids=["wrong name", "expired", "self-signed", "wide wildcard"],
-)
-def test_a_bad_certificate_is_a_tls_error_that_never_sent(
-    authority: Authority,
-    tmp_path: Path,
-    name: str,
-    days: int,
-    self_signed: bool,  # noqa: FBT001
-) -> None:
-    record: list[bytes] = []
-    server = authority.server(tmp_path, name, days=days, self_signed=self_signed)
-    with Receiver(answering(OK, record), tls=server) as receiver:
-        way = Way(receiver.port, authority, scheme="https")
-        with pytest.raises(TlsFailed) as failure:
-            way.client.post(way.destination, b"{}", {}, limits=PATIENT)
-    assert failure.value.code == "tls_error"
-    assert failure.value.never_sent
-    assert record == []
-
-
-def test_an_authority_that_the_system_does_not_know_is_not_trusted(
-    authority: Authority, tmp_path: Path
-) -> None:
-    with Receiver(answering(OK), tls=authority.server(tmp_path, NAME)) as receiver:
-        policy = EgressPolicy.parse(allow=f"{NAME}:{receiver.port}")
-        resolver = BoundedResolver(Answers(["127.0.0.1"]))
-        client = GuardedClient(policy, user_agent="test", tls=tls_context(), resolver=resolver)
-        with pytest.raises(TlsFailed):
-            client.post(
-                check_destination(f"https://{NAME}:{receiver.port}/", policy), b"{}", {}, limits=PATIENT
-            )
-
-
-def test_no_tls_at_all_is_a_tls_error(authority: Authority) -> None:
-    def speaks_plainly(conversation: Conversation) -> None:
-        conversation.send(b"HTTP/1.1 400 Bad Request\r\n\r\n")
-        conversation.hang()
-
-    with Receiver(speaks_plainly) as receiver:
-        way = Way(receiver.port, authority, scheme="https")
-        with pytest.raises(TlsFailed):
-            way.client.post(way.destination, b"{}", {}, limits=PATIENT)
-
-
-@pytest.mark.parametrize("piece", [b"", b"\x16"], ids=["silent", "dripping"])
-def test_a_handshake_that_does_not_end_is_a_timeout_that_never_sent(
-    authority: Authority, piece: bytes
-) -> None:
-    def stall(conversation: Conversation) -> None:
-        if piece:
-            conversation.drip(b"\x16\x03\x03\x40\x00" + b"\x02\x00\x3f\xfc\x03\x03" + b"x" * 10_000)
-        conversation.hang()
-
-    with Receiver(stall) as receiver:
-        way = Way(receiver.port, authority, scheme="https")
-        with pytest.raises(TimedOut) as failure:
-            way.client.post(way.destination, b"{}", {}, limits=QUICK)
-    assert failure.value.never_sent
-
-
-def test_deadlines_hold_inside_tls(authority: Authority, tmp_path: Path) -> None:
-    def drips(conversation: Conversation) -> None:
-        conversation.read_request()
-        conversation.send(b"HTTP/1.1 200 OK\r\n")
-        conversation.drip_for_ever(b"X-Drip: 1\r\n")
-
-    with Receiver(drips, tls=authority.server(tmp_path, NAME)) as receiver:
-        way = Way(receiver.port, authority, scheme="https")
-        with pytest.raises(TimedOut) as failure:
-            way.client.post(way.destination, b"{}", {}, limits=QUICK)
-    assert failure.value.sent

@@ -103,6 +103,11 @@ def test_files_of_the_program_that_a_page_names_are_there(name: str) -> None:
     assert [path for path in named if not any((root / path).is_file() for root in roots)] == []
 
 
+def test_the_tests_that_a_page_names_are_there(name: str) -> None:
+    named = re.findall(r"\btests/[\w/]+\.py\b", text(name))
+    assert not [path for path in named if not (ROOT / path).is_file()]
+
+
 @pytest.mark.parametrize("name", sorted(COMMANDS))
 def test_every_command_is_in_the_readme_and_in_the_changelog(name: str) -> None:
     assert re.search(rf"^\| .*`{name}`.* \| .+ \|$", text("README.md"), re.MULTILINE)

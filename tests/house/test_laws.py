@@ -23,6 +23,7 @@ SCHEMA = "migrations/versions"
 
 PYTHON = [path for path in tracked("*.py") if not path.as_posix().startswith(SCHEMA)]
 PROGRAM = [path for path in PYTHON if path.parts[0] != "tests"]
+TESTS = [path for path in PYTHON if path.name.startswith("test_")]
 FORBIDDEN_NAMES = {"util", "utils", "common", "helper", "helpers", "manager", "managers", "misc"}
 
 
@@ -45,6 +46,10 @@ def test_there_is_something_to_look_at() -> None:
 @pytest.mark.parametrize("path", PROGRAM, ids=str)
 def test_no_file_of_the_program_is_long(path: Path) -> None:
     assert len(text(str(path)).splitlines()) <= LONGEST_FILE
+
+
+def test_no_file_of_tests_is_long() -> None:
+    assert not [str(path) for path in TESTS if len(text(str(path)).splitlines()) > LONGEST_FILE]
 
 
 @pytest.mark.parametrize("path", PROGRAM, ids=str)
@@ -144,6 +149,14 @@ def test_the_retry_table_is_one_file() -> None:
 def test_every_mutant_finds_the_guard_that_it_removes(mutant: Mutant) -> None:
     """`python -m tests.crash.mutants` runs them; here it is seen at once that a guard has moved."""
     assert [text(file).count(before) for file, before, _ in mutant.edits] == [1] * len(mutant.edits)
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
+def test_every_mutant_names_tests_that_are_there(mutant: Mutant) -> None:
+    """A mutant whose test has moved could not be told from one that nobody notices."""
+    for test in mutant.tests:
+        file, _, name = test.partition("::")
+        assert f"def {name.rstrip('*').partition('[')[0]}" in text(file), test
 
 
 def test_every_requirement_is_pinned_with_hashes() -> None:

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from tests import fleet
+from tests.lifecycle.storage_outage import Outage
 from tests.origin import Origin
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -46,3 +47,10 @@ def editing(engine: Engine, database_url: str, tmp_path: Path, origin: Origin) -
     """A pipeline that may reach the web server."""
     with RunningPipeline(engine, database_url, tmp_path, allow=origin.place) as running:
         yield running
+
+
+@pytest.fixture
+def outage(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Outage]:
+    """A pipeline whose storage can be taken away."""
+    with RunningPipeline(engine, database_url, tmp_path) as pipeline:
+        yield Outage(pipeline)

@@ -79,7 +79,7 @@ def test_an_outage_is_tried_again(pipeline: Pipeline) -> None:
     assert pipeline.states(job_id) == ["UNAVAILABLE", "SUCCEEDED"]
 
 
-def test_a_callback_is_written_with_the_final_state(pipeline: Pipeline) -> None:
+def test_a_webhook_is_written_with_the_final_state(pipeline: Pipeline) -> None:
     pipeline.submit(webhook_url="https://receiver.example.com:8443/hook")
     pipeline.run()
     (delivery,) = pipeline.rows("SELECT * FROM deliveries")

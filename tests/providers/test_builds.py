@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-
 import pytest
 
 from imagequeue.domain.catalog import ProviderName
-from imagequeue.domain.images import Requirement, Shape
-from imagequeue.providers.provider import Call, CallbackProvider, PollingProvider
+from imagequeue.domain.images import Requirement
+from imagequeue.providers.provider import Call, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from tests.providers.deployments import deployment
 from tests.providers.documents import check, document, serves
 from tests.providers.matrix import OPTIONS, calls_of, every_ask, input_image, pairwise, requirement_of
-from tests.providers.recordings import REFERENCE, all_recordings
+from tests.providers.recordings import all_recordings
 
 NAMES = sorted(PROVIDERS)
 
@@ -80,23 +78,6 @@ def test_an_option_that_the_upstream_would_refuse_is_left_out(name: ProviderName
     check(name, PROVIDERS[name].build(call, deployment(name), "secret"), call)
 
 
-def test_an_equal_ratio_is_the_documented_one() -> None:
-    call = Call(prompt="A lamp", shape=Shape.parse("42:18"))
-    request = PROVIDERS["pixazo"].build(call, deployment("pixazo"), "secret")
-    assert json.loads(request.content)["aspect_ratio"] == "21:9"
-
-
-def test_a_poll_goes_to_the_endpoint_with_the_key() -> None:
-    provider = PROVIDERS["pixazo"]
-    assert isinstance(provider, PollingProvider)
-    request = provider.build_poll("model_1", deployment("pixazo", "http://127.0.0.1:9/pixazo"), "secret")
-    assert (request.method, str(request.url)) == (
-        "GET",
-        "http://127.0.0.1:9/pixazo/v2/requests/status/model_1",
-    )
-    assert request.headers["ocp-apim-subscription-key"] == "secret"
-
-
 def test_who_is_polled_has_recordings_of_polls() -> None:
     polled = {name for name in NAMES if isinstance(PROVIDERS[name], PollingProvider)}
     assert polled == {recording.provider for recording in all_recordings() if recording.of == "poll"}
@@ -107,27 +88,6 @@ def test_who_is_polled_has_recordings_of_polls() -> None:
 def test_only_an_upstream_that_calls_back_is_told_where(name: ProviderName) -> None:
     call = Call(prompt="A lamp", callback_url="https://queue.example/callbacks/token")
     check(name, PROVIDERS[name].build(call, deployment(name), "secret"), call)
-
-
-@pytest.mark.parametrize("status", ["COMPLETED", "FAILED", "ERROR", None])
-def test_a_callback_tells_the_reference_whatever_else_it_says(status: str | None) -> None:
-    provider = PROVIDERS["pixazo"]
-    assert isinstance(provider, CallbackProvider)
-    assert provider.parse_callback({"request_id": REFERENCE, "status": status, "output": 7}) == REFERENCE
-
-
-@pytest.mark.parametrize("said", [None, 7, "", "../../v2/wallet", "a b", "x" * 201, "ü", ["x"], "x\n"])
-def test_a_callback_without_a_reference_that_can_be_asked_for_tells_nothing(said: object) -> None:
-    provider = PROVIDERS["pixazo"]
-    assert isinstance(provider, CallbackProvider)
-    assert provider.parse_callback({"request_id": said}) is None
-    assert provider.parse_callback({}) is None
-
-
-def test_an_endpoint_may_be_given_with_its_path() -> None:
-    place = deployment("openrouter", "https://openrouter.ai/api/v1/chat/completions")
-    request = PROVIDERS["openrouter"].build(Call(prompt="A lamp"), place, "secret")
-    assert str(request.url) == "https://openrouter.ai/api/v1/chat/completions"
 
 
 def test_the_pairwise_selection_covers_every_pair() -> None:

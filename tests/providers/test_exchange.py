@@ -14,19 +14,8 @@ import pytest
 
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Unavailable
 from imagequeue.egress import deadline_transport
-from imagequeue.providers import exchange
-from imagequeue.providers.response import UpstreamResponse
 from tests.providers.scripted import answer, read_request, reset, scripted_server, until_closed
-
-MIB = 1024 * 1024
-
-
-@pytest.fixture(scope="module", params=["with deadlines", "plain"])
-def client(request: pytest.FixtureRequest) -> Generator[httpx.Client]:
-    """The client that workers use, and one of httpx alone: the sender keeps its promises with both."""
-    transport = deadline_transport() if request.param == "with deadlines" else None
-    with httpx.Client(transport=transport, trust_env=False) as made:
-        yield made
+from tests.providers.sending import MIB, replying, send
 
 
 @pytest.fixture(scope="module")
@@ -45,37 +34,6 @@ class Sent:
     def __call__(self, moment: float) -> None:
         """Note the moment."""
         self.moments.append(moment)
-
-
-def send(
-    client: httpx.Client,
-    url: str,
-    *,
-    sent: Callable[[float], None] | None = None,
-    seconds: float = 5,
-    max_bytes: int = 4 * MIB,
-    content: bytes = b"hello",
-    before: Callable[[], None] | None = None,
-    headers: dict[str, str] | None = None,
-) -> UpstreamResponse:
-    return exchange.send(
-        httpx.Request("POST", url, content=content, headers=headers),
-        client=client,
-        deadline_seconds=seconds,
-        max_bytes=max_bytes,
-        on_sent=sent,
-        before_send=before,
-    )
-
-
-def replying(data: bytes) -> Callable[[socket.socket], None]:
-    """A script that reads one request and answers."""
-
-    def script(connection: socket.socket) -> None:
-        read_request(connection)
-        connection.sendall(data)
-
-    return script
 
 
 def test_an_answer_is_read_to_its_end_and_sent_noted_once(client: httpx.Client) -> None:
@@ -287,40 +245,6 @@ def test_a_broken_note_does_not_lose_the_answer(client: httpx.Client) -> None:
         assert response.content() == b"{}"
 
 
-def test_an_error_answer_that_breaks_off_is_judged_by_its_status(client: httpx.Client) -> None:
-    script = replying(answer(429, b'{"err', "Retry-After: 7", length=500))
-    with scripted_server(script) as url, send(client, url) as response:
-        assert (response.status, response.headers["retry-after"]) == (429, "7")
-
-
-def test_an_endless_success_is_cut_and_unavailable(client: httpx.Client) -> None:
-    written = 0
-
-    def script(connection: socket.socket) -> None:
-        nonlocal written
-        read_request(connection)
-        connection.sendall(answer(200, b"", length=1000 * MIB))
-        for _ in range(1000):
-            connection.sendall(bytes(MIB))
-            written += 1
-
-    with scripted_server(script) as url, pytest.raises(Unavailable, match="larger"):
-        send(client, url, max_bytes=2 * MIB)
-    assert written < 50
-
-
-def test_a_long_error_body_is_cut(client: httpx.Client) -> None:
-    with scripted_server(replying(answer(500, bytes(8 * MIB)))) as url, send(client, url) as response:
-        assert len(response.content()) == exchange.ERROR_BODY_BYTES
-
-
-@pytest.mark.parametrize(("size", "on_disk"), [(MIB // 2, False), (3 * MIB, True)])
-def test_bodies_above_one_mib_are_on_disk(client: httpx.Client, size: int, on_disk: bool) -> None:  # noqa: FBT001
-    with scripted_server(replying(answer(200, b"x" * size))) as url, send(client, url) as response:
-        assert response.body._rolled is on_disk  # type: ignore[attr-defined]
-        assert response.content() == b"x" * size
-
-
 def test_redirects_are_not_followed(client: httpx.Client) -> None:
     asked: list[str] = []
 
@@ -334,24 +258,7 @@ def test_redirects_are_not_followed(client: httpx.Client) -> None:
     assert asked == []
 
 
-def test_compressed_answers_are_neither_asked_for_nor_taken(client: httpx.Client) -> None:
-    heads: list[bytes] = []
-
-    def script(connection: socket.socket) -> None:
-        heads.append(read_request(connection).lower())
-        connection.sendall(answer(200, b"\x1f\x8b", "Content-Encoding: gzip"))
-
-    with scripted_server(script) as url, pytest.raises(Unavailable, match="gzip"):
-        send(client, url)
-    assert b"accept-encoding: identity" in heads[0]
-
-
 def test_a_key_that_no_header_can_hold_is_misconfigured_and_not_shown(client: httpx.Client) -> None:
     with scripted_server(hang) as url, pytest.raises(Misconfigured) as raised:
         send(client, url, headers={"api-key": "secret\nvalue"})
     assert "secret" not in str(raised.value)
-
-
-def test_limit_grows_with_the_images() -> None:
-    assert exchange.response_limit(1) < exchange.response_limit(3) < exchange.response_limit(4)
-    assert exchange.response_limit(4) == exchange.response_limit(10) == 64 * MIB

@@ -1,4 +1,4 @@
-"""Encryption of stored secrets, media tokens, callback tokens."""
+"""Encryption of stored secrets, media tokens, tokens of upstream callbacks."""
 
 from __future__ import annotations
 

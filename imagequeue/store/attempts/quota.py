@@ -42,9 +42,11 @@ _UPSERT = text("""
 
 _LOCK = text("SELECT 1 FROM quota_groups WHERE name = :name FOR UPDATE")
 
-# The clock is read once, in a subquery that Postgres cannot merge: a volatile function in the condition
-# itself would not be looked up in the index, and every attempt ever made would be read.
+# The clock is read once, in a query of its own: a volatile function in the condition itself would not be
+# looked up in the index, and every attempt ever made would be read. MATERIALIZED, because a subquery may be
+# joined last, and then each group has a later `now` than the one before: starts could not be compared.
 _READ = text("""
+    WITH clock AS MATERIALIZED (SELECT clock_timestamp() AS now)
     SELECT name, rpm, effective_rpm, window_seconds, guard_seconds, extra_guard_seconds, pace, out_of_quota,
         throttled, throttled_in_a_row, drifts, reason, tokens.out,
         extract(epoch FROM clock.now)::float8 AS now,
@@ -58,7 +60,7 @@ _READ = text("""
             ORDER BY token_returns_at
             OFFSET greatest(0, tokens.out - effective_rpm) LIMIT :want
         ) AS returns
-    FROM (SELECT clock_timestamp() AS now OFFSET 0) AS clock
+    FROM clock
     CROSS JOIN quota_groups
     CROSS JOIN LATERAL (
         SELECT count(*)::int AS out FROM attempts

@@ -1,4 +1,4 @@
-"""Callbacks: signed, retried by the schedule in Postgres, recorded, fenced."""
+"""Webhooks: signed, retried by the schedule in Postgres, recorded, fenced."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Receiver:
         return Response("thank you", status_code=self.status)
 
 
-class Callbacks:
+class Webhooks:
     """A pipeline, a receiver, and the delivering between them."""
 
     def __init__(self, pipeline: Pipeline, receiver: Receiver, url: str) -> None:
@@ -63,7 +63,7 @@ class Callbacks:
         (row,) = self.pipeline.rows("SELECT *, next_attempt_at - clock_timestamp() AS waits FROM deliveries")
         return row
 
-    def tries(self) -> list[Any]:
+    def attempts(self) -> list[Any]:
         return self.pipeline.rows("SELECT * FROM delivery_attempts ORDER BY number")
 
     def secret(self) -> str:
@@ -75,156 +75,156 @@ class Callbacks:
 
 
 @pytest.fixture
-def callbacks(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Callbacks]:
+def webhooks(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Webhooks]:
     receiver = Receiver()
     with ServerThread(Starlette(routes=[Route("/hook", receiver.take, methods=["POST"])])) as server:
         allow = server.url.removeprefix("http://")
         with RunningPipeline(engine, database_url, tmp_path, allow=allow) as running:
-            yield Callbacks(running, receiver, server.url)
+            yield Webhooks(running, receiver, server.url)
 
 
-def test_the_callback_is_the_status_body_signed_for_both_packages(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    assert callbacks.deliver() == 1
-    ((headers, body),) = callbacks.receiver.got
-    (result,) = callbacks.pipeline.rows("SELECT body FROM job_results")
+def test_the_webhook_is_the_status_body_signed_for_both_packages(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    assert webhooks.deliver() == 1
+    ((headers, body),) = webhooks.receiver.got
+    (result,) = webhooks.pipeline.rows("SELECT body FROM job_results")
     assert body.decode() == result.body
-    Webhook(callbacks.secret()).verify(body, headers)
-    SvixWebhook(callbacks.secret()).verify(body, headers)
+    Webhook(webhooks.secret()).verify(body, headers)
+    SvixWebhook(webhooks.secret()).verify(body, headers)
     assert headers["x-webhook-attempt"] == "1"
     assert headers["accept-encoding"] == "identity"
     assert headers["user-agent"].startswith("imagequeue/")
-    assert callbacks.row().state == "DELIVERED"
-    (made,) = callbacks.tries()
+    assert webhooks.row().state == "DELIVERED"
+    (made,) = webhooks.attempts()
     assert (made.http_status, made.outcome, made.response_excerpt) == (200, "http_200", "thank you")
 
 
-def test_a_failure_keeps_the_schedule_and_the_webhook_id(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.receiver.status = 500
-    callbacks.deliver()
-    row = callbacks.row()
+def test_a_failure_keeps_the_schedule_and_the_webhook_id(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.receiver.status = 500
+    webhooks.deliver()
+    row = webhooks.row()
     assert (row.state, row.attempt_count) == ("PENDING", 1)
     assert timedelta(seconds=3) < row.waits <= timedelta(seconds=6)
-    assert callbacks.deliver() == 0
-    callbacks.receiver.status = 200
-    callbacks.due()
-    callbacks.deliver()
-    first, second = (headers for headers, _ in callbacks.receiver.got)
+    assert webhooks.deliver() == 0
+    webhooks.receiver.status = 200
+    webhooks.due()
+    webhooks.deliver()
+    first, second = (headers for headers, _ in webhooks.receiver.got)
     assert first["webhook-id"] == second["webhook-id"]
     assert second["x-webhook-attempt"] == "2"
-    assert [made.number for made in callbacks.tries()] == [1, 2]
+    assert [made.number for made in webhooks.attempts()] == [1, 2]
 
 
-def test_gone_is_dead_at_once(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.receiver.status = 410
-    callbacks.deliver()
-    assert callbacks.row().state == "DEAD"
+def test_gone_is_dead_at_once(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.receiver.status = 410
+    webhooks.deliver()
+    assert webhooks.row().state == "DEAD"
 
 
-def test_the_last_attempt_of_the_schedule_is_the_last(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.receiver.status = 500
+def test_the_last_attempt_of_the_schedule_is_the_last(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.receiver.status = 500
     for _ in DEFAULT_SCHEDULE:
-        callbacks.due()
-        callbacks.deliver()
-    row = callbacks.row()
+        webhooks.due()
+        webhooks.deliver()
+    row = webhooks.row()
     assert (row.state, row.attempt_count) == ("DEAD", len(DEFAULT_SCHEDULE))
 
 
-def test_a_lost_doorbell_is_rung_again_after_a_quarter_of_a_minute(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.deliveries.run_once()
-    callbacks.claimed.clear()
-    assert timedelta(seconds=10) < callbacks.row().waits <= timedelta(seconds=15)
-    callbacks.due()
-    assert callbacks.deliver() == 1
-    assert callbacks.row().state == "DELIVERED"
+def test_a_lost_doorbell_is_rung_again_after_a_quarter_of_a_minute(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.deliveries.run_once()
+    webhooks.claimed.clear()
+    assert timedelta(seconds=10) < webhooks.row().waits <= timedelta(seconds=15)
+    webhooks.due()
+    assert webhooks.deliver() == 1
+    assert webhooks.row().state == "DELIVERED"
 
 
-def test_of_two_doorbells_of_one_delivery_one_sends(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.deliveries.run_once()
-    callbacks.due()
-    callbacks.deliveries.run_once()
-    first, second = callbacks.claimed
-    callbacks.receiver.meanwhile = lambda: callbacks.delivering.run(second)
-    callbacks.delivering.run(first)
-    callbacks.delivering.run(first)
-    assert len(callbacks.receiver.got) == len(callbacks.tries()) == 1
-    assert callbacks.row().state == "DELIVERED"
+def test_of_two_doorbells_of_one_delivery_one_sends(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.deliveries.run_once()
+    webhooks.due()
+    webhooks.deliveries.run_once()
+    first, second = webhooks.claimed
+    webhooks.receiver.meanwhile = lambda: webhooks.delivering.run(second)
+    webhooks.delivering.run(first)
+    webhooks.delivering.run(first)
+    assert len(webhooks.receiver.got) == len(webhooks.attempts()) == 1
+    assert webhooks.row().state == "DELIVERED"
 
 
-def test_a_late_first_doorbell_is_as_good_as_the_second(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.deliveries.run_once()
-    callbacks.due()
-    callbacks.deliveries.run_once()
-    callbacks.delivering.run(callbacks.claimed[0])
-    assert callbacks.row().state == "DELIVERED", "however long the queue is, what is in it can be begun"
+def test_a_late_first_doorbell_is_as_good_as_the_second(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.deliveries.run_once()
+    webhooks.due()
+    webhooks.deliveries.run_once()
+    webhooks.delivering.run(webhooks.claimed[0])
+    assert webhooks.row().state == "DELIVERED", "however long the queue is, what is in it can be begun"
 
 
-def test_a_try_that_is_made_has_its_whole_lease(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
+def test_an_attempt_that_is_made_has_its_whole_lease(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
     waits = list[Any]()
-    callbacks.receiver.meanwhile = lambda: waits.append(callbacks.row().waits)
-    callbacks.deliver()
+    webhooks.receiver.meanwhile = lambda: waits.append(webhooks.row().waits)
+    webhooks.deliver()
     (left,) = waits
     assert timedelta(seconds=30) < left <= timedelta(seconds=60)
 
 
-def test_a_doorbell_that_outlived_its_try_does_not_send_before_the_schedule(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.receiver.status = 500
-    callbacks.deliveries.run_once()
+def test_a_doorbell_that_outlived_its_attempt_does_not_send_before_the_schedule(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.receiver.status = 500
+    webhooks.deliveries.run_once()
 
     def lease_over() -> None:
-        callbacks.due()
-        callbacks.deliveries.run_once()
+        webhooks.due()
+        webhooks.deliveries.run_once()
 
-    callbacks.receiver.meanwhile = lease_over
-    first = callbacks.claimed.pop()
-    callbacks.delivering.run(first)
-    (second,) = callbacks.claimed
-    callbacks.delivering.run(second)
-    assert (len(callbacks.receiver.got), len(callbacks.tries())) == (1, 1)
+    webhooks.receiver.meanwhile = lease_over
+    first = webhooks.claimed.pop()
+    webhooks.delivering.run(first)
+    (second,) = webhooks.claimed
+    webhooks.delivering.run(second)
+    assert (len(webhooks.receiver.got), len(webhooks.attempts())) == (1, 1)
 
 
-def test_a_try_is_not_recorded_when_another_one_has_begun(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
+def test_an_attempt_is_not_recorded_when_another_one_has_begun(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
 
     def taken_over() -> None:
-        callbacks.receiver.meanwhile = None
-        callbacks.receiver.status = 500
-        callbacks.due()
-        callbacks.deliver()
-        callbacks.receiver.status = 200
+        webhooks.receiver.meanwhile = None
+        webhooks.receiver.status = 500
+        webhooks.due()
+        webhooks.deliver()
+        webhooks.receiver.status = 200
 
-    callbacks.receiver.meanwhile = taken_over
-    callbacks.deliver()
-    assert [made.http_status for made in callbacks.tries()] == [500]
-    assert (callbacks.row().state, callbacks.row().attempt_count) == ("PENDING", 1)
-
-
-def test_a_delivery_whose_worker_died_is_due_again_and_the_old_claim_is_fenced(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.deliveries.run_once()
-    lost = callbacks.claimed.pop()
-    assert callbacks.deliveries.run_once() == 0
-    callbacks.due()
-    callbacks.deliver()
-    callbacks.delivering.run(lost)
-    assert len(callbacks.receiver.got) == 1
-    assert len(callbacks.tries()) == 1
+    webhooks.receiver.meanwhile = taken_over
+    webhooks.deliver()
+    assert [made.http_status for made in webhooks.attempts()] == [500]
+    assert (webhooks.row().state, webhooks.row().attempt_count) == ("PENDING", 1)
 
 
-def test_a_target_that_turned_private_is_blocked_and_dies_after_three_tries(callbacks: Callbacks) -> None:
-    callbacks.finish_job()
-    callbacks.pipeline.execute("UPDATE deliveries SET url = 'https://10.1.2.3/hook'")
+def test_a_delivery_whose_worker_died_is_due_again_and_the_old_claim_is_fenced(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.deliveries.run_once()
+    lost = webhooks.claimed.pop()
+    assert webhooks.deliveries.run_once() == 0
+    webhooks.due()
+    webhooks.deliver()
+    webhooks.delivering.run(lost)
+    assert len(webhooks.receiver.got) == 1
+    assert len(webhooks.attempts()) == 1
+
+
+def test_a_target_that_turned_private_is_blocked_and_dies_after_three_attempts(webhooks: Webhooks) -> None:
+    webhooks.finish_job()
+    webhooks.pipeline.execute("UPDATE deliveries SET url = 'https://10.1.2.3/hook'")
     for _ in range(3):
-        callbacks.due()
-        callbacks.deliver()
-    assert callbacks.row().state == "DEAD"
-    assert {made.outcome for made in callbacks.tries()} == {"blocked_destination"}
-    assert callbacks.receiver.got == []
+        webhooks.due()
+        webhooks.deliver()
+    assert webhooks.row().state == "DEAD"
+    assert {made.outcome for made in webhooks.attempts()} == {"blocked_destination"}
+    assert webhooks.receiver.got == []

@@ -56,10 +56,10 @@ class Lines:
             return set(self.backlog.look(connection).queued)
 
     def claim(self, flow_id: int, limit: int) -> list[UUID]:
-        """Claim as a turn of the dispatcher does."""
+        """Claim as a pass of the dispatcher does."""
         with self.engine.begin() as connection:
-            turn = ClaimRequest(flow_id, limit, self.backlog.cursor(flow_id), "east")
-            jobs = lock_queued(connection, [turn])
+            request = ClaimRequest(flow_id, limit, self.backlog.cursor(flow_id), "east")
+            jobs = lock_queued(connection, [request])
             ids = [job.id for job in jobs]
             started = text("UPDATE jobs SET status = 'PROCESSING', wanted = 0 WHERE id = ANY(:ids)")
             connection.execute(started, {"ids": ids})

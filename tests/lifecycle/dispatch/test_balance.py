@@ -82,7 +82,7 @@ def test_a_deployment_that_cannot_serve_a_job_takes_no_call_of_it(started: Any) 
     assert _served(pipeline) == {"east": 3}
 
 
-def test_what_rivals_leave_is_started_in_the_same_turn(started: Any) -> None:
+def test_what_rivals_leave_is_started_in_the_same_pass(started: Any) -> None:
     pipeline: Pipeline = started("east", "aiml", pace=True, rpm=600)
     pipeline.submit(2, prompt="a long one " * 400)
     pipeline.submit(1)

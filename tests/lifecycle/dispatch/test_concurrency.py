@@ -1,4 +1,4 @@
-"""How many more calls there is room for: by the slots of the lanes, by all slots, by deployment."""
+"""How many more calls may be made: by the slots of the lanes, by all slots, by deployment."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def limits(interactive: int, backfill: int, **more: Any) -> ConcurrencyLimits:
 
 
 def taken(of: ConcurrencyLimits, lane: Lane, by: Deployment) -> int:
-    """How many calls it takes until there is no more room."""
+    """How many calls it takes until no more may be made."""
     count = 0
     while of.take(lane, by):
         count += 1
@@ -75,7 +75,7 @@ def test_what_is_in_flight_elsewhere_uses_the_lanes_slots() -> None:
     assert of.left(Lane.BACKFILL, one) == 5
 
 
-def test_an_open_breaker_leaves_no_room_and_a_half_open_one_a_probe() -> None:
+def test_an_open_breaker_allows_no_call_and_a_half_open_one_a_probe() -> None:
     one = deployment()
     assert limits(10, 10, states=state(5, 20.0)).left(Lane.INTERACTIVE, one) == 0
     assert limits(10, 10, states=state(2, 20.0, misconfigured=True)).left(Lane.INTERACTIVE, one) == 0

@@ -22,10 +22,10 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import Doorbell
 from tests import builders, fleet
+from tests.builders import account
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
-
 ONE = {"east": {"rpm": 2, "window_seconds": 2, "guard_ms": 500, "pace": False}}
 WORKER = Path(__file__).with_name("lone_worker.py")
 
@@ -129,7 +129,7 @@ def test_a_dispatcher_killed_between_grant_and_ringing_costs_no_429(single: Pipe
 def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(single: Pipeline) -> None:
     jobs = single.submit(3)
     with lone_worker(single) as child:
-        doorbell = _stopped_before_its_slot(single, child)
+        doorbell = _stopped_before_its_start(single, child)
         cycle = 2.5
         single.execute("UPDATE quota_groups SET blocked_until = NULL")
         deadline = time.monotonic() + 2 + cycle + 1
@@ -144,8 +144,8 @@ def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(
     assert fleet.quotas(single.simulator.url)["east"]["admitted"] == len(jobs)
 
 
-def _stopped_before_its_slot(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell:
-    """Let the child wait for a slot, its connection open, and stop it there."""
+def _stopped_before_its_start(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell:
+    """Let the child wait for its start, its connection open, and stop it there."""
     port = of.simulator.port
     of.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.95 seconds'")
     assert of.dispatch.run_once() >= 1
@@ -169,7 +169,7 @@ def _await_state(of: Pipeline, attempt_id: UUID, state: str) -> None:
 
 
 def test_a_slow_reading_never_makes_a_call_early(single: Pipeline) -> None:
-    """The slot opens by the reading's end: what the database said may be as old as its beginning."""
+    """The start window opens by the reading's end: what the database said may be as old as its beginning."""
     single.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.9 seconds'")
     single.submit(1)
     assert single.dispatch.run_once() == 1
@@ -215,3 +215,19 @@ def test_one_interactive_job_among_a_backfill_gets_the_next_grant(single: Pipeli
     lanes = [row.lane for row in single.rows("SELECT lane FROM attempts ORDER BY id")]
     assert lanes[2] == "interactive"
     assert single.status(urgent) == "COMPLETED"
+
+
+def test_equal_accounts_get_equal_shares_of_a_model_that_five_small_quotas_serve(
+    engine: Engine, database_url: str, tmp_path: Path
+) -> None:
+    given = {f"upstream-{number}": {"rpm": 12, "pace": False} for number in range(5)}
+    with fleet.pipeline(engine, database_url, tmp_path, given) as small:
+        for number in range(20):
+            small.account_id, _ = account(engine, f"account {number}", "1000")
+            small.submit(6)
+        while small.dispatch.run_once():
+            pass
+        shares = small.rows("""
+            SELECT count(*)::int AS calls FROM attempts JOIN jobs ON jobs.id = job_id GROUP BY account_id
+        """)
+        assert [row.calls for row in shares] == [3] * 20

@@ -1,4 +1,4 @@
-"""What the outlook counts on: quotas, slots, blocks, breakers, images per call, and what goes first."""
+"""What the forecast counts on: quotas, slots, blocks, breakers, images per call, and what goes first."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_images_of_one_call_wait_once(engine: Engine, database_url: str, tmp_pat
         assert [one.position for one in foreseen(made, made.submit(3, image_count=10))] == [3, 6, 9]
 
 
-def test_deployments_of_different_images_per_call_share_a_line(
+def test_deployments_of_different_images_per_call_share_a_queue(
     engine: Engine, database_url: str, tmp_path: Path
 ) -> None:
     """Pixazo does four jobs of four images while Foundry does one: eight calls for five jobs."""

@@ -1,4 +1,4 @@
-"""The outlook of a real backlog."""
+"""The forecast of a real backlog: published by one dispatcher, read by the API."""
 
 from __future__ import annotations
 
@@ -60,12 +60,12 @@ def test_one_of_several_dispatchers_publishes_and_the_api_reads(paced: Pipeline,
     assert found.eta_seconds is not None
 
 
-def test_without_redis_there_is_no_outlook(paced: Pipeline) -> None:
+def test_without_redis_there_is_no_forecast(paced: Pipeline) -> None:
     (job_id,) = paced.submit(1)
     assert ForecastReader(paced.runtime.redis).estimate(flow_of(paced, job_id), job_id) == UNKNOWN
 
 
-def test_a_long_line_is_sampled_and_its_end_is_known(
+def test_a_long_flow_is_sampled_and_its_end_is_known(
     paced: Pipeline, redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_sample, "JOBS_READ", 20)

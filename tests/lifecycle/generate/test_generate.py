@@ -1,11 +1,13 @@
-"""Whatever an upstream answers costs that attempt and nothing else, and the job is served by another one."""
+"""Whatever an upstream answers, or the database does, costs one attempt: one call at most, and no job."""
 
 from __future__ import annotations
 
 import gc
 import io
 import tempfile
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -14,22 +16,22 @@ from uuid import UUID
 import httpx
 import pytest
 from PIL import Image
-from sqlalchemy import Engine
+from sqlalchemy import Engine, create_engine
 
+from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.store.money.ledger import Wallet, read_wallets
+from tests.lifecycle.generate.refusing import breaking_commit
+from tests.lifecycle.steps import end_back_off
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 
 pytestmark = pytest.mark.long
-
 PRIVATE = "http://169.254.169.254/latest/meta-data/"
 AWAY = {"location": PRIVATE}
 DOWNLOADS = {"match": {"operation": "download"}, "count": None}
 SHORT_SECONDS, AMPLE_SECONDS = 0.7, 30.0
 """The deadline of calls that are to meet it, and of those that have all the time of a busy machine."""
-
 DEADLINES = pytest.mark.parametrize(("seconds", "met"), [(SHORT_SECONDS, True), (AMPLE_SECONDS, False)])
-
 AT_THE_CALL: dict[str, tuple[dict[str, Any], str]] = {
     "hangs": ({"kind": "hang"}, "UNKNOWN"),
     "hangs before the body is read": ({"kind": "hang", "stage": "before_body"}, "UNKNOWN"),
@@ -183,3 +185,81 @@ def _target(link: Path) -> str:
         return str(link.readlink())
     except FileNotFoundError:
         return ""
+
+
+def test_a_request_that_breaks_the_worker_ends_after_its_attempts(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit()
+    pipeline.execute('UPDATE job_requests SET parameters = \'{"operation": "generate"}\'')
+    for _ in range(6):
+        end_back_off(pipeline)
+        pipeline.run()
+    assert pipeline.status(job_id) == "ERROR"
+    assert set(pipeline.states(job_id)) == {"UNAVAILABLE"}
+    assert pipeline.calls() == []
+    assert pipeline.rows("SELECT count(*) FROM deployment_states") == [(0,)], "the deployment is not to blame"
+
+
+def test_a_process_that_stops_does_not_wait_for_the_database_for_ever(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit()
+    nowhere = create_engine(
+        "postgresql+psycopg://nobody@127.0.0.1:1/none", connect_args={"connect_timeout": 1}
+    )
+    settlement = pipeline.settlement
+
+    class Away(Settlement):
+        def settle(
+            self,
+            attempt_id: UUID,
+            outcome: object,
+            process_id: UUID | None = None,
+            reference: str | None = None,
+        ) -> bool:
+            del attempt_id, outcome, process_id, reference
+            pipeline.stopping.set()
+            with nowhere.connect():
+                return False
+
+    away = Away(nowhere, settlement.catalog, settlement.media_url, settlement.announce)
+    recorder = replace(pipeline.generation.recorder, settlement=away, last_tries=0)
+    pipeline.generation = replace(pipeline.generation, recorder=recorder)
+    pipeline.dispatch.run_once()
+    thread = threading.Thread(target=pipeline.answer, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert pipeline.states(job_id) == ["CALLING"]
+    pipeline.execute("DELETE FROM processes")
+    assert pipeline.sweep.recover() == 1
+    assert pipeline.status(job_id) == "COMPLETED"
+    assert len(pipeline.calls()) == 1
+
+
+def test_a_process_that_was_declared_dead_may_not_start_a_call(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit()
+    pipeline.dispatch.run_once()
+    pipeline.execute("DELETE FROM processes")
+    pipeline.answer()
+    assert pipeline.states(job_id) == ["GIVEN_BACK"]
+    assert pipeline.calls() == []
+
+
+def test_a_doorbell_that_is_rung_again_makes_no_second_call(pipeline: Pipeline) -> None:
+    (job_id,) = pipeline.submit()
+    pipeline.dispatch.run_once()
+    pipeline.rung *= 3
+    pipeline.answer()
+    assert (pipeline.status(job_id), len(pipeline.calls())) == ("COMPLETED", 1)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_start_whose_commit_is_unknown_makes_no_call_and_keeps_its_token(
+    pipeline: Pipeline, *, after: bool
+) -> None:
+    (job_id,) = pipeline.submit()
+    pipeline.dispatch.run_once()
+    with breaking_commit(pipeline.runtime.engine, "state = 'CALLING'", after=after) as broken:
+        pipeline.answer()
+    assert broken
+    assert (pipeline.states(job_id), pipeline.calls()) == (["GIVEN_BACK"], [])
+    out = "SELECT token_returns_at > clock_timestamp() + interval '30 s' FROM attempts"
+    assert pipeline.rows(out) == [(True,)], "the call may have been sent, as far as anybody knows"

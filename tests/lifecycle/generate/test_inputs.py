@@ -1,4 +1,4 @@
-"""Input images in a call: loaded before the slot; how those that are URLs come there: test_fetch.py."""
+"""Input images in a call: they are loaded before its start."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ def test_an_input_url_is_fetched_once_and_kept(editing: Pipeline, origin: Origin
     assert origin.requests.total() == 1
 
 
-def test_an_input_that_is_gone_fails_the_job_instead_of_turning_for_ever(pipeline: Pipeline) -> None:
+def test_an_input_that_is_gone_fails_the_job_instead_of_being_tried_for_ever(pipeline: Pipeline) -> None:
     (job_id,) = pipeline.submit(operation="edit", input_images=("inputs/gone",))
     pipeline.run()
     assert pipeline.states(job_id) == ["REFUSED"]
     assert pipeline.calls() == []
 
 
-def test_while_the_storage_is_away_an_edit_rests_and_no_slots_are_offered(
+def test_while_the_storage_is_away_an_edit_waits_and_no_slots_are_offered(
     pipeline: Pipeline, tmp_path: Path
 ) -> None:
     (tmp_path / "media").write_text("a file where the directory should be")

@@ -1,4 +1,4 @@
-"""Little room, or a storage that was away: nothing is granted until a write succeeds.
+"""A disk that is nearly full, or a storage that was away: nothing is granted until a write succeeds.
 
 Source: docs/design/pipeline.md, "Storage away".
 """
@@ -21,14 +21,14 @@ MOST = 64
 FAR_TOO_MUCH = 2**62
 
 
-class Probed:
+class Checked:
     """A pipeline whose worker reports its slots by hand."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         assert isinstance(pipeline.runtime.storage, LocalStorage)
         self.pipeline, self.storage = pipeline, RefusingStorage(pipeline.runtime.storage)
         self.slots = AvailableSlots(MOST, pipeline.health, pipeline.spill, pipeline.stopping)
-        self.probe = StorageCheck(self.storage, pipeline.health)
+        self.check = StorageCheck(self.storage, pipeline.health)
 
     def grants(self) -> int:
         """Beat, and dispatch once; how many calls were granted."""
@@ -38,39 +38,41 @@ class Probed:
 
 
 @pytest.fixture
-def probed(pipeline: Pipeline) -> Probed:
-    return Probed(pipeline)
+def checked(pipeline: Pipeline) -> Checked:
+    return Checked(pipeline)
 
 
-def test_a_disk_that_is_nearly_full_stops_grants_until_a_write_succeeds(probed: Probed) -> None:
-    assert (probed.probe.run_once(), probed.slots()) == (1, MOST)
-    probed.pipeline.submit()
-    probed.storage.least_free_bytes = FAR_TOO_MUCH
-    assert (probed.probe.run_once(), probed.grants()) == (0, 0)
-    probed.storage.least_free_bytes = 0
-    probed.storage.away.set()
-    assert (probed.probe.run_once(), probed.grants()) == (0, 0), "there is room, but nothing can be written"
-    probed.storage.away.clear()
-    assert (probed.probe.run_once(), probed.grants()) == (1, 1)
+def test_a_disk_that_is_nearly_full_stops_grants_until_a_write_succeeds(checked: Checked) -> None:
+    assert (checked.check.run_once(), checked.slots()) == (1, MOST)
+    checked.pipeline.submit()
+    checked.storage.least_free_bytes = FAR_TOO_MUCH
+    assert (checked.check.run_once(), checked.grants()) == (0, 0)
+    checked.storage.least_free_bytes = 0
+    checked.storage.away.set()
+    assert (checked.check.run_once(), checked.grants()) == (0, 0), (
+        "the disk has space, but nothing can be written"
+    )
+    checked.storage.away.clear()
+    assert (checked.check.run_once(), checked.grants()) == (1, 1)
 
 
-def test_an_input_that_cannot_be_read_stops_grants_until_a_write_succeeds(probed: Probed) -> None:
-    probed.pipeline.submit()
-    probed.storage.away.set()
-    probed.pipeline.stopping.set()  # nobody waits for the rest
-    probed.pipeline.image_storer.offer_no_slots()
-    probed.pipeline.stopping.clear()
-    assert (probed.probe.run_once(), probed.grants()) == (0, 0)
-    probed.storage.away.clear()
-    assert (probed.probe.run_once(), probed.grants()) == (1, 1)
+def test_an_input_that_cannot_be_read_stops_grants_until_a_write_succeeds(checked: Checked) -> None:
+    checked.pipeline.submit()
+    checked.storage.away.set()
+    checked.pipeline.stopping.set()  # nobody waits for the other tries
+    checked.pipeline.image_storer.offer_no_slots()
+    checked.pipeline.stopping.clear()
+    assert (checked.check.run_once(), checked.grants()) == (0, 0)
+    checked.storage.away.clear()
+    assert (checked.check.run_once(), checked.grants()) == (1, 1)
 
 
-def test_a_healthy_storage_is_not_written_to(probed: Probed) -> None:
-    probed.storage.away.set()
-    assert probed.probe.run_once() == 1
-    assert not probed.storage.refused.is_set()
+def test_a_healthy_storage_is_not_written_to(checked: Checked) -> None:
+    checked.storage.away.set()
+    assert checked.check.run_once() == 1
+    assert not checked.storage.refused.is_set()
 
 
-def test_a_probe_fails_without_room(tmp_path: Path) -> None:
+def test_a_write_fails_on_a_nearly_full_disk(tmp_path: Path) -> None:
     with pytest.raises(StorageUnavailable, match="free"):
         LocalStorage(tmp_path / "media", least_free_bytes=FAR_TOO_MUCH).check_write()

@@ -61,7 +61,7 @@ def test_a_job_within_the_retention_time_and_a_live_one_are_left_alone(pipeline:
     assert pipeline.rows("SELECT count(*) FROM images")[0][0] == 1
 
 
-def test_every_submit_that_no_repeat_can_meet_is_forgotten_in_one_turn(pipeline: Pipeline) -> None:
+def test_every_submit_that_no_repeat_can_meet_is_forgotten_in_one_run(pipeline: Pipeline) -> None:
     pipeline.submit()
     pipeline.execute(
         """
@@ -105,7 +105,7 @@ def _slow(pipeline: Pipeline, seconds: float, fails_at: int = 0) -> SlowStorage:
 
 
 @pytest.mark.parametrize("seconds", [RUN_SECONDS / 2 - 1, RUN_SECONDS * 2])
-def test_a_slow_storage_ends_the_turn_and_what_was_deleted_is_forgotten(
+def test_a_slow_storage_ends_the_run_and_what_was_deleted_is_forgotten(
     pipeline: Pipeline, seconds: float
 ) -> None:
     _ended(pipeline, 5, days=31)
@@ -120,7 +120,7 @@ def test_a_slow_storage_ends_the_turn_and_what_was_deleted_is_forgotten(
     assert _forgotten(pipeline) == len(storage.deletions) == 5
 
 
-def test_a_turn_goes_on_while_there_is_time_and_keeps_what_it_did_before_a_failure(
+def test_a_run_goes_on_while_there_is_time_and_keeps_what_it_did_before_a_failure(
     pipeline: Pipeline,
 ) -> None:
     _ended(pipeline, 2 * JOBS_AT_ONCE, days=31)
@@ -157,7 +157,7 @@ def test_inputs_that_were_fetched_for_a_job_go_with_it(pipeline: Pipeline) -> No
         ("DEAD", 41, 40, False),
     ],
 )
-def test_a_callback_goes_after_its_own_end_and_a_dead_one_not_before_thirty_days(
+def test_a_delivery_goes_after_its_own_end_and_a_dead_one_not_before_thirty_days(
     pipeline: Pipeline, state: str, ended: int, days: int, *, stays: bool
 ) -> None:
     pipeline.submit(webhook_url="https://example.com/hook")

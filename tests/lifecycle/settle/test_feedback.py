@@ -1,9 +1,10 @@
-"""A breaker's whole life: one trouble after the other, probes that find nobody, probes that never went."""
+"""The breaker of a deployment: what opens it, whom it lets through, what closes it."""
 
 from __future__ import annotations
 
 import socket
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,11 @@ from sqlalchemy import Engine
 
 from api.app import create_app
 from imagequeue.domain.jobs import JobStatus
-from imagequeue.store.attempts import quota
+from imagequeue.store.attempts import deployments
+from imagequeue.store.attempts.deployments import DeploymentState
 from tests import builders, fleet
 from tests.lifecycle.conftest import TWO
+from tests.lifecycle.two_deployments import calls_at, complete, fault, no_more_faults
 from tests.pipeline import Pipeline
 from tests.servers import ServerThread
 
@@ -40,17 +43,18 @@ def shown(client: httpx.Client, name: str = "east") -> dict[str, Any]:
     return next(one for one in data if one["name"] == name)
 
 
-def trouble(of: Pipeline, **fault: Any) -> None:
-    httpx.delete(f"{of.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
-    if fault:
-        of.fault(**{"kind": "status", "match": {"upstream": "east"}, **fault})
+def trouble(of: Pipeline, **changes: Any) -> None:
+    """Let the broken one fail in another way, or in no way."""
+    no_more_faults(of)
+    if changes:
+        fault(of, **changes)
 
 
 def let_a_probe_go(of: Pipeline) -> None:
     of.execute("UPDATE deployment_states SET blocked_until = clock_timestamp()")
 
 
-def rest(of: Pipeline) -> float:
+def cooldown(of: Pipeline) -> float:
     """Seconds between the opening of the breaker and its next probe."""
     (row,) = of.rows("SELECT extract(epoch FROM blocked_until - opened_at)::float8 FROM deployment_states")
     return row[0]
@@ -75,20 +79,20 @@ def test_one_trouble_after_the_other_keeps_it_out_until_a_probe_succeeds(two: Pi
         try_with(two, 5)
         known = shown(client)
         assert (known["breaker"], known["misconfigured"], known["failures_in_a_row"]) == ("open", False, 5)
-        assert 15 <= rest(two) < 31
-        for fault, misconfigured, failures in (
+        assert 15 <= cooldown(two) < 31
+        for answer, misconfigured, failures in (
             ({"status": 401}, True, 1),
             ({"kind": "hang"}, True, 2),
             ({"status": 500}, True, 3),
         ):
-            trouble(two, **fault)
+            trouble(two, **answer)
             let_a_probe_go(two)
             assert shown(client)["breaker"] == "half-open"
             try_with(two, 1)
             known = shown(client)
-            assert (known["breaker"], known["misconfigured"]) == ("open", misconfigured), fault
+            assert (known["breaker"], known["misconfigured"]) == ("open", misconfigured), answer
             assert known["failures_in_a_row"] == failures
-            assert 30 * 2 ** (failures - 1) <= rest(two) < 60 * 2 ** (failures - 1) + 1
+            assert 30 * 2 ** (failures - 1) <= cooldown(two) < 60 * 2 ** (failures - 1) + 1
             _goes_to_the_other_one(two, 3)
         trouble(two)
         let_a_probe_go(two)
@@ -119,7 +123,7 @@ def test_where_nobody_listens_probes_come_less_and_less_often(
             for probe in range(3):
                 known = shown(client)
                 assert (known["breaker"], known["failures_in_a_row"]) == ("open", 5 + probe)
-                assert 15 * 2**probe <= rest(lonely) < 30 * 2**probe + 1
+                assert 15 * 2**probe <= cooldown(lonely) < 30 * 2**probe + 1
                 let_a_probe_go(lonely)
                 try_with(lonely, 1)
         assert lonely.rows("SELECT DISTINCT status FROM jobs") == [("COMPLETED",)]
@@ -133,7 +137,7 @@ def test_what_was_released_before_it_opened_is_the_same_outage_although_it_was_c
     two.dispatch.run_once()
     two.answer()
     assert two.rows("SELECT failures FROM deployment_states") == [(5,)]
-    assert 15 <= rest(two) < 31
+    assert 15 <= cooldown(two) < 31
 
 
 @pytest.fixture
@@ -159,63 +163,110 @@ def test_a_probe_whose_job_is_cancelled_lets_another_one_go(half_open: Pipeline)
         assert shown(client)["breaker"] == "closed"
 
 
-def blocked_for(of: Pipeline) -> float:
-    with of.runtime.engine.begin() as connection:
-        state = quota.lock_group(connection, "east").state
-    return (state.blocked_until or 0.0) - state.now
+def state(of: Pipeline, name: str = "east") -> DeploymentState | None:
+    with of.runtime.engine.connect() as connection:
+        return deployments.read_states(connection).get(name)
 
 
-@pytest.fixture
-def out_of_quota(two: Pipeline) -> Pipeline:
-    """East's quota is used up, and its next probe is due."""
+def test_one_of_two_answers_500_then_401_then_hangs_and_no_job_fails(two: Pipeline) -> None:
+    submitted = 0
+    with fleet.Crew(two, dispatchers=2, workers=6) as crew:
+        for answer in ({"status": 500}, {"status": 401}, {"kind": "hang"}):
+            no_more_faults(two)
+            fault(two, **answer)
+            two.execute("UPDATE deployment_states SET blocked_until = clock_timestamp()")
+            submitted += len(two.submit(12))
+            crew.await_final(submitted)
+            known = state(two)
+            assert known is not None
+            assert known.reason
+    assert two.rows("SELECT DISTINCT status FROM jobs") == [("COMPLETED",)]
+    assert two.rows("SELECT max(failures) FROM jobs")[0][0] == 1  # no job met the broken one twice
+    assert two.rows("SELECT DISTINCT state FROM attempts WHERE deployment = 'west'") == [("SUCCEEDED",)]
+
+
+def test_five_failures_in_a_row_open_the_breaker_and_a_probe_closes_it(two: Pipeline) -> None:
+    fault(two, status=500)
+    two.submit(5)
+    two.dispatch.run_once()
+    two.answer()
+    known = state(two)
+    assert known is not None
+    assert (known.failures, known.breaker) == (5, "open")
+    assert 15 <= known.blocked_for <= 30
+    two.submit(3)
+    complete(two, 8)
+    assert calls_at(two, "east") == 5
+
+    no_more_faults(two)
+    two.execute("UPDATE deployment_states SET blocked_until = clock_timestamp()")
+    known = state(two)
+    assert known is not None
+    assert known.breaker == "half-open"
+    two.submit(3)
+    two.dispatch.run_once()
+    assert len(two.rows("SELECT 1 FROM attempts WHERE deployment = 'east' AND state = 'RELEASED'")) == 1
+    two.answer()
+    assert state(two) is None
+
+
+def test_while_a_probe_is_on_its_way_nobody_else_tries(two: Pipeline) -> None:
     two.execute("""
-        UPDATE quota_groups
-        SET out_of_quota = true, throttled_at = clock_timestamp() - interval '15 minutes',
-            blocked_until = clock_timestamp()
-        WHERE name = 'east'
+        INSERT INTO deployment_states (name, failures, opened_at, blocked_until)
+        VALUES ('east', 5, clock_timestamp() - interval '1 minute', clock_timestamp())
     """)
-    return two
+    two.submit(4)
+    two.dispatch.run_once()
+    known = state(two)
+    assert known is not None
+    assert known.breaker == "open"
+    assert known.blocked_for > 20
+    two.submit(4)
+    two.dispatch.run_once()
+    assert len(two.rows("SELECT 1 FROM attempts WHERE deployment = 'east'")) == 1
 
 
-def _probe(of: Pipeline) -> Any:
-    of.beat()
-    of.submit(1)
-    of.dispatch.run_once()
-    (row,) = of.rows("SELECT id, job_id FROM attempts WHERE deployment = 'east' AND state = 'RELEASED'")
-    assert blocked_for(of) > 800
-    return row
+def test_failures_of_one_outage_make_the_breaker_wait_no_longer(two: Pipeline) -> None:
+    fault(two, kind="hang")
+    two.submit(16)
+    two.dispatch.run_once()
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(two.generation.run, [doorbell.attempt_id for doorbell in two.rung]))
+    assert calls_at(two, "east") == 16
+    known = state(two)
+    assert known is not None
+    assert known.failures == 5  # the other calls began before it opened
+    assert known.blocked_for <= 30
 
 
-def test_a_cancelled_probe_of_a_used_up_quota_does_not_cost_a_quarter_of_an_hour(
-    out_of_quota: Pipeline,
-) -> None:
-    probe = _probe(out_of_quota)
-    out_of_quota.settlement.end([probe.job_id], JobStatus.FAILED, "cancelled")
-    assert blocked_for(out_of_quota) <= 0
+def test_a_bad_key_takes_the_deployment_out_at_once_and_its_jobs_lose_nothing(two: Pipeline) -> None:
+    fault(two, status=401, code="401", message="Access denied due to invalid subscription key")
+    two.submit(1)
+    two.dispatch.run_once()
+    two.answer()
+    known = state(two)
+    assert known is not None
+    assert (known.misconfigured, known.breaker) == (True, "open")
+    assert known.reason
+    complete(two, 1)
+    assert two.rows("SELECT failures FROM jobs")[0].failures == 0
+    no_more_faults(two)
+    two.execute("UPDATE deployment_states SET blocked_until = clock_timestamp()")
+    two.submit(1)
+    complete(two, 2)
+    assert state(two) is None
 
 
-def test_a_probe_that_is_given_back_does_not_either(out_of_quota: Pipeline) -> None:
-    _probe(out_of_quota)
-    out_of_quota.stopping.set()
-    out_of_quota.answer()
-    assert blocked_for(out_of_quota) <= 0
-    out_of_quota.stopping.clear()
-    out_of_quota.run()
-    assert out_of_quota.rows("SELECT out_of_quota FROM quota_groups WHERE name = 'east'") == [(False,)]
-
-
-def test_a_block_that_was_moved_since_by_a_429_holds_when_a_probe_is_given_back(
-    out_of_quota: Pipeline,
-) -> None:
-    probe = _probe(out_of_quota)
-    out_of_quota.execute("UPDATE quota_groups SET blocked_until = blocked_until + interval '10 seconds'")
-    out_of_quota.settlement.end([probe.job_id], JobStatus.FAILED, "cancelled")
-    assert blocked_for(out_of_quota) > 800
-
-
-def test_a_probe_that_was_sent_has_used_its_turn(out_of_quota: Pipeline) -> None:
-    trouble(out_of_quota, status=400, code="content_policy_violation", message="no")
-    probe = _probe(out_of_quota)
-    out_of_quota.answer()
-    assert out_of_quota.rows("SELECT state FROM attempts WHERE id = :id", id=probe.id) == [("REFUSED",)]
-    assert blocked_for(out_of_quota) > 800
+def test_ten_different_prompts_refused_in_a_row_are_the_deployments_fault(two: Pipeline) -> None:
+    fault(two, status=400, code="bad_request", message="Unknown field: model")
+    two.execute("UPDATE quota_groups SET blocked_until = 'infinity' WHERE name = 'west'")
+    for number in range(9):
+        two.submit(1, prompt=f"prompt {number}")
+        two.submit(1, prompt="always the same")
+        known = state(two)
+        assert known is None or not known.misconfigured
+        two.dispatch.run_once()
+        two.answer()
+    known = state(two)  # nine prompts, and the one that came again and again
+    assert known is not None
+    assert (known.misconfigured, known.breaker) == (True, "open")

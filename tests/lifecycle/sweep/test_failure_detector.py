@@ -1,4 +1,4 @@
-"""Vigil: a live process is never dead, a dead one is found; whatever the observer itself goes through."""
+"""A live process is never taken for dead, and a dead one is found, whatever happens to the observer."""
 
 from __future__ import annotations
 

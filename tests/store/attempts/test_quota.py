@@ -177,6 +177,18 @@ def test_history_is_not_read(engine: Engine, job_id: UUID) -> None:
     assert plan.count(looked_up) == 2, plan
 
 
+def test_all_groups_are_read_at_one_moment(engine: Engine) -> None:
+    """Also when the planner takes the table for one row, and so joins the clock to each group."""
+    names = [f"group {number}" for number in range(20)]
+    with engine.begin() as connection:
+        quota.ensure_groups(connection, [GROUP])
+        connection.execute(text("ANALYZE quota_groups"))
+        quota.ensure_groups(connection, [GROUP.model_copy(update={"name": name}) for name in names])
+        groups = quota.read_groups(connection, names, 1)
+    assert len(groups) == len(names)
+    assert len({group.state.now for group in groups.values()}) == 1
+
+
 def test_sending_moves_the_return_and_a_wider_guard_holds_at_once(engine: Engine, job_id: UUID) -> None:
     with engine.begin() as connection:
         group = quota.lock_group(connection, "east")

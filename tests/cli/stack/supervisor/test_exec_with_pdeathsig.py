@@ -1,4 +1,4 @@
-"""A tethered program is the process that was started, and it does not outlive the one that started it."""
+"""The program is the very process that was started, and does not outlive the one that started it."""
 
 import os
 import pwd

@@ -1,0 +1,195 @@
+"""Uploads over HTTP, by the edit route of Pixazo: exactly one image, by data URL or http(s) URL."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from PIL import Image
+from sqlalchemy import Engine, text
+
+from imagequeue.media.gate import DECODING
+from tests.api.service import Client, Service, serving, title_and_message
+from tests.builders import MODEL
+from tests.media.pictures import bomb, picture
+
+ROUTE = f"/{MODEL}-edit/v1/{MODEL}-edit-request"
+NOTHING = {"jobs": 0, "job_requests": 0, "events": 0, "ledger_entries": 1, "idempotency_keys": 0}
+URL = "https://images.example.com/cat.png"
+
+
+def data_url(content: bytes, media_type: str = "image/png") -> str:
+    return f"data:{media_type};base64,{base64.b64encode(content).decode()}"
+
+
+def edit(client: Client, *urls: Any, headers: dict[str, str] | None = None, **fields: Any) -> httpx.Response:
+    body = {"prompt": "make it blue", "image_urls": list(urls), **fields}
+    return client.http.post(ROUTE, json=body, headers=headers)
+
+
+def named_inputs(service: Service) -> list[str]:
+    query = "SELECT parameters -> 'input_images' FROM job_requests ORDER BY job_id"
+    with service.engine.connect() as connection:
+        return [key for row in connection.execute(text(query)) for key in row[0]]
+
+
+def stored_files(directory: Path) -> list[str]:
+    media = directory / "media"
+    return sorted(str(path.relative_to(media)) for path in media.rglob("*") if path.is_file())
+
+
+def test_a_data_url_is_decoded_and_stored_once_under_its_content(
+    client: Client, service: Service, tmp_path: Path
+) -> None:
+    answers = [edit(client, data_url(picture()), prompt=f"edit {number}") for number in range(2)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json()["request_id"].startswith(f"{MODEL}-edit_")
+    (file,) = stored_files(tmp_path)
+    content = service.runtime.storage.get(file)
+    assert file == f"inputs/{hashlib.sha256(content).hexdigest()}"
+    assert named_inputs(service) == [file, file]
+    with Image.open(io.BytesIO(content)) as image:
+        assert (image.format, image.size) == ("PNG", (40, 30))
+
+
+def test_the_job_says_that_it_is_an_edit(client: Client) -> None:
+    answer = edit(client, data_url(picture()), num_images=2, aspect_ratio="auto")
+    status = client.status(answer.json()["request_id"]).json()
+    assert (status["model_id"], status["status"]) == (f"{MODEL}-edit", "QUEUED")
+
+
+def test_a_web_url_is_kept_for_the_worker(client: Client, service: Service, tmp_path: Path) -> None:
+    urls = [URL, "http://images.example.com/cat.png", URL.upper()]
+    assert [edit(client, url).status_code for url in urls] == [202] * 3
+    assert named_inputs(service) == urls
+    assert stored_files(tmp_path) == []
+
+
+def test_data_may_be_percent_encoded(client: Client, service: Service) -> None:
+    quoted = "".join(f"%{byte:02x}" for byte in picture())
+    assert edit(client, f"data:image/png,{quoted}").status_code == 202
+    assert len(named_inputs(service)) == 1
+
+
+UNUSABLE: list[tuple[list[Any], str]] = [
+    ([], "image_urls"),
+    ([URL, URL], "image_urls"),
+    ([5], "image_urls"),
+    ([None], "image_urls"),
+    (["cat.png"], "data URL"),
+    (["ftp://images.example.com/cat.png"], "data URL"),
+    (["file:///etc/passwd"], "data URL"),
+    ([""], "data URL"),
+    (["data:image/png;base64"], "data URL"),
+    ([data_url(picture())[:-9]], "base64"),
+    (["data:image/png;base64,@@@@"], "base64"),
+    ([data_url(b"just text")], "unusable"),
+    ([data_url(b"")], "unusable"),
+    ([data_url(b"<svg xmlns='http://www.w3.org/2000/svg'/>", "image/svg+xml")], "unusable"),
+    ([data_url(bomb())], "50 megapixels"),
+    ([data_url(picture(size=(400, 300))[:200])], "unusable"),
+    (["http://10.0.0.1/cat.png"], "IP address"),
+    (["http://127.0.0.1/cat.png"], "IP address"),
+    (["http://localhost/cat.png"], "public name"),
+    (["https://images.example.com:8443/cat.png"], "port"),
+    (["https://user:secret@images.example.com/cat.png"], "password"),
+    (["https://metadata.google.internal/cat.png"], "public name"),
+]
+
+
+def test_an_image_that_cannot_be_used_is_refused_by_name(client: Client, tmp_path: Path) -> None:
+    for urls, told in UNUSABLE:
+        answer = edit(client, *urls)
+        assert answer.status_code == 400, urls
+        title, message = title_and_message(answer)
+        assert title == "Bad Request"
+        assert message.startswith("image_urls")
+        assert told in message
+    assert client.service.rows() == NOTHING
+    assert client.wallet()["available"] == "10"
+    assert stored_files(tmp_path) == []
+
+
+def test_the_image_is_required(client: Client) -> None:
+    answer = client.http.post(ROUTE, json={"prompt": "make it blue"})
+    assert (answer.status_code, "image_urls" in title_and_message(answer)[1]) == (400, True)
+
+
+def test_more_than_twenty_mebibytes_are_refused_before_they_are_decoded(client: Client) -> None:
+    answer = edit(client, data_url(bytes(21 * 1024 * 1024)))
+    assert answer.status_code == 400
+    assert "image_urls: the image has more than 20 MiB" in title_and_message(answer)[1]
+
+
+def test_a_body_of_more_than_32_mebibytes_is_413(client: Client) -> None:
+    answer = edit(client, data_url(bytes(25 * 1024 * 1024)))
+    assert answer.status_code == 413
+
+
+def test_a_ratio_that_no_deployment_edits_is_refused_with_the_reason(client: Client) -> None:
+    answer = edit(client, data_url(picture()), aspect_ratio="16:9")
+    assert (answer.status_code, "shape" in title_and_message(answer)[1]) == (400, True)
+    assert client.service.rows() == NOTHING
+
+
+def test_a_repeat_with_the_same_key_is_the_same_job(client: Client, service: Service) -> None:
+    key = {"Idempotency-Key": "once"}
+    first, second = (edit(client, data_url(picture()), headers=key) for _ in range(2))
+    assert first.content == second.content
+    assert second.headers["Idempotent-Replayed"] == "true"
+    other = edit(client, data_url(picture(size=(41, 30))), headers=key)
+    assert other.status_code == 422
+    assert len(named_inputs(service)) == 1
+
+
+def test_what_the_storage_does_not_take_is_503_and_nothing_is_left(
+    engine: Engine, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "media").write_text("a file where the directory should be")
+    with serving(engine, database_url, storage_url=f"file://{tmp_path}/media") as service:
+        answer = edit(service.client(), data_url(picture()))
+        assert answer.status_code == 503
+        assert answer.headers["Retry-After"]
+        assert service.rows() == NOTHING
+
+
+@pytest.fixture
+def decoders_are_busy() -> Iterator[threading.Event]:
+    """Nobody in this process, the server included, can decode until the event is set."""
+    release, places = threading.Event(), len(os.sched_getaffinity(0))
+    inside = threading.Barrier(places + 1)
+
+    def hold() -> None:
+        with DECODING:
+            inside.wait(10)
+            release.wait(30)
+
+    with ThreadPoolExecutor(places) as pool:
+        holders = [pool.submit(hold) for _ in range(places)]
+        inside.wait(10)
+        yield release
+        release.set()
+    assert all(holder.exception() is None for holder in holders)
+
+
+def test_who_waits_for_decoding_keeps_nobody_else_waiting(
+    client: Client, service: Service, decoders_are_busy: threading.Event
+) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        edits = [pool.submit(edit, client, data_url(picture()), prompt=f"edit {n}") for n in range(8)]
+        other = service.client("other")
+        for _ in range(10):
+            request_id = other.generate().json()["request_id"]
+            assert other.status(request_id).status_code == 200
+        assert not any(one.done() for one in edits)
+        decoders_are_busy.set()
+        assert [one.result(20).status_code for one in edits] == [202] * 8

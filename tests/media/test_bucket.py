@@ -1,0 +1,89 @@
+"""What a bucket alone does: bulk deletes, presigned URLs, a prefix, writes without conditions."""
+
+# pyright: reportPrivateUsage=false
+
+from __future__ import annotations
+
+from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+
+from imagequeue.media.bucket import S3Storage
+from imagequeue.media.keys import output_key
+from imagequeue.media.storage import KeyConflict, StorageUnavailable
+from tests.media.pictures import picture
+
+ATTEMPT = UUID("019d0000-0000-7000-8000-000000000001")
+KEY = output_key("microsoft-mai-image-2-5_019d", ATTEMPT, 1, "png")
+
+
+def _answer_bulk(s3: S3Storage, status: int, body: dict[str, object]) -> list[str]:
+    """Let the service answer every `DeleteObjects` like that; what it is asked for from now on."""
+    asked = list[str]()
+
+    def note(model: Any, **_: object) -> Any:
+        asked.append(model.name)
+        return (SimpleNamespace(status_code=status), body) if model.name == "DeleteObjects" else None
+
+    s3.client.meta.events.register("before-call.s3", note)
+    return asked
+
+
+def test_more_than_a_request_takes_are_deleted_in_several(s3: S3Storage) -> None:
+    asked = _answer_bulk(s3, 200, {})
+    s3.delete(*(f"v1/{number}" for number in range(2001)))
+    assert asked == ["DeleteObjects"] * 3
+
+
+def test_a_service_without_bulk_deletes_one_by_one(s3: S3Storage) -> None:
+    s3.put("v1/a", b"x", "image/png")
+    asked = _answer_bulk(s3, 501, {"Error": {"Code": "NotImplemented"}})
+    s3.delete("v1/a", "v1/b")
+    assert asked == ["DeleteObjects", "DeleteObject", "DeleteObject"]
+    assert not s3.exists("v1/a")
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, {"Errors": [{"Key": "v1/a", "Code": "AccessDenied"}]}),
+        (403, {"Error": {"Code": "AccessDenied"}}),
+    ],
+)
+def test_what_a_bulk_did_not_delete_is_told(s3: S3Storage, status: int, body: dict[str, object]) -> None:
+    _answer_bulk(s3, status, body)
+    with pytest.raises(StorageUnavailable, match="AccessDenied"):
+        s3.delete("v1/a", "v1/b")
+
+
+def test_presigned_urls_are_fresh_and_download_with_the_media_type(s3: S3Storage) -> None:
+    s3.put(KEY, picture("webp"), "image/webp")
+    first, second = s3.url(KEY), s3.url(KEY, lifetime=timedelta(minutes=1))
+    assert first
+    assert second
+    assert first != second
+    answer = httpx.get(first)
+    assert (answer.status_code, answer.content) == (200, picture("webp"))
+    assert answer.headers["content-type"] == "image/webp"
+
+
+def test_objects_lie_below_the_prefix(s3: S3Storage) -> None:
+    s3.put(KEY, b"x", "image/png")
+    names = [entry.get("Key") for entry in s3.client.list_objects_v2(Bucket=s3.bucket).get("Contents", [])]
+    assert names == [f"some/prefix/{KEY}"]
+
+
+def test_a_service_without_conditional_writes_still_refuses_other_bytes(s3: S3Storage) -> None:
+    s3._write_unconditionally(KEY, b"first", "image/png")
+    s3._write_unconditionally(KEY, b"first", "image/png")
+    with pytest.raises(KeyConflict):
+        s3._write_unconditionally(KEY, b"second", "image/png")
+
+
+def test_a_bucket_that_does_not_exist_is_unavailable(s3: S3Storage, s3_endpoint: str) -> None:
+    with pytest.raises(StorageUnavailable):
+        S3Storage("no-such-bucket", "", s3_endpoint).put(KEY, b"x", "image/png")
