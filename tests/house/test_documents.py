@@ -103,6 +103,7 @@ def test_files_of_the_program_that_a_page_names_are_there(name: str) -> None:
     assert [path for path in named if not any((root / path).is_file() for root in roots)] == []
 
 
+@pytest.mark.parametrize("name", DOCUMENTS)
 def test_the_tests_that_a_page_names_are_there(name: str) -> None:
     named = re.findall(r"\btests/[\w/]+\.py\b", text(name))
     assert not [path for path in named if not (ROOT / path).is_file()]

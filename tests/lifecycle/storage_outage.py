@@ -7,8 +7,6 @@ from dataclasses import replace
 from uuid import UUID
 
 from imagequeue.lifecycle.generate.store_images import AvailableSlots
-from imagequeue.lifecycle.sweep.rescue import Rescue
-from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.local import LocalStorage
 from tests.lifecycle.generate.refusing import RefusingStorage
 from tests.pipeline import Pipeline
@@ -21,10 +19,9 @@ class Outage:
         self.pipeline = pipeline
         assert isinstance(pipeline.runtime.storage, LocalStorage)
         self.storage = RefusingStorage(pipeline.runtime.storage)
-        image_storer = replace(pipeline.image_storer, storage=self.storage, stopping=pipeline.stopping)
+        image_storer = replace(pipeline.image_storer, storage=self.storage)
         pipeline.generation = replace(pipeline.generation, image_storer=image_storer)
-        rescue = Rescue(pipeline.runtime.engine, self.storage, pipeline.spill, pipeline.settlement)
-        self.sweep = Sweep(pipeline.runtime.engine, pipeline.settlement, rescue, pipeline.ring)
+        self.sweep = replace(pipeline.sweep, rescue=replace(pipeline.rescue, storage=self.storage))
         self.slots = AvailableSlots(64, pipeline.health, pipeline.spill, pipeline.stopping)
 
     def begin(self) -> tuple[UUID, threading.Thread]:
