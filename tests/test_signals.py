@@ -16,6 +16,8 @@ import asyncio, os, signal, sys, threading
 from imagequeue.signals import exit_on, on_hangup, on_signals_of_a_terminal, on_termination
 def say(text):
     print(text, flush=True)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN if number.name in sys.argv else signal.SIG_DFL)
 """
 SERVING = """
 stopping = threading.Event()
@@ -48,9 +50,8 @@ finally:
 
 @contextmanager
 def _program(text: str, *, ignoring: str = "") -> Generator[subprocess.Popen[str]]:
-    """A program that is ready; `ignoring` are the signals that it is started to ignore."""
-    shell = f"trap '' {ignoring}; exec \"$@\"" if ignoring else 'exec "$@"'
-    command = ["/bin/sh", "-c", shell, "sh", sys.executable, "-c", _BEGIN + text]
+    """A program that is ready, whose parent let it ignore one signal, or none."""
+    command = [sys.executable, "-c", _BEGIN + text, ignoring]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert _said(process) == "ready"
@@ -85,7 +86,7 @@ def test_a_program_that_leaves_runs_every_finally(number: signal.Signals) -> Non
 
 @pytest.mark.parametrize("text", [LOOPING, LEAVING], ids=["up", "demo"])
 def test_a_program_under_nohup_does_not_hear_of_its_terminal(text: str) -> None:
-    with _program(text, ignoring="HUP") as process:
+    with _program(text, ignoring="SIGHUP") as process:
         process.send_signal(signal.SIGHUP)
         process.send_signal(signal.SIGTERM)
         assert _said(process) in {f"stop {signal.SIGTERM.value}", "finally"}
@@ -93,6 +94,6 @@ def test_a_program_under_nohup_does_not_hear_of_its_terminal(text: str) -> None:
 
 
 def test_a_process_of_a_stack_under_nohup_still_reads_its_catalog_again() -> None:
-    with _program(SERVING, ignoring="HUP") as process:
+    with _program(SERVING, ignoring="SIGHUP") as process:
         process.send_signal(signal.SIGHUP)
         assert _said(process) == f"hangup {signal.SIGHUP.value}"
