@@ -14,6 +14,7 @@ from sqlalchemy import Connection, text
 from api.coalesce import Coalescer
 from api.watch import Seen, Watch
 from imagequeue.client_rate_limit import ClientRateLimit
+from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.errors import ImagequeueError, ServiceUnavailable
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.jobs import JobStatus
@@ -67,6 +68,7 @@ class ApiServices:
             engine=runtime.engine,
             catalog=lambda: runtime.catalog,
             media_url=media_urls(runtime.settings, runtime.keyring),
+            webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
             announce=lambda job_ids: self.final.publish(*map(str, job_ids)),
         )
         self._callbacks = UpstreamCallbacks(runtime.engine, lambda: runtime.catalog, self.due.publish)

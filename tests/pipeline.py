@@ -14,6 +14,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine, text
 
+from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
@@ -74,6 +75,7 @@ class Pipeline:
             self.runtime.engine,
             lambda: self.runtime.catalog,
             media_urls(self.runtime.settings, self.runtime.keyring),
+            DIALECTS.webhook_bodies(self.runtime.settings.public_origin),
             self.final.extend,
         )
         self.spill = Spill(self.directory / "spill")

@@ -10,6 +10,7 @@ from uuid import UUID
 import httpx
 from sqlalchemy import Engine
 
+from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
@@ -37,6 +38,7 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         engine=runtime.engine,
         catalog=lambda: runtime.catalog,
         media_url=media_urls(runtime.settings, runtime.keyring),
+        webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
         announce=announce,
     )
 
@@ -124,6 +126,7 @@ def delivering(runtime: Runtime) -> Delivering:
         policy=runtime.policy,
         keyring=runtime.keyring,
         schedule=parse_schedule(runtime.settings.webhook_schedule),
+        dialect_headers=DIALECTS.webhook_headers(),
     )
 
 

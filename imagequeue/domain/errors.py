@@ -18,6 +18,7 @@ A class's docstring is its default message.
     ├── IdempotencyMismatch
     ├── TooManyRequests          carries `retry_after` in seconds
     ├── ServiceUnavailable       carries `retry_after` in seconds
+    ├── StillRunning             a client has waited long enough; says whether a repeat joins the job
     └── ConfigurationError       at start only: a setting or a catalog entry is wrong
 """
 
@@ -105,6 +106,14 @@ class ServiceUnavailable(ImagequeueError):
     def __init__(self, message: str | None = None, *, retry_after: float = 2.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StillRunning(ImagequeueError):
+    """The job goes on; ask for its status."""
+
+    def __init__(self, message: str | None = None, *, repeat_joins: bool = False) -> None:
+        super().__init__(message)
+        self.repeat_joins = repeat_joins
 
 
 class ConfigurationError(ImagequeueError):

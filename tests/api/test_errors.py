@@ -10,8 +10,12 @@ from fastapi import FastAPI
 
 from api import errors
 from api.errors import ANSWERS, answer_to
+from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.errors import ImagequeueError, TooManyRequests
 from tests.servers import ServerThread
+
+
+PIXAZO = DIALECTS.at("/")
 
 
 def family(kind: type[ImagequeueError]) -> Iterator[type[ImagequeueError]]:
@@ -27,22 +31,22 @@ def test_every_error_class_is_mapped() -> None:
 
 @pytest.mark.parametrize("kind", list(ANSWERS))
 def test_clients_repeat_only_what_a_repeat_can_cure(kind: type[ImagequeueError]) -> None:
-    answer = answer_to(kind())
+    answer = answer_to(kind(), PIXAZO)
     told_not_to = answer.headers.get("x-should-retry") == "false"
     assert told_not_to == (answer.status_code not in {429, 500, 503})
     assert ("Retry-After" in answer.headers) == (answer.status_code in {429, 503})
 
 
 def test_retry_after_is_whole_seconds_and_never_too_early() -> None:
-    assert answer_to(TooManyRequests(retry_after=0.2)).headers["Retry-After"] == "1"
-    assert answer_to(TooManyRequests(retry_after=3.2)).headers["Retry-After"] == "4"
+    assert answer_to(TooManyRequests(retry_after=0.2), PIXAZO).headers["Retry-After"] == "1"
+    assert answer_to(TooManyRequests(retry_after=3.2), PIXAZO).headers["Retry-After"] == "4"
 
 
 @pytest.fixture
 def broken() -> Iterator[str]:
     """A server whose routes fail in ways that nobody expects."""
     app = FastAPI()
-    errors.install(app)
+    errors.install(app, DIALECTS)
 
     @app.get("/broken")
     async def broken() -> None:

@@ -22,6 +22,7 @@ class Submission:
 
     `model_id` of the request is a catalog id, not an alias. `fingerprint`: see there. `retry_count` is what a
     client without an Idempotency-Key says about its retries (None: it does not count). Deadlines are aware.
+    `notes` are those of a `RequestWithUploads`, written.
     """
 
     account_id: UUID
@@ -37,6 +38,7 @@ class Submission:
     retry_count: int | None = None
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     batch_id: UUID | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,7 +48,7 @@ class Callbacks:
         self.claimed: list[ClaimedDelivery] = []
         self.deliveries = Deliveries(runtime.engine, self.claimed.extend)
         self.delivering = Delivering(
-            runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, DEFAULT_SCHEDULE
+            runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, DEFAULT_SCHEDULE, {}
         )
 
     def finish_job(self) -> None:
