@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
 
@@ -40,6 +40,10 @@ def validated(kind: type[F], body: SubmittedBody) -> F:
 
 
 def _readable(prompt: str) -> str:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be whole Unicode characters") from None
     if "\0" in prompt:
         raise ValueError("must not contain a NUL character")
     if not prompt.strip():
@@ -47,5 +51,5 @@ def _readable(prompt: str) -> str:
     return prompt
 
 
-Prompt = Annotated[str, AfterValidator(_readable)]
-"""Text that a model can be asked with: not blank, without NUL, which the database cannot store."""
+READABLE = AfterValidator(_readable)
+"""For a prompt, behind its limits of length: not blank, and nothing in it that the database cannot store."""

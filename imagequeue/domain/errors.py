@@ -44,8 +44,8 @@ class UnknownModel(InvalidRequest):
 
     @classmethod
     def named(cls, model: str) -> UnknownModel:
-        """Build the refusal that names the model as the client wrote it."""
-        return cls(f"Model '{model}' not found or is disabled")
+        """Build the refusal that names the model as the client wrote it, or how that begins."""
+        return cls(f"Model '{model[:200]}' not found or is disabled")
 
 
 class DestinationRefused(InvalidRequest):

@@ -14,7 +14,6 @@ from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.errors import ImagequeueError, TooManyRequests
 from tests.servers import ServerThread
 
-
 PIXAZO = DIALECTS.at("/")
 
 

@@ -75,7 +75,7 @@ def deliver(pipeline: Pipeline) -> None:
     runtime, claimed = pipeline.runtime, list[ClaimedDelivery]()
     assert Deliveries(runtime.engine, claimed.extend).run_once() == 1
     posting = Delivering(
-        runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, DEFAULT_SCHEDULE
+        runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, DEFAULT_SCHEDULE, {}
     )
     posting.run(claimed.pop())
 

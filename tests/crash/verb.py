@@ -95,7 +95,7 @@ def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
     runtime = pipeline.runtime
-    verb = Delivering(runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, [0, 1])
+    verb = Delivering(runtime.engine, runtime.guarded_client(), runtime.policy, runtime.keyring, [0, 1], {})
 
     def release(claimed: Sequence[ClaimedDelivery]) -> None:
         for one in claimed:
