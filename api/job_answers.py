@@ -57,16 +57,20 @@ async def final_answer(
     Raises:
         StillRunning: it is not within `WAIT_SECONDS`, or this process ends; the job goes on.
     """
-    if not await _becomes_final(services, accepted.job_id):
+    if not await _becomes_final(services, accepted):
         raise StillRunning(
             f"The job goes on: ask for the status of {accepted.request_id}", repeat_joins=repeat_joins
         )
     return await _answer(services, dialect, asked, accepted.job_id, replayed=accepted.replayed)
 
 
-async def _becomes_final(services: ApiServices, job_id: UUID) -> bool:
+async def _becomes_final(services: ApiServices, accepted: Accepted) -> bool:
+    if accepted.replayed:  # the events of an old job may be gone
+        job = await services.statuses.call(accepted.job_id)
+        if job is not None and job.status.is_final:
+            return True
     until = asyncio.get_running_loop().time() + WAIT_SECONDS
-    with services.watch.watching(job_id, 0) as watcher:
+    with services.watch.watching(accepted.job_id, 0) as watcher:
         while (left := until - asyncio.get_running_loop().time()) > 0:
             try:
                 event = await watcher.next(left)

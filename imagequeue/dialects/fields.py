@@ -1,4 +1,4 @@
-"""The fields of a body: types are strict, and what is wrong is named without repeating it."""
+"""The fields of bodies and answers: types are strict, and what is wrong is named without repeating it."""
 
 from __future__ import annotations
 
@@ -17,6 +17,10 @@ class BodyFields(BaseModel):
     """A dialect's body: true is no integer, unknown fields are refused by name."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class AnswerFields(BaseModel):
+    """What an answer has, for the documentation of the API; the conformance suite reads answers with it."""
 
 
 F = TypeVar("F", bound=BodyFields)

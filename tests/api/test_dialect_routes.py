@@ -15,6 +15,8 @@ from api.app import create_app
 from api.dialect_routes import mounted_path
 from imagequeue.dialects.dialect import DialectRoute
 from imagequeue.dialects.registry import DIALECTS, Dialects
+from tests.api.second import IMAGES
+from tests.api.service import Client
 from tests.builders import runtime
 from tests.dialects.with_second import WITH_SECOND
 
@@ -108,3 +110,11 @@ def test_a_hidden_route_is_found(first: str, second: str) -> None:
 def test_a_name_that_stands_twice_is_mounted_under_two_names() -> None:
     twice = DialectRoute("POST", "/{a}/{b}/{a}-x/{c:path}", "submit", "", "", {})
     assert mounted_path(twice) == "/{a}/{b}/{same_a}-x/{c:path}"
+
+
+def test_the_documentation_shows_its_routes(second: Client) -> None:
+    paths = second.http.get("/openapi.json").json()["paths"]
+    (route,) = paths[IMAGES].values()
+    assert set(route["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
+    assert set(route["responses"]) == {"202", "400", "404"}
+    assert [one["name"] for one in paths[f"{IMAGES}/{{request_id}}"]["get"]["parameters"]] == ["request_id"]

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from imagequeue.dialects.dialect import (
     ClientRequest,
@@ -21,7 +21,7 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, BodyFields, validated
+from imagequeue.dialects.fields import READABLE, AnswerFields, BodyFields, validated
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import ImageRequest
@@ -41,7 +41,7 @@ class SecondBody(BodyFields):
     label: Annotated[str, Field(max_length=20_000)] = ""
 
 
-class SecondJob(BaseModel):
+class SecondJob(AnswerFields):
     """Every answer about a job."""
 
     id: str
@@ -51,21 +51,21 @@ class SecondJob(BaseModel):
     failure: str | None
 
 
-class SecondAccepted(BaseModel):
+class SecondAccepted(AnswerFields):
     """What a submit is answered with that does not wait."""
 
     id: str
     look: str
 
 
-class SecondFailure(BaseModel):
+class SecondFailure(AnswerFields):
     """Every error."""
 
     failure: dict[str, str]
 
 
 def _route(
-    method: Any, path: str, verb: Any, answers: dict[int, type[BaseModel]], **more: Any
+    method: Any, path: str, verb: Any, answers: dict[int, type[AnswerFields]], **more: Any
 ) -> DialectRoute:
     responses = answers | {400: SecondFailure, 404: SecondFailure}
     return DialectRoute(method, path, verb, f"Second: {verb}", "For tests.", responses, **more)

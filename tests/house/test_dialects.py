@@ -73,12 +73,11 @@ class DialectCopy:
 
 
 CONFORMANCE = ("tests/dialects/test_conformance.py", "-k", "second")
-HTTP = "tests/api/test_second_dialect.py::test_"
 SERVED = (
-    f"{HTTP}a_job_is_accepted_and_asked_for_in_the_dialects_words",
-    f"{HTTP}a_form_with_a_file_is_an_edit_of_it",
-    f"{HTTP}below_its_prefix_every_error_is_told_in_its_envelope",
-    f"{HTTP}a_submit_that_waits_is_answered_with_the_final_job",
+    "tests/api/test_submit.py::test_a_job_is_accepted_and_asked_for_in_the_dialects_words",
+    "tests/api/test_submit.py::test_a_form_with_a_file_is_an_edit_of_it",
+    "tests/api/test_errors.py::test_below_its_prefix_every_error_is_told_in_its_envelope",
+    "tests/api/test_job_answers.py::test_a_submit_that_waits_is_answered_with_the_final_job",
     "tests/api/test_dialect_routes.py::test_no_route_hides_another",
 )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from imagequeue.dialects.dialect import (
     ClientRequest,
@@ -19,7 +19,7 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, BodyFields, validated
+from imagequeue.dialects.fields import READABLE, AnswerFields, BodyFields, validated
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
@@ -55,7 +55,7 @@ class EditBody(PixazoBody):
     aspect_ratio: Literal["auto", "1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3"] = "auto"
 
 
-class PixazoQueued(BaseModel):
+class PixazoQueued(AnswerFields):
     """The 202 that names the job."""
 
     request_id: str
@@ -63,7 +63,7 @@ class PixazoQueued(BaseModel):
     polling_url: str
 
 
-class PixazoError(BaseModel):
+class PixazoError(AnswerFields):
     """Every error."""
 
     error: str
