@@ -89,7 +89,7 @@ def test_images_that_cannot_be_read_are_asked_for_later(waiting: Waiting) -> Non
     waiting.job()
     waiting.pipeline.run()
     (image,) = waiting.pipeline.rows("SELECT storage_key FROM images")
-    waiting.pipeline.runtime.storage.delete([image.storage_key])
+    waiting.pipeline.runtime.storage.delete(image.storage_key)
     shown = waiting.http.get(f"{IMAGES}/{answer.result().json()['id']}/result")
     assert (shown.status_code, failure(shown)[0]) == (503, "503")
     assert shown.headers["Retry-After"]
