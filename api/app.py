@@ -9,6 +9,7 @@ from fastapi import FastAPI
 
 from api import (
     deployments,
+    dialect_routes,
     errors,
     events,
     health,
@@ -20,11 +21,11 @@ from api import (
     wallet,
 )
 from api.auth import KeyCache
-from api.dialects import pixazo
 from api.request_id_header import RequestIdHeader
 from api.services import ApiServices
 from api.watch import Watch
 from imagequeue import __version__
+from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
 
 ROUTED = (
@@ -37,12 +38,11 @@ ROUTED = (
     models,
     media,
     upstream_callbacks,
-    pixazo,
 )
-"""In the order in which paths are tried: fixed paths first, Pixazo's last; its path is all parameters."""
+"""The routes that are no dialect's, in the order in which paths are tried; those of the dialects follow."""
 
 
-def create_app(runtime: Runtime) -> FastAPI:
+def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
     """Make the app. The caller closes the runtime after the app has ended."""
     services, registry = ApiServices(runtime), metrics.make_registry(runtime)
     watch = Watch(services)
@@ -71,8 +71,9 @@ def create_app(runtime: Runtime) -> FastAPI:
     app.state.watch = watch
     app.state.key_cache = KeyCache()
     app.state.metrics = registry
-    errors.install(app)
+    errors.install(app, dialects)
     app.add_middleware(RequestIdHeader)  # the last one added is the outermost
     for module in ROUTED:
         app.include_router(module.router)
+    dialect_routes.mount(app, dialects)
     return app

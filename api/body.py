@@ -7,7 +7,7 @@ parsed and decoded.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
@@ -16,10 +16,14 @@ from typing import IO, Any, NoReturn, cast
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
+from api.form import FORM, boundary_of, read_form
+from imagequeue.dialects.dialect import BodyKind, SubmittedBody
 from imagequeue.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
 _DRAIN_FACTOR = 2
 _LARGE = 256 * 1024
+_JSON = "application/json"
+_TYPES: dict[BodyKind, str] = {"json": _JSON, "form": FORM}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,13 @@ class Content:
 
     @property
     def is_large(self) -> bool:
-        """Whether parsing it would be felt by every other request: it holds data URLs."""
+        """Whether parsing it would be felt by every other request: it holds images."""
         return self.size > _LARGE
+
+    def read(self) -> bytes:
+        """All of it."""
+        self.file.seek(0)
+        return self.file.read()
 
     def json(self) -> dict[str, Any]:
         """The body as a JSON object.
@@ -40,24 +49,39 @@ class Content:
         Raises:
             InvalidRequest: it is not JSON, or not an object.
         """
-        self.file.seek(0)
-        value = _parse(self.file.read())
+        value = _parse(self.read())
         if not isinstance(value, dict):
             raise InvalidRequest("The body must be a JSON object")
         return cast("dict[str, Any]", value)
 
 
-@asynccontextmanager
-async def json_content(request: Request, most: int) -> AsyncGenerator[Content]:
-    """The body of a request that says it is JSON, of at most `most` bytes.
+Reader = Callable[[Content], SubmittedBody]
+
+
+def reader_of(request: Request, kinds: Collection[BodyKind]) -> Reader:
+    """How to read the body of a request, by what it says that it is.
 
     Raises:
-        UnsupportedMediaType: the content type is not JSON, or the body is encoded.
-        TooLarge: it is longer, whatever its headers say.
+        UnsupportedMediaType: it is of none of these kinds, or encoded.
+        InvalidRequest: it is a form that does not say what stands between its parts.
     """
-    _require_json(request)
-    async with any_content(request, most) as content:
-        yield content
+    given = request.headers.get("content-type", _JSON)
+    kind = _kind(given.partition(";")[0].strip().casefold())
+    if kind not in kinds:
+        wanted = " or ".join(_TYPES[one] for one in sorted(kinds, reverse=True))
+        raise UnsupportedMediaType(f"Content-Type must be {wanted}")
+    if request.headers.get("content-encoding", "identity").casefold() != "identity":
+        raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is")
+    if kind == "json":
+        return lambda content: SubmittedBody("json", content.json())
+    boundary = boundary_of(given)
+    return lambda content: read_form(content.read(), boundary)
+
+
+def _kind(media_type: str) -> BodyKind | None:
+    if media_type == _JSON or (media_type.startswith("application/") and media_type.endswith("+json")):
+        return "json"
+    return "form" if media_type == FORM else None
 
 
 @asynccontextmanager
@@ -101,16 +125,6 @@ async def _read(request: Request, most: int, file: IO[bytes]) -> int:
 
 def _too_large(most: int) -> str:
     return f"The request body is larger than {most} bytes"
-
-
-def _require_json(request: Request) -> None:
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().casefold()
-    if media_type != "application/json" and not (
-        media_type.startswith("application/") and media_type.endswith("+json")
-    ):
-        raise UnsupportedMediaType("Content-Type must be application/json")
-    if request.headers.get("content-encoding", "identity").casefold() != "identity":
-        raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is")
 
 
 def _parse(content: bytes) -> Any:

@@ -2,17 +2,16 @@
 
 Source: docs/design/contract.md, "Errors".
 
-The envelope is the dialect's own; routes that belong to no dialect use Pixazo's `{"error", "message"}`.
+The dialect with the longest prefix of the path tells them, whoever serves the path; so a path that nobody
+serves is refused in the words that its client understands.
 """
 
 from __future__ import annotations
 
-import json
 import math
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import structlog
 from fastapi import FastAPI, Request, Response
@@ -21,12 +20,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from imagequeue.dialects.dialect import Dialect, Refusal, Rendered
+from imagequeue.dialects.registry import Dialects
 from imagequeue.domain import errors
 
 log = structlog.get_logger()
-
-Envelope = Callable[[int, str, str], Mapping[str, Any]]
-"""Makes an error's body from status, title and message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +53,7 @@ ANSWERS: Mapping[type[errors.ImagequeueError], Answer] = {
     errors.IdempotencyMismatch: Answer(422, "Unprocessable Content"),
     errors.TooManyRequests: Answer(429, "Too Many Requests", repeatable=True),
     errors.ServiceUnavailable: Answer(503, "Service Unavailable", repeatable=True),
+    errors.StillRunning: Answer(504, "Gateway Timeout"),
     errors.ConfigurationError: Answer(500, "Internal Server Error", repeatable=True),
 }
 
@@ -64,14 +63,9 @@ _NOT_INSIDE = "Something went wrong on our side."
 _AWAY = (OperationalError, InterfaceError, PoolTimeout)
 
 
-def pixazo_envelope(status: int, title: str, message: str) -> Mapping[str, Any]:
-    """Pixazo's error body."""
-    del status
-    return {"error": title, "message": message}
-
-
-def install(app: FastAPI) -> None:
-    """Let the app answer every error from the table."""
+def install(app: FastAPI, dialects: Dialects) -> None:
+    """Let the app answer every error from the table, in the words of the path's dialect."""
+    app.state.dialects = dialects
     app.add_exception_handler(errors.ImagequeueError, _refused)
     app.add_exception_handler(HTTPException, _not_routed)
     for kind in _AWAY:
@@ -79,16 +73,29 @@ def install(app: FastAPI) -> None:
     app.add_middleware(Shield)
 
 
-def answer_to(error: errors.ImagequeueError, envelope: Envelope = pixazo_envelope) -> Response:
+def answer_to(error: errors.ImagequeueError, dialect: Dialect) -> Response:
     """The response that tells an error."""
     found = ANSWERS[type(error)]
-    headers: dict[str, str] = {} if found.repeatable else {"x-should-retry": "false"}
+    message = _NOT_INSIDE if found.status == _SAYS_NOTHING else error.message
+    told = dialect.refused(Refusal(type(error), found.status, found.title, message))
+    return rendered(told, _headers(error, found))
+
+
+def rendered(answer: Rendered, headers: Mapping[str, str]) -> Response:
+    """The response that a dialect has written, with headers of our own."""
+    content = answer.body.encode("utf-8", "replace")
+    return Response(content, answer.status, {**headers, **answer.headers}, media_type="application/json")
+
+
+def _headers(error: errors.ImagequeueError, answer: Answer) -> dict[str, str]:
+    headers: dict[str, str] = {} if answer.repeatable else {"x-should-retry": "false"}
     if isinstance(error, errors.TooManyRequests | errors.ServiceUnavailable):
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    if found.status == ANSWERS[errors.Unauthenticated].status:
+    if isinstance(error, errors.StillRunning) and error.repeat_joins:
+        headers["x-should-retry"] = "true"
+    if answer.status == ANSWERS[errors.Unauthenticated].status:
         headers["WWW-Authenticate"] = "Bearer"
-    message = _NOT_INSIDE if found.status == _SAYS_NOTHING else error.message
-    return _response(envelope, found.status, found.title, message, headers)
+    return headers
 
 
 class Shield:
@@ -116,9 +123,8 @@ class Shield:
                 raise
             log_unexpected(error)
             if not started:
-                state: dict[str, Any] = scope.get("state", {})
-                envelope: Envelope = state.get("envelope", pixazo_envelope)
-                await answer_to(errors.ImagequeueError(), envelope)(scope, receive, send)
+                answer = answer_to(errors.ImagequeueError(), _dialect(Request(scope)))
+                await answer(scope, receive, send)
 
 
 def log_unexpected(error: BaseException) -> None:
@@ -130,28 +136,22 @@ def log_unexpected(error: BaseException) -> None:
 
 async def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, errors.ImagequeueError)  # noqa: S101  # registered for it
-    return answer_to(error, _envelope(request))
+    return answer_to(error, _dialect(request))
 
 
 async def _database_away(request: Request, error: Exception) -> Response:
     log.warning("database_away", reason=type(error).__name__)
-    return answer_to(errors.ServiceUnavailable(), _envelope(request))
+    return answer_to(errors.ServiceUnavailable(), _dialect(request))
 
 
 async def _not_routed(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
     title = _TITLES.get(error.status_code, "Bad Request")
     message = f"{request.method} {request.url.path[:200]}: {title.lower()}"
-    headers = {**(error.headers or {}), "x-should-retry": "false"}
-    return _response(_envelope(request), error.status_code, title, message, headers)
+    told = _dialect(request).refused(Refusal(None, error.status_code, title, message))
+    return rendered(told, {**(error.headers or {}), "x-should-retry": "false"})
 
 
-def _envelope(request: Request) -> Envelope:
-    return getattr(request.state, "envelope", pixazo_envelope)
-
-
-def _response(
-    envelope: Envelope, status: int, title: str, message: str, headers: Mapping[str, str]
-) -> Response:
-    content = json.dumps(envelope(status, title, message), ensure_ascii=False).encode("utf-8", "replace")
-    return Response(content, status, headers, media_type="application/json")
+def _dialect(request: Request) -> Dialect:
+    dialects: Dialects = request.app.state.dialects
+    return dialects.at(request.scope["path"])

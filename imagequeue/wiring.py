@@ -17,6 +17,7 @@ import httpx
 from redis import Redis
 
 from imagequeue.client_rate_limit import ClientRateLimit
+from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
@@ -108,6 +109,7 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         engine=runtime.engine,
         catalog=catalog(runtime),
         media_url=media_urls(runtime.settings, runtime.keyring),
+        webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
         announce=announce,
     )
 
@@ -168,6 +170,7 @@ def delivering(runtime: Runtime) -> Delivering:
         policy=runtime.policy,
         keyring=runtime.keyring,
         schedule=parse_schedule(runtime.settings.webhook_schedule),
+        dialect_headers=DIALECTS.webhook_headers(),
     )
 
 

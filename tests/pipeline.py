@@ -104,14 +104,14 @@ class Pipeline:
         (key,) = self.rows(
             "SELECT id FROM api_keys WHERE account_id = :id ORDER BY id LIMIT 1", id=self.account_id
         )
+        named: dict[str, Any] = {"dialect": "pixazo"} | changes
         submissions = [
             Submission(
                 account_id=self.account_id,
                 api_key_id=key.id,
                 request=_request(number, asked),
-                dialect="pixazo",
                 fingerprint=new_id().bytes,
-                **changes,
+                **named,
             )
             for number in range(count)
         ]

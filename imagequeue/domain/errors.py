@@ -18,6 +18,7 @@ A class's docstring is its default message.
     ├── IdempotencyMismatch
     ├── TooManyRequests          carries `retry_after` in seconds
     ├── ServiceUnavailable       carries `retry_after` in seconds
+    ├── StillRunning             a client has waited long enough; says whether a repeat joins the job
     └── ConfigurationError       at start only: a setting or a catalog entry is wrong
 """
 
@@ -43,8 +44,8 @@ class UnknownModel(InvalidRequest):
 
     @classmethod
     def named(cls, model: str) -> UnknownModel:
-        """Build the refusal that names the model as the client wrote it."""
-        return cls(f"Model '{model}' not found or is disabled")
+        """Build the refusal that names the model as the client wrote it, or how that begins."""
+        return cls(f"Model '{model[:200]}' not found or is disabled")
 
 
 class DestinationRefused(InvalidRequest):
@@ -105,6 +106,14 @@ class ServiceUnavailable(ImagequeueError):
     def __init__(self, message: str | None = None, *, retry_after: float = 2.0) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class StillRunning(ImagequeueError):
+    """The job goes on; ask for its status."""
+
+    def __init__(self, message: str | None = None, *, repeat_joins: bool = False) -> None:
+        super().__init__(message)
+        self.repeat_joins = repeat_joins
 
 
 class ConfigurationError(ImagequeueError):

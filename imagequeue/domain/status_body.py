@@ -6,7 +6,7 @@ Source: docs/design/contract.md, "Status body".
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -49,7 +49,7 @@ def status_body(  # noqa: PLR0913  # the document's fields
     }
 
 
-def encode(body: dict[str, Any]) -> str:
+def encode(body: Mapping[str, Any]) -> str:
     """The body as JSON text, in one way only, so that every reader gets the same bytes."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":"))
 

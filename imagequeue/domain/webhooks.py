@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from typing import Final
+from uuid import UUID
 
 from imagequeue.domain.errors import ConfigurationError
 
@@ -53,6 +54,17 @@ _LONGEST_DELAY: Final = 30 * 86_400.0  # seconds; no outage of a receiver is wai
 _MOST_ATTEMPTS: Final = 100  # each is a row of the delivery log
 _MOST_EXCERPT: Final = 4096  # characters of an answer's body that a row of the delivery log holds
 _ESCAPED: Final = re.compile(r"[^\x20-\x7e\n\t]|\\")
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookMessage:
+    """One attempt of a delivery, to be signed: `timestamp` is aware, `secrets` are those of the account."""
+
+    webhook_id: str
+    account_id: UUID
+    timestamp: datetime
+    body: bytes
+    secrets: Sequence[str]
 
 
 class Action(StrEnum):

@@ -41,8 +41,9 @@ _BEGIN = text("""
     FROM accounts
     WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING' AND leased_until IS NOT NULL
         AND accounts.id = account_id
-    RETURNING deliveries.id, fence, webhook_id, url, body, attempt_count, webhook_secrets,
+    RETURNING deliveries.id, fence, account_id, webhook_id, url, body, attempt_count, webhook_secrets,
         clock_timestamp() AS now,
+        (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id) AS dialect,
         (
             SELECT count(*) FROM delivery_attempts
             WHERE delivery_id = deliveries.id AND outcome = :blocked
@@ -79,12 +80,14 @@ class DeliveryTask:
 
     id: UUID
     fence: int
+    account_id: UUID
     webhook_id: str
     url: str
     body: str
     attempt_count: int
     webhook_secrets: str
     now: datetime
+    dialect: str
     blocked_before: int
 
 

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from tests.api.second import MOST_BYTES
 from tests.api.service import Client, Service, serving
+from tests.dialects.with_second import WITH_SECOND
 
 
 @pytest.fixture
@@ -22,3 +24,11 @@ def service(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Servi
 def client(service: Service) -> Client:
     """An account with ten dollars."""
     return service.client()
+
+
+@pytest.fixture
+def second(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Client]:
+    """An account with ten dollars at a server that has a second dialect."""
+    settings = {"storage_url": f"file://{tmp_path}/media", "max_body_bytes": MOST_BYTES}
+    with serving(engine, database_url, dialects=WITH_SECOND, **settings) as service:
+        yield service.client()

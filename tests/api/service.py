@@ -12,6 +12,7 @@ import httpx
 from sqlalchemy import Engine
 
 from api.app import create_app
+from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
 from tests.builders import MODEL, account, count, runtime
 from tests.servers import ServerThread
@@ -68,11 +69,13 @@ class Client:
 
 
 @contextlib.contextmanager
-def serving(engine: Engine, database_url: str, **settings: Any) -> Generator[Service]:
+def serving(
+    engine: Engine, database_url: str, *, dialects: Dialects = DIALECTS, **settings: Any
+) -> Generator[Service]:
     """Serve until the context ends."""
     own = runtime(engine, database_url, **settings)
     try:
-        with ServerThread(create_app(own)) as server:
+        with ServerThread(create_app(own, dialects)) as server:
             service = Service(server.url, engine, own)
             yield service
             for client in service.clients:

@@ -136,8 +136,8 @@ REFUSALS = {
 
 @pytest.fixture
 def client(engine: Engine, database_url: str, redis_url: str) -> Iterator[Client]:
-    limits = {"max_body_bytes": MOST_BYTES, "redis_url": SecretStr(redis_url)}
-    with serving(engine, database_url, **limits) as service:
+    redis = SecretStr(redis_url)
+    with serving(engine, database_url, max_body_bytes=MOST_BYTES, redis_url=redis) as service:
         yield service.client()
 
 

@@ -204,7 +204,13 @@ MUTANTS = (
     ),
     Mutant(
         "every POST has an id of its own",
-        ((f"{LIFECYCLE}/deliver/deliver.py", "sign(task.webhook_id,", 'sign(f"msg_{time.time_ns()}",'),),
+        (
+            (
+                f"{LIFECYCLE}/deliver/deliver.py",
+                "WebhookMessage(task.webhook_id,",
+                'WebhookMessage(f"msg_{time.time_ns()}",',
+            ),
+        ),
         (f"{CRASH}/test_deliver.py",),
     ),
     Mutant(

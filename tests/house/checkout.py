@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -42,6 +43,16 @@ def _ignored(folder: Path) -> bool:
     name = folder.name
     made = folder.parent == ROOT and name in {"demo", "build"}
     return made or name == "__pycache__" or name.endswith(".egg-info") or (name[0] == "." and name != ".ci")
+
+
+def imported(path: Path) -> Iterator[str]:
+    """The full names of the modules, and of what may be modules, that a file imports."""
+    for node in ast.walk(ast.parse(text(str(path)))):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}:{node.lineno}: imports are absolute"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
 
 
 def understood(words: list[str]) -> str | None:

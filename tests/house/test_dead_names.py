@@ -20,6 +20,7 @@ EXEMPT = {
     "EgressError.never_sent": "read by getattr: an error of another transport may lack it",
     "Keyring.reencrypted": "used by `imagequeue keys reencrypt`, which is to come",
     "DeliveryOutcome.target_health": "used when claiming by target is built",
+    "DIALECT": "the registry asks every module for it",
     "PROVIDER": "the registry asks every module for it",
     "Settings.failpoint": "failpoints read the environment; the field says that the variable exists",
     "__all__": "what a package shows",
@@ -33,7 +34,10 @@ SHOWN_WHOLE = {
 }
 """Classes whose fields are read together, without their names."""
 
-ADMITTED = {"Fields": "what clients may send to the simulator; it has to be admitted, not to be read"}
+ADMITTED = {
+    "AnswerFields": "what an answer of a dialect has, for its documentation; it is written, not read",
+    "Fields": "what clients may send to the simulator; it has to be admitted, not to be read",
+}
 """Bases of such classes."""
 
 SCHEMA = "migrations"

@@ -6,13 +6,12 @@ import ast
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imagequeue.providers.registry import PROVIDERS
-from tests.house.checkout import ROOT, text, tracked
+from tests.house.checkout import ROOT, imported, text, tracked
 
 PACKAGE = "imagequeue.providers.adapters"
 PROGRAM = [path for path in tracked("*.py") if path.parts[0] != "tests"]
@@ -32,20 +31,10 @@ rpm = 50
 """
 
 
-def _imported(path: Path) -> Iterator[str]:
-    """The full names of the modules, and of what may be modules, that a file imports."""
-    for node in ast.walk(ast.parse(text(str(path)))):
-        if isinstance(node, ast.Import):
-            yield from (name.name for name in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert not node.level, f"{path}:{node.lineno}: imports are absolute"
-            yield from (f"{node.module}.{name.name}" for name in node.names)
-
-
 def _adapters_imported(path: Path) -> list[str]:
     adapters = tuple(f"{PACKAGE}.{name}" for name in PROVIDERS)
-    return [name for name in _imported(path) if name.startswith(tuple(f"{one}." for one in adapters))] + [
-        name for name in _imported(path) if name in adapters
+    return [name for name in imported(path) if name.startswith(tuple(f"{one}." for one in adapters))] + [
+        name for name in imported(path) if name in adapters
     ]
 
 

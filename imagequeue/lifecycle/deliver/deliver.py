@@ -9,7 +9,7 @@ a later attempt (docs/design/webhooks.md, "Claim"). What an answer means is in `
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
 
@@ -19,7 +19,7 @@ from sqlalchemy import Engine
 from imagequeue.domain import webhooks
 from imagequeue.domain.backoff import WEBHOOK_SIGNING
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
-from imagequeue.domain.webhooks import Action, DeliveryOutcome
+from imagequeue.domain.webhooks import Action, DeliveryOutcome, WebhookMessage
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.errors import EgressError
 from imagequeue.egress.grammar import check_destination
@@ -55,13 +55,18 @@ class Deliveries:
 
 @dataclass(frozen=True, slots=True)
 class Delivering:
-    """Makes delivery attempts. `schedule` has the seconds before each one, counted from the one before."""
+    """Makes delivery attempts. `schedule` has the seconds before each one, counted from the one before.
+
+    `dialect_headers` has the dialects that identify and sign attempts in their own way, by name; all others
+    do as Standard Webhooks says.
+    """
 
     engine: Engine
     client: GuardedClient
     policy: EgressPolicy
     keyring: Keyring
     schedule: Sequence[float]
+    dialect_headers: Mapping[str, Callable[[WebhookMessage], dict[str, str]]]
     random: Random = field(default_factory=Random)
 
     def run(self, claimed: ClaimedDelivery) -> None:
@@ -101,10 +106,11 @@ class Delivering:
 
     def _headers(self, task: DeliveryTask, body: bytes) -> dict[str, str]:
         secrets = self.keyring.decrypt(task.webhook_secrets).split()
+        message = WebhookMessage(task.webhook_id, task.account_id, task.now, body, secrets)
         return {
             "Content-Type": "application/json",
             "x-webhook-attempt": str(task.attempt_count + 1),
-            **sign(task.webhook_id, task.now, body, secrets),
+            **self.dialect_headers.get(task.dialect, _standard)(message),
         }
 
     def _record(self, task: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome) -> None:
@@ -122,3 +128,7 @@ class Delivering:
         with self.engine.begin() as connection:
             deliveries.record_attempt(connection, task, made, state=state, next_attempt_at=due)
         log.info("delivery_tried", delivery_id=str(task.id), outcome=made.outcome, state=state)
+
+
+def _standard(message: WebhookMessage) -> dict[str, str]:
+    return sign(message.webhook_id, message.timestamp, message.body, message.secrets)

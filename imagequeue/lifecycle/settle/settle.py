@@ -15,18 +15,21 @@ A call in doubt ends nothing yet if its upstream may call back: the attempt slee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
+from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
+from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.verdicts import (
@@ -47,6 +50,7 @@ from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
 from imagequeue.store.jobs import settlements
 from imagequeue.store.jobs.settlements import LockedJob
+from imagequeue.store.jobs.views import read_views
 from imagequeue.store.money.ledger import HoldEnd, end_holds
 
 log = structlog.get_logger()
@@ -58,11 +62,15 @@ _DEFAULT_MAX_ATTEMPTS = 6
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final."""
+    """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final.
+
+    `webhook_bodies` has the dialects whose webhooks are their own, by name; all others get the status body.
+    """
 
     engine: Engine
     catalog: Callable[[], Catalog]
     media_url: Callable[[str], str]
+    webhook_bodies: Mapping[str, Callable[[JobView], Mapping[str, Any]]]
     announce: Callable[[Sequence[UUID]], None]
     random: Random = field(default_factory=Random)
 
@@ -221,8 +229,28 @@ class Settlement:
         settlements.write_result(connection, job.id, error=error, body=body)
         if job.webhook_url:
             target = _target(job.webhook_url)
-            settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=body)
+            told = self._webhook_body(connection, job) or body
+            settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=told)
         return True
+
+    def _webhook_body(self, connection: Connection, job: LockedJob) -> str | None:
+        """What the job's dialect writes about it; None: nothing of its own.
+
+        A dialect that breaks must not undo what is settled here: the image is paid, and would be asked for
+        again. Its client gets the status body then.
+        """
+        written = self.webhook_bodies.get(job.dialect)
+        if written is None:
+            return None
+        try:
+            told = encode(written(read_views(connection, [job.id], self.media_url)[job.id]))
+            return told.encode("utf-8", "replace").decode()
+        except SQLAlchemyError:
+            raise
+        except Exception as error:  # noqa: BLE001  # its text is not logged: it may hold a prompt
+            reason = type(error).__name__
+            log.error("webhook_body_failed", job_id=str(job.id), dialect=job.dialect, reason=reason)  # noqa: TRY400
+            return None
 
     def _final_body(
         self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None

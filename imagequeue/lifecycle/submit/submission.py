@@ -22,7 +22,8 @@ class Submission:
 
     `model_id` of the request is a catalog id, not an alias. `fingerprint` is equal for submits of the same
     account, route and body. `retry_count` is how often the client says that it has repeated this submit
-    (None: it says nothing). Deadlines are times with a zone.
+    (None: it says nothing). Deadlines are times with a zone. `notes` are those of a `RequestWithUploads`, as
+    JSON text.
     """
 
     account_id: UUID
@@ -38,6 +39,7 @@ class Submission:
     retry_count: int | None = None
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     batch_id: UUID | None = None
+    notes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

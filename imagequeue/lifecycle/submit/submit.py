@@ -148,4 +148,5 @@ def _job(draft: Draft, flow_id: int, price: Decimal) -> NewJob:
         finish_by=submission.finish_by,
         webhook_url=submission.webhook_url,
         client_headers=submission.client_headers,
+        notes=submission.notes,
     )

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from imagequeue.domain.encoded import EncodedImage
@@ -28,6 +30,9 @@ from imagequeue.store.jobs import input_images
 
 _DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?:", re.IGNORECASE)
+MOST_NOTES_BYTES = 16 * 1024
+"""Bytes of JSON that are kept with each job for its dialect: a hundred short fields, and no image."""
+
 _LONGEST_BASE64 = 4 * MOST_INPUT_BYTES // 3 + 4
 """Characters of the largest image in base64; more are refused before they are decoded."""
 
@@ -44,16 +49,33 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class RequestWithUploads:
-    """What a client asks for, with its input images as they came; `request` does not name them yet."""
+    """What a client asks for, with its input images as they came; `request` does not name them yet.
+
+    `notes` are what its dialect wants to know again when it answers, as JSON. `waits`: the client is answered
+    with the final job (true) or with the job's id (false); None: as the route says.
+    """
 
     request: ImageRequest
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
+    notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    waits: bool | None = None
 
     @property
     def has_uploads(self) -> bool:
         """Whether there is anything to decode or to check."""
         return bool(self.images or self.mask)
+
+    def written_notes(self) -> str | None:
+        """The notes as JSON text of at most `MOST_NOTES_BYTES`; None: there are none.
+
+        Raises:
+            InvalidRequest: they are longer.
+        """
+        text = json.dumps(self.notes) if self.notes else None
+        if text is not None and len(text) > MOST_NOTES_BYTES:
+            raise InvalidRequest("The request has more fields, or longer ones, than can be kept with a job")
+        return text
 
     def keep(self, runtime: Runtime) -> ImageRequest:
         """Store the images that came as data and check the URLs; the request that names both.

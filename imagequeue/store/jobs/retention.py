@@ -39,7 +39,7 @@ _FORGET = (
     "DELETE FROM images WHERE job_id = ANY(:ids)",
     "DELETE FROM attempts WHERE job_id = ANY(:ids)",
     "DELETE FROM events WHERE job_id = ANY(:ids)",
-    """UPDATE job_requests SET prompt = '', webhook_url = NULL, client_headers = '{}',
+    """UPDATE job_requests SET prompt = '', webhook_url = NULL, client_headers = '{}', notes = NULL,
         parameters = parameters - '{options,input_images,mask}'::text[] WHERE job_id = ANY(:ids)""",
     "UPDATE jobs SET forgotten_at = clock_timestamp() WHERE id = ANY(:ids)",
 )

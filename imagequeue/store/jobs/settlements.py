@@ -18,7 +18,7 @@ from imagequeue.store.tables import deliveries, images, job_results
 _LOCK_JOBS = text("""
     SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.failures, jobs.failed_at,
         jobs.price_usd, jobs.created_at, flows.model_id, job_requests.parameters ->> 'operation' AS operation,
-        job_requests.webhook_url, clock_timestamp() AS now
+        job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now
     FROM jobs
     JOIN flows ON flows.id = flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
@@ -82,6 +82,7 @@ class LockedJob:
     model_id: str
     operation: str
     webhook_url: str | None
+    dialect: str
     now: datetime
 
 

@@ -110,6 +110,7 @@ job_requests = Table(
     Column("dialect", Text, nullable=False),
     Column("webhook_url", Text, nullable=True),
     Column("client_headers", JSONB, nullable=False, server_default="{}"),
+    Column("notes", Text, nullable=True),  # the dialect's own, as JSON; text, because jsonb takes no NUL
     Index(
         "ix_job_requests_input_images",
         text("(parameters -> 'input_images')"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from starlette.routing import Route
 from svix.webhooks import Webhook as SvixWebhook
 
 from imagequeue import wiring
-from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, WebhookMessage
 from imagequeue.store.deliveries import ClaimedDelivery
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
@@ -97,6 +98,25 @@ def test_the_webhook_is_the_status_body_signed_for_both_packages(webhooks: Webho
     assert webhooks.row().state == "DELIVERED"
     (made,) = webhooks.attempts()
     assert (made.http_status, made.outcome, made.response_excerpt) == (200, "http_200", "thank you")
+
+
+def test_a_dialect_with_a_signature_of_its_own_signs_with_it(webhooks: Webhooks) -> None:
+    got: list[WebhookMessage] = []
+
+    def headers(message: WebhookMessage) -> dict[str, str]:
+        got.append(message)
+        return {"x-own-signature": "signed"}
+
+    webhooks.delivering = replace(webhooks.delivering, dialect_headers={"pixazo": headers})
+    webhooks.finish_job()
+    webhooks.deliver()
+    ((sent, body),) = webhooks.receiver.got
+    (message,) = got
+    assert (sent["x-own-signature"], sent["x-webhook-attempt"]) == ("signed", "1")
+    assert "webhook-signature" not in sent
+    assert (message.body, message.account_id) == (body, webhooks.pipeline.account_id)
+    assert (message.secrets, message.webhook_id) == ([webhooks.secret()], webhooks.row().webhook_id)
+    assert message.timestamp.tzinfo is not None
 
 
 def test_a_failure_keeps_the_schedule_and_the_webhook_id(webhooks: Webhooks) -> None:

@@ -1,1 +1,0 @@
-"""How clients speak: one module per dialect."""

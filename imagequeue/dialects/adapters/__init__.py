@@ -1,0 +1,1 @@
+"""One module for each dialect. The registry finds them: nothing imports one."""

@@ -1,0 +1,59 @@
+"""The fields of bodies and answers: types are strict, and what is wrong is named without repeating it."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+
+from imagequeue.dialects.dialect import SubmittedBody
+from imagequeue.domain.errors import InvalidRequest
+
+_LONGEST_NAME = 100
+"""Characters of a field's name that a message shows: clients choose the names of unknown fields."""
+
+
+class BodyFields(BaseModel):
+    """A dialect's body: true is no integer, unknown fields are refused by name."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class AnswerFields(BaseModel):
+    """What an answer has, for the documentation of the API; the conformance suite reads answers with it."""
+
+
+F = TypeVar("F", bound=BodyFields)
+
+
+def validated(kind: type[F], body: SubmittedBody) -> F:
+    """Read a body's fields; in a form, numbers and truth values are what their text says.
+
+    Raises:
+        InvalidRequest: names the field and what is wrong with it.
+    """
+    read = kind.model_validate_strings if body.kind == "form" else kind.model_validate
+    try:
+        return read(dict(body.fields))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    field = ".".join(str(part) for part in first["loc"])[:_LONGEST_NAME]
+    if first["type"] == "extra_forbidden":
+        raise InvalidRequest(f"Unknown field '{field}'")
+    raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def _readable(prompt: str) -> str:
+    try:
+        prompt.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be whole Unicode characters") from None
+    if "\0" in prompt:
+        raise ValueError("must not contain a NUL character")
+    if not prompt.strip():
+        raise ValueError("must not be blank")
+    return prompt
+
+
+READABLE = AfterValidator(_readable)
+"""For a prompt, behind its limits of length: not blank, and nothing in it that the database cannot store."""

@@ -1,0 +1,245 @@
+"""What every dialect must do, shown on the examples of each and on every form of nonsense."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from api.errors import ANSWERS
+from imagequeue.dialects.dialect import (
+    ClientRequest,
+    Dialect,
+    DialectRoute,
+    Refusal,
+    Rendered,
+    SubmittedBody,
+    WebhookDialect,
+)
+from imagequeue.domain import errors
+from imagequeue.domain.errors import ImagequeueError, InvalidRequest, NotFound
+from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.jobs import FINAL, JobStatus
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads
+from tests.builders import catalog
+from tests.dialects.examples import (
+    CONTENT,
+    NAMES,
+    ORIGIN,
+    Example,
+    dialect_named,
+    examples,
+    view,
+)
+
+CATALOG = catalog()
+SUBMITS = examples("submit")
+READ = [example for example in SUBMITS if "request" in example.expects]
+JOBS = examples("job")
+NONSENSE: list[Any] = [
+    None,
+    True,
+    -1,
+    10**400,
+    0.5,
+    "",
+    "unheard of",
+    "\0 nul",
+    "\ud800",
+    "x" * 100_000,
+    [],
+    ["x"] * 50,
+    {},
+    {"unheard of": [None]},
+]
+
+
+def _read(example: Example, body: SubmittedBody | None = None) -> RequestWithUploads:
+    dialect = dialect_named(example.dialect)
+    return dialect.read(example.request(), body or example.submitted, CATALOG)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_dialect_has_its_examples(name: str) -> None:
+    dialect = dialect_named(name)
+    submits = [route for route in dialect.routes if route.verb == "submit"]
+    kinds = {(route.path, kind) for route in submits for kind in route.bodies}
+    assert kinds <= {_kind(example) for example in READ if example.dialect == name}
+    refused = [example for example in SUBMITS if example.dialect == name and example not in READ]
+    assert kinds <= {_kind(example) for example in refused}
+    accepted = [example for example in examples("accepted") if example.dialect == name]
+    assert {route.path for route in submits} == {example.request().route.path for example in accepted}
+    shown = [example for example in JOBS if example.dialect == name]
+    assert {example.job["status"] for example in shown} == set(JobStatus)
+    others = {route.path for route in dialect.routes} - {route.path for route in submits}
+    assert others <= {example.request().route.path for example in shown}
+    told = [example for example in examples("error") if example.dialect == name]
+    assert None in {example.error for example in told}
+    if isinstance(dialect, WebhookDialect):
+        told = [example for example in examples("webhook") if example.dialect == name]
+        assert {example.job["status"] for example in told} == FINAL
+
+
+def _kind(example: Example) -> tuple[str, str]:
+    return example.request().route.path, example.submitted.kind
+
+
+@pytest.mark.parametrize("example", SUBMITS, ids=str)
+def test_a_submit_is_read_as_it_is_meant(example: Example) -> None:
+    expects = example.expects
+    if "error" in expects:
+        kind: type[ImagequeueError] = getattr(errors, expects["error"])
+        with pytest.raises(kind) as raised:
+            _read(example)
+        assert (type(raised.value), raised.value.message) == (kind, expects["message"])
+        return
+    found = _read(example)
+    told = found.request.parameters() | {"model_id": found.request.model_id, "prompt": found.request.prompt}
+    assert {name: told[name] for name in expects["request"]} == expects["request"]
+    sources = [(image.field, image.source) for image in found.images]
+    wanted = [(image["field"], image["source"]) for image in expects.get("images", [])]
+    assert [(name, source.decode() if isinstance(source, bytes) else source) for name, source in sources] == (
+        wanted
+    )
+    assert (None if found.mask is None else found.mask.field) == expects.get("mask")
+    assert found.notes == expects.get("notes", {})
+    assert found.waits == expects.get("waits")
+    assert isinstance(found.request, ImageRequest)
+
+
+def _spoiled(example: Example) -> Iterator[tuple[str, Any, SubmittedBody]]:
+    body = example.submitted
+    for name in body.fields:
+        for nonsense in NONSENSE:
+            if body.kind == "json" or isinstance(nonsense, str):
+                yield name, nonsense, replace(body, fields={**body.fields, name: nonsense})
+
+
+@pytest.mark.parametrize("example", READ, ids=str)
+def test_nonsense_in_a_field_is_refused_by_name_and_not_repeated(example: Example) -> None:
+    """Or it means something: whatever is read can be stored."""
+    for name, nonsense, body in _spoiled(example):
+        refusal = _refusal(example, body)
+        if refusal is None:
+            found = _read(example, body)
+            assert "\0" not in found.request.prompt
+            json.dumps([found.request.prompt, found.notes]).encode()
+            found.request.prompt.encode()
+            continue
+        assert name in refusal.message or isinstance(refusal, errors.UnknownModel | NotFound), nonsense
+        assert len(refusal.message) < 1000, "what a client sent is not sent back"
+
+
+def _refusal(example: Example, body: SubmittedBody) -> ImagequeueError | None:
+    """Why the body is refused: any other exception is a fault."""
+    try:
+        _read(example, body)
+    except (InvalidRequest, NotFound) as refusal:
+        return refusal
+    return None
+
+
+@pytest.mark.parametrize("example", READ, ids=str)
+def test_an_unknown_field_is_refused_by_name(example: Example) -> None:
+    body = example.submitted
+    with pytest.raises(InvalidRequest, match="unheard_of"):
+        _read(example, replace(body, fields={**body.fields, "unheard_of": "x"}))
+    if body.kind == "form":
+        with pytest.raises(InvalidRequest, match="unheard_of"):
+            _read(example, replace(body, files={**body.files, "unheard_of": (CONTENT,)}))
+
+
+@pytest.mark.parametrize("example", READ, ids=str)
+def test_a_field_that_is_left_out_has_a_default_or_is_asked_for_by_name(example: Example) -> None:
+    body = example.submitted
+    for left_out in body.fields:
+        fields = {name: value for name, value in body.fields.items() if name != left_out}
+        refusal = _refusal(example, replace(body, fields=fields))
+        assert refusal is None or left_out in refusal.message
+
+
+@pytest.mark.parametrize("example", examples("accepted"), ids=str)
+def test_a_queued_job_is_answered_as_the_document_has_it(example: Example) -> None:
+    dialect, request = dialect_named(example.dialect), example.request()
+    answer = dialect.accepted(request, f"{example.job['request_id']}")
+    _check(answer, example, request.route)
+    assert dialect.accepted(request, example.job["request_id"]) == answer
+
+
+@pytest.mark.parametrize("example", JOBS, ids=str)
+def test_a_job_is_answered_as_the_document_has_it(example: Example) -> None:
+    dialect, request = dialect_named(example.dialect), example.request()
+    job = view(example.dialect, example.job)
+    inline = dialect.wants_content(request, job)
+    assert inline == example.expects.get("inline", False)
+    if inline:
+        job = view(example.dialect, example.job, content=CONTENT)
+    _check(dialect.render(request, job), example, request.route)
+
+
+def _check(answer: Rendered, example: Example, route: DialectRoute) -> None:
+    assert answer.status == example.expects["status"]
+    assert json.loads(answer.body) == example.expects["body"]
+    assert answer.headers == example.expects.get("headers", {})
+    _check_documented(answer, route)
+
+
+def _check_documented(answer: Rendered, route: DialectRoute) -> None:
+    documented = route.responses.get(answer.status)
+    if documented is not None:
+        documented.model_validate_json(answer.body)
+
+
+@pytest.mark.parametrize("example", JOBS, ids=str)
+def test_every_route_answers_about_a_job_in_every_status(example: Example) -> None:
+    """A file of results is written with the submit's route, whether the client had waited or not."""
+    dialect = dialect_named(example.dialect)
+    for route in dialect.routes:
+        request = ClientRequest(route, dict.fromkeys(route.parameters, "x"), {}, {}, ORIGIN)
+        for content in (None, CONTENT):
+            answer = dialect.render(request, view(example.dialect, example.job, content=content))
+            assert isinstance(json.loads(answer.body), dict)
+            _check_documented(answer, route)
+
+
+@pytest.mark.parametrize("example", examples("error"), ids=str)
+def test_an_error_is_told_as_the_document_has_it(example: Example) -> None:
+    kind: type[ImagequeueError] | None = getattr(errors, example.error) if example.error else None
+    refusal = Refusal(kind, example.status, example.title, example.message)
+    answer = dialect_named(example.dialect).refused(refusal)
+    assert (answer.status, json.loads(answer.body)) == (example.expects["status"], example.expects["body"])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_error_is_told_with_its_message(name: str) -> None:
+    dialect = dialect_named(name)
+    for kind, answer in ANSWERS.items():
+        told = dialect.refused(Refusal(kind, answer.status, answer.title, "what is wrong: “this”"))
+        assert 400 <= told.status < 600
+        assert "what is wrong: “this”" in _texts(json.loads(told.body))
+        _check_refusals(dialect, told)
+
+
+def _check_refusals(dialect: Dialect, told: Rendered) -> None:
+    for route in dialect.routes:
+        _check_documented(told, route)
+
+
+def _texts(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return [text for one in value.values() for text in _texts(one)]  # pyright: ignore[reportUnknownVariableType]
+    return [value]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_webhook_says_what_the_document_has(name: str) -> None:
+    dialect = dialect_named(name)
+    told = [example for example in examples("webhook") if example.dialect == name]
+    assert bool(told) == isinstance(dialect, WebhookDialect), "only a webhook of its own has examples"
+    for example in told:
+        assert isinstance(dialect, WebhookDialect)
+        body = dialect.webhook_body(view(name, example.job), ORIGIN)
+        assert json.loads(json.dumps(body)) == example.expects["body"]
