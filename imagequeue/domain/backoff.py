@@ -149,6 +149,12 @@ REQUEST_COUNTING: Final = _constant(1.0)
 So few submits wait until Redis is found to be away.
 """
 
+BULK_CALLING: Final = _constant(1.0)
+"""A bulk call of the API, after the database was slow to be found away. Until it answers; callers get 503.
+
+Nobody else is made to wait to find out the same.
+"""
+
 # At a terminal
 
 JOB_WATCHING: Final = RetryPolicy(0.2, 5.0, factor=1.3, jitter=0.0)

@@ -49,6 +49,7 @@ def test_a_slow_url_delays_nobody_and_holds_no_token(editing: Pipeline, origin: 
     assert editing.dispatch.run_once() == 0
     origin.held.set()
     assert woken.wait(20)
+    fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
     assert editing.dispatch.run_once() == 1
     assert editing.answer() == 1
     assert (editing.status(slow), editing.states(slow)) == ("COMPLETED", ["SUCCEEDED"])
@@ -186,6 +187,7 @@ def test_a_worker_fetches_for_its_lanes_and_within_its_places(editing: Pipeline,
     edit(editing, f"{origin.url}/held.png")
     assert fetches.run_once() == 1
     origin.held.set()
+    fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
 
 
 def test_a_process_without_slots_fetches_nothing(editing: Pipeline, origin: Origin) -> None:
