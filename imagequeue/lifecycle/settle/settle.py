@@ -16,7 +16,7 @@ A call in doubt ends nothing yet if its upstream may call back: the attempt slee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -32,6 +32,7 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
+from imagequeue.domain.upstream import Ambiguous, Unavailable
 from imagequeue.domain.verdicts import (
     AttemptOutcome,
     GivenBack,
@@ -45,10 +46,11 @@ from imagequeue.domain.verdicts import (
 )
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle import feedback
+from imagequeue.lifecycle.settle.rounds import JobTrouble
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
-from imagequeue.store.jobs import settlements
+from imagequeue.store.jobs import failures, settlements
 from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.jobs.views import read_views
 from imagequeue.store.money.ledger import HoldEnd, end_holds
@@ -56,8 +58,6 @@ from imagequeue.store.money.ledger import HoldEnd, end_holds
 log = structlog.get_logger()
 
 _SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}
-_DEFAULT_MAX_ATTEMPTS = 6
-"""Rounds, for a deployment that the catalog no longer has: the catalog's own default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +128,8 @@ class Settlement:
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
-        verdict = judge(
-            outcome, self._history(connection, attempt, job, outcome, fence.reference), self.random
-        )
+        history = self._history(connection, attempt, job, outcome, fence.reference)
+        verdict = judge(outcome, history, self.random)
         if verdict.state is AttemptState.SLEEPING:
             self._let_sleep(connection, attempt, outcome, verdict, fence)
             return None
@@ -140,7 +139,7 @@ class Settlement:
         feedback.record_outcome(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
             return self._add_images(connection, job, attempt, outcome.images)
-        return self._after_failure(connection, job, attempt, verdict)
+        return self._after_failure(connection, job, history, verdict)
 
     def _let_sleep(
         self,
@@ -168,15 +167,24 @@ class Settlement:
         may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
         deployment = self.catalog().deployment(attempt.deployment)
         may = attempt.upstream_reference is not None or (deployment is not None and deployment.callbacks)
-        return History(
-            failures=job.failures,
+        history = History(
+            deployment=attempt.deployment,
             deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
-            max_attempts=deployment.max_attempts if deployment else _DEFAULT_MAX_ATTEMPTS,
             retry_ambiguous=deployment.retry_ambiguous if deployment else True,
-            same_round=job.failed_at is not None and attempt.created_at <= job.failed_at,
             calls_back=may and reference is None and not job.status.is_final,
             orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
         )
+        failed = isinstance(outcome, Unavailable | Ambiguous)
+        return self._with_rounds(connection, attempt, job, history) if failed else history
+
+    def _with_rounds(
+        self, connection: Connection, attempt: AttemptRow, job: LockedJob, history: History
+    ) -> History:
+        """The same with what the job met before."""
+        met = JobTrouble.read(connection, self.catalog(), job.id, job.model_id, job.requirement)
+        same_round = met.counted_before(attempt.deployment, attempt.created_at)
+        history = replace(history, rounds=met.rounds, same_round=same_round)
+        return replace(history, out=met.out(connection, history.rounds_after))
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
         """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
@@ -205,19 +213,19 @@ class Settlement:
         return None
 
     def _after_failure(
-        self, connection: Connection, job: LockedJob, attempt: AttemptRow, verdict: Verdict
+        self, connection: Connection, job: LockedJob, history: History, verdict: Verdict
     ) -> UUID | None:
         if job.status.is_final:
             return None
         if verdict.ends:
             return job.id if self._finish(connection, job, verdict.ends, verdict.error) else None
-        settlements.restore_missing_images(
-            connection,
-            job.id,
-            failed=verdict.counts,
-            delay=verdict.delay,
-            avoid=attempt.deployment if verdict.avoids else None,
-        )
+        if verdict.remembers:
+            counts, delay = verdict.counts, verdict.delay
+            failures.record_failure(connection, job.id, history.deployment, counts=counts, delay=delay)
+        if verdict.repeats:
+            failures.let_repeat(connection, job.id, verdict.repeats)
+        rounds = history.rounds_after.complete if verdict.counts else None
+        settlements.restore_missing_images(connection, job.id, rounds=rounds)
         return None
 
     def _finish(self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None) -> bool:
