@@ -9,7 +9,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "2026_11_29_job_failures"
-down_revision: str | None = "2026_11_26_unfetched_jobs"
+down_revision: str | None = "2026_11_29_dialect_notes"
 branch_labels = None
 depends_on = None
 

@@ -56,22 +56,30 @@ class PlannedCall:
 
 
 class _Choice(NamedTuple):
-    """What a deployment offers to a job, the best first; `start` in seconds from now.
+    """What a deployment offers to a job; `start` in seconds from now.
 
     `is_now`: the call may be granted now. `is_firm`: the job may wait for it. `patience`: for so many more
     seconds the job prefers to wait for a deployment that has failed it less often.
     """
 
-    failures: int
-    order: int
-    start: float
-    cost: float
-    last: tuple[float, int]
-    name: str
     deployment: Deployment
+    failures: int
+    start: float
+    last: tuple[float, int]
     is_now: bool
     is_firm: bool
     patience: float
+
+    @property
+    def order(self) -> int:
+        """The deployment's."""
+        return self.deployment.order
+
+    @property
+    def preference(self) -> tuple[int, int, float, float, tuple[float, int], str]:
+        """The smallest is the best."""
+        cost = float(self.deployment.cost_usd or 0)
+        return (self.failures, self.order, self.start, cost, self.last, self.deployment.name)
 
 
 @dataclass(slots=True)
@@ -116,7 +124,7 @@ class DispatchPlan:
 
     def _choose(self, job: JobInLine, missing: int) -> _Choice | None:
         """Where the job starts now, or else for which start it waits."""
-        choices = sorted(self._choices(job))
+        choices = sorted(self._choices(job), key=lambda one: one.preference)
         now = [one for one in choices if one.is_now]
         admitted = [one for one in now if not self._is_suspect(job, one)]
         best = self._best_now(admitted, choices, missing)
@@ -142,13 +150,10 @@ class DispatchPlan:
         room = self.limits.left(job.flow.lane, deployment)
         certain = breaker is Breaker.CLOSED and not starts.is_probing
         return _Choice(
-            failures=past.count if past else 0,
-            order=deployment.order,
-            start=start,
-            cost=float(deployment.cost_usd or 0),
-            last=starts.last,
-            name=deployment.name,
             deployment=deployment,
+            failures=past.count if past else 0,
+            start=start,
+            last=starts.last,
             is_now=ends_in <= 0 and start <= HORIZON and room > 0,
             is_firm=certain and room > self._kept[deployment.name],
             patience=OTHER_DEPLOYMENT_SECONDS + ends_in,
@@ -156,9 +161,9 @@ class DispatchPlan:
 
     def _is_suspect(self, job: JobInLine, choice: _Choice) -> bool:
         """Whether the job may be the reason why the deployment has failed lately."""
-        if self._admits_suspects or choice.name not in job.past:
+        if self._admits_suspects or choice.deployment.name not in job.past:
             return False
-        state = self.limits.states.get(choice.name)
+        state = self.limits.states.get(choice.deployment.name)
         return state is not None and state.failures > 0
 
     def _best_now(self, now: Sequence[_Choice], choices: Sequence[_Choice], missing: int) -> _Choice | None:

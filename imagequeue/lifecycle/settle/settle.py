@@ -16,7 +16,7 @@ A call in doubt ends nothing yet if its upstream may call back: the attempt slee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -32,12 +32,10 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
-from imagequeue.domain.upstream import Ambiguous, Unavailable
 from imagequeue.domain.verdicts import (
     AttemptOutcome,
     GivenBack,
     History,
-    NotCalledBack,
     ProcessDied,
     StoredImage,
     Succeeded,
@@ -46,7 +44,7 @@ from imagequeue.domain.verdicts import (
 )
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle import feedback
-from imagequeue.lifecycle.settle.rounds import JobTrouble
+from imagequeue.lifecycle.settle.history import read_history
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
@@ -128,7 +126,7 @@ class Settlement:
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
-        history = self._history(connection, attempt, job, outcome, fence.reference)
+        history = read_history(connection, self.catalog(), attempt, job, outcome, fence.reference)
         verdict = judge(outcome, history, self.random)
         if verdict.state is AttemptState.SLEEPING:
             self._let_sleep(connection, attempt, outcome, verdict, fence)
@@ -155,36 +153,6 @@ class Settlement:
         if closings.let_sleep(connection, attempt.id, fence, timeout=timeout, died=verdict.died):
             feedback.record_outcome(connection, attempt, outcome, self.random)
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
-
-    def _history(
-        self,
-        connection: Connection,
-        attempt: AttemptRow,
-        job: LockedJob,
-        outcome: AttemptOutcome,
-        reference: str | None,
-    ) -> History:
-        may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
-        deployment = self.catalog().deployment(attempt.deployment)
-        may = attempt.upstream_reference is not None or (deployment is not None and deployment.callbacks)
-        history = History(
-            deployment=attempt.deployment,
-            deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
-            retry_ambiguous=deployment.retry_ambiguous if deployment else True,
-            calls_back=may and reference is None and not job.status.is_final,
-            orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
-        )
-        failed = isinstance(outcome, Unavailable | Ambiguous)
-        return self._with_rounds(connection, attempt, job, history) if failed else history
-
-    def _with_rounds(
-        self, connection: Connection, attempt: AttemptRow, job: LockedJob, history: History
-    ) -> History:
-        """The same with what the job met before."""
-        met = JobTrouble.read(connection, self.catalog(), job.id, job.model_id, job.requirement)
-        same_round = met.counted_before(attempt.deployment, attempt.created_at)
-        history = replace(history, rounds=met.rounds, same_round=same_round)
-        return replace(history, out=met.out(connection, history.rounds_after))
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
         """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
