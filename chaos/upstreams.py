@@ -26,6 +26,8 @@ _DEPLOYMENTS = (  # name, provider, upstream's model, calls a minute
     ("openrouter", "openrouter", "microsoft/mai-image-2.5", 180),
     ("pixazo", "pixazo", MODEL, 120),
 )
+DEPLOYMENTS = frozenset(name for name, *_ in _DEPLOYMENTS)
+"""Each can serve every job of the run."""
 
 _WEATHER: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 500, "count": 6},

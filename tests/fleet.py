@@ -156,6 +156,7 @@ class Crew:
         dispatch = wiring.dispatch(self._pipeline.runtime, self.ring)
         while not self._stopping.wait(0.02):
             try:
+                self._pipeline.beat()
                 dispatch.run_once()
             except BaseException as error:  # noqa: BLE001  # a thread's error is the test's
                 self.errors.append(error)

@@ -79,6 +79,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop.every(publish.INTERVAL_SECONDS, "outlook", publishing.run_once, stopping),
         Loop.every(seldom, "ring again", sweep.ring_again, stopping),
         Loop.every(often, "deadlines", sweep.end_overdue, stopping),
+        Loop.every(seldom, "used up", sweep.end_used_up, stopping),
         Loop.every(seldom, "vigil", sweep.watch, stopping),
         Loop.every(seldom, "rescue", sweep.recover, stopping),
         Loop.every(job_retention.INTERVAL_SECONDS, "retention", retention.run_once, stopping),

@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 
 from chaos.evidence import Evidence, Finding, Row
-from chaos.upstreams import MAX_ATTEMPTS
+from chaos.upstreams import DEPLOYMENTS, MAX_ATTEMPTS
 
 MAX_DEATHS = 3
 _FAILED = ("UNAVAILABLE", "UNKNOWN")
 
 
 def attempts_are_bounded(evidence: Evidence) -> Finding:
-    """No job fails in more rounds than are allowed, nor in more attempts than so many rounds can have."""
+    """No deployment fails a job more often than it may, and once more before the job ends.
+
+    Nor in more attempts than so many rounds can have.
+    """
     wrong, most = list[str](), 0
     for job in evidence.jobs:
-        attempts = evidence.of("attempts", job)
-        failed, rounds = len(_failed(attempts)), _rounds(attempts)
-        most = max(most, rounds)
-        if rounds > MAX_ATTEMPTS or failed > MAX_ATTEMPTS * job["image_count"]:
-            wrong.append(f"{job['id']}: {failed} failed attempts in {rounds} rounds")
-    return Finding("attempts are bounded", {"most failures of one job": most}, wrong)
+        for name, attempts in _failed_by_deployment(evidence.of("attempts", job)).items():
+            rounds = _rounds(attempts)
+            most = max(most, rounds)
+            if rounds > MAX_ATTEMPTS + 1 or len(attempts) > (MAX_ATTEMPTS + 1) * job["image_count"]:
+                wrong.append(f"{job['id']}: {len(attempts)} failed attempts in {rounds} rounds at {name}")
+    return Finding("attempts are bounded", {"most failures of one job at one deployment": most}, wrong)
 
 
 def every_error_has_its_reason(evidence: Evidence) -> Finding:
-    """As many rounds failed as are allowed, or three processes died over it, or its deadline passed.
+    """All deployments failed it as often as they may, three processes died over it, or its deadline passed.
+
+    Of the deployments some may have been out, if one that failed it as often as it may served another job.
 
     None of these deployments forbids to repeat a call whose outcome is unknown, so that is no reason here.
     """
@@ -32,29 +37,50 @@ def every_error_has_its_reason(evidence: Evidence) -> Finding:
     for job in evidence.jobs:
         if job["status"] != "ERROR":
             continue
-        reason = _reason(job, evidence.of("attempts", job))
+        reason = _reason(evidence, job)
         reasons[reason or "none"] += 1
         wrong += [] if reason else [f"{job['id']}: {job['body']}"]
     return Finding("every error has its reason", {"errors": reasons.total(), **reasons}, wrong)
 
 
-def _reason(job: Row, attempts: list[Row]) -> str | None:
+def _reason(evidence: Evidence, job: Row) -> str | None:
+    attempts = evidence.of("attempts", job)
     if len({attempt["process_id"] for attempt in attempts if attempt["process_died"]}) >= MAX_DEATHS:
         return "deaths"
-    if _rounds(attempts) >= MAX_ATTEMPTS:
+    failed = _failed_by_deployment(attempts)
+    used_up = {name for name, some in failed.items() if _rounds(some) >= MAX_ATTEMPTS}
+    if used_up >= DEPLOYMENTS:
         return "failures"
+    if any(_served_others(evidence, job, name, failed[name]) for name in used_up):
+        return "failures where others were served"
     deadlines = [job[name] for name in ("start_by", "finish_by") if job[name]]
     return "a deadline" if deadlines and min(deadlines) <= job["finished_at"] else None
 
 
-def _rounds(attempts: list[Row]) -> int:
+def _served_others(evidence: Evidence, job: Row, deployment: str, failed: list[Row]) -> bool:
+    """Whether a deployment served another job after it had failed this one."""
+    since = min(attempt["finished"] for attempt in failed)
+    return any(
+        attempt["deployment"] == deployment
+        and attempt["job_id"] != job["id"]
+        and attempt["state"] == "SUCCEEDED"
+        and attempt["finished"] > since
+        for attempt in evidence.tables["attempts"]
+    )
+
+
+def _rounds(failed: list[Row]) -> int:
     """How many failures count: each of an attempt that was granted after the one before had failed."""
     rounds, last = 0, float("-inf")
-    for attempt in sorted(_failed(attempts), key=lambda one: one["finished"]):
+    for attempt in sorted(failed, key=lambda one: one["finished"]):
         if attempt["created"] > last:
             rounds, last = rounds + 1, attempt["finished"]
     return rounds
 
 
-def _failed(attempts: list[Row]) -> list[Row]:
-    return [attempt for attempt in attempts if str(attempt["state"]) in _FAILED]
+def _failed_by_deployment(attempts: list[Row]) -> dict[str, list[Row]]:
+    failed = defaultdict[str, list[Row]](list)
+    for attempt in attempts:
+        if str(attempt["state"]) in _FAILED:
+            failed[attempt["deployment"]].append(attempt)
+    return failed

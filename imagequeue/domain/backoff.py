@@ -54,16 +54,17 @@ def _constant(seconds: float, *, tries: int = ENDLESS) -> RetryPolicy:
 
 # Upstreams, and the addresses that clients choose
 
-FAILED_ROUND: Final = RetryPolicy(1.0, 60.0)
-"""A job whose round of attempts failed, at the deployment that failed it. Until `max_attempts` rounds.
+FAILED_CALL: Final = RetryPolicy(2.0, 60.0, factor=4.0, jitter=0.25)
+"""A job at a deployment that failed it. Until `max_attempts` failures there; others may serve it at once.
 
-It holds for that deployment only; another one may serve the job at once.
+The five waits of the default of six come to 162 s, and to 121 s at the least: so long a job outlives an
+outage of all deployments. A failure that passes costs 2 s where there is only one deployment.
 """
 
 OPEN_BREAKER: Final = RetryPolicy(30.0, 900.0)
 """One call that tries a deployment whose breaker is open. Until a call succeeds.
 
-Each of these calls may cost a job a round, so they become rarer while the outage lasts.
+Each of these calls may cost a job a failure, so they become rarer while the outage lasts.
 """
 
 MISCONFIGURED_DEPLOYMENT: Final = RetryPolicy(60.0, 900.0)

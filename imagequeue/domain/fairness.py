@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
-from heapq import heapify, heapreplace
+from heapq import heapify, heappop, heapreplace
 from uuid import UUID
 
 from imagequeue.domain.jobs import Lane
@@ -105,18 +105,13 @@ class FairQueue:
     flows: dict[UUID, VirtualTime] = field(default_factory=dict[UUID, VirtualTime])
     interactive_in_a_row: int = 0
 
-    def order(self, flows: Sequence[Flow], grants: int) -> list[Flow]:
-        """Plan who takes the next `grants` turns, as if every flow had enough jobs. Changes no tag."""
-        if grants == 0 or not flows:
-            return []
-        heaps = {lane: self._heap(lane, flows) for lane in {flow.lane for flow in flows}}
-        in_a_row, turns, planned = self.interactive_in_a_row, list[Flow](), Counter[int]()
-        while len(turns) < grants:
-            lane = _lane(heaps.keys(), in_a_row)
-            in_a_row = in_a_row + 1 if lane is Lane.INTERACTIVE else 0
-            turn = self.accounts[lane].served + len(turns) + 1
-            turns.append(self._next(heaps[lane], planned, turn))
-        return turns
+    def plan(self, flows: Iterable[Flow]) -> PlannedTurns:
+        """Who goes next among these flows, while it is planned who takes what. Changes no tag."""
+        by_lane = defaultdict[Lane, list[Flow]](list)
+        for flow in flows:
+            by_lane[flow.lane].append(flow)
+        heaps = {lane: self._heap(lane, some) for lane, some in by_lane.items()}
+        return PlannedTurns(self, heaps, self.interactive_in_a_row)
 
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
         """Charge a flow, and its account, for grants that it used."""
@@ -132,21 +127,54 @@ class FairQueue:
     def _heap(self, lane: Lane, flows: Iterable[Flow]) -> _AccountHeap:
         by_account = defaultdict[UUID, list[Flow]](list)
         for flow in flows:
-            if flow.lane is lane:
-                by_account[flow.account_id].append(flow)
+            by_account[flow.account_id].append(flow)
         place = self.accounts[lane].place
         heap = [(place(id_), id_.int, own_flows) for id_, own_flows in by_account.items()]
         heapify(heap)
         return heap
 
-    def _next(self, heap: _AccountHeap, planned: Counter[int], turn: int) -> Flow:
-        """The next flow of the first account, which moves back in the heap by one turn."""
-        (start, _), key, flows = heap[0]
-        heapreplace(heap, ((start + 1 / flows[0].weight, turn), key, flows))
-        turns = self.flows.get(flows[0].account_id) if len(flows) > 1 else None
-        flow = flows[0] if len(flows) == 1 else min(flows, key=lambda one: _place(turns, one, planned))
-        planned[flow.id] += 1
-        return flow
+
+@dataclass(slots=True)
+class PlannedTurns:
+    """The turns of a pool as they would be taken: what is planned moves a flow back, and charges nobody."""
+
+    queue: FairQueue
+    heaps: dict[Lane, _AccountHeap]
+    interactive_in_a_row: int
+    planned: Counter[int] = field(default_factory=Counter[int])
+    turns: int = 0
+
+    def first(self) -> Flow | None:
+        """Whose turn it is; None when every flow was dropped."""
+        while self.heaps:
+            lane = _lane(self.heaps.keys(), self.interactive_in_a_row)
+            heap = self.heaps[lane]
+            while heap and not heap[0][2]:
+                heappop(heap)
+            if heap:
+                return self._first_of(heap[0][2])
+            del self.heaps[lane]
+        return None
+
+    def took(self, flow: Flow, calls: int) -> None:
+        """Move on: the flow whose turn it is takes so many calls."""
+        (start, _), key, flows = self.heaps[flow.lane][0]
+        self.turns += 1
+        place = start + calls / flow.weight, self.queue.accounts[flow.lane].served + self.turns
+        heapreplace(self.heaps[flow.lane], (place, key, flows))
+        self.planned[flow.id] += calls
+        self.interactive_in_a_row = self.interactive_in_a_row + calls if flow.lane is Lane.INTERACTIVE else 0
+
+    def drop(self, flow: Flow) -> None:
+        """The flow whose turn it is takes no more."""
+        self.heaps[flow.lane][0][2].remove(flow)
+
+    def _first_of(self, flows: Sequence[Flow]) -> Flow:
+        """Whose turn it is among the flows of an account."""
+        if len(flows) == 1:
+            return flows[0]
+        time = self.queue.flows.get(flows[0].account_id)
+        return min(flows, key=lambda one: _place(time, one, self.planned))
 
 
 def _place(turns: VirtualTime | None, flow: Flow, planned: Counter[int]) -> tuple[float, int, int, int]:

@@ -14,8 +14,9 @@ GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
 ProcessDied     yes     as Ambiguous; the third process that dies is ERROR
 
-Attempts of one job run at once, and an outage or a dead process ends all of them. So rounds are counted, not
-attempts: of the attempts that were granted before the last counted failure, no further one counts.
+Failures count for each deployment by itself (`domain/rounds.py`). Attempts of one job run at once, and an
+outage or a dead process ends all of them: of the attempts that were granted before the last counted failure
+of the same deployment, no further one counts.
 
 Where the upstream calls back, Ambiguous and ProcessDied do not end the attempt. It sleeps until the upstream
 callback or until the call's total deadline, and only then is it UNKNOWN.
@@ -27,8 +28,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from random import Random
 
-from imagequeue.domain.backoff import FAILED_ROUND
+from imagequeue.domain.backoff import FAILED_CALL
 from imagequeue.domain.jobs import AttemptState, JobStatus
+from imagequeue.domain.rounds import NO_ROUNDS, Rounds
 from imagequeue.domain.upstream import (
     Ambiguous,
     Misconfigured,
@@ -100,19 +102,31 @@ AttemptOutcome = Succeeded | UpstreamError
 class History:
     """What the job went through before this outcome, and what its deployment allows.
 
-    `failures` are rounds; `same_round` says that the attempt was granted before the last of them was counted.
+    `rounds` are the failures before it; `same_round` says that the attempt was granted before the last one of
+    its `deployment` was counted. `out` are deployments for which the job need not wait (`domain/rounds.py`).
     `deaths` are the other processes that died while they called for the job.
     `calls_back`: the upstream may still call back about this attempt, or has, and the job is not final.
     `orphaned`: the attempt sleeps because the process that made its call died.
     """
 
-    failures: int
+    deployment: str
     deaths: int
-    max_attempts: int
     retry_ambiguous: bool
-    same_round: bool
+    rounds: Rounds = NO_ROUNDS
+    same_round: bool = False
     calls_back: bool = False
     orphaned: bool = False
+    out: frozenset[str] = frozenset()
+
+    @property
+    def failures(self) -> int:
+        """How many failures of the deployment were counted before."""
+        return self.rounds.failures.get(self.deployment, 0)
+
+    @property
+    def rounds_after(self) -> Rounds:
+        """The rounds when this attempt has failed."""
+        return self.rounds if self.same_round else self.rounds.after_failure(self.deployment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +135,17 @@ class Verdict:
 
     `state` is the attempt's; SLEEPING means that it stays open and waits for an upstream callback. `ends` is
     the job's final status, if it ends now; COMPLETED is decided by the number of its images instead. `counts`
-    says that a round failed. `avoids` says that the deployment failed: the job prefers another one, and does
-    not go to this one for `delay` seconds. `died`: a process died. `frees_token`: the token returns at once.
+    says that the failure counts. `remembers` says that the deployment failed the job: it prefers another one,
+    and does not go to this one for `delay` seconds. `repeats` are the deployments that are asked once more
+    before it ends. `died`: a process died. `frees_token`: the token returns at once.
     """
 
     state: AttemptState
     ends: JobStatus | None = None
     error: str | None = None
     counts: bool = False
-    avoids: bool = False
+    remembers: bool = False
+    repeats: frozenset[str] = frozenset()
     died: bool = False
     delay: float = 0.0
     frees_token: bool = False
@@ -146,7 +162,7 @@ def judge(outcome: AttemptOutcome, history: History, random: Random) -> Verdict:
         case Throttled():
             return Verdict(AttemptState.THROTTLED)
         case Misconfigured():
-            return Verdict(AttemptState.MISCONFIGURED)
+            return Verdict(AttemptState.MISCONFIGURED, remembers=True)
         case GivenBack():
             return Verdict(AttemptState.GIVEN_BACK, frees_token=outcome.certain)
         case _:
@@ -167,9 +183,10 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
         ends=JobStatus.ERROR if error else None,
         error=error,
         counts=counts,
-        avoids=True,
+        remembers=True,
+        repeats=history.rounds_after.to_repeat,
         died=died,
-        delay=FAILED_ROUND.wait_seconds(history.failures + 1, random) if counts else 0.0,
+        delay=FAILED_CALL.wait_seconds(history.failures + 1, random) if counts else 0.0,
         frees_token=isinstance(outcome, Unavailable) and not outcome.sent,
     )
 
@@ -179,6 +196,11 @@ def _final_error(*, ambiguous: bool, died: bool, history: History) -> str | None
         return "The outcome of the call to the image service is unknown, and repeating it is not allowed"
     if died and history.deaths + 1 >= MAX_DEATHS:
         return f"The job was ended after {MAX_DEATHS} processes died while serving it"
-    if not history.same_round and history.failures + 1 >= history.max_attempts:
-        return f"The image service could not serve the job in {history.failures + 1} rounds of attempts"
+    if not history.same_round and history.rounds_after.are_over(history.out):
+        return not_served(history.rounds_after)
     return None
+
+
+def not_served(rounds: Rounds) -> str:
+    """What the client is told when no deployment is left."""
+    return f"The image service could not serve the job in {sum(rounds.failures.values())} attempts"

@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from importlib import import_module
 from types import MappingProxyType, ModuleType
 
-from imagequeue.domain.catalog import ProviderName
+from imagequeue.domain.catalog import Deployment, ProviderName
+from imagequeue.domain.images import Requirement
 from imagequeue.providers import adapters
 from imagequeue.providers.provider import Provider
 
@@ -39,3 +40,11 @@ def _adapter(module: ModuleType) -> Provider:
 
 
 PROVIDERS: Mapping[ProviderName, Provider] = MappingProxyType(adapters_in(adapters))
+
+
+def images_per_call(deployment: Deployment, requirement: Requirement) -> int:
+    """How many images one call of a deployment may ask for; 0 when it cannot serve the requirement."""
+    provider = PROVIDERS[deployment.provider]
+    if requirement.unfetched or provider.refusal(requirement, deployment) is not None:
+        return 0
+    return provider.images_per_call(requirement)

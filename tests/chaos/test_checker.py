@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,6 +18,7 @@ from chaos.invariants.endings import attempts_are_bounded, every_error_has_its_r
 from chaos.load import Notes, Order
 from chaos.receiver import Receipt
 from chaos.stack import Life
+from chaos.upstreams import DEPLOYMENTS
 from tests.media.pictures import picture
 
 NOW = 1_800_000_000.0
@@ -60,6 +61,7 @@ def faultless() -> Evidence:
                 "id": ATTEMPT,
                 "job_id": JOB,
                 "state": "SUCCEEDED",
+                "deployment": "east",
                 "duplicate_images": 0,
                 "process_id": WORKER,
                 "process_died": False,
@@ -134,11 +136,20 @@ def _rescue(run: Evidence, moment: float) -> None:
     run.logged.append(line | {"timestamp": _stamp(moment)})
 
 
-def _fail(run: Evidence, rounds: int, together: int = 1, **more: Any) -> None:
-    """So many rounds of attempts fail, one after the other; so many attempts of each."""
+def _fail(
+    run: Evidence, rounds: int, together: int = 1, at: Collection[str] = ("east",), **more: Any
+) -> None:
+    """So many rounds of attempts fail at each deployment, one after the other; so many attempts of each."""
     failed = run.tables["attempts"][0] | {"state": "UNKNOWN"} | more
     run.tables["attempts"].extend(
-        failed | {"id": uuid4(), "created": NOW + number, "finished": NOW + number + 0.5 + other / 10}
+        failed
+        | {
+            "id": uuid4(),
+            "deployment": name,
+            "created": NOW + number,
+            "finished": NOW + number + 0.5 + other / 10,
+        }
+        for name in at
         for number in range(rounds)
         for other in range(together)
     )
@@ -168,7 +179,7 @@ TAMPERINGS: dict[str, Callable[[Evidence], object]] = {
     ),
     "every_call_has_its_attempt": lambda run: run.calls.append(_call(0)),
     "every_extra_call_has_its_reason": _drop("images", 0),
-    "attempts_are_bounded": lambda run: _fail(run, 9),
+    "attempts_are_bounded": lambda run: _fail(run, 10),
     "every_error_has_its_reason": _change("jobs", status="ERROR"),
     "every_final_job_told_its_receiver": lambda run: run.receipts.clear(),
     "one_webhook_id_for_a_job": lambda run: run.receipts.append(replace(run.receipts[0], webhook_id="msg_2")),
@@ -211,9 +222,18 @@ def _die(run: Evidence, process_ids: list[UUID]) -> None:
         _fail(run, 1, process_id=process_id, process_died=True)
 
 
+def _fail_where_another_is_served(run: Evidence, rounds: int) -> None:
+    _fail(run, rounds)
+    served = run.tables["attempts"][0] | {"id": uuid4(), "job_id": CANCELLED, "finished": NOW + 50}
+    run.tables["attempts"].append(served)
+
+
 ENDINGS: list[tuple[Callable[[Evidence], object], bool]] = [
-    (lambda run: _fail(run, 8), True),
-    (lambda run: _fail(run, 7), False),
+    (lambda run: _fail(run, 8, at=DEPLOYMENTS), True),
+    (lambda run: _fail(run, 7, at=DEPLOYMENTS), False),
+    (lambda run: _fail(run, 8), False),
+    (lambda run: _fail_where_another_is_served(run, 8), True),
+    (lambda run: _fail_where_another_is_served(run, 7), False),
     (lambda run: _fail(run, 2, together=4), False),
     (lambda run: _die(run, [uuid4() for _ in range(3)]), True),
     (lambda run: _die(run, [uuid4(), uuid4()]), False),
@@ -236,7 +256,7 @@ def test_an_error_needs_a_reason_that_the_rules_know(
 def test_a_job_of_several_images_may_fail_several_times_in_a_round() -> None:
     run = faultless()
     run.jobs[0]["image_count"] = 4
-    _fail(run, 8, together=4)
+    _fail(run, 9, together=4)
     assert not attempts_are_bounded(_again(run)).violations
     run.jobs[0]["image_count"] = 3
     assert attempts_are_bounded(_again(run)).violations

@@ -110,7 +110,7 @@ class Crash:
         )
         self.pipeline.sweep.run_once()
         self.pipeline.answer()
-        self.pipeline.execute("UPDATE jobs SET not_before = NULL WHERE status = 'PROCESSING'")
+        self.pipeline.execute("UPDATE job_failures SET not_before = clock_timestamp()")
         self.pipeline.run()
 
     def kinds(self) -> list[str]:

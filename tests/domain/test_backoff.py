@@ -41,4 +41,4 @@ def test_chance_takes_at_most_its_share_and_adds_nothing(name: str, failures: in
 
 def test_those_who_failed_together_come_back_apart() -> None:
     random = Random(1)  # noqa: S311  # not a secret
-    assert len({backoff.FAILED_ROUND.wait_seconds(1, random) for _ in range(20)}) == 20
+    assert len({backoff.FAILED_CALL.wait_seconds(1, random) for _ in range(20)}) == 20

@@ -18,12 +18,21 @@ def flow(number: int, account: int, lane: Lane = Lane.INTERACTIVE, weight: int =
     return Flow(number, "model", "generate", UUID(int=account), lane, weight)
 
 
+def planned(queue: FairQueue, flows: list[Flow], grants: int) -> list[Flow]:
+    """Who would take so many grants, if every flow had jobs enough."""
+    turns, order = queue.plan(flows), list[Flow]()
+    while len(order) < grants and (first := turns.first()):
+        turns.took(first, 1)
+        order.append(first)
+    return order
+
+
 def served(queue: FairQueue, flows: list[Flow], grants: int, at_once: int = 1) -> list[Flow]:
     """Plan and charge so many grants, as the claim does."""
     taken = list[Flow]()
     waits = any(one.lane is Lane.BACKFILL for one in flows)
     while len(taken) < grants:
-        for one in queue.order(flows, min(at_once, grants - len(taken))):
+        for one in planned(queue, flows, min(at_once, grants - len(taken))):
             queue.took(one, backfill_waits=waits)
             taken.append(one)
     return taken
@@ -125,7 +134,7 @@ def test_one_interactive_job_meets_a_backfill_and_gets_the_next_grant() -> None:
     queue, backfill = FairQueue(), flow(1, 1, Lane.BACKFILL)
     served(queue, [backfill], 500)
     for number in range(2, 50):
-        (one,) = queue.order([backfill, flow(number, 2)], 1)
+        (one,) = planned(queue, [backfill, flow(number, 2)], 1)
         assert one.lane is Lane.INTERACTIVE
         queue.took(one, backfill_waits=True)
         served(queue, [backfill], 3)
@@ -133,9 +142,8 @@ def test_one_interactive_job_meets_a_backfill_and_gets_the_next_grant() -> None:
 
 def test_a_plan_charges_nobody() -> None:
     queue, flows = FairQueue(), [flow(1, 1), flow(2, 2)]
-    assert queue.order(flows, 5) == queue.order(flows, 5)
-    assert queue.order([], 5) == []
-    assert queue.order(flows, 0) == []
+    assert planned(queue, flows, 5) == planned(queue, flows, 5)
+    assert planned(queue, [], 5) == []
 
 
 def test_memory_does_not_grow_with_the_accounts_that_came_and_went() -> None:
@@ -150,5 +158,5 @@ def test_a_hundred_grants_over_a_thousand_flows_take_milliseconds() -> None:
     flows = [flow(number, number) for number in range(1000)]
     queue, began = FairQueue(), time.process_time()
     for _ in range(10):
-        queue.order(flows, 100)
+        planned(queue, flows, 100)
     assert (time.process_time() - began) / 10 < 0.05

@@ -20,14 +20,16 @@ PARTS_OF_THE_FORECAST = "a term of the arithmetic of the forecast, which its mod
 
 EXEMPT = {
     "Accepted": ONE_STEP,
-    "Candidate": ONE_STEP,
     "Checked": ONE_STEP,
     "ClaimedCall": ONE_STEP,
     "Draft": ONE_STEP,
     "History": ONE_STEP,
     "IssuedKey": ONE_STEP,
+    "JobInLine": ONE_STEP,
+    "JobTrouble": ONE_STEP,
     "KeyTerms": ONE_STEP,
     "Output": ONE_STEP,
+    "PlannedCall": ONE_STEP,
     "Postponed": ONE_STEP,
     "Upload": ONE_STEP,
     "Waiting": ONE_STEP,

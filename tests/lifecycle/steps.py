@@ -20,7 +20,7 @@ def wallet(pipeline: Pipeline) -> list[object]:
 
 def end_back_off(pipeline: Pipeline) -> None:
     """Let every job be tried again at once."""
-    pipeline.execute("UPDATE jobs SET not_before = NULL")
+    pipeline.execute("UPDATE job_failures SET not_before = clock_timestamp()")
 
 
 def calling(pipeline: Pipeline, process_id: UUID | None = None) -> tuple[UUID, UUID]:

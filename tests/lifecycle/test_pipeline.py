@@ -73,7 +73,7 @@ def test_an_outage_is_tried_again(pipeline: Pipeline) -> None:
     pipeline.dispatch.run_once()
     pipeline.answer()
     assert pipeline.status(job_id) == "PROCESSING"
-    pipeline.execute("UPDATE jobs SET not_before = clock_timestamp()")
+    pipeline.execute("UPDATE job_failures SET not_before = clock_timestamp()")
     pipeline.run()
     assert pipeline.status(job_id) == "COMPLETED"
     assert pipeline.states(job_id) == ["UNAVAILABLE", "SUCCEEDED"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from heapq import nlargest
@@ -58,9 +58,11 @@ class Waiting:
             classes[flow.model_id, flow.requirement, flow.lane].append(flow)
         return classes
 
-    def also_incomplete(self, flow_ids: set[int]) -> Waiting:
-        """The same, with the flows of jobs that were begun in this pass and need another attempt."""
-        return replace(self, incomplete=self.incomplete | flow_ids) if flow_ids - self.incomplete else self
+    def after_claim(self, begun: set[int], empty: set[int]) -> Waiting:
+        """The same when jobs of some flows were begun and need more, and others have no queued job left."""
+        queued, incomplete = self.queued - empty, self.incomplete | begun
+        flows = [flow for flow in self.flows if flow.id in queued or flow.id in incomplete]
+        return Waiting(flows, queued, incomplete)
 
 
 @dataclass(slots=True)

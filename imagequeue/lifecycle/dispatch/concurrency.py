@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import ceil
 
 from sqlalchemy import Connection
@@ -63,6 +63,12 @@ class ConcurrencyLimits:
         for (deployment, lane), count in calls.open_counts(connection).items():
             limits.open_calls.add(deployment, lane, count)
         return limits
+
+    def copy(self) -> ConcurrencyLimits:
+        """The same, for a plan to use up."""
+        calls = self.open_calls
+        open_calls = OpenCalls(Counter(calls.each), Counter(calls.by_lane), Counter(calls.by_deployment))
+        return replace(self, open_calls=open_calls, probes=Counter(self.probes))
 
     def breaker(self, deployment: Deployment) -> Breaker:
         """How a deployment's circuit breaker stands."""

@@ -1,15 +1,14 @@
-"""Dispatch: grant starts and claim jobs, one quota group at a time; then send the doorbells.
+"""Dispatch: grant starts and claim jobs by a plan, one quota group at a time; then send the doorbells.
 
 A grant, the claim of its job and the insert of its attempt are one transaction under the lock of the
 group's row: there is no second count of tokens that could disagree (docs/design/rate-limiting.md, "The
 grant"). The token comes first, then the job, so that whose job is next is decided at the last moment.
 
 A pass (`run_once`) reads which groups can start a call within a second; unless one can, it reads nothing
-else. Then it finds the flows in which jobs wait (`backlog.py`) and the free worker slots (`concurrency.py`).
-For each group, by order, start and cost, it looks for the flows that the group can serve (`candidates`), and
-in one transaction locks the group, computes the starts (`grant`), leaves to other groups what they are to
-take (`overflow.py`, `balance.py`), claims jobs for the rest (`claim.py`) and inserts their attempts. Groups
-that left calls to others are served once more at the end, for what those did not take.
+else. Then it finds the flows in which jobs wait (`backlog.py`), the free worker slots (`concurrency.py`) and
+how much waits (`demand.py`), and plans which jobs start where (`plan.py`). For each group of the plan it
+locks the group in one transaction, computes the starts (`grant`), locks the planned jobs (`claim.py`) and
+inserts their attempts. What another dispatcher took first is planned again, a few times.
 
 Any number of dispatchers may run, because row locks make them correct. Each has fair queues and cursors of
 its own, which concern fairness and speed only.
@@ -18,9 +17,9 @@ its own, which concern fairness and speed only.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import groupby
+from math import inf
 from uuid import UUID
 
 from sqlalchemy import Connection, Engine
@@ -29,17 +28,18 @@ from imagequeue.domain import upstream_throttling
 from imagequeue.domain.backoff import EXHAUSTED_GROUP
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
-from imagequeue.domain.fairness import FairQueue
+from imagequeue.domain.fairness import FairQueue, Flow
 from imagequeue.domain.ids import new_id
+from imagequeue.domain.jobs import Lane
 from imagequeue.domain.quota import HORIZON, LEASE_SLACK, Quota, grant, next_start
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
-from imagequeue.lifecycle.dispatch.balance import Balance
-from imagequeue.lifecycle.dispatch.claim import Candidate, Claim, ClaimedCall, find_candidates
+from imagequeue.lifecycle.dispatch.claim import Claim, ClaimedCall
 from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
-from imagequeue.lifecycle.dispatch.dispatch_pass import Pass
+from imagequeue.lifecycle.dispatch.demand import DemandReader
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
-from imagequeue.lifecycle.dispatch.overflow import Overflow
+from imagequeue.lifecycle.dispatch.plan import OTHER_DEPLOYMENT_SECONDS, DispatchPlan, PlannedCall
+from imagequeue.lifecycle.dispatch.starts import UpcomingStarts
 from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.attempts.calls import RELEASE_SECONDS, Doorbell
 from imagequeue.store.attempts.quota import Group
@@ -51,7 +51,19 @@ GRANTS_AT_ONCE = 100
 PROBE_SECONDS = 30.0
 """Seconds beyond its own deadline after which a probe is taken for lost, and another one may go."""
 
+PLANS_OF_A_PASS = 4
+"""What another dispatcher took first is planned again at once; after so many plans the next pass does it."""
+
 Release = Callable[[Sequence[Doorbell]], None]
+
+
+@dataclass(slots=True)
+class Pass:
+    """What one pass of the dispatcher knows."""
+
+    groups: Mapping[str, Group]
+    waiting: Waiting
+    limits: ConcurrencyLimits
 
 
 @dataclass(slots=True)
@@ -67,85 +79,115 @@ class Dispatch:
 
     def run_once(self) -> int:
         """Grant what can be granted now; how many attempts were released."""
-        by_group = self._deployments_by_group()
+        known, planned = self._begin()
+        released = 0
+        for _ in range(PLANS_OF_A_PASS):
+            granted = sum(self._serve(name, some, known) for name, some in planned.items())
+            released += granted
+            if granted == sum(map(len, planned.values())) or not known.waiting:
+                break
+            with self.engine.begin() as connection:
+                known.groups = quota.read_groups(connection, list(known.groups), self.at_once)
+                planned = self._plan(connection, known)
+        return released
+
+    def _begin(self) -> tuple[Pass, dict[str, list[PlannedCall]]]:
         with self.engine.begin() as connection:
-            groups = quota.read_groups(connection, list(by_group), self.at_once)
-            due = [group for group in groups.values() if _is_due(group)]
-            waiting = self.backlog.look(connection) if due else Waiting()
-            limits = ConcurrencyLimits.read(connection) if waiting else ConcurrencyLimits()
-        if due and not waiting:
-            self.queues.clear()  # without waiting jobs no account is ahead of another
-        due.sort(key=lambda group: _preference(by_group[group.name][0], group))
-        turn = Pass(self.eligibility, groups, waiting, limits, self.at_once)
-        return self._serve_all([by_group[group.name] for group in due], turn) if waiting else 0
+            groups = quota.read_groups(connection, list(self.eligibility.pools), self.at_once)
+            known = Pass(groups, Waiting(), ConcurrencyLimits())
+            if not any(map(_is_due, groups.values())):
+                return known, {}
+            known.waiting = self.backlog.look(connection)
+            if not known.waiting:
+                self.queues.clear()  # without waiting jobs no account is ahead of another
+                return known, {}
+            known.limits = ConcurrencyLimits.read(connection)
+            return known, self._plan(connection, known)
 
-    def _serve_all(self, groups: Sequence[list[Deployment]], turn: Pass) -> int:
-        """Serve one group after the other; those that left calls to others are served again at the end."""
-        released = sum(self._serve(members, turn, groups[n + 1 :]) for n, members in enumerate(groups))
-        again, turn.again = turn.again, []
-        return released + sum(self._serve(members, turn, ()) for members in again)
+    def _plan(self, connection: Connection, known: Pass) -> dict[str, list[PlannedCall]]:
+        """The calls that are to be granted now, by quota group; of one pool after the other."""
+        by_group, limits = dict[str, list[PlannedCall]](), known.limits.copy()
+        for pool, flows in self._waiting_pools(known):
+            for call in self._plan_pool(connection, known, pool, flows, limits):
+                by_group.setdefault(call.deployment.group, []).append(call)
+        return by_group
 
-    def _deployments_by_group(self) -> dict[str, list[Deployment]]:
-        by_group = sorted(
-            self.eligibility.catalog.deployments, key=lambda one: (one.group, one.order, _cost(one), one.name)
-        )
-        return {name: list(some) for name, some in groupby(by_group, key=lambda one: one.group)}
+    def _waiting_pools(self, known: Pass) -> Iterator[tuple[frozenset[str], list[Flow]]]:
+        """The pools in which jobs wait and a start is due; worker slots go first to the one served last."""
+        by_pool = dict[frozenset[str], list[Flow]]()
+        for (model_id, requirement, _), flows in known.waiting.classes.items():
+            if self.eligibility.deployments(model_id, requirement):
+                by_pool.setdefault(self.eligibility.pool_of_model[model_id], []).extend(flows)
 
-    def _serve(
-        self, members: Sequence[Deployment], turn: Pass, rivals: Sequence[Sequence[Deployment]]
-    ) -> int:
-        candidates = find_candidates(members, turn)
-        if not candidates:
-            return 0
+        def served_at(pool: frozenset[str]) -> float:
+            starts = [known.groups[name].state.last_start for name in pool if name in known.groups]
+            return max((start for start in starts if start is not None), default=-inf)
+
+        for pool in sorted(by_pool, key=lambda pool: (served_at(pool), min(pool))):
+            if any(name in known.groups and _is_due(known.groups[name]) for name in pool):
+                yield pool, by_pool[pool]
+
+    def _plan_pool(
+        self,
+        connection: Connection,
+        known: Pass,
+        pool: frozenset[str],
+        flows: Sequence[Flow],
+        limits: ConcurrencyLimits,
+    ) -> Sequence[PlannedCall]:
+        members = [one for one in self.eligibility.catalog.deployments if one.group in pool]
+        horizon = max(OTHER_DEPLOYMENT_SECONDS, *(one.spill_after_seconds for one in members))
+        starts = {
+            name: UpcomingStarts.of(known.groups[name], self.at_once, horizon)
+            for name in sorted(pool & known.groups.keys())
+        }
+        ready = [one for one in members if one.group in starts and _is_ready(one, starts[one.group], limits)]
+        if not ready:
+            return ()
+        reader = DemandReader(connection, self.backlog, self.eligibility, flows, ready)
+        most = sum(len(one.seconds) for one in starts.values())
+        demand = reader.read(known.waiting.queued, known.waiting.incomplete, most)
+        turns = self._queue(pool).plan(flows)
+        return DispatchPlan(self.eligibility, limits, starts, demand, turns).make()
+
+    def _queue(self, pool: frozenset[str]) -> FairQueue:
+        return self.queues.setdefault(pool, FairQueue())
+
+    def _serve(self, name: str, planned: Sequence[PlannedCall], known: Pass) -> int:
+        """Grant and claim the planned calls of a quota group, and ring for them; how many."""
         with self.engine.begin() as connection:
-            calls, new = self._grant(connection, candidates, turn, rivals)
+            calls, new = self._grant(connection, name, planned, known)
         failpoint("dispatch.claimed")
         self.backlog.claimed([call.job for call in calls])
-        turn.waiting = turn.waiting.also_incomplete(_begun(calls))
         if new:
             self.release([Doorbell(attempt.id, attempt.lane) for attempt in new])
         return len(new)
 
     def _grant(
-        self,
-        connection: Connection,
-        candidates: Mapping[int, Candidate],
-        turn: Pass,
-        rivals: Sequence[Sequence[Deployment]],
+        self, connection: Connection, name: str, planned: Sequence[PlannedCall], known: Pass
     ) -> tuple[list[ClaimedCall], list[NewAttempt]]:
-        name = next(iter(candidates.values())).deployment.group
-        group = quota.lock_group(connection, name, self.at_once)
+        group = quota.lock_group(connection, name, len(planned))
         _recover(connection, group)
-        slots = grant(group.quota, group.state, self.at_once)
-        if not slots:
+        starts = grant(group.quota, group.state, min(len(planned), self.at_once))
+        if not starts:
             return [], []
-        _look_for_probes(connection, candidates, turn.limits)
-        left, tokens = self._tokens(connection, candidates, len(slots), turn, rivals)
-        queue = self.queues.setdefault(self.eligibility.pools[name], FairQueue())
-        calls = Claim(connection, turn, self.backlog, queue).take(left, tokens)
+        _look_for_probes(connection, planned, known.limits)
+        pool = self.eligibility.pools[name]
+        backfill_waits = any(
+            flow.lane is Lane.BACKFILL and self.eligibility.pool_of_model.get(flow.model_id) == pool
+            for flow in known.waiting.flows
+        )
+        claim = Claim(connection, self.backlog, known.limits, self._queue(pool), backfill_waits)
+        calls = claim.take(planned, len(starts))
+        empty = {one.job.flow.id for one in planned if one.job.id is None}
+        known.waiting = known.waiting.after_claim(_begun(calls), empty)
         failpoint("dispatch.claiming")
-        new = [_attempt(call, slot, group.quota) for call, slot in zip(calls, slots, strict=False)]
+        new = [_attempt(call, start, group.quota) for call, start in zip(calls, starts, strict=False)]
         if new:
             insert_attempts(connection, new)
-            quota.set_last_start(connection, name, slots[len(new) - 1], EXHAUSTED_GROUP.first_seconds)
-            _mark_probes(connection, calls, new, turn.limits)
+            quota.set_last_start(connection, name, starts[len(new) - 1], EXHAUSTED_GROUP.first_seconds)
+            _mark_probes(connection, calls, new, known.limits)
         return calls, new
-
-    def _tokens(
-        self,
-        connection: Connection,
-        candidates: Mapping[int, Candidate],
-        slots: int,
-        turn: Pass,
-        rivals: Sequence[Sequence[Deployment]],
-    ) -> tuple[dict[int, Candidate], int]:
-        """What earlier orders leave, and of that what no other group of this pass could start sooner."""
-        left, tokens = Overflow(turn).leave(connection, candidates)
-        tokens = min(tokens, slots)
-        share = Balance(turn).share(connection, left, tokens, rivals) if rivals else tokens
-        if 0 < share < tokens:
-            turn.again.append(list({one.deployment.name: one.deployment for one in left.values()}.values()))
-        return left, share
 
 
 def _begun(calls: Sequence[ClaimedCall]) -> set[int]:
@@ -160,6 +202,11 @@ def _is_due(group: Group) -> bool:
     return next_start(group.quota, group.state) <= group.state.now + HORIZON
 
 
+def _is_ready(deployment: Deployment, starts: UpcomingStarts, limits: ConcurrencyLimits) -> bool:
+    """Whether a deployment can take a call of some lane now."""
+    return starts.are_due and any(limits.left(lane, deployment) > 0 for lane in Lane)
+
+
 def _recover(connection: Connection, group: Group) -> None:
     """Take back a part of the group's drift, when ten windows have passed without a drift."""
     drift = upstream_throttling.recovered(
@@ -170,10 +217,10 @@ def _recover(connection: Connection, group: Group) -> None:
 
 
 def _look_for_probes(
-    connection: Connection, candidates: Mapping[int, Candidate], limits: ConcurrencyLimits
+    connection: Connection, planned: Sequence[PlannedCall], limits: ConcurrencyLimits
 ) -> None:
     """Read the breakers again: whether a probe is in flight is certain only under the group's lock."""
-    tried = {one.deployment.name: one.deployment for one in candidates.values()}
+    tried = {one.deployment.name: one.deployment for one in planned}
     if any(limits.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
         limits.states = deployments.read_states(connection)
 
@@ -182,31 +229,22 @@ def _mark_probes(
     connection: Connection, calls: Sequence[ClaimedCall], new: Sequence[NewAttempt], limits: ConcurrencyLimits
 ) -> None:
     for call, attempt in zip(calls, new, strict=False):
-        deployment = call.candidate.deployment
+        deployment = call.deployment
         if limits.breaker(deployment) is Breaker.HALF_OPEN:
             patience = deployment.timeout_seconds + PROBE_SECONDS
             deployments.take_probe(connection, deployment.name, attempt.id, patience)
 
 
-def _attempt(call: ClaimedCall, slot: float, rule: Quota) -> NewAttempt:
-    deployment = call.candidate.deployment
+def _attempt(call: ClaimedCall, start: float, rule: Quota) -> NewAttempt:
+    deployment = call.deployment
     return NewAttempt(
         id=new_id(),
         job_id=call.job.id,
         deployment=deployment.name,
         quota_group=deployment.group,
-        lane=call.candidate.flow.lane,
+        lane=call.flow.lane,
         image_count=call.image_count,
-        start_at=quota.at(slot),
-        token_returns_at=quota.at(slot + rule.cycle + LEASE_SLACK),
-        release_deadline=quota.at(slot + RELEASE_SECONDS),
+        start_at=quota.at(start),
+        token_returns_at=quota.at(start + rule.cycle + LEASE_SLACK),
+        release_deadline=quota.at(start + RELEASE_SECONDS),
     )
-
-
-def _preference(deployment: Deployment, group: Group) -> tuple[int, float, float]:
-    """Which group is served first: by order, then by its next start, then by cost."""
-    return (deployment.order, next_start(group.quota, group.state), _cost(deployment))
-
-
-def _cost(deployment: Deployment) -> float:
-    return float(deployment.cost_usd or 0)

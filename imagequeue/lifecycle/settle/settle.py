@@ -36,7 +36,6 @@ from imagequeue.domain.verdicts import (
     AttemptOutcome,
     GivenBack,
     History,
-    NotCalledBack,
     ProcessDied,
     StoredImage,
     Succeeded,
@@ -45,10 +44,11 @@ from imagequeue.domain.verdicts import (
 )
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle import feedback
+from imagequeue.lifecycle.settle.history import read_history
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
-from imagequeue.store.jobs import settlements
+from imagequeue.store.jobs import failures, settlements
 from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.jobs.views import read_views
 from imagequeue.store.money.ledger import HoldEnd, end_holds
@@ -56,8 +56,6 @@ from imagequeue.store.money.ledger import HoldEnd, end_holds
 log = structlog.get_logger()
 
 _SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}
-_DEFAULT_MAX_ATTEMPTS = 6
-"""Rounds, for a deployment that the catalog no longer has: the catalog's own default."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +126,8 @@ class Settlement:
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
-        verdict = judge(
-            outcome, self._history(connection, attempt, job, outcome, fence.reference), self.random
-        )
+        history = read_history(connection, self.catalog(), attempt, job, outcome, fence.reference)
+        verdict = judge(outcome, history, self.random)
         if verdict.state is AttemptState.SLEEPING:
             self._let_sleep(connection, attempt, outcome, verdict, fence)
             return None
@@ -140,7 +137,7 @@ class Settlement:
         feedback.record_outcome(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
             return self._add_images(connection, job, attempt, outcome.images)
-        return self._after_failure(connection, job, attempt, verdict)
+        return self._after_failure(connection, job, history, verdict)
 
     def _let_sleep(
         self,
@@ -156,27 +153,6 @@ class Settlement:
         if closings.let_sleep(connection, attempt.id, fence, timeout=timeout, died=verdict.died):
             feedback.record_outcome(connection, attempt, outcome, self.random)
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
-
-    def _history(
-        self,
-        connection: Connection,
-        attempt: AttemptRow,
-        job: LockedJob,
-        outcome: AttemptOutcome,
-        reference: str | None,
-    ) -> History:
-        may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
-        deployment = self.catalog().deployment(attempt.deployment)
-        may = attempt.upstream_reference is not None or (deployment is not None and deployment.callbacks)
-        return History(
-            failures=job.failures,
-            deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
-            max_attempts=deployment.max_attempts if deployment else _DEFAULT_MAX_ATTEMPTS,
-            retry_ambiguous=deployment.retry_ambiguous if deployment else True,
-            same_round=job.failed_at is not None and attempt.created_at <= job.failed_at,
-            calls_back=may and reference is None and not job.status.is_final,
-            orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
-        )
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
         """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
@@ -205,19 +181,19 @@ class Settlement:
         return None
 
     def _after_failure(
-        self, connection: Connection, job: LockedJob, attempt: AttemptRow, verdict: Verdict
+        self, connection: Connection, job: LockedJob, history: History, verdict: Verdict
     ) -> UUID | None:
         if job.status.is_final:
             return None
         if verdict.ends:
             return job.id if self._finish(connection, job, verdict.ends, verdict.error) else None
-        settlements.restore_missing_images(
-            connection,
-            job.id,
-            failed=verdict.counts,
-            delay=verdict.delay,
-            avoid=attempt.deployment if verdict.avoids else None,
-        )
+        if verdict.remembers:
+            counts, delay = verdict.counts, verdict.delay
+            failures.record_failure(connection, job.id, history.deployment, counts=counts, delay=delay)
+        if verdict.repeats:
+            failures.let_repeat(connection, job.id, verdict.repeats)
+        rounds = history.rounds_after.complete if verdict.counts else None
+        settlements.restore_missing_images(connection, job.id, rounds=rounds)
         return None
 
     def _finish(self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None) -> bool:

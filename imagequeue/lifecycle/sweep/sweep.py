@@ -23,6 +23,7 @@ from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.failure_detector import FailureDetector
 from imagequeue.lifecycle.sweep.rescue import Rescue
+from imagequeue.lifecycle.sweep.used_up import end_used_up
 from imagequeue.media.spill import SpillUnavailable
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes
@@ -57,7 +58,8 @@ class Sweep:
 
     def run_once(self) -> int:
         """Do every step once; how many rows were repaired."""
-        return self.ring_again() + self.end_overdue() + self.watch() + self.recover()
+        ended = self.end_overdue() + self.end_used_up()
+        return self.ring_again() + ended + self.watch() + self.recover()
 
     def ring_again(self) -> int:
         """Send a doorbell again for the attempts that no worker started in time; how many."""
@@ -74,6 +76,10 @@ class Sweep:
             found = deadlines.overdue_jobs(connection, AT_ONCE)
         failpoint("sweep.selected")
         return len(self.settlement.end(found, JobStatus.ERROR, OVERDUE)) if found else 0
+
+    def end_used_up(self) -> int:
+        """End the jobs that no deployment is left to serve; how many."""
+        return end_used_up(self.engine, self.settlement, AT_ONCE)
 
     def watch(self) -> int:
         """Read every heartbeat, and remove the rows of the processes that are dead; how many."""

@@ -121,7 +121,7 @@ _SUCCEEDED = text("""
         blocked_until = CASE WHEN out_of_quota THEN clock_timestamp() ELSE blocked_until END
     FROM attempts
     WHERE name = :name AND (throttled_in_a_row > 0 OR out_of_quota)
-        AND attempts.id = :attempt_id AND sent_at > throttled_at
+        AND attempts.id = :attempt_id AND coalesce(sent_at, called_at) > throttled_at
 """)
 
 _CALLS_BEFORE = text("""
@@ -178,6 +178,11 @@ def read_groups(connection: Connection, names: Sequence[str], want: int) -> Mapp
     """Read groups and count their tokens, enough of them to plan `want` starts of each."""
     rows = connection.execute(_READ, {"names": list(names), "want": want})
     return {row.name: _group(row) for row in rows}
+
+
+def groups_out_of_quota(connection: Connection) -> frozenset[str]:
+    """The groups whose upstream says that the quota is used up."""
+    return frozenset(connection.execute(text("SELECT name FROM quota_groups WHERE out_of_quota")).scalars())
 
 
 def lock_group(connection: Connection, name: str, want: int = 1) -> Group:

@@ -84,23 +84,6 @@ def load_flows(connection: Connection, ids: Sequence[int]) -> list[Flow]:
     ]
 
 
-def count_waiting(connection: Connection, flow_ids: Sequence[int], most: int) -> int:
-    """How many images wait in these flows, counted no further than about `most` jobs of each flow."""
-    statement = text("""
-        SELECT coalesce(sum(waiting.wanted), 0)::int
-        FROM unnest(CAST(:flow_ids AS int[])) AS flow (id)
-        CROSS JOIN LATERAL (
-            (SELECT wanted FROM jobs WHERE flow_id = flow.id AND status = 'QUEUED' LIMIT :most)
-            UNION ALL
-            (
-                SELECT wanted FROM jobs
-                WHERE flow_id = flow.id AND status = 'PROCESSING' AND wanted > 0 LIMIT :most
-            )
-        ) AS waiting
-    """)
-    return connection.execute(statement, {"flow_ids": list(flow_ids), "most": most}).scalar_one()
-
-
 def first_waiting(
     connection: Connection, flow_ids: Sequence[int], most: int
 ) -> dict[int, tuple[list[UUID], list[int]]]:

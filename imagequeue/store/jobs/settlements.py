@@ -16,8 +16,8 @@ from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""
-    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.failures, jobs.failed_at,
-        jobs.price_usd, jobs.created_at, flows.model_id, job_requests.parameters ->> 'operation' AS operation,
+    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.price_usd, jobs.created_at,
+        flows.model_id, flows.requirement, job_requests.parameters ->> 'operation' AS operation,
         job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now
     FROM jobs
     JOIN flows ON flows.id = flow_id
@@ -35,20 +35,15 @@ _RESTORE = text("""
             SELECT coalesce(sum(image_count), 0) FROM attempts
             WHERE job_id = jobs.id AND state IN ('RELEASED', 'CALLING', 'SLEEPING')
         )),
-        failures = failures + :failures,
-        failed_at = CASE WHEN :failures > 0 THEN clock_timestamp() ELSE failed_at END,
+        failures = coalesce(CAST(:rounds AS smallint), failures),
         deaths = (
             SELECT count(DISTINCT process_id) FROM attempts WHERE job_id = jobs.id AND process_died
-        ),
-        not_before = CASE
-            WHEN CAST(:avoid AS text) IS NULL THEN not_before
-            ELSE greatest(not_before, clock_timestamp() + make_interval(secs => :delay))
-        END,
-        avoid_deployment = coalesce(:avoid, avoid_deployment)
+        )
     WHERE id = :id
 """)
 
 _FINISH = text("""
+    WITH forgotten AS (DELETE FROM job_failures WHERE job_id = :id)
     UPDATE jobs
     SET status = :status, finished_at = :now, updated_at = :now, wanted = 0
     WHERE id = :id AND status IN ('QUEUED', 'PROCESSING')
@@ -66,20 +61,16 @@ _GIVE_BACK = text("""
 
 @dataclass(frozen=True, slots=True)
 class LockedJob:
-    """A job whose row is locked, with what its final body needs; `now` is the database's clock.
-
-    `failed_at` is when the last of its `failures` was counted: an attempt that was granted before adds none.
-    """
+    """A job whose row is locked, with what its final body needs; `now` is the database's clock."""
 
     id: UUID
     account_id: UUID
     status: JobStatus
     image_count: int
-    failures: int
-    failed_at: datetime | None
     price_usd: Decimal
     created_at: datetime
     model_id: str
+    requirement: str
     operation: str
     webhook_url: str | None
     dialect: str
@@ -130,25 +121,15 @@ def record_duplicates(connection: Connection, attempt_id: UUID, count: int) -> N
     )
 
 
-def restore_missing_images(
-    connection: Connection,
-    job_id: UUID,
-    *,
-    failed: bool = False,
-    delay: float = 0.0,
-    avoid: str | None = None,
-) -> None:
+def restore_missing_images(connection: Connection, job_id: UUID, *, rounds: int | None = None) -> None:
     """Count the images that are neither stored nor asked for by an open attempt, so that jobs get attempts.
 
     Args:
         connection: the transaction.
         job_id: whose row is locked.
-        failed: whether one more failure counts.
-        delay: back-off in seconds before `avoid` may be called again for this job.
-        avoid: the deployment where the job failed just now, if it failed.
+        rounds: how many rounds are complete now, if one may have become so.
     """
-    values = {"id": job_id, "failures": int(failed), "delay": delay, "avoid": avoid}
-    connection.execute(_RESTORE, values)
+    connection.execute(_RESTORE, {"id": job_id, "rounds": rounds})
 
 
 def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> bool:

@@ -51,12 +51,10 @@ jobs = Table(
     Column("status", Text, nullable=False),
     Column("image_count", SmallInteger, nullable=False),
     Column("wanted", SmallInteger, nullable=False),  # images neither stored nor asked for by an open attempt
-    Column("failures", SmallInteger, nullable=False, server_default="0"),  # rounds of attempts that failed
-    moment("failed_at"),  # when the last of them was counted: attempts granted before are of that round
+    Column("failures", SmallInteger, nullable=False, server_default="0"),  # complete rounds; failed fetches
     Column("deaths", SmallInteger, nullable=False, server_default="0"),  # processes that died in its calls
     usd("price_usd"),  # of the whole job
-    moment("not_before"),  # back-off; of a QUEUED job: its inputs are unfetched, the next fetch is due
-    Column("avoid_deployment", Text, nullable=True),  # where it failed last
+    moment("not_before"),  # of a QUEUED job whose inputs are unfetched: when its next fetch is due
     moment("start_by"),
     moment("finish_by"),
     moment("created_at", now=True),
@@ -100,6 +98,25 @@ jobs = Table(
     },
 )
 """The queue of record: the narrow row that changes. `domain/jobs.py` says who changes `status`."""
+
+job_failures = Table(
+    "job_failures",
+    metadata,
+    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("deployment", Text, nullable=False),
+    Column("failures", SmallInteger, nullable=False, server_default="0"),  # those that count
+    moment("failed_at"),  # when the last of them was counted: an attempt that was granted before adds none
+    moment("not_before", nullable=False),  # the end of the back-off
+    moment("created_at", now=True),
+    PrimaryKeyConstraint("job_id", "deployment"),
+    CheckConstraint("failures >= 0", name="failures_not_negative"),
+    postgresql_with={
+        "fillfactor": "70",
+        "autovacuum_vacuum_scale_factor": "0.02",
+        "autovacuum_vacuum_cost_delay": "0",
+    },
+)
+"""Every deployment that failed a live job; deleted when the job is final."""
 
 job_requests = Table(
     "job_requests",

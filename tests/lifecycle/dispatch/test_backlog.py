@@ -58,7 +58,7 @@ class Lines:
     def claim(self, flow_id: int, limit: int) -> list[UUID]:
         """Claim as a pass of the dispatcher does."""
         with self.engine.begin() as connection:
-            request = ClaimRequest(flow_id, limit, self.backlog.cursor(flow_id), "east")
+            request = ClaimRequest(flow_id, limit, self.backlog.cursor(flow_id))
             jobs = lock_queued(connection, [request])
             ids = [job.id for job in jobs]
             started = text("UPDATE jobs SET status = 'PROCESSING', wanted = 0 WHERE id = ANY(:ids)")

@@ -65,7 +65,7 @@ def test_without_a_callback_the_call_is_unknown_at_its_deadline_and_made_again(q
     assert queue.ring_due() == 1
     assert queue.pipeline.states(job_id) == ["UNKNOWN"]
     assert queue.pipeline.rows("SELECT failures, deaths, wanted FROM jobs") == [(1, 0, 1)]
-    queue.pipeline.execute("UPDATE jobs SET not_before = NULL")
+    queue.pipeline.execute("UPDATE job_failures SET not_before = clock_timestamp()")
     queue.pipeline.run()
     queue.pipeline.poll()
     assert queue.pipeline.status(job_id) == "COMPLETED"

@@ -106,7 +106,7 @@ def test_a_duplicate_is_a_cost_without_a_price(serving: Any) -> None:
     pipeline.dispatch.run_once()
     pipeline.answer()
     assert _margin(pipeline).unknown_calls == 1
-    pipeline.execute("UPDATE jobs SET not_before = clock_timestamp()")
+    pipeline.execute("UPDATE job_failures SET not_before = clock_timestamp()")
     pipeline.run()
     late = StoredImage("v1/late/output.png", "image/png", 1024, 1024, 9)
     first = pipeline.rows("SELECT id FROM attempts ORDER BY id")[0].id

@@ -231,6 +231,22 @@ def test_a_success_counts_only_when_it_was_sent_after_the_429(engine: Engine, jo
     assert group.state.blocked_until <= group.state.now
 
 
+def test_a_success_counts_by_the_start_of_its_call_if_its_sending_could_not_be_written(
+    engine: Engine, job_id: UUID
+) -> None:
+    called = text("UPDATE attempts SET called_at = clock_timestamp() WHERE id = :id")
+    with engine.begin() as connection:
+        now = quota.lock_group(connection, "east").state.now
+        early, probe = (insert(connection, job_id, now) for _ in range(2))
+        connection.execute(called, {"id": early})
+        quota.pause_group(connection, "east", GroupPause(900, out_of_quota=True), "insufficient_quota")
+        quota.group_succeeded(connection, "east", early)
+        assert quota.lock_group(connection, "east").out_of_quota
+        connection.execute(called, {"id": probe})
+        quota.group_succeeded(connection, "east", probe)
+        assert not quota.lock_group(connection, "east").out_of_quota
+
+
 def test_a_new_group_starts_with_all_tokens_out(engine: Engine) -> None:
     with engine.begin() as connection:
         quota.ensure_groups(connection, [GROUP.model_copy(update={"cold_start": "spent"})])

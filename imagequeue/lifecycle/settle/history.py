@@ -1,0 +1,43 @@
+"""What a verdict needs to know of an attempt and its job: read as far as the outcome makes it matter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.jobs import AttemptState
+from imagequeue.domain.upstream import Ambiguous, Unavailable
+from imagequeue.domain.verdicts import AttemptOutcome, History, NotCalledBack, ProcessDied
+from imagequeue.lifecycle.settle.rounds import JobTrouble
+from imagequeue.store.attempts import closings
+from imagequeue.store.attempts.closings import AttemptRow
+from imagequeue.store.jobs.settlements import LockedJob
+
+
+def read_history(
+    connection: Connection,
+    catalog: Catalog,
+    attempt: AttemptRow,
+    job: LockedJob,
+    outcome: AttemptOutcome,
+    reference: str | None,
+) -> History:
+    """The history of a job whose row is locked; `reference` is what the upstream was polled for."""
+    may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
+    deployment = catalog.deployment(attempt.deployment)
+    may = attempt.upstream_reference is not None or (deployment is not None and deployment.callbacks)
+    history = History(
+        deployment=attempt.deployment,
+        deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
+        retry_ambiguous=deployment.retry_ambiguous if deployment else True,
+        calls_back=may and reference is None and not job.status.is_final,
+        orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
+    )
+    if not isinstance(outcome, Unavailable | Ambiguous):
+        return history
+    met = JobTrouble.read(connection, catalog, job.id, job.model_id, job.requirement)
+    same_round = met.counted_before(attempt.deployment, attempt.created_at)
+    history = replace(history, rounds=met.rounds, same_round=same_round)
+    return replace(history, out=met.out(connection, history.rounds_after))

@@ -1,0 +1,42 @@
+"""Jobs that no failure will end any more: what they still waited for is gone.
+
+A failure ends its job when every deployment has failed it as often as it may. The last deployment that was
+left can also leave the catalog, or go out after the job's last failure. Then no further attempt is made whose
+failure could say so.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Engine
+
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.verdicts import not_served
+from imagequeue.lifecycle.settle.rounds import JobTrouble
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.store.jobs import failures
+
+
+def end_used_up(engine: Engine, settlement: Settlement, limit: int) -> int:
+    """End them, of at most `limit` jobs in trouble; how many."""
+    with engine.connect() as connection:
+        over = _over(connection, settlement, limit)
+    return sum(_end(settlement, met) for met in over)
+
+
+def _over(connection: Connection, settlement: Settlement, limit: int) -> list[JobTrouble]:
+    catalog = settlement.catalog()
+    most = {one.name: one.max_attempts for one in catalog.deployments}
+    met = [
+        JobTrouble.read(connection, catalog, job.id, job.model_id, job.requirement)
+        for job in failures.used_up_jobs(connection, most, limit)
+    ]
+    return [one for one in met if one.rounds.are_over(one.out(connection, one.rounds))]
+
+
+def _end(settlement: Settlement, met: JobTrouble) -> bool:
+    """Unless one of its attempts is open: that one may still bring its images."""
+
+    def is_idle(connection: Connection) -> bool:
+        return failures.hold_idle_job(connection, met.job_id)
+
+    return bool(settlement.end([met.job_id], JobStatus.ERROR, not_served(met.rounds), provided=is_idle))
