@@ -87,10 +87,11 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The images of one call, stored."""
+    """The images of one call, stored. `unusable_images` came with them, and are paid as well."""
 
     images: tuple[StoredImage, ...]
     cost_usd: Decimal | None = None
+    unusable_images: int = 0
 
 
 AttemptOutcome = Succeeded | UpstreamError

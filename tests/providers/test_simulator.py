@@ -231,6 +231,10 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fewer images": ("Unavailable", {"kind": "fewer_images"}),
     "no data": ("Unavailable", {"kind": "no_data"}),
     "redirect": ("Unavailable", {"kind": "redirect", "location": "http://10.0.0.1/"}),
+    "a firewall": ("Unavailable", {"kind": "html", "status": 403}),
+    "a gateway that gave up": ("Ambiguous", {"kind": "status", "status": 499}),
+    "a conflict": ("Unavailable", {"kind": "status", "status": 409}),
+    "an error inside": ("Throttled", {"kind": "status", "status": 200, "body": {"error": {"code": 429}}}),
 }
 SLOW = {"hang", "hang before the body", "drip"}
 
@@ -247,6 +251,35 @@ def test_a_fault_costs_the_attempt_and_is_judged(
         attempts.make(name, Call(prompt="A lamp"))
     assert type(raised.value).__name__ == expected
     assert isinstance(raised.value, getattr(upstream, expected))
+
+
+KEPT: dict[str, dict[str, Any]] = {
+    "gzip": {"kind": "compressed"},
+    "deflate": {"kind": "compressed", "encoding": "deflate"},
+    "base64 with line breaks": {"kind": "line_breaks"},
+    "the image itself": {"kind": "raw_image"},
+    "a link as text": {"kind": "url_text"},
+    "a relative link": {"kind": "relative_url"},
+    "one value for an array": {"kind": "one_for_array"},
+}
+
+
+@pytest.mark.parametrize("form", KEPT)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_in_a_form_that_no_document_has_is_kept_and_not_bought_again(
+    simulator: SimulatorThread, attempts: Attempts, name: ProviderName, form: str
+) -> None:
+    for match in ({}, {"operation": "poll"}):
+        arm(simulator, **KEPT[form], match=match)
+    assert [image.media_type for image in attempts.make(name, Call(prompt="A lamp"))] == ["image/png"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 409, 423, 425, 429, 499, 502, 530])
+def test_a_poll_that_a_stranger_answers_is_asked_again(
+    simulator: SimulatorThread, attempts: Attempts, status: int
+) -> None:
+    arm(simulator, kind="html", status=status, match={"operation": "poll"}, count=1)
+    assert len(attempts.make("pixazo", Call(prompt="A lamp"))) == 1
 
 
 def test_images_that_came_are_kept_when_the_upstream_caps_the_count(client: httpx.Client) -> None:

@@ -179,12 +179,16 @@ class Settlement:
         )
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
-        """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
-        if outcome.cost_usd is not None or not isinstance(outcome, Succeeded):
+        """What the upstream charged (USD): what it says, or else the catalog's cost for each image that came.
+
+        Images that came are paid, also where they could not be used.
+        """
+        brought = outcome.unusable_images + (len(outcome.images) if isinstance(outcome, Succeeded) else 0)
+        if outcome.cost_usd is not None or not brought:
             return outcome.cost_usd
         deployment = self.catalog().deployment(attempt.deployment)
         known = deployment.cost_usd if deployment else None
-        return None if known is None else known * len(outcome.images)
+        return None if known is None else known * brought
 
     def _add_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
