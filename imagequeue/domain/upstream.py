@@ -20,8 +20,8 @@ from decimal import Decimal
 class UpstreamError(Exception):
     """An upstream call that brought no image. `reason` may be shown to operators: never a prompt or key.
 
-    `cost_usd` is what the upstream says that it charged all the same. `unusable_images` counts the images of
-    an answer that could not be used: they are paid, even where the upstream does not say what they cost.
+    `cost_usd` is what the upstream says that it charged all the same. `paid_images` counts the images of an
+    answer that could not be used: they are paid, even where the upstream does not say what they cost.
     """
 
     def __init__(self, reason: str, *, http_status: int | None = None) -> None:
@@ -30,7 +30,7 @@ class UpstreamError(Exception):
         self.reason = reason.encode("utf-8", "replace").decode().replace("\x00", "")
         self.http_status = http_status
         self.cost_usd: Decimal | None = None
-        self.unusable_images = 0
+        self.paid_images = 0
 
 
 class Rejected(UpstreamError):

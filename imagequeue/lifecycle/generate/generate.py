@@ -124,7 +124,7 @@ class Generation:
         try:
             kept = self.image_storer.store(ticket, checked)
         except UpstreamError as error:  # none can be used, and all are paid
-            error.cost_usd, error.unusable_images = answer.cost_usd, came
+            error.cost_usd, error.paid_images = answer.cost_usd, came
             raise
         stored = self.image_storer.finish(kept)
         return Succeeded(stored, answer.cost_usd, unusable_images=came - len(stored))

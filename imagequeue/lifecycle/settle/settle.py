@@ -179,16 +179,12 @@ class Settlement:
         )
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
-        """What the upstream charged (USD): what it says, or else the catalog's cost for each image that came.
-
-        Images that came are paid, also where they could not be used.
-        """
-        brought = outcome.unusable_images + (len(outcome.images) if isinstance(outcome, Succeeded) else 0)
-        if outcome.cost_usd is not None or not brought:
+        """What the upstream charged (USD): what it says, or else the catalog's cost per image that came."""
+        if outcome.cost_usd is not None or not outcome.paid_images:
             return outcome.cost_usd
         deployment = self.catalog().deployment(attempt.deployment)
         known = deployment.cost_usd if deployment else None
-        return None if known is None else known * brought
+        return None if known is None else known * outcome.paid_images
 
     def _add_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
