@@ -89,10 +89,16 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The images of one call, stored."""
+    """The images of one call, stored. `unusable_images` came with them."""
 
     images: tuple[StoredImage, ...]
     cost_usd: Decimal | None = None
+    unusable_images: int = 0
+
+    @property
+    def paid_images(self) -> int:
+        """How many images came: the upstream bills those that cannot be used as well."""
+        return len(self.images) + self.unusable_images
 
 
 AttemptOutcome = Succeeded | UpstreamError

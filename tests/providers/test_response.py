@@ -47,18 +47,6 @@ def test_bodies_above_one_mib_are_on_disk(client: httpx.Client, size: int, on_di
         assert response.content() == b"x" * size
 
 
-def test_compressed_answers_are_neither_asked_for_nor_taken(client: httpx.Client) -> None:
-    heads: list[bytes] = []
-
-    def script(connection: socket.socket) -> None:
-        heads.append(read_request(connection).lower())
-        connection.sendall(answer(200, b"\x1f\x8b", "Content-Encoding: gzip"))
-
-    with scripted_server(script) as url, pytest.raises(Unavailable, match="gzip"):
-        send(client, url)
-    assert b"accept-encoding: identity" in heads[0]
-
-
 def test_limit_grows_with_the_images() -> None:
     assert exchange.response_limit(1) < exchange.response_limit(3) < exchange.response_limit(4)
     assert exchange.response_limit(4) == exchange.response_limit(10) == 64 * MIB

@@ -117,11 +117,17 @@ class Generation:
             answer = _parsed(parse, response)
             if isinstance(answer, Pending):
                 return answer
+            came = len(answer.images)
             checked = self.image_storer.checked(ticket, answer.images, until)
             if all(image.content is not None for image in answer.images):
                 checked, answer = list(checked), Images((), answer.cost_usd)
-        kept = self.image_storer.store(ticket, checked)
-        return Succeeded(self.image_storer.finish(kept), answer.cost_usd)
+        try:
+            kept = self.image_storer.store(ticket, checked)
+        except UpstreamError as error:  # none can be used, and all are paid
+            error.cost_usd, error.paid_images = answer.cost_usd, came
+            raise
+        stored = self.image_storer.finish(kept)
+        return Succeeded(stored, answer.cost_usd, unusable_images=came - len(stored))
 
 
 def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:

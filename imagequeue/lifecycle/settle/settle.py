@@ -155,12 +155,12 @@ class Settlement:
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
-        """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
-        if outcome.cost_usd is not None or not isinstance(outcome, Succeeded):
+        """What the upstream charged (USD): what it says, or else the catalog's cost per image that came."""
+        if outcome.cost_usd is not None or not outcome.paid_images:
             return outcome.cost_usd
         deployment = self.catalog().deployment(attempt.deployment)
         known = deployment.cost_usd if deployment else None
-        return None if known is None else known * len(outcome.images)
+        return None if known is None else known * outcome.paid_images
 
     def _add_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
