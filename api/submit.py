@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import UUID
 
 from fastapi import Request, Response
 
+from api.account_coalescer import Group, coalesced_by_account
 from api.auth import authenticate, spend_allowance
 from api.body import Content, any_content, reader_of
 from api.bulkhead import isolated
-from api.coalescer import coalesced
 from api.errors import rendered
 from api.job_answers import final_answer
 from api.request_id_header import tag_request
@@ -86,10 +87,14 @@ async def _read(
     return made(body, ask)
 
 
-@coalesced(threads=2)
-def accept(services: ApiServices, submissions: list[Submission]) -> Sequence[Accepted | ImagequeueError]:
+def _account_of(submission: Submission) -> UUID:
+    return submission.account_id
+
+
+@coalesced_by_account(account_of=_account_of, threads=2)
+def accept(services: ApiServices, group: Group[Submission]) -> Sequence[Accepted | ImagequeueError]:
     """Make submissions into durable jobs, all of them in one commit."""
-    return services.submit(submissions)
+    return services.submit(group.items, group.waits, group.lock_seconds)
 
 
 @isolated(threads=UPLOAD_THREADS, patience=UPLOAD_PATIENCE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from psycopg.errors import QueryCanceled
+from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -51,18 +51,40 @@ class TooSlow(Exception):
     """A statement took longer than it was allowed to."""
 
 
+class LockTimeout(TooSlow):
+    """Another transaction held a lock for longer than this one was allowed to wait for it."""
+
+
 @contextmanager
-def at_most(connection: Connection, seconds: float) -> Generator[None]:
-    """Let each statement inside take at most `seconds`; the limit stays until the transaction ends.
+def at_most(connection: Connection, seconds: float, *, lock_seconds: float | None = None) -> Generator[None]:
+    """Let each statement inside take at most `seconds`; the limits stay until the transaction ends.
+
+    Args:
+        connection: whose statements they are.
+        seconds: for each statement, its waits for locks included.
+        lock_seconds: for each wait for a lock; None: no other limit than the session's.
 
     Raises:
+        LockTimeout: one waited longer for a lock, or in a circle (a deadlock).
         TooSlow: one took longer, and was cancelled.
     """
-    limit = {"limit": f"{seconds * 1000:.0f}ms"}
-    connection.execute(text("SELECT set_config('statement_timeout', :limit, true)"), limit)
+    limits = {"statement": _milliseconds(seconds), "lock": _milliseconds(lock_seconds or seconds)}
+    connection.execute(_LIMIT if lock_seconds is None else _LIMIT_WITH_LOCKS, limits)
     try:
         yield
     except OperationalError as error:
+        if isinstance(error.orig, LockNotAvailable | DeadlockDetected):
+            raise LockTimeout from None
         if isinstance(error.orig, QueryCanceled):
             raise TooSlow from None
         raise
+
+
+_LIMIT = text("SELECT set_config('statement_timeout', :statement, true)")
+_LIMIT_WITH_LOCKS = text("""
+    SELECT set_config('statement_timeout', :statement, true), set_config('lock_timeout', :lock, true)
+""")
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{seconds * 1000:.0f}ms"
