@@ -116,9 +116,8 @@ class Settlement:
         with self.engine.begin() as connection:
             if not provided(connection):
                 return []
-            # Wallets are locked in the order of their accounts, so that two transactions cannot deadlock.
-            jobs = sorted(settlements.lock_jobs(connection, job_ids), key=lambda job: job.account_id)
-            ended = [job.id for job in jobs if self._finish(connection, job, status, error)]
+            jobs = settlements.lock_jobs(connection, job_ids)
+            ended = self._finish(connection, jobs, status, error)
         if ended:
             self.announce(ended)
         return ended
@@ -200,7 +199,7 @@ class Settlement:
         if job.status.is_final:
             return None
         if len(new) == len(missing):
-            return job.id if self._finish(connection, job, JobStatus.COMPLETED, None) else None
+            return job.id if self._finish(connection, [job], JobStatus.COMPLETED, None) else None
         settlements.restore_missing_images(connection, job.id)
         return None
 
@@ -210,7 +209,7 @@ class Settlement:
         if job.status.is_final:
             return None
         if verdict.ends:
-            return job.id if self._finish(connection, job, verdict.ends, verdict.error) else None
+            return job.id if self._finish(connection, [job], verdict.ends, verdict.error) else None
         settlements.restore_missing_images(
             connection,
             job.id,
@@ -220,18 +219,25 @@ class Settlement:
         )
         return None
 
-    def _finish(self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None) -> bool:
-        if not settlements.finish_job(connection, job, status):
-            return False
-        captured = job.price_usd if status is JobStatus.COMPLETED else None
-        end_holds(connection, [HoldEnd(job.id, captured)])
-        body = encode(self._final_body(connection, job, status, error))
-        settlements.write_result(connection, job.id, error=error, body=body)
-        if job.webhook_url:
-            target = _target(job.webhook_url)
-            told = self._webhook_body(connection, job) or body
-            settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=told)
-        return True
+    def _finish(
+        self, connection: Connection, jobs: Sequence[LockedJob], status: JobStatus, error: str | None
+    ) -> list[UUID]:
+        """End those of the jobs that are live; their ids.
+
+        Quota groups and deployments are locked first, then wallets, each sorted: every transaction that
+        settles does it in this order, so that no two wait for each other.
+        """
+        live = settlements.finish_jobs(connection, jobs, status)
+        captures = status is JobStatus.COMPLETED
+        end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
+        for job in live:
+            body = encode(self._final_body(connection, job, status, error))
+            settlements.write_result(connection, job.id, error=error, body=body)
+            if job.webhook_url:
+                target = _target(job.webhook_url)
+                told = self._webhook_body(connection, job) or body
+                settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=told)
+        return [job.id for job in live]
 
     def _webhook_body(self, connection: Connection, job: LockedJob) -> str | None:
         """What the job's dialect writes about it; None: nothing of its own.

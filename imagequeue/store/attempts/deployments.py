@@ -68,8 +68,11 @@ _TAKE_PROBE = text("""
 """)
 
 _PROBES_UNTRIED = text("""
+    WITH probed AS (
+        SELECT name FROM deployment_states WHERE probe_id = ANY(:attempt_ids) ORDER BY name FOR UPDATE
+    )
     UPDATE deployment_states SET probe_id = NULL, blocked_until = clock_timestamp()
-    WHERE probe_id = ANY(:attempt_ids)
+    WHERE name IN (SELECT name FROM probed)
 """)
 
 

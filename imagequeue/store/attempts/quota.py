@@ -107,11 +107,15 @@ _IS_ECHO = text("""
 
 # The grant of a probe moves the block to `PROBE_SECONDS` after its start. One that ends later is of a 429.
 _PROBES_UNTRIED = text("""
+    WITH probed AS (
+        SELECT name FROM quota_groups JOIN attempts ON name = quota_group
+        WHERE out_of_quota AND attempts.id = ANY(:attempt_ids)
+            AND sent_at IS NULL AND attempts.created_at > throttled_at
+            AND blocked_until < slot_at + make_interval(secs => :probe_every + 0.001)
+        ORDER BY name FOR UPDATE OF quota_groups
+    )
     UPDATE quota_groups SET blocked_until = clock_timestamp()
-    FROM attempts
-    WHERE name = quota_group AND out_of_quota AND attempts.id = ANY(:attempt_ids)
-        AND sent_at IS NULL AND attempts.created_at > throttled_at
-        AND blocked_until < slot_at + make_interval(secs => :probe_every + 0.001)
+    WHERE name IN (SELECT name FROM probed)
 """)
 
 # A success of a call that was sent before the last 429 says nothing about what came after it.

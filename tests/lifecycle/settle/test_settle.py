@@ -14,6 +14,7 @@ from imagequeue.domain.jobs import JobStatus
 from tests.builders import account
 from tests.lifecycle.generate.refusing import breaking_commit
 from tests.lifecycle.steps import UNTOUCHED, end_back_off, wallet
+from tests.locks import WALLET, holding, wait_until_blocked
 from tests.pipeline import Pipeline, RunningPipeline
 
 
@@ -134,6 +135,28 @@ def test_ending_many_jobs_locks_wallets_in_account_order(pipeline: Pipeline) -> 
             assert ending.is_alive()
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
         connection.execute(lock, {"id": second})
+    ending.join(10)
+    assert {pipeline.status(job_id) for job_id in jobs} == {"ERROR"}
+
+
+def test_ending_many_jobs_locks_quota_groups_before_wallets_as_settling_does(pipeline: Pipeline) -> None:
+    """The later account's job has the probe of a group; the other account's wallet stays free meanwhile."""
+    first, second = sorted([pipeline.account_id, account(pipeline.runtime.engine, "other", "1000")[0]])
+    pipeline.account_id = second
+    jobs = pipeline.submit()
+    assert pipeline.dispatch.run_once() == 1
+    pipeline.account_id = first
+    jobs += pipeline.submit()
+    pipeline.execute("""
+        UPDATE quota_groups SET out_of_quota = true, throttled_at = clock_timestamp() - interval '1 hour',
+            blocked_until = clock_timestamp() - interval '1 hour'
+    """)
+    ending = threading.Thread(target=pipeline.settlement.end, args=(jobs, JobStatus.ERROR, "late"))
+    with holding(pipeline.runtime.engine, "SELECT FROM quota_groups FOR UPDATE"):
+        ending.start()
+        wait_until_blocked(pipeline.runtime.engine)
+        with holding(pipeline.runtime.engine, f"{WALLET} NOWAIT", account_id=first):
+            pass
     ending.join(10)
     assert {pipeline.status(job_id) for job_id in jobs} == {"ERROR"}
 
