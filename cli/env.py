@@ -9,7 +9,10 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import reported
 
+
+@reported
 def env(
     *,
     data_dir: Annotated[Path, typer.Option(help="Data folder of the stack.", file_okay=False)] = Path(
@@ -23,5 +26,10 @@ def env(
     except FileNotFoundError:
         typer.echo(f"imagequeue: no stack runs on {data_dir.absolute()} (there is no {path.name})", err=True)
         raise typer.Exit(1) from None
+    except (OSError, ValueError):
+        content = None
+    if not (isinstance(content, dict) and isinstance(content.get("env"), dict)):
+        typer.echo(f"imagequeue: {path.absolute()} is not the file of a stack", err=True)
+        raise typer.Exit(1)
     for name, value in content["env"].items():
         typer.echo(f"export {name}={shlex.quote(value)}")

@@ -116,6 +116,7 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         media_url=media_urls(runtime.settings, runtime.keyring),
         webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
         announce=announce,
+        webhook_schedule=parse_schedule(runtime.settings.webhook_schedule),
     )
 
 

@@ -9,8 +9,10 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
-from sqlalchemy import Connection, Engine, create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
+from sqlalchemy.exc import ArgumentError, OperationalError
+
+from imagequeue.domain.errors import ConfigurationError
 
 SESSION = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 """Limits of a session: nothing waits for ever, and no forgotten transaction keeps dead rows from vacuum."""
@@ -26,9 +28,12 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
         url: of SQLAlchemy's form, with the psycopg driver.
         pool_size: the most connections that this process holds.
         name: shown in `pg_stat_activity`.
+
+    Raises:
+        ConfigurationError: the URL is none, or that of another kind of database.
     """
     return create_engine(
-        url,
+        _parsed(url),
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,  # seconds, as below
@@ -45,6 +50,16 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
             "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
         },
     )
+
+
+def _parsed(text: str) -> URL:
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        url = None
+    if url is None or url.drivername != "postgresql+psycopg":
+        raise ConfigurationError("IMAGEQUEUE_DATABASE_URL is not the URL of a PostgreSQL database")
+    return url
 
 
 class TooSlow(Exception):

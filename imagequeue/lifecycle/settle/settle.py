@@ -43,6 +43,7 @@ from imagequeue.domain.verdicts import (
     Verdict,
     judge,
 )
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle import feedback
 from imagequeue.store.attempts import closings
@@ -65,6 +66,8 @@ class Settlement:
     """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final.
 
     `webhook_bodies` has the dialects whose webhooks are their own, by name; all others get the status body.
+
+    `webhook_schedule` has the seconds before each delivery attempt; the first entry is the first one's.
     """
 
     engine: Engine
@@ -72,6 +75,7 @@ class Settlement:
     media_url: Callable[[str], str]
     webhook_bodies: Mapping[str, Callable[[JobView], Mapping[str, Any]]]
     announce: Callable[[Sequence[UUID]], None]
+    webhook_schedule: Sequence[float] = DEFAULT_SCHEDULE
     random: Random = field(default_factory=Random)
 
     def settle(
@@ -234,10 +238,14 @@ class Settlement:
             body = encode(self._final_body(connection, job, status, error))
             settlements.write_result(connection, job.id, error=error, body=body)
             if job.webhook_url:
-                target = _target(job.webhook_url)
-                told = self._webhook_body(connection, job) or body
-                settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=told)
+                self._write_delivery(connection, job, job.webhook_url, self._webhook_body(connection, job) or body)
         return [job.id for job in live]
+
+    def _write_delivery(self, connection: Connection, job: LockedJob, url: str, body: str) -> None:
+        due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
+        settlements.write_delivery(
+            connection, job, delivery_id=new_id(), target=_target(url), body=body, due=due or job.now
+        )
 
     def _webhook_body(self, connection: Connection, job: LockedJob) -> str | None:
         """What the job's dialect writes about it; None: nothing of its own.

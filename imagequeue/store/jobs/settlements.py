@@ -182,10 +182,10 @@ def write_result(connection: Connection, job_id: UUID, *, error: str | None, bod
     connection.execute(insert(job_results), {"job_id": job_id, "error": error, "body": body})
 
 
-def write_delivery(
-    connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str
+def write_delivery(  # noqa: PLR0913  # the columns of a delivery
+    connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str, due: datetime
 ) -> None:
-    """Write the webhook into the outbox, due at once."""
+    """Write the webhook into the outbox; `due`: when its first delivery attempt is."""
     connection.execute(
         insert(deliveries),
         {
@@ -196,5 +196,6 @@ def write_delivery(
             "url": job.webhook_url,
             "target": target,
             "body": body,
+            "next_attempt_at": due,
         },
     )

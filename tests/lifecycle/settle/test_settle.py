@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
 from tests.builders import account
 from tests.lifecycle.generate.refusing import breaking_commit
@@ -186,3 +187,20 @@ def test_an_ended_job_leaves_no_attempt_open(pipeline: Pipeline) -> None:
     assert pipeline.answer() == 2
     assert pipeline.calls() == []
     assert pipeline.rows("SELECT available, held, spent FROM wallets") == [(1000, 0, 0)]
+
+
+@pytest.mark.parametrize(("schedule", "seconds"), [("0,5", (0, 0)), ("30,5", (30, 36)), ("0.5", (0.5, 0.6))])
+def test_the_first_entry_of_the_webhook_schedule_is_the_first_attempts(
+    pipeline: Pipeline, schedule: str, seconds: tuple[float, float]
+) -> None:
+    settings = pipeline.runtime.settings.model_copy(update={"webhook_schedule": schedule})
+    pipeline.runtime.settings = settings
+    settlement = wiring.settlement(pipeline.runtime, lambda _: None)
+    jobs = pipeline.submit(2, webhook_url="https://receiver.example.com/hook")
+    settlement.end(jobs, JobStatus.FAILED, "cancelled")
+    rows = pipeline.rows("""
+        SELECT extract(epoch FROM next_attempt_at - jobs.finished_at)::float8 AS delay
+        FROM deliveries JOIN jobs ON jobs.id = job_id
+    """)
+    assert len(rows) == 2
+    assert all(seconds[0] <= row.delay <= seconds[1] for row in rows)
