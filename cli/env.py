@@ -8,8 +8,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel, ValidationError
 
 from cli.errors import reported
+
+
+class _StackFile(BaseModel):
+    env: dict[str, str]
 
 
 @reported
@@ -28,8 +33,10 @@ def env(
         raise typer.Exit(1) from None
     except (OSError, ValueError):
         content = None
-    if not (isinstance(content, dict) and isinstance(content.get("env"), dict)):
+    try:
+        variables = _StackFile.model_validate(content).env
+    except ValidationError:
         typer.echo(f"imagequeue: {path.absolute()} is not the file of a stack", err=True)
-        raise typer.Exit(1)
-    for name, value in content["env"].items():
+        raise typer.Exit(1) from None
+    for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")

@@ -20,12 +20,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
@@ -45,13 +43,12 @@ from imagequeue.domain.verdicts import (
 )
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.settle import feedback
+from imagequeue.lifecycle.settle import feedback, webhook
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
 from imagequeue.store.jobs import settlements
 from imagequeue.store.jobs.settlements import LockedJob
-from imagequeue.store.jobs.views import read_views
 from imagequeue.store.money.ledger import HoldEnd, end_holds
 
 log = structlog.get_logger()
@@ -238,33 +235,18 @@ class Settlement:
             body = encode(self._final_body(connection, job, status, error))
             settlements.write_result(connection, job.id, error=error, body=body)
             if job.webhook_url:
-                self._write_delivery(connection, job, job.webhook_url, self._webhook_body(connection, job) or body)
+                self._write_delivery(connection, job, job.webhook_url, self._told(connection, job) or body)
         return [job.id for job in live]
+
+    def _told(self, connection: Connection, job: LockedJob) -> str | None:
+        written = self.webhook_bodies.get(job.dialect)
+        return written and webhook.own_body(connection, job, written, self.media_url)
 
     def _write_delivery(self, connection: Connection, job: LockedJob, url: str, body: str) -> None:
         due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
         settlements.write_delivery(
-            connection, job, delivery_id=new_id(), target=_target(url), body=body, due=due or job.now
+            connection, job, delivery_id=new_id(), target=webhook.target(url), body=body, due=due or job.now
         )
-
-    def _webhook_body(self, connection: Connection, job: LockedJob) -> str | None:
-        """What the job's dialect writes about it; None: nothing of its own.
-
-        A dialect that breaks must not undo what is settled here: the image is paid, and would be asked for
-        again. Its client gets the status body then.
-        """
-        written = self.webhook_bodies.get(job.dialect)
-        if written is None:
-            return None
-        try:
-            told = encode(written(read_views(connection, [job.id], self.media_url)[job.id]))
-            return told.encode("utf-8", "replace").decode()
-        except SQLAlchemyError:
-            raise
-        except Exception as error:  # noqa: BLE001  # its text is not logged: it may hold a prompt
-            reason = type(error).__name__
-            log.error("webhook_body_failed", job_id=str(job.id), dialect=job.dialect, reason=reason)  # noqa: TRY400
-            return None
 
     def _final_body(
         self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None
@@ -307,10 +289,3 @@ def _fence(outcome: AttemptOutcome, process_id: UUID | None, reference: str | No
             return Fence("orphaned", frozenset({AttemptState.CALLING}))
         case _:
             return Fence("caller", OPEN_ATTEMPTS, process_id, reference)
-
-
-def _target(url: str) -> str:
-    """Scheme, host and port of a URL that the egress guard accepted (docs/design/webhooks.md, "Target")."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{parts.hostname}:{port}"
