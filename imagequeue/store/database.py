@@ -6,7 +6,7 @@ The store never commits: verbs open `engine.begin()` and everything in it is one
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
 from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
@@ -16,6 +16,10 @@ from imagequeue.domain.errors import ConfigurationError
 
 SESSION = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 """Limits of a session: nothing waits for ever, and no forgotten transaction keeps dead rows from vacuum."""
+
+
+STATEMENT_SECONDS = 2.0
+"""What a statement may take that a caller of the API waits for: less than the caller does."""
 
 
 def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
@@ -93,6 +97,13 @@ def at_most(connection: Connection, seconds: float, *, lock_seconds: float | Non
         if isinstance(error.orig, QueryCanceled):
             raise TooSlow from None
         raise
+
+
+def locks_within(connection: Connection, seconds: float | None) -> AbstractContextManager[None]:
+    """Let each statement inside wait at most `seconds` for a lock, as `at_most` does; None: no own limit."""
+    if seconds is None:
+        return nullcontext()
+    return at_most(connection, STATEMENT_SECONDS, lock_seconds=seconds)
 
 
 _LIMIT = text("SELECT set_config('statement_timeout', :statement, true)")

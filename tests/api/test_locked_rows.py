@@ -40,6 +40,22 @@ def test_a_locked_wallet_delays_the_submits_of_its_own_account_alone(
     assert service.rows()["jobs"] == 17
 
 
+def test_a_locked_wallet_delays_the_cancels_of_its_own_account_alone(
+    service: Service, engine: Engine, threads: ThreadPoolExecutor
+) -> None:
+    locked, *others = [service.client(f"client {number}") for number in range(3)]
+    ids = {client: client.generate().json()["request_id"] for client in (locked, *others)}
+
+    def cancel(client: Client) -> int:
+        return client.http.post(f"/v2/requests/{ids[client]}/cancel").status_code
+
+    with holding(engine, WALLET, account_id=locked.account_id):
+        waiting = threads.submit(cancel, locked)
+        assert list(threads.map(cancel, others)) == [202] * 2
+        assert not waiting.done()
+    assert waiting.result() == 202
+
+
 def test_an_account_whose_key_is_being_used_elsewhere_delays_nobody_else(
     service: Service, engine: Engine, threads: ThreadPoolExecutor
 ) -> None:

@@ -47,6 +47,7 @@ from imagequeue.lifecycle.settle import feedback, webhook
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
+from imagequeue.store.database import locks_within
 from imagequeue.store.jobs import settlements
 from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.money.ledger import HoldEnd, end_holds
@@ -109,12 +110,16 @@ class Settlement:
         error: str,
         *,
         provided: Callable[[Connection], bool] = lambda _: True,
+        lock_seconds: float | None = None,
     ) -> list[UUID]:
         """End jobs before their images come (cancelled, past a deadline); returns those that were live.
 
         `provided` is called first, in the same transaction; where it returns False nothing is ended.
+
+        Raises:
+            LockTimeout: a lock was not free within `lock_seconds`, if they are given; nothing was ended.
         """
-        with self.engine.begin() as connection:
+        with self.engine.begin() as connection, locks_within(connection, lock_seconds):
             if not provided(connection):
                 return []
             jobs = settlements.lock_jobs(connection, job_ids)

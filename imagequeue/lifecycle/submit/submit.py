@@ -24,7 +24,7 @@ from imagequeue.lifecycle.submit.idempotency import claim, follow, give_back
 from imagequeue.lifecycle.submit.routing import require_route
 from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission
 from imagequeue.runtime import Runtime
-from imagequeue.store.database import at_most
+from imagequeue.store.database import STATEMENT_SECONDS, at_most
 from imagequeue.store.jobs.insert import FlowKey, NewJob, flow_ids, insert_jobs
 from imagequeue.store.money.ledger import Hold, place_holds
 
@@ -32,9 +32,6 @@ SubmitOutcome = Accepted | ImagequeueError
 
 LOCK_SECONDS = 1.0
 """What a transaction waits for a lock: less than a caller of the API waits for its answer."""
-
-STATEMENT_SECONDS = 2.0
-"""What one statement may take, for the same reason."""
 
 
 def everybody_waits(position: int) -> bool:
