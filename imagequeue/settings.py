@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cached_property
+from math import ceil
 from pathlib import Path
 from typing import Literal
 
@@ -16,6 +18,7 @@ from pydantic import Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imagequeue.domain.errors import ConfigurationError
+from imagequeue.domain.webhooks import longest, parse_schedule
 
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
@@ -71,11 +74,28 @@ def load_settings() -> Settings:
     """
     refuse_unknown_variables(os.environ)
     try:
-        return Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
+        settings = Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"{name}: {first['msg']}") from None
+    require_retention_beyond_webhooks(settings)
+    return settings
+
+
+def require_retention_beyond_webhooks(settings: Settings) -> None:
+    """Refuse to delete images while their webhook may still be delivered.
+
+    Raises:
+        ConfigurationError: the schedule is malformed, or lasts longer than jobs are kept.
+    """
+    lasts = longest(parse_schedule(settings.webhook_schedule))
+    if lasts > timedelta(days=settings.retention_days):
+        needed = ceil(lasts / timedelta(days=1))
+        raise ConfigurationError(
+            f"IMAGEQUEUE_RETENTION_DAYS: webhooks are tried for up to {needed} days"
+            f" (IMAGEQUEUE_WEBHOOK_SCHEDULE), so keep jobs for at least {needed}"
+        )
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:

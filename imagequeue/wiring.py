@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -51,7 +52,8 @@ from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
 
-Submit = Callable[[Sequence[Submission]], list[SubmitOutcome]]
+Submit = Callable[[Sequence[Submission], Callable[[int], bool], float], list[SubmitOutcome]]
+"""Submissions, who of their callers still waits, and the seconds to wait for a lock."""
 
 _REDIS_SECONDS = 0.25
 """Seconds that an answer to a client waits for Redis; then it does without the limit or the forecast."""
@@ -68,8 +70,11 @@ def catalog(runtime: Runtime) -> Callable[[], Catalog]:
 def submitter(runtime: Runtime, wakeups: Wakeups) -> Submit:
     """The verb `submit`. A job wakes the dispatchers, or the workers where its inputs have to be fetched."""
 
-    def submit_and_wake(submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        return submit(runtime, submissions, wake=lambda: wake(submissions))
+    def submit_and_wake(
+        submissions: Sequence[Submission], waits: Callable[[int], bool], lock_seconds: float
+    ) -> list[SubmitOutcome]:
+        awake = partial(wake, submissions)
+        return submit(runtime, submissions, wake=awake, waits=waits, lock_seconds=lock_seconds)
 
     def wake(submissions: Sequence[Submission]) -> None:
         unfetched = [one.request.requirement.unfetched for one in submissions]
@@ -111,6 +116,7 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         media_url=media_urls(runtime.settings, runtime.keyring),
         webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
         announce=announce,
+        webhook_schedule=parse_schedule(runtime.settings.webhook_schedule),
     )
 
 
