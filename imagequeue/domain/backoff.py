@@ -116,6 +116,13 @@ OUTCOME_SETTLING: Final = _constant(1.0, tries=8)
 The supervisor ends a process 15 s after it asked it to stop. What is not settled then is rescued.
 """
 
+ANSWER_READING: Final = RetryPolicy(0.5, 5.0, jitter=0.0, tries=4)
+"""An answer that could not be read or checked for a reason of ours. Four tries in 3.5 s.
+
+Memory that was short, or a file that could not be opened, may be there again. A fault of the program is not
+cured by waiting, and the answer is left on the local disk.
+"""
+
 IMAGE_STORING: Final = RetryPolicy(0.5, 10.0)
 """An image that the storage does not take. Until it does, because the image is paid for.
 
