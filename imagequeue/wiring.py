@@ -154,7 +154,7 @@ def fetching(runtime: Runtime, settlement: Settlement, wake: Callable[[], None])
 
 def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:
     """Where images go; `stopping` is set when the process is asked to end."""
-    downloading = Downloading(runtime.guarded_client(), runtime.policy, stopping)
+    downloading = Downloading(runtime.guarded_client(), runtime.policy)
     return ImageStorer(runtime.storage, spill(runtime), downloading, health, stopping)
 
 

@@ -84,10 +84,19 @@ EXHAUSTED_GROUP: Final = _constant(900.0)
 Such a quota comes back after hours, or when somebody pays.
 """
 
-IMAGE_DOWNLOAD: Final = RetryPolicy(0.5, 5.0, tries=3)
-"""A result that an upstream put behind a link. Three tries, and none after the deadline of the call.
+IMAGE_DOWNLOAD: Final = RetryPolicy(0.5, 10.0)
+"""A result that an upstream put behind a link. Until it comes, or the deadline of the call.
 
-It is paid for, so a broken download is worth more than one try.
+It is paid for, and another call would pay for it again.
+"""
+
+POLLED_DOWNLOAD: Final = RetryPolicy(0.5, 10.0, tries=3)
+"""The same where the upstream can be polled for a fresh link. Three tries, then the next poll."""
+
+FORGOTTEN_REQUEST: Final = _constant(10.0)
+"""A poll whose answer says that the upstream does not know the request. Until the deadline of the call.
+
+The request was taken, and is paid for: behind a load balancer a server may not know yet what another took.
 """
 
 INPUT_FETCH: Final = RetryPolicy(2.0, 60.0, tries=5)

@@ -153,8 +153,7 @@ class Generation:
 
 def _asked_again(ticket: CallTicket) -> Pending | None:
     """Poll once more, if the upstream has the request and the deadline leaves time: that buys nothing."""
-    reference = ticket.upstream_reference
-    return Pending(reference) if reference and not ticket.is_overdue else None
+    return Pending(ticket.upstream_reference or "") if ticket.is_polled_again else None
 
 
 def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:

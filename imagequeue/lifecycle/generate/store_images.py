@@ -24,10 +24,10 @@ from typing import IO, cast
 
 import structlog
 
-from imagequeue.domain.backoff import IMAGE_STORING, INPUT_READING
+from imagequeue.domain.backoff import IMAGE_DOWNLOAD, IMAGE_STORING, INPUT_READING, POLLED_DOWNLOAD
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
-from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
+from imagequeue.domain.upstream import LinkBroken, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
@@ -84,6 +84,12 @@ class StoringProgress:
     stored: list[StoredImage] = field(default_factory=list[StoredImage])
     postponed: list[Postponed] = field(default_factory=list[Postponed])
 
+    def close(self) -> None:
+        """Free what is postponed: the same images come again with the next poll."""
+        for one in self.postponed:
+            if one.image is not None:
+                one.image.file.close()
+
 
 @dataclass(frozen=True, slots=True)
 class ImageStorer:
@@ -98,35 +104,37 @@ class ImageStorer:
 
     def checked(
         self, ticket: CallTicket, images: Sequence[RawImage], until: float
-    ) -> Iterator[Checked | Unavailable | Ambiguous]:
+    ) -> Iterator[Checked | Unavailable | LinkBroken]:
         """The images of an answer, downloaded, checked and converted, one after the other.
 
         `until` is the call's deadline (seconds of `time.monotonic`); downloads must be over by then. An image
-        is Unavailable when it does not decode, Ambiguous when it cannot be downloaded.
+        is Unavailable when it does not decode, LinkBroken when it cannot be downloaded.
         """
         for number, raw in enumerate(images, start=1):
             try:
                 yield self._checked(ticket, number, raw, until)
-            except (Unavailable, Ambiguous) as error:
+            except (Unavailable, LinkBroken) as error:
                 yield error
 
     def store(
-        self, ticket: CallTicket, images: Iterable[Checked | Unavailable | Ambiguous]
+        self, ticket: CallTicket, images: Iterable[Checked | Unavailable | LinkBroken]
     ) -> StoringProgress:
         """Store images as they come; what the storage does not take now is postponed.
 
         One that is unusable does not prevent that the others are stored, because they are paid for.
 
         Raises:
-            Unavailable, Ambiguous: why the last image cannot be used, if none of them can.
+            Unavailable, LinkBroken: why an image cannot be used, if none of them can.
+            LinkBroken: one could not be downloaded, and the upstream can be polled for a fresh link.
         """
         progress, failure = StoringProgress(), None
         for image in images:
             if isinstance(image, Checked):
                 self._put(ticket, image, progress)
-            else:
+            elif not isinstance(failure, LinkBroken):
                 failure = image
-        if failure and not progress.stored:
+        if failure and (not progress.stored or (isinstance(failure, LinkBroken) and ticket.is_polled_again)):
+            progress.close()
             raise failure
         return progress
 
@@ -163,7 +171,7 @@ class ImageStorer:
         output_format: OutputFormat = ticket.parameters["output_format"]
         name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
         key = output_key(name, ticket.attempt_id, number, output_format)
-        with self._content(raw, until) as file, DECODING:
+        with self._content(ticket, raw, until) as file, DECODING:
             image = check_output(file.read(), output_format)
             stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
             return Checked(number, stored, _spooled(image.content))
@@ -185,12 +193,13 @@ class ImageStorer:
         failpoint(f"generate.stored_{image.number}")
 
     @contextmanager
-    def _content(self, image: RawImage, until: float) -> Generator[IO[bytes]]:
+    def _content(self, ticket: CallTicket, image: RawImage, until: float) -> Generator[IO[bytes]]:
         if image.content is not None:
             yield io.BytesIO(image.content)
             return
         until = max(until, time.monotonic() + LEAST_DOWNLOAD_SECONDS)
-        with self.downloading.run(image.url or "", until) as download:
+        tries = (POLLED_DOWNLOAD if ticket.is_polled_again else IMAGE_DOWNLOAD).tries
+        with self.downloading.run(image.url or "", until, tries=tries) as download:
             yield cast("IO[bytes]", download.file)
 
     def _spilled(self, ticket: CallTicket, image: Checked) -> bool:
