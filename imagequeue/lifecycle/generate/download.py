@@ -1,8 +1,8 @@
 """Download: get an image that an upstream's answer names by URL, within the call's deadline.
 
-The image is paid for, so whatever its link answers, it is asked again until that deadline: a link may lead
-to a store that does not have the image yet, or not any more for a moment. An upstream that is polled can be asked
-for a fresh link instead; there a few tries are enough.
+The image is paid for, so whatever its link answers, it is asked again until that deadline: a link may lead to
+a store that does not have the image yet, or not any more for a moment. An upstream that is polled can be
+asked for a fresh link instead; there a few tries are enough.
 """
 
 from __future__ import annotations
