@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator
 
 MOST_PROFILE_BYTES = 1024 * 1024
-"""A larger colour profile is dropped: real ones have up to 600 KiB, and Pillow reads no larger one in a PNG."""
+"""A larger colour profile is dropped: real ones have up to 600 KiB, and Pillow reads no more in a PNG."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _JPEG = b"\xff\xd8"

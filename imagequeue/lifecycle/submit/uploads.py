@@ -105,7 +105,7 @@ def _key_or_url(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
 def _earlier(field: str, key: str, runtime: Runtime) -> bytes:
     """An image that this service made, read from the storage: its URL is not fetched.
 
-    Whoever has the URL may download the image, so he may also use it, whichever account paid for it.
+    Whoever has the URL can download the image, so any account may use it.
     """
     try:
         return runtime.storage.get(key)

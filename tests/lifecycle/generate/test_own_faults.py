@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from sqlalchemy import Engine
 
 from imagequeue.domain.backoff import ANSWER_READING
@@ -19,6 +20,7 @@ from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store.money.ledger import read_wallets
+from tests.media.pictures import encoded
 from tests.pipeline import UPSTREAM, Pipeline, RunningPipeline
 
 FAULTS: list[Exception] = [
@@ -145,6 +147,22 @@ def test_an_answer_outlives_a_directory_for_temporary_files_that_does_not_work(
     monkeypatch.undo()
     assert pipeline.states(job_id) == ["SUCCEEDED"] * 2
     assert (pipeline.status(job_id), len(pipeline.calls())) == ("COMPLETED", 2)
+
+
+def test_a_request_that_no_disk_takes_is_given_back_before_a_byte_is_sent(
+    pipeline: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = "inputs/large"
+    noise = Image.effect_noise((800, 800), 90)
+    pipeline.runtime.storage.put(key, encoded(noise, "png"), "image/png")
+    (job_id,) = pipeline.submit(operation="edit", input_images=(key,))
+    pipeline.dispatch.run_once()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    pipeline.answer()
+    monkeypatch.undo()
+    assert (pipeline.states(job_id), pipeline.calls()) == (["GIVEN_BACK"], [])
+    pipeline.run()
+    assert (pipeline.status(job_id), len(pipeline.calls())) == ("COMPLETED", 1)
 
 
 @pytest.mark.parametrize("fault", FAULTS[1:], ids=lambda fault: type(fault).__name__)
