@@ -27,16 +27,16 @@ class TooManyPixels(UnusableImage):
     """Its header announces more pixels than the caller takes."""
 
 
-def decode(content: bytes, *, most_pixels: int = MOST_PIXELS) -> Image.Image:
-    """Decode the first frame of an image completely. Call it inside `gate.DECODING`.
+def decode(content: bytes) -> Image.Image:
+    """Decode the first frame of an input image completely. Call it inside `gate.DECODING`.
 
     Raises:
-        UnusableImage: not an image, truncated, or of more than `most_pixels`.
+        UnusableImage: not an image, truncated, or of more than `MOST_PIXELS`.
     """
-    return decode_pruned(content, most_pixels=most_pixels)[0]
+    return decode_pruned(content, most_pixels=MOST_PIXELS)[0]
 
 
-def decode_pruned(content: bytes, *, most_pixels: int = MOST_PIXELS) -> tuple[Image.Image, bytes]:
+def decode_pruned(content: bytes, *, most_pixels: int) -> tuple[Image.Image, bytes]:
     """As `decode`; and the bytes that any decoder takes: without metadata, where these were the trouble.
 
     Raises:
