@@ -26,13 +26,14 @@ from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
+from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
 from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.lifecycle.generate.inputs import Inputs
 from imagequeue.lifecycle.generate.poll import Polls
 from imagequeue.lifecycle.generate.record_outcome import OutcomeRecorder
-from imagequeue.lifecycle.generate.store_images import ImageStorer, StorageHealth
+from imagequeue.lifecycle.generate.store_images import ImageStorer
 from imagequeue.lifecycle.generate.upstream_callback import UpstreamCallbacks
 from imagequeue.lifecycle.generate.upstream_caller import UpstreamCaller
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
@@ -159,7 +160,7 @@ def fetching(runtime: Runtime, settlement: Settlement, wake: Callable[[], None])
 
 def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:
     """Where images go; `stopping` is set when the process is asked to end."""
-    downloading = Downloading(runtime.guarded_client(), runtime.policy, stopping)
+    downloading = Downloading(runtime.guarded_client(), runtime.policy)
     return ImageStorer(runtime.storage, spill(runtime), downloading, health, stopping)
 
 

@@ -9,6 +9,7 @@ answer `exchange.send` raises one. `domain/verdicts.py` says what each means for
     ├── Unavailable      500, 503, an answer without a usable image or from a stranger, or no connection
     ├── Misconfigured    401, 402, 403, 404 of the upstream itself: our key or deployment is wrong
     └── Ambiguous        the request may have been sent and no usable answer came: it may be billed
+        └── LinkBroken   the answer came, and an image that it names by URL could not be had
 """
 
 from __future__ import annotations
@@ -78,6 +79,10 @@ class Misconfigured(UpstreamError):
 
 class Ambiguous(UpstreamError):
     """A call in doubt: the upstream may have served, and billed, it."""
+
+
+class LinkBroken(Ambiguous):
+    """An answer names an image by a URL that gave none; an upstream that is polled may give another URL."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -36,6 +35,7 @@ import httpx
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Unavailable
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.unpacking import unpacked
+from imagequeue.spooling import Spool
 
 MIB = 1024 * 1024
 IN_MEMORY_BYTES = MIB
@@ -132,8 +132,7 @@ def _exchange(
     request: httpx.Request, client: httpx.Client, deadline: float, max_bytes: int
 ) -> UpstreamResponse:
     response = client.send(request, stream=True, follow_redirects=False)
-    # SpooledTemporaryFile moves to disk when it grows above `max_size`; the caller closes it.
-    body = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115
+    body = cast("IO[bytes]", Spool(IN_MEMORY_BYTES))
     try:
         with contextlib.closing(response):
             _read(response, body, deadline, max_bytes)

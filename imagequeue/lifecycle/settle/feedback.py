@@ -17,6 +17,7 @@ from imagequeue.domain import upstream_throttling
 from imagequeue.domain.breaker import REFUSALS, cooldown_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
 from imagequeue.domain.verdicts import (
+    AnswerLost,
     AttemptOutcome,
     GivenBack,
     InputRefused,
@@ -47,8 +48,8 @@ def record_outcome(
         case GivenBack() | InputRefused() | OwnFault():
             quota.probes_untried(connection, [attempt.id])
             deployments.probes_untried(connection, [attempt.id])
-        case ProcessDied() | NotCalledBack():
-            # The failure was counted when the attempt began to wait for the upstream callback.
+        case ProcessDied() | NotCalledBack() | AnswerLost():
+            # A process or a fault of ours, or it was counted when the wait for the upstream callback began.
             deployments.probes_untried(connection, [attempt.id])
         case Rejected():
             _refused(connection, attempt, outcome, random)
