@@ -228,9 +228,9 @@ MUTANTS = (
         "a call in doubt is made again although its upstream may call back",
         (
             (
-                f"{LIFECYCLE}/settle/settle.py",
-                "calls_back=may and reference is None",
-                "calls_back=may and reference is NotImplemented",
+                f"{LIFECYCLE}/settle/history.py",
+                "calls_back=may and not job.status.is_final",
+                "calls_back=False",
             ),
         ),
         (

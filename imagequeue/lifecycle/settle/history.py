@@ -22,9 +22,8 @@ def read_history(  # noqa: PLR0913, PLR0917  # what is locked, and what came
     attempt: AttemptRow,
     job: LockedJob,
     outcome: AttemptOutcome,
-    reference: str | None,
 ) -> History:
-    """The history of a job whose row is locked; `reference` is what the upstream was polled for."""
+    """The history of a job whose row is locked."""
     may_have_died = isinstance(outcome, ProcessDied | NotCalledBack)
     deployment = catalog.deployment(attempt.deployment)
     may = attempt.upstream_reference is not None or (deployment is not None and deployment.callbacks)
@@ -32,7 +31,7 @@ def read_history(  # noqa: PLR0913, PLR0917  # what is locked, and what came
         deployment=attempt.deployment,
         deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
         retry_ambiguous=deployment.retry_ambiguous if deployment else True,
-        calls_back=may and reference is None and not job.status.is_final,
+        calls_back=may and not job.status.is_final,
         orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
     )
     if not isinstance(outcome, Unavailable | Ambiguous):

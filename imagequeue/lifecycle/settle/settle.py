@@ -16,7 +16,7 @@ A call in doubt ends nothing yet if its upstream may call back: the attempt slee
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -131,7 +131,9 @@ class Settlement:
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
-        history = read_history(connection, self.catalog(), attempt, job, outcome, fence.reference)
+        history = read_history(connection, self.catalog(), attempt, job, outcome)
+        if fence.reference is not None:  # it was polled for, so no upstream callback is waited for
+            history = replace(history, calls_back=False)
         verdict = judge(outcome, history, self.random)
         if verdict.state is AttemptState.SLEEPING:
             self._let_sleep(connection, attempt, outcome, verdict, fence)
