@@ -228,7 +228,7 @@ MUTANTS = (
         "a call in doubt is made again although its upstream may call back",
         (
             (
-                f"{LIFECYCLE}/settle/settle.py",
+                f"{LIFECYCLE}/settle/history.py",
                 "calls_back=may and reference is None",
                 "calls_back=may and reference is NotImplemented",
             ),
