@@ -7,7 +7,7 @@ part is tried alone, and the parts that are locked move to the patient lane, one
 While an account has calls there, its new calls go there, too.
 
 A caller that has been told 503 must not have its call done afterwards. So the work asks, as its last step
-before a commit, whether the caller still waits (`Group.waits`); one that does then waits for the commit.
+before a commit, whether the caller still waits (`CallGroup.waits`); one that does then waits for the commit.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from uuid import UUID
 from sqlalchemy.exc import DBAPIError
 
 from api.call_threads import OUTAGES, CallThreads
-from api.coalescer import LARGEST_GROUP, Call, Gatherer, results_of
+from api.coalescer import LARGEST_GROUP, Gatherer, PendingCall, results_of
 from api.services import ApiServices
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.store.database import LockTimeout
@@ -48,10 +48,10 @@ _MOST_LOCKED = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Group(Generic[T]):
+class CallGroup(Generic[T]):
     """Calls that are done in one transaction, which waits at most `lock_seconds` for a lock."""
 
-    calls: Sequence[Call[T, Any]]
+    calls: Sequence[PendingCall[T, Any]]
     lock_seconds: float
 
     @property
@@ -64,13 +64,13 @@ class Group(Generic[T]):
         return self.calls[position].confirm()
 
 
-Bulk = Callable[[Group[T]], Sequence[R | Exception]]
+Bulk = Callable[[CallGroup[T]], Sequence[R | Exception]]
 
 
 def coalesced_by_account(
     *, account_of: Callable[[T], UUID], threads: int
 ) -> Callable[
-    [Callable[[ApiServices, Group[T]], Sequence[R | Exception]]],
+    [Callable[[ApiServices, CallGroup[T]], Sequence[R | Exception]]],
     Callable[[ApiServices, T], Coroutine[Any, Any, R]],
 ]:
     """Make a function that works on groups into a call for one item, as `coalesced` does for lists.
@@ -79,7 +79,7 @@ def coalesced_by_account(
     """
 
     def define(
-        bulk: Callable[[ApiServices, Group[T]], Sequence[R | Exception]],
+        bulk: Callable[[ApiServices, CallGroup[T]], Sequence[R | Exception]],
     ) -> Callable[[ApiServices, T], Coroutine[Any, Any, R]]:
         def opened(services: ApiServices) -> AccountCoalescer[T, R]:
             name = bulk.__name__
@@ -101,7 +101,7 @@ class AccountCoalescer(Gatherer[T, R]):
     def __init__(
         self, bulk: Bulk[T, R], account_of: Callable[[T], UUID], threads: CallThreads, patient: CallThreads
     ) -> None:
-        super().__init__(threads)
+        super().__init__(threads, self._run_together, self._end_or_wait)
         self._bulk = bulk
         self._account_of = account_of
         self._patient = PatientLane(bulk, patient)
@@ -113,7 +113,7 @@ class AccountCoalescer(Gatherer[T, R]):
             ServiceUnavailable: as `CallThreads.waiting`; the item was not done, and will not be.
             Exception: what came of the item, or of its group.
         """
-        call: Call[T, R] = Call(item)
+        call: PendingCall[T, R] = PendingCall(item)
         try:
             async with self._threads.waiting():
                 self._enter(call)
@@ -130,16 +130,16 @@ class AccountCoalescer(Gatherer[T, R]):
         super().close()
         self._patient.close()
 
-    def _enter(self, call: Call[T, R]) -> None:
+    def _enter(self, call: PendingCall[T, R]) -> None:
         account_id = self._account_of(call.item)
         if self._patient.serves(account_id):
             self._patient.add(account_id, call)
         else:
             super()._enter(call)
 
-    def _run(self, calls: list[Call[T, R]]) -> Sequence[R | Exception]:
+    def _run_together(self, calls: list[PendingCall[T, R]]) -> Sequence[R | Exception]:
         try:
-            return self._bulk(Group(calls, COMMON_LOCK_SECONDS))
+            return self._bulk(CallGroup(calls, COMMON_LOCK_SECONDS))
         except LockTimeout:
             return self._by_account(calls)
         except OUTAGES:
@@ -149,8 +149,8 @@ class AccountCoalescer(Gatherer[T, R]):
                 raise
             return [result for call in calls for result in self._apart([call])]
 
-    def _by_account(self, calls: list[Call[T, R]]) -> Sequence[R | Exception]:
-        parts: dict[UUID, list[Call[T, R]]] = {}
+    def _by_account(self, calls: list[PendingCall[T, R]]) -> Sequence[R | Exception]:
+        parts: dict[UUID, list[PendingCall[T, R]]] = {}
         for call in calls:
             parts.setdefault(self._account_of(call.item), []).append(call)
         results = {
@@ -160,9 +160,9 @@ class AccountCoalescer(Gatherer[T, R]):
         }
         return [results[id(call)] for call in calls]
 
-    def _apart(self, part: list[Call[T, R]]) -> Sequence[R | Exception]:
+    def _apart(self, part: list[PendingCall[T, R]]) -> Sequence[R | Exception]:
         try:
-            return self._bulk(Group(part, SPLIT_LOCK_SECONDS))
+            return self._bulk(CallGroup(part, SPLIT_LOCK_SECONDS))
         except DBAPIError as error:
             if len(part) == 1 or isinstance(error, OUTAGES):
                 return [error] * len(part)
@@ -170,7 +170,7 @@ class AccountCoalescer(Gatherer[T, R]):
         except Exception as error:  # noqa: BLE001  # it is this part's result; the others keep theirs
             return [error] * len(part)
 
-    def _end(self, call: Call[T, R], result: R | BaseException) -> None:
+    def _end_or_wait(self, call: PendingCall[T, R], result: R | BaseException) -> None:
         if isinstance(result, LockTimeout):
             self._patient.add(self._account_of(call.item), call)
         else:
@@ -183,13 +183,13 @@ class PatientLane(Generic[T, R]):
     def __init__(self, bulk: Bulk[T, R], threads: CallThreads) -> None:
         self._bulk = bulk
         self._threads = threads
-        self._waiting: dict[UUID, deque[Call[T, R]]] = {}
+        self._waiting: dict[UUID, deque[PendingCall[T, R]]] = {}
 
     def serves(self, account_id: UUID) -> bool:
         """Whether the account's rows were locked when they were last asked for."""
         return account_id in self._waiting
 
-    def add(self, account_id: UUID, call: Call[T, R]) -> None:
+    def add(self, account_id: UUID, call: PendingCall[T, R]) -> None:
         """Let a call wait for the account's turn. One whose commit had begun is not done after all."""
         if call.is_confirmed:
             call.end(ServiceUnavailable())
@@ -209,17 +209,17 @@ class PatientLane(Generic[T, R]):
             group = [waiting.popleft() for _ in range(min(LARGEST_GROUP, len(waiting)))]
             group = [call for call in group if not call.is_given_up]
             if group:
-                done = self._threads.run(partial(self._bulk, Group(group, PATIENT_LOCK_SECONDS)))
+                done = self._threads.run(partial(self._bulk, CallGroup(group, PATIENT_LOCK_SECONDS)))
                 done.add_done_callback(partial(self._finish, account_id, group))
 
     def _next(self) -> UUID | None:
         return next((account_id for account_id, calls in self._waiting.items() if calls), None)
 
     def _finish(
-        self, account_id: UUID, group: list[Call[T, R]], done: asyncio.Future[Sequence[R | Exception]]
+        self, account_id: UUID, group: list[PendingCall[T, R]], done: asyncio.Future[Sequence[R | Exception]]
     ) -> None:
         results = results_of(done, len(group))
-        waiting = self._waiting.pop(account_id, deque[Call[T, R]]())
+        waiting = self._waiting.pop(account_id, deque[PendingCall[T, R]]())
         if waiting or any(isinstance(result, LockTimeout) for result in results):
             self._waiting[account_id] = waiting  # at the end: the other accounts come first
         for call, result in zip(group, results, strict=True):
@@ -230,7 +230,7 @@ class PatientLane(Generic[T, R]):
         self._start()
 
 
-async def _committed(call: Call[T, R]) -> R:
+async def _committed(call: PendingCall[T, R]) -> R:
     try:
         async with asyncio.timeout(COMMIT_SECONDS):
             return await asyncio.shield(call.answer)

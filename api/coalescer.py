@@ -56,7 +56,7 @@ def coalesced(
     return define
 
 
-class Call(Generic[T, R]):
+class PendingCall(Generic[T, R]):
     """One item and its caller. All but `confirm` belongs to the event loop."""
 
     def __init__(self, item: T) -> None:
@@ -99,11 +99,21 @@ class Call(Generic[T, R]):
 
 
 class Gatherer(Generic[T, R]):
-    """Gathers calls into groups, and has `_run` do each group in a thread. For one event loop."""
+    """Gathers calls into groups, and does each group in a thread. For one event loop.
 
-    def __init__(self, threads: CallThreads) -> None:
+    `run` does a group, in a thread: one result per call, in order. `end` is given each call with its result.
+    """
+
+    def __init__(
+        self,
+        threads: CallThreads,
+        run: Callable[[list[PendingCall[T, R]]], Sequence[R | Exception]],
+        end: Callable[[PendingCall[T, R], R | BaseException], None],
+    ) -> None:
         self._threads = threads
-        self._waiting: deque[Call[T, R]] = deque()
+        self._run = run
+        self._end = end
+        self._waiting: deque[PendingCall[T, R]] = deque()
         self._gathering = False
 
     async def call(self, item: T) -> R:
@@ -113,7 +123,7 @@ class Gatherer(Generic[T, R]):
             ServiceUnavailable: as `CallThreads.waiting`.
             Exception: what came of the item, or of its group.
         """
-        call: Call[T, R] = Call(item)
+        call: PendingCall[T, R] = PendingCall(item)
         try:
             async with self._threads.waiting():
                 self._enter(call)
@@ -125,11 +135,7 @@ class Gatherer(Generic[T, R]):
         """Let running groups finish; nothing new is taken."""
         self._threads.close()
 
-    def _run(self, calls: list[Call[T, R]]) -> Sequence[R | Exception]:
-        """Do a group, in a thread: one result per call, in order."""
-        raise NotImplementedError
-
-    def _enter(self, call: Call[T, R]) -> None:
+    def _enter(self, call: PendingCall[T, R]) -> None:
         self._waiting.append(call)
         self._gather()
 
@@ -148,23 +154,20 @@ class Gatherer(Generic[T, R]):
         done.add_done_callback(partial(self._finish, group))
         self._gather()
 
-    def _finish(self, group: list[Call[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
+    def _finish(self, group: list[PendingCall[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
         self._gather()
         for call, result in zip(group, results_of(done, len(group)), strict=True):
             self._end(call, result)
-
-    def _end(self, call: Call[T, R], result: R | BaseException) -> None:
-        call.end(result)
 
 
 class Coalescer(Gatherer[T, R]):
     """Turns `bulk`, which takes and returns lists, into a call for one item."""
 
     def __init__(self, bulk: Callable[[list[T]], Sequence[R | Exception]], threads: CallThreads) -> None:
-        super().__init__(threads)
+        super().__init__(threads, self._run_all, PendingCall[T, R].end)
         self._bulk = bulk
 
-    def _run(self, calls: list[Call[T, R]]) -> Sequence[R | Exception]:
+    def _run_all(self, calls: list[PendingCall[T, R]]) -> Sequence[R | Exception]:
         """Run a group; when the database refuses one of its items, every item runs alone."""
         try:
             return self._bulk([call.item for call in calls])

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
-from api.account_coalescer import Group, coalesced_by_account
+from api.account_coalescer import CallGroup, coalesced_by_account
 from api.auth import authenticate
 from api.coalescer import coalesced
 from api.listing import read_listing, read_page
@@ -133,7 +133,7 @@ def _account_of(job: tuple[UUID, UUID]) -> UUID:
 
 
 @coalesced_by_account(account_of=_account_of, threads=1)
-def cancel_job(services: ApiServices, group: Group[tuple[UUID, UUID]]) -> Sequence[bool]:
+def cancel_job(services: ApiServices, group: CallGroup[tuple[UUID, UUID]]) -> Sequence[bool]:
     """End jobs, each given by its account and its id, as FAILED; which of them were still live."""
     job_ids = [job_id for _, job_id in group.items]
     end = services.settlement.end

@@ -14,7 +14,7 @@ from uuid import UUID
 
 from fastapi import Request, Response
 
-from api.account_coalescer import Group, coalesced_by_account
+from api.account_coalescer import CallGroup, coalesced_by_account
 from api.auth import authenticate, spend_allowance
 from api.body import Content, any_content, reader_of
 from api.bulkhead import isolated
@@ -149,7 +149,7 @@ def _account_of(submission: Submission) -> UUID:
 
 
 @coalesced_by_account(account_of=_account_of, threads=2)
-def accept(services: ApiServices, group: Group[Submission]) -> Sequence[Accepted | ImagequeueError]:
+def accept(services: ApiServices, group: CallGroup[Submission]) -> Sequence[Accepted | ImagequeueError]:
     """Make submissions into durable jobs, all of them in one commit."""
     return services.submit(group.items, group.waits, group.lock_seconds)
 

@@ -12,7 +12,7 @@ import pytest
 from sqlalchemy.exc import DataError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from api.account_coalescer import AccountCoalescer, Group
+from api.account_coalescer import AccountCoalescer, CallGroup
 from api.call_threads import CallThreads
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.domain.ids import new_id
@@ -29,7 +29,7 @@ class Bulk:
     locked: set[UUID] = field(default_factory=set[UUID])
     groups: list[set[UUID]] = field(default_factory=list[set[UUID]])
 
-    def __call__(self, group: Group[Item]) -> Sequence[int | Exception]:
+    def __call__(self, group: CallGroup[Item]) -> Sequence[int | Exception]:
         accounts = {account_id for account_id, _ in group.items}
         self.groups.append(accounts)
         if accounts & self.locked:
@@ -120,7 +120,7 @@ def test_what_the_database_refuses_or_has_no_connection_for_fails_alone() -> Non
 def test_a_caller_that_was_seen_waiting_gets_the_outcome_of_the_commit_however_late_it_comes() -> None:
     seen, committed = threading.Event(), threading.Event()
 
-    def bulk(group: Group[Item]) -> Sequence[int]:
+    def bulk(group: CallGroup[Item]) -> Sequence[int]:
         assert group.waits(0)
         seen.set()
         committed.wait(timeout=10)
@@ -145,7 +145,7 @@ def test_a_caller_that_was_seen_waiting_gets_the_outcome_of_the_commit_however_l
 def test_a_caller_that_gave_up_is_not_seen_waiting() -> None:
     given_up, seen = threading.Event(), list[bool]()
 
-    def bulk(group: Group[Item]) -> Sequence[int]:
+    def bulk(group: CallGroup[Item]) -> Sequence[int]:
         given_up.wait(timeout=10)
         seen.append(group.waits(0))
         return [0]
@@ -166,7 +166,7 @@ def test_a_caller_that_gave_up_is_not_seen_waiting() -> None:
 def test_an_outage_fails_the_whole_group_once() -> None:
     groups: list[int] = []
 
-    def bulk(group: Group[Item]) -> Sequence[int]:
+    def bulk(group: CallGroup[Item]) -> Sequence[int]:
         groups.append(len(group.items))
         raise OperationalError("SELECT", {}, Exception("gone"))
 

@@ -335,8 +335,8 @@ MUTANTS = (
         (
             (
                 f"{STORE}/jobs/settlements.py",
-                "WHERE id = :id AND status IN ('QUEUED', 'PROCESSING')",
-                "WHERE id = :id",
+                "WHERE jobs.id = now.id AND status IN ('QUEUED', 'PROCESSING')",
+                "WHERE jobs.id = now.id",
             ),
         ),
         ("tests/lifecycle/settle/test_settle.py::test_a_cancelled_job_makes_no_call",),

@@ -25,7 +25,7 @@ from imagequeue.domain.errors import ConfigurationError
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime
 from imagequeue.store import catalog_reloads
-from imagequeue.store.attempts import deployments, quota
+from imagequeue.store.attempts import cold_starts, deployments, quota
 
 log = structlog.get_logger()
 
@@ -116,7 +116,7 @@ class CatalogWatch:
         with self.runtime.engine.begin() as connection:
             since = catalog_reloads.asked_at(connection, asked)
             quota.ensure_groups(connection, catalog.quota_groups.values())
-            quota.begin_again(connection, _spent_anew(old, catalog), since)
+            cold_starts.begin_again(connection, _spent_anew(old, catalog), since)
             deployments.forget(connection, changed, since)
         self.runtime.catalog = catalog.after(old)
         log.info("catalog_reloaded", deployments=len(catalog.deployments), changed=len(changed))

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError, InsufficientBalance, InvalidRequest, ServiceUnavailable
@@ -25,7 +26,7 @@ from imagequeue.lifecycle.submit.routing import require_route
 from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission
 from imagequeue.runtime import Runtime
 from imagequeue.store.database import STATEMENT_SECONDS, at_most
-from imagequeue.store.jobs.insert import FlowKey, NewJob, flow_ids, insert_jobs
+from imagequeue.store.jobs.insert import FlowKey, NewJob, any_exists, flow_ids, insert_jobs
 from imagequeue.store.money.ledger import Hold, place_holds
 
 SubmitOutcome = Accepted | ImagequeueError
@@ -106,15 +107,28 @@ def _insert(
         _CallersGone: some of those that would be accepted have no caller any more; nothing was committed.
     """
     undecided = [draft for draft in drafts if draft.outcome is None]
-    with runtime.engine.begin() as connection:
-        with at_most(connection, STATEMENT_SECONDS, lock_seconds=lock_seconds):
-            flows = _decide(connection, runtime, catalog, undecided)
-        failpoint("submit.before_commit")
-        gone = {n for n, draft in enumerate(drafts) if _is_new(draft) and not waits(n)}
-        if gone:
-            raise _CallersGone(gone)
+    committing, flows = False, dict[FlowKey, int]()
+    try:
+        with runtime.engine.begin() as connection:
+            with at_most(connection, STATEMENT_SECONDS, lock_seconds=lock_seconds):
+                flows = _decide(connection, runtime, catalog, undecided)
+            failpoint("submit.before_commit")
+            gone = {n for n, draft in enumerate(drafts) if _is_new(draft) and not waits(n)}
+            if gone:
+                raise _CallersGone(gone)
+            committing = True
+    except DBAPIError as error:
+        if not (committing and error.connection_invalidated and _was_committed(runtime, drafts)):
+            raise
     failpoint("submit.after_commit")
     runtime.flow_ids.remember(flows)  # after the commit: a flow that was rolled back has no id
+
+
+def _was_committed(runtime: Runtime, drafts: Sequence[Draft]) -> bool:
+    """Whether a commit whose answer was lost has taken place: its jobs are there."""
+    new = [draft.job_id for draft in drafts if _is_new(draft)]
+    with runtime.engine.connect() as connection:
+        return any_exists(connection, new)
 
 
 def _is_new(draft: Draft) -> bool:

@@ -50,14 +50,6 @@ _UPSERT = text("""
         IS DISTINCT FROM (excluded.rpm, excluded.window_seconds, excluded.guard_seconds, excluded.pace)
 """)
 
-_BEGIN_AGAIN = text("""
-    UPDATE quota_groups
-    SET blocked_until = greatest(
-        blocked_until, :since + make_interval(secs => window_seconds + guard_seconds)
-    )
-    WHERE name = ANY(:names)
-""")
-
 _LOCK = text("SELECT 1 FROM quota_groups WHERE name = :name FOR UPDATE")
 
 # The clock is read once, in a query of its own: a volatile function in the condition itself would not be
@@ -194,11 +186,6 @@ def ensure_groups(connection: Connection, groups: Iterable[QuotaGroup]) -> None:
     ]
     if rows:
         connection.execute(_UPSERT, sorted(rows, key=lambda row: str(row["name"])))
-
-
-def begin_again(connection: Connection, names: Sequence[str], since: datetime) -> None:
-    """Take all tokens of these groups for spent at `since`. Whoever says so again changes nothing."""
-    connection.execute(_BEGIN_AGAIN, {"names": sorted(names), "since": since})
 
 
 def read_groups(connection: Connection, names: Sequence[str], want: int) -> Mapping[str, Group]:

@@ -121,6 +121,12 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob]) -> None:
     )
 
 
+def any_exists(connection: Connection, job_ids: Sequence[UUID]) -> bool:
+    """Whether one of these jobs is in the database."""
+    statement = text("SELECT EXISTS (SELECT FROM jobs WHERE id = ANY(:ids))")
+    return connection.execute(statement, {"ids": list(job_ids)}).scalar_one()
+
+
 def _find_flows(connection: Connection, keys: Sequence[FlowKey]) -> dict[FlowKey, int]:
     rows = connection.execute(_FIND_FLOWS, _columns(keys))
     return {

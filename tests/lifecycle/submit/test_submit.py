@@ -8,6 +8,7 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from imagequeue.domain.catalog_file import parse_catalog
 from imagequeue.domain.errors import (
@@ -24,6 +25,7 @@ from imagequeue.lifecycle.submit.submit import submit
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.money.ledger import Wallet
 from tests.builders import MODEL, PRICE, count
+from tests.lifecycle.generate.refusing import breaking_commit
 from tests.lifecycle.submit.client import Client, accepted, jobs_of
 from tests.locks import WALLET, holding, wait_until_blocked
 
@@ -145,3 +147,21 @@ def test_a_reload_in_the_middle_of_a_group_makes_no_models_absence_everybodys_er
     submitting.join()
     assert len(jobs_of(outcomes)) == 2
     assert client.wallet().held == PRICE + Decimal("0.02")
+
+
+def test_a_commit_whose_answer_was_lost_is_answered_as_accepted(client: Client) -> None:
+    with breaking_commit(client.engine, "INSERT INTO jobs", after=True) as broken:
+        outcomes = client.submit(client.ask())
+    assert broken
+    assert len(jobs_of(outcomes)) == client.rows()["jobs"] == 1
+    assert client.wakes == 1
+
+
+def test_a_commit_that_did_not_take_place_is_no_acceptance(client: Client) -> None:
+    with (
+        breaking_commit(client.engine, "INSERT INTO jobs", after=False) as broken,
+        pytest.raises(OperationalError),
+    ):
+        client.submit(client.ask())
+    assert broken
+    assert client.rows()["jobs"] == client.wakes == 0
