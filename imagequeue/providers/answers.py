@@ -28,7 +28,8 @@ from imagequeue.providers.hints import LONGEST_SECONDS, clamped, retry_after_sec
 from imagequeue.providers.response import UpstreamResponse
 
 _CERTAINLY_NO_IMAGE = frozenset({500, 501, 503, 507, 529})
-_OUR_FAULT = frozenset({401, 402, 403, 404, 405})
+_ADDRESS = frozenset({403, 404, 405})
+_OUR_FAULT = frozenset({401, 402}) | _ADDRESS
 
 
 def require_success(response: UpstreamResponse) -> None:
@@ -68,8 +69,11 @@ def throttled(response: UpstreamResponse, error_body: UpstreamErrorBody) -> Thro
 def _refusal(status: int, error_body: UpstreamErrorBody) -> UpstreamError:
     moderated = status == 403 and error_body.about_moderation  # noqa: PLR2004
     ours = status in _OUR_FAULT and not moderated
-    if ours or error_body.out_of_quota or error_body.wrong_model:
-        return Misconfigured(f"HTTP {status}: {error_body.for_operators()}", http_status=status)
+    blamed = error_body.out_of_quota or error_body.wrong_model
+    if ours or blamed:
+        in_doubt = status in _ADDRESS and not blamed
+        reason = f"HTTP {status}: {error_body.for_operators()}"
+        return Misconfigured(reason, http_status=status, in_doubt=in_doubt)
     return Rejected(error_body.for_clients(), http_status=status, policy=error_body.about_policy)
 
 

@@ -126,6 +126,7 @@ class Settlement:
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
+        outcome = feedback.as_misconfigured(connection, attempt, outcome)
         history = read_history(connection, self.catalog(), attempt, job, outcome, fence.reference)
         verdict = judge(outcome, history, self.random)
         if verdict.state is AttemptState.SLEEPING:
