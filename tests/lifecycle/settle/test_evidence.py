@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -56,7 +56,7 @@ def other(one: Pipeline) -> UUID:
 
 
 @contextmanager
-def acting_as(of: Pipeline, account_id: UUID) -> Iterator[None]:
+def acting_as(of: Pipeline, account_id: UUID) -> Generator[None]:
     """Submits are those of this account."""
     before, of.account_id = of.account_id, account_id
     try:
