@@ -74,7 +74,15 @@ class Unavailable(UpstreamError):
 
 
 class Misconfigured(UpstreamError):
-    """The deployment's key, name or endpoint is wrong."""
+    """The deployment's key, name or endpoint is wrong.
+
+    `in_doubt`: the status may also be about this request, as a firewall's 403 is, and no code blames us. Then
+    it is only believed of a deployment that serves nobody else.
+    """
+
+    def __init__(self, reason: str, *, http_status: int | None = None, in_doubt: bool = False) -> None:
+        super().__init__(reason, http_status=http_status)
+        self.in_doubt = in_doubt
 
 
 class Ambiguous(UpstreamError):

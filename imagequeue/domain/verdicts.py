@@ -7,7 +7,8 @@ Succeeded       -       COMPLETED once every image is stored
 Rejected        -       FAILED with the upstream's message
 Throttled       no      goes back to its place; its group is paused
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
-Misconfigured   no      waits for another deployment, or until this one is put right
+Misconfigured   no      waits for another deployment, or until this one is put right; `settle` turns one
+                        that is in doubt into Unavailable where other jobs are served
 Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
 NotCalledBack   yes     as Ambiguous, or as ProcessDied if the process that made the call had died
 GivenBack       no      goes back to its place: not one byte was sent

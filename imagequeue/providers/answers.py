@@ -91,7 +91,9 @@ def _refusal(status: int, error_body: UpstreamErrorBody) -> UpstreamError:
     if status == 403 and error_body.about_moderation:  # noqa: PLR2004
         return _rejected(status, error_body)
     if status in _KEY | _ADDRESS or error_body.about_us:
-        return Misconfigured(f"HTTP {status}: {error_body.for_operators()}", http_status=status)
+        in_doubt = status in _ADDRESS and not error_body.about_us
+        reason = f"HTTP {status}: {error_body.for_operators()}"
+        return Misconfigured(reason, http_status=status, in_doubt=in_doubt)
     return _rejected(status, error_body)
 
 

@@ -6,15 +6,17 @@ worker with a single slot serves both lanes.
 
 One deployment holds at most half of each lane's slots, so that one that hangs leaves slots to the others; or
 its `max_in_flight`, over all lanes. A deployment whose breaker is open may start no call; a half-open one may
-start its probe.
+start its probe. One that a single account's calls have opened may start a probe of any other
+account.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from math import ceil
+from uuid import UUID
 
 from sqlalchemy import Connection
 
@@ -50,16 +52,19 @@ class ConcurrencyLimits:
     open_calls: OpenCalls = field(default_factory=OpenCalls)
     states: Mapping[str, DeploymentState] = field(default_factory=dict[str, DeploymentState])
     probes: Counter[str] = field(default_factory=Counter[str])
+    accounts: frozenset[UUID] = frozenset()
+    kept_out: Mapping[str, UUID] = field(default_factory=dict[str, UUID])
 
     @classmethod
-    def read(cls, connection: Connection) -> ConcurrencyLimits:
-        """Read the slots and what is in flight."""
+    def read(cls, connection: Connection, accounts: Iterable[UUID] = ()) -> ConcurrencyLimits:
+        """Read the slots and what is in flight; `accounts` are those whose jobs wait."""
         queues = processes.slots_by_queue(connection)
         limits = cls(
             slots={lane: ceil(queues.get(f"generate.{lane}", 0)) for lane in Lane},
             in_all=int(sum(queues.values())),
-            states=deployments.read_states(connection),
+            accounts=frozenset(accounts),
         )
+        limits.read_states(connection)
         for (deployment, lane), count in calls.open_counts(connection).items():
             limits.open_calls.add(deployment, lane, count)
         return limits
@@ -69,6 +74,31 @@ class ConcurrencyLimits:
         calls = self.open_calls
         open_calls = OpenCalls(Counter(calls.each), Counter(calls.by_lane), Counter(calls.by_deployment))
         return replace(self, open_calls=open_calls, probes=Counter(self.probes))
+
+    def read_states(self, connection: Connection) -> None:
+        """Read how the deployments do.
+
+        A breaker that one account's calls alone have opened is half-open at once where others wait.
+        """
+        states = deployments.read_states(connection)
+        self.states = {
+            name: replace(state, blocked_for=min(0.0, state.blocked_for))
+            if self._others_wait(state)
+            else state
+            for name, state in states.items()
+        }
+        self.kept_out = {
+            name: state.opened_by
+            for name, state in states.items()
+            if state.opened_by and state.blocked_for > 0
+        }
+
+    def keeps_out(self, deployment: Deployment, account_id: UUID) -> bool:
+        """Whether the account's calls alone have opened the breaker, so that only others may try."""
+        return self.kept_out.get(deployment.name) == account_id
+
+    def _others_wait(self, state: DeploymentState) -> bool:
+        return state.opened_by is not None and bool(self.accounts - {state.opened_by})
 
     def breaker(self, deployment: Deployment) -> Breaker:
         """How a deployment's circuit breaker stands."""

@@ -101,7 +101,9 @@ class Dispatch:
             if not known.waiting:
                 self.queues.clear()  # without waiting jobs no account is ahead of another
                 return known, {}
-            known.limits = ConcurrencyLimits.read(connection)
+            known.limits = ConcurrencyLimits.read(
+                connection, {flow.account_id for flow in known.waiting.flows}
+            )
             return known, self._plan(connection, known)
 
     def _plan(self, connection: Connection, known: Pass) -> dict[str, list[PlannedCall]]:
@@ -222,7 +224,7 @@ def _look_for_probes(
     """Read the breakers again: whether a probe is in flight is certain only under the group's lock."""
     tried = {one.deployment.name: one.deployment for one in planned}
     if any(limits.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
-        limits.states = deployments.read_states(connection)
+        limits.read_states(connection)
 
 
 def _mark_probes(

@@ -104,6 +104,8 @@ class DispatchPlan:
                 self.turns.drop(flow)
             elif calls := self._place(job):
                 self.turns.took(flow, calls)
+            elif job.id is None and flow.account_id in self.limits.kept_out.values():
+                self.turns.drop(flow)  # its jobs cannot go where those of others can
             elif job.id is None:
                 self.demand.close(flow)
         self._admits_suspects = True
@@ -142,6 +144,8 @@ class DispatchPlan:
     def _choice(self, job: JobInLine, deployment: Deployment) -> _Choice | None:
         starts, past = self.starts.get(deployment.group), job.past.get(deployment.name)
         if starts is None or not job.may_go_to(deployment):
+            return None
+        if self.limits.keeps_out(deployment, job.flow.account_id):
             return None
         ends_in = past.ends_in if past else -inf
         start, breaker = starts.first(max(0.0, ends_in)), self.limits.breaker(deployment)

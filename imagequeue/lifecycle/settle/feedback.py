@@ -8,13 +8,16 @@ It is part of the transaction that settles the attempt. The rules are pure funct
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from random import Random
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
 
-from imagequeue.domain import upstream_throttling
-from imagequeue.domain.breaker import REFUSALS, cooldown_after
+from imagequeue.domain import breaker, upstream_throttling
+from imagequeue.domain.breaker import FailedCall, cooldown_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
 from imagequeue.domain.verdicts import (
     AnswerLost,
@@ -28,7 +31,7 @@ from imagequeue.domain.verdicts import (
 )
 from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.attempts.closings import AttemptRow
-from imagequeue.store.attempts.deployments import Failures
+from imagequeue.store.attempts.deployments import Evidence
 from imagequeue.store.attempts.quota import Group
 
 log = structlog.get_logger()
@@ -92,17 +95,36 @@ def _drifted(connection: Connection, group: Group) -> None:
     )
 
 
+def as_misconfigured(connection: Connection, attempt: AttemptRow, outcome: AttemptOutcome) -> AttemptOutcome:
+    """The outcome, unless it blames our deployment in doubt and the deployment serves other jobs.
+
+    Then it is this job that cannot be served there, as with any other failure.
+    """
+    if not (isinstance(outcome, Misconfigured) and outcome.in_doubt):
+        return outcome
+    if not deployments.served_lately(
+        connection, attempt.deployment, attempt.quota_group, other_than_job=attempt.job_id
+    ):
+        return outcome
+    unavailable = Unavailable(outcome.reason, http_status=outcome.http_status)
+    unavailable.cost_usd = outcome.cost_usd
+    return unavailable
+
+
 def _refused(connection: Connection, attempt: AttemptRow, outcome: Rejected, random: Random) -> None:
-    """A refusal by policy is about the prompt. Other refusals, many in a row, are about the deployment."""
-    if outcome.policy:
+    """A refusal by policy is about the request. Many others in a row are about the deployment."""
+    evidence = None if outcome.policy else deployments.hold_evidence(connection, attempt.id)
+    if evidence is None:
         deployments.probes_untried(connection, [attempt.id])
         return
-    reason = outcome.reason[:500]
-    if deployments.count_refusal(connection, attempt.id, reason) < REFUSALS:
+    evidence = replace(evidence, refused=breaker.remember(evidence.refused, evidence.call))
+    served = _others_are_served(connection, attempt)
+    if breaker.count_against(evidence.refused, breaker.REFUSALS, served) < breaker.REFUSALS:
         deployments.probes_untried(connection, [attempt.id])
+        deployments.record_evidence(connection, evidence, outcome.reason[:500])
         return
-    failures = deployments.count_failure(connection, attempt.id, reason, misconfigured=True)
-    _open(connection, attempt, failures, random)
+    evidence = replace(evidence, opened_by=_opener(evidence, evidence.refused))
+    _fail(connection, _misconfigured(evidence), outcome.reason, random)
 
 
 def _failed(
@@ -111,18 +133,53 @@ def _failed(
     outcome: Misconfigured | Unavailable | Ambiguous,
     random: Random,
 ) -> None:
-    if isinstance(outcome, Unavailable) and not outcome.sent:
+    unsent = isinstance(outcome, Unavailable) and not outcome.sent
+    if unsent:
         quota.probes_untried(connection, [attempt.id])
-    wrong = isinstance(outcome, Misconfigured)
-    failures = deployments.count_failure(connection, attempt.id, outcome.reason[:500], misconfigured=wrong)
-    _open(connection, attempt, failures, random)
-
-
-def _open(connection: Connection, attempt: AttemptRow, failures: Failures | None, random: Random) -> None:
-    if failures is None:
+    evidence = deployments.hold_evidence(connection, attempt.id)
+    if evidence is None:
         return
-    wrong = failures.misconfigured
-    seconds = cooldown_after(failures.in_a_row, random, misconfigured=wrong)
+    if unsent or (isinstance(outcome, Misconfigured) and not outcome.in_doubt):
+        # It does not matter whose call it was, so each of them counts.
+        evidence = replace(evidence, call=FailedCall(None, attempt.id.int))
+    evidence = replace(evidence, failed=breaker.remember(evidence.failed, evidence.call))
+    evidence = replace(evidence, opened_by=_opener(evidence, evidence.failed))
+    if isinstance(outcome, Misconfigured):
+        evidence = _misconfigured(evidence)
+    elif evidence.opened:
+        evidence = replace(evidence, failures=evidence.failures + 1)
+    else:
+        served = _others_are_served(connection, attempt)
+        failures = breaker.count_against(evidence.failed, breaker.FAILURES, served)
+        evidence = replace(evidence, failures=failures)
+    _fail(connection, evidence, outcome.reason, random)
+
+
+def _opener(evidence: Evidence, calls: tuple[FailedCall, ...]) -> UUID | None:
+    """The account whose calls alone open the breaker, or have opened it and fail as its probes."""
+    if not evidence.opened:
+        return breaker.lone_account(calls)
+    return evidence.opened_by if evidence.opened_by == evidence.call.account_id else None
+
+
+def _misconfigured(evidence: Evidence) -> Evidence:
+    failures = evidence.failures + 1 if evidence.misconfigured else 1
+    return replace(evidence, failures=failures, misconfigured=True)
+
+
+def _others_are_served(connection: Connection, attempt: AttemptRow) -> Callable[[UUID], bool]:
+    def are_served(account_id: UUID) -> bool:
+        return deployments.served_lately(
+            connection, attempt.deployment, attempt.quota_group, other_than_account=account_id
+        )
+
+    return are_served
+
+
+def _fail(connection: Connection, evidence: Evidence, reason: str, random: Random) -> None:
+    """Record one more failure; the breaker opens if that is enough."""
+    wrong = evidence.misconfigured
+    seconds = cooldown_after(evidence.failures, random, misconfigured=wrong)
+    deployments.record_evidence(connection, evidence, reason[:500], seconds)
     if seconds > 0:
-        deployments.open_breaker(connection, attempt.deployment, seconds)
-        log.error("deployment_out", deployment=attempt.deployment, seconds=seconds, misconfigured=wrong)
+        log.error("deployment_out", deployment=evidence.name, seconds=seconds, misconfigured=wrong)

@@ -131,6 +131,7 @@ class Settlement:
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
+        outcome = feedback.as_misconfigured(connection, attempt, outcome)
         history = read_history(connection, self.catalog(), attempt, job, outcome)
         if fence.reference is not None:  # it was polled for, so no upstream callback is waited for
             history = replace(history, calls_back=False)

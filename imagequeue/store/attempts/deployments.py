@@ -14,45 +14,52 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from imagequeue.domain.breaker import Breaker, breaker
+from imagequeue.domain.breaker import SERVED_SECONDS, Breaker, FailedCall, breaker
 
 _READ = text("""
     SELECT name, failures, misconfigured, reason,
-        coalesce(extract(epoch FROM blocked_until - clock_timestamp()), 0)::float8 AS blocked_for
+        coalesce(extract(epoch FROM blocked_until - clock_timestamp()), 0)::float8 AS blocked_for,
+        CASE WHEN probe_id IS NULL THEN opened_by END AS opened_by
     FROM deployment_states
 """)
 
-_COUNT_FAILURE = text("""
-    INSERT INTO deployment_states AS known (name, failures, misconfigured, reason)
-    SELECT deployment, 1, :misconfigured, :reason FROM attempts WHERE id = :attempt_id
-    ON CONFLICT (name) DO UPDATE
-    SET failures = CASE
-            WHEN excluded.misconfigured AND NOT known.misconfigured THEN 1 ELSE known.failures + 1
-        END,
-        misconfigured = known.misconfigured OR excluded.misconfigured,
-        reason = excluded.reason, probe_id = NULL, updated_at = clock_timestamp()
-    WHERE known.opened_at IS NULL
-        OR known.opened_at <= (SELECT created_at FROM attempts WHERE id = :attempt_id)
-    RETURNING failures, misconfigured
+# The lock of the row is held until the settlement is committed, so no failure is counted twice or lost.
+_HOLD = text("""
+    WITH call AS (
+        SELECT deployment, attempts.created_at, account_id,
+            hashtextextended(prompt || parameters::text, 0) AS request
+        FROM attempts JOIN jobs ON jobs.id = attempts.job_id JOIN job_requests USING (job_id)
+        WHERE attempts.id = :attempt_id
+    )
+    INSERT INTO deployment_states AS known (name) SELECT deployment FROM call
+    ON CONFLICT (name) DO UPDATE SET updated_at = clock_timestamp()
+    WHERE known.opened_at IS NULL OR known.opened_at <= (SELECT created_at FROM call)
+    RETURNING name, failures, misconfigured, opened_at IS NOT NULL AS opened, failed, refused, opened_by,
+        (SELECT account_id FROM call) AS account_id, (SELECT request FROM call) AS request
 """)
 
-_COUNT_REFUSAL = text("""
-    INSERT INTO deployment_states AS known (name, refused, reason)
-    SELECT deployment, ARRAY[hashtextextended(prompt, 0)], :reason
-    FROM attempts JOIN job_requests USING (job_id) WHERE id = :attempt_id
-    ON CONFLICT (name) DO UPDATE
-    SET refused = CASE
-            WHEN excluded.refused <@ known.refused THEN known.refused
-            ELSE known.refused || excluded.refused
-        END,
-        reason = excluded.reason, updated_at = clock_timestamp()
-    RETURNING cardinality(refused)
-""")
-
-_OPEN = text("""
+_RECORD = text("""
     UPDATE deployment_states
-    SET opened_at = clock_timestamp(), blocked_until = clock_timestamp() + make_interval(secs => :seconds)
+    SET failures = :failures, misconfigured = :misconfigured, failed = :failed, refused = :refused,
+        opened_by = :opened_by, reason = :reason, probe_id = NULL,
+        opened_at = CASE WHEN :seconds > 0 THEN clock_timestamp() ELSE opened_at END,
+        blocked_until = CASE
+            WHEN :seconds > 0 THEN clock_timestamp() + make_interval(secs => :seconds) ELSE blocked_until
+        END
     WHERE name = :name
+""")
+
+# `token_returns_at` finds the group's calls of the last minutes in its index.
+_SERVED = text("""
+    SELECT EXISTS (
+        SELECT FROM attempts JOIN jobs ON jobs.id = attempts.job_id
+        WHERE attempts.quota_group = :quota_group
+            AND attempts.token_returns_at > clock_timestamp() - make_interval(secs => :seconds)
+            AND attempts.deployment = :deployment AND attempts.state = 'SUCCEEDED'
+            AND attempts.finished_at > clock_timestamp() - make_interval(secs => :seconds)
+            AND jobs.id IS DISTINCT FROM CAST(:job_id AS uuid)
+            AND jobs.account_id IS DISTINCT FROM CAST(:account_id AS uuid)
+    )
 """)
 
 _SUCCEEDED = text("""
@@ -78,25 +85,39 @@ _PROBES_UNTRIED = text("""
 
 
 @dataclass(frozen=True, slots=True)
-class Failures:
-    """Failures in a row. The first misconfiguration restarts the count: it is not the outage before it.
+class Evidence:
+    """What is known against a deployment, and the call that fails now.
 
-    `misconfigured` stays until a success: a later failure of another kind does not show that the key works.
+    `failures` in a row that count. The first that is a misconfiguration begins a row of its own, because it
+    is another trouble than the outage before it. `misconfigured` stays until a success: that a call could not
+    be answered at all says nothing of the key. `opened`: the breaker has opened since the last success.
+    `failed` and `refused` are the calls in a row, each request once; `opened_by` is the account whose calls
+    alone opened the breaker.
     """
 
-    in_a_row: int
-    misconfigured: bool
+    name: str
+    call: FailedCall
+    failures: int = 0
+    misconfigured: bool = False
+    opened: bool = False
+    failed: tuple[FailedCall, ...] = ()
+    refused: tuple[FailedCall, ...] = ()
+    opened_by: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DeploymentState:
-    """The row of a deployment; `failures` as in `Failures`, `blocked_for`: seconds until it may be called."""
+    """How a deployment does; `failures` as in `Evidence`, `blocked_for` seconds until it may be called.
+
+    `opened_by` is the account whose calls alone have opened the breaker, while no probe is on its way.
+    """
 
     name: str
     failures: int
     misconfigured: bool
     reason: str | None
     blocked_for: float
+    opened_by: UUID | None = None
 
     @property
     def breaker(self) -> Breaker:
@@ -109,23 +130,64 @@ def read_states(connection: Connection) -> Mapping[str, DeploymentState]:
     return {row.name: DeploymentState(*row) for row in connection.execute(_READ)}
 
 
-def count_failure(
-    connection: Connection, attempt_id: UUID, reason: str, *, misconfigured: bool = False
-) -> Failures | None:
-    """Count a failure; returns those in a row, or None when it belongs to an outage that is known already."""
-    values = {"attempt_id": attempt_id, "reason": reason, "misconfigured": misconfigured}
-    row = connection.execute(_COUNT_FAILURE, values).one_or_none()
-    return Failures(*row) if row else None
+def hold_evidence(connection: Connection, attempt_id: UUID) -> Evidence | None:
+    """Lock what is known against the deployment of an attempt; None if it belongs to a known outage."""
+    row = connection.execute(_HOLD, {"attempt_id": attempt_id}).one_or_none()
+    if row is None:
+        return None
+    return Evidence(
+        row.name,
+        FailedCall(row.account_id, row.request),
+        row.failures,
+        row.misconfigured,
+        row.opened,
+        tuple(map(_read_call, row.failed)),
+        tuple(map(_read_call, row.refused)),
+        row.opened_by,
+    )
 
 
-def count_refusal(connection: Connection, attempt_id: UUID, reason: str) -> int:
-    """Count a refusal that is not by policy; returns how many different prompts were refused in a row."""
-    return connection.execute(_COUNT_REFUSAL, {"attempt_id": attempt_id, "reason": reason}).scalar_one()
+def record_evidence(connection: Connection, evidence: Evidence, reason: str, seconds: float = 0.0) -> None:
+    """Keep what is known now; with `seconds` the deployment gets no call for so long, then one at a time."""
+    values = {
+        "name": evidence.name,
+        "failures": evidence.failures,
+        "misconfigured": evidence.misconfigured,
+        "failed": list(map(_written, evidence.failed)),
+        "refused": list(map(_written, evidence.refused)),
+        "opened_by": evidence.opened_by,
+        "reason": reason,
+        "seconds": seconds,
+    }
+    connection.execute(_RECORD, values)
 
 
-def open_breaker(connection: Connection, name: str, seconds: float) -> None:
-    """Let a deployment get no calls for `seconds`; after that one at a time."""
-    connection.execute(_OPEN, {"name": name, "seconds": seconds})
+def served_lately(
+    connection: Connection,
+    deployment: str,
+    quota_group: str,
+    *,
+    other_than_job: UUID | None = None,
+    other_than_account: UUID | None = None,
+) -> bool:
+    """Whether the deployment served a job within `SERVED_SECONDS`, other than this one or this account's."""
+    values = {
+        "deployment": deployment,
+        "quota_group": quota_group,
+        "seconds": SERVED_SECONDS,
+        "job_id": other_than_job,
+        "account_id": other_than_account,
+    }
+    return connection.execute(_SERVED, values).scalar_one()
+
+
+def _written(call: FailedCall) -> str:
+    return f"{call.account_id or ''} {call.request}"
+
+
+def _read_call(written: str) -> FailedCall:
+    account_id, request = written.split(" ")
+    return FailedCall(UUID(account_id) if account_id else None, int(request))
 
 
 def succeeded(connection: Connection, name: str, attempt_id: UUID) -> None:

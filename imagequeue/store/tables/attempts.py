@@ -59,9 +59,12 @@ deployment_states = Table(
     Column("name", Text, primary_key=True),
     Column("failures", Integer, nullable=False, server_default="0"),  # in a row
     Column("misconfigured", Boolean, nullable=False, server_default="false"),
-    Column("refused", ARRAY(BigInteger), nullable=False, server_default="{}"),  # hashes of prompts
+    # Calls in a row, each request once: the account, if it matters, and a hash of the request.
+    Column("failed", ARRAY(Text), nullable=False, server_default="{}"),
+    Column("refused", ARRAY(Text), nullable=False, server_default="{}"),
     Column("reason", Text, nullable=True),  # of the last failure
     moment("opened_at"),  # when the breaker opened last
+    Column("opened_by", Uuid, nullable=True),  # the account whose calls alone opened it
     moment("blocked_until"),  # no call before; then one, as a probe
     Column("probe_id", Uuid, nullable=True),  # the attempt that is the probe now
     moment("updated_at", now=True),

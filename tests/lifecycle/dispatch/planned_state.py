@@ -32,6 +32,7 @@ class State:
     slots: int = 64
     breakers: dict[str, DeploymentState] = field(default_factory=dict[str, DeploymentState])
     last: dict[str, float] = field(default_factory=dict[str, float])
+    kept_out: dict[str, UUID] = field(default_factory=dict[str, UUID])
 
     def __post_init__(self) -> None:
         self.eligibility = Eligibility(catalog(self.deployments))
@@ -39,7 +40,10 @@ class State:
     def plan(self) -> list[PlannedCall]:
         """What starts now."""
         self.left = ConcurrencyLimits(
-            slots=dict.fromkeys(Lane, self.slots), in_all=self.slots, states=self.breakers
+            slots=dict.fromkeys(Lane, self.slots),
+            in_all=self.slots,
+            states=self.breakers,
+            kept_out=self.kept_out,
         )
         self.unused = {
             name: UpcomingStarts(

@@ -61,6 +61,24 @@ def test_a_job_goes_nowhere_where_it_is_used_up_unless_it_is_asked_for_once_more
     assert State({"a": {}, "b": {}}, {"a": [0.0], "b": [0.0]}, begun=[job]).served() == {"a": 1}
 
 
+HALF_OPEN = {"a": DeploymentState("a", 5, misconfigured=False, reason="down", blocked_for=0.0)}
+
+
+def test_a_breaker_that_one_account_alone_has_opened_lets_one_job_of_another_account_try() -> None:
+    opener = {"a": flow(1).account_id}
+    state = State({"a": {}}, {"a": [0.0] * 4}, {flow(1): 2, flow(2): 2}, breakers=HALF_OPEN, kept_out=opener)
+    assert [call.job.flow.id for call in state.plan()] == [2]
+
+
+def test_the_account_that_has_opened_it_goes_to_another_deployment() -> None:
+    opener = {"a": flow(1).account_id}
+    starts = {"a": [0.0] * 4, "b": [0.0] * 4}
+    deployments: dict[str, dict[str, Any]] = {"a": {}, "b": {"cost_usd": "1"}}
+    state = State(deployments, starts, {flow(1): 2, flow(2): 1}, breakers=HALF_OPEN, kept_out=opener)
+    where = sorted((call.job.flow.id, call.deployment.name) for call in state.plan())
+    assert where == [(1, "b"), (1, "b"), (2, "a")]
+
+
 def test_between_equal_starts_the_cheapest_then_the_one_that_was_not_used_for_longest() -> None:
     starts = {name: [0.0] * 4 for name in "abc"}
     cheap = State({"a": {"cost_usd": "2"}, "b": {"cost_usd": "1"}, "c": {}}, starts, {flow(): 4})

@@ -40,7 +40,9 @@ def sent(of: Pipeline, count: int) -> list[UUID]:
     of.rung.clear()
     with of.runtime.engine.begin() as connection:
         for attempt_id in ids:
-            on_time = "UPDATE attempts SET slot_at = clock_timestamp() WHERE id = :id"  # on a busy machine, too
+            on_time = (
+                "UPDATE attempts SET slot_at = clock_timestamp() WHERE id = :id"  # on a busy machine, too
+            )
             connection.execute(text(on_time), {"id": attempt_id})
             assert calls.start(connection, attempt_id, of.process_id, 60)
             calls.record_sent(connection, attempt_id, ago=0)
