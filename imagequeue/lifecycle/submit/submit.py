@@ -68,6 +68,16 @@ def submit(
         TooSlow: a statement took too long; no job was inserted.
         DBAPIError: the database is away or refuses the transaction; then no job was inserted.
     """
+    drafts = _inserted(runtime, submissions, waits, lock_seconds)
+    if any(_is_new(draft) for draft in drafts):
+        wake()
+    return [outcome for draft in drafts if (outcome := draft.outcome) is not None]
+
+
+def _inserted(
+    runtime: Runtime, submissions: Sequence[Submission], waits: Callable[[int], bool], lock_seconds: float
+) -> list[Draft]:
+    """The decided drafts, committed. It begins again without the submissions whose callers have given up."""
     catalog = runtime.catalog
     gone: set[int] = set()
     while True:
@@ -80,10 +90,7 @@ def submit(
         except _CallersGone as found:
             gone |= found.positions
         else:
-            break
-    if any(_is_new(draft) for draft in drafts):
-        wake()
-    return [outcome for draft in drafts if (outcome := draft.outcome) is not None]
+            return drafts
 
 
 class _CallersGone(Exception):
