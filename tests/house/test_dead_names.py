@@ -23,7 +23,7 @@ EXEMPT = {
     "DIALECT": "the registry asks every module for it",
     "PROVIDER": "the registry asks every module for it",
     "Settings.failpoint": "failpoints read the environment; the field says that the variable exists",
-    "ClientRequest.query": "read by dialects whose routes take a query, which are to come; Pixazo's take none",
+    "ClientRequest.query": "read by dialects whose routes take a query; Pixazo's take none",
     "__all__": "what a package shows",
 }
 """Names, without their module, whose user does not name them or is still to come; and which one it is."""
