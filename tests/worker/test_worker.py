@@ -126,6 +126,6 @@ def test_a_worker_whose_consumer_stands_still_exits_with_70(
     ):
         _await_consumer(redis, worker)
         doorbells = [Doorbell(new_id(), Lane.INTERACTIVE) for _ in range(3)]
-        CeleryPublisher(make_app(redis_url)).attempts(doorbells)
+        CeleryPublisher(make_app(redis_url), redis).attempts(doorbells)
         assert worker.wait(PATIENCE) == NOT_WORKING
         assert (redis.hlen("unacked"), redis.llen(QUEUE)) == (1, 2), "it had begun to consume"

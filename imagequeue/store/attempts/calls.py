@@ -24,7 +24,8 @@ _READ = text("""
     SELECT attempts.id, attempts.job_id, deployment, attempts.image_count, state, upstream_reference,
         flows.model_id, job_requests.prompt, job_requests.parameters,
         extract(epoch FROM slot_at - clock_timestamp())::float8 AS starts_in,
-        extract(epoch FROM call_deadline - clock_timestamp())::float8 AS gives_up_in
+        extract(epoch FROM call_deadline - clock_timestamp())::float8 AS gives_up_in,
+        poll_failures
     FROM attempts
     JOIN jobs ON jobs.id = attempts.job_id
     JOIN flows ON flows.id = jobs.flow_id
@@ -90,20 +91,17 @@ _LEARN = text("""
     RETURNING upstream_reference
 """)
 
+# Of the released attempts, those beyond `waiting` have no message in the list: so many may be rung again.
 _RELEASE_AGAIN = text("""
     UPDATE attempts SET release_deadline = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id IN (
-        SELECT id FROM attempts WHERE state = 'RELEASED' AND release_deadline < clock_timestamp()
-        ORDER BY release_deadline LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id, lane
-""")
-
-_WAKE_SLEEPING = text("""
-    UPDATE attempts SET poll_after = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id IN (
-        SELECT id FROM attempts WHERE state = 'SLEEPING' AND poll_after < clock_timestamp()
-        ORDER BY poll_after LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT id FROM attempts
+        WHERE state = 'RELEASED' AND lane = :lane AND release_deadline < clock_timestamp()
+        ORDER BY release_deadline
+        LIMIT least(:limit, greatest(0, (
+            SELECT count(*) FROM attempts WHERE state = 'RELEASED' AND lane = :lane
+        ) - :waiting))
+        FOR UPDATE SKIP LOCKED
     )
     RETURNING id, lane
 """)
@@ -112,6 +110,14 @@ _RENEW = text("""
     UPDATE attempts SET call_deadline = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id = ANY(:ids) AND state = 'CALLING'
         AND call_deadline < clock_timestamp() + make_interval(secs => :seconds / 2)
+""")
+
+_RENEW_POLLS = text("""
+    UPDATE attempts
+    SET poll_leased_until = clock_timestamp() + make_interval(secs => :seconds),
+        poll_after = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = ANY(:ids) AND state = 'SLEEPING' AND polled_by = :process_id
+        AND poll_leased_until < clock_timestamp() + make_interval(secs => :seconds / 2)
 """)
 
 IS_ORPHANED = """
@@ -153,7 +159,8 @@ class Orphan:
 class CallTicket:
     """Everything that a worker needs to make the call.
 
-    `starts_in` and `gives_up_in` (None: not started) are seconds from the moment of reading.
+    `starts_in` and `gives_up_in` (None: not started) are seconds from the moment of reading. `poll_failures`
+    are those in a row.
     """
 
     attempt_id: UUID
@@ -167,6 +174,7 @@ class CallTicket:
     parameters: dict[str, Any]
     starts_in: float
     gives_up_in: float | None
+    poll_failures: int
 
     @property
     def is_overdue(self) -> bool:
@@ -254,22 +262,31 @@ def learn_reference(connection: Connection, attempt_id: UUID, reference: str) ->
     return connection.execute(_LEARN, values).scalar_one_or_none()
 
 
-def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:
-    """Attempts that no worker has started in time. Ringing again does no harm: an attempt starts once."""
-    rows = connection.execute(_RELEASE_AGAIN, {"seconds": RELEASE_SECONDS, "limit": limit})
-    return [Doorbell(row.id, Lane(row.lane)) for row in rows]
+def release_again(connection: Connection, lane: Lane, waiting: int, limit: int) -> list[Doorbell]:
+    """Attempts of a lane that no worker has started in time, as many as the lane's list in Redis is short.
+
+    Ringing again does no harm, because an attempt starts once. But while no worker takes the messages the
+    list would grow with every look, so it gets no more than there are attempts to start.
+
+    Args:
+        connection: the transaction.
+        lane: whose attempts.
+        waiting: the messages that wait in the list of this lane.
+        limit: the most attempts.
+    """
+    values = {"seconds": RELEASE_SECONDS, "lane": lane.value, "waiting": waiting, "limit": limit}
+    return [Doorbell(row.id, Lane(row.lane)) for row in connection.execute(_RELEASE_AGAIN, values)]
 
 
-def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:
-    """Attempts at submit-and-poll upstreams whose next poll is due."""
-    rows = connection.execute(_WAKE_SLEEPING, {"seconds": RELEASE_SECONDS, "limit": limit})
-    return [Doorbell(row.id, Lane(row.lane)) for row in rows]
+def renew(connection: Connection, ids: Sequence[UUID], process_id: UUID) -> None:
+    """Renew the deadlines of calls and the leases of polls that a process has in flight.
 
-
-def renew(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Renew the deadlines of calls in flight, where less than half of `RENEWED_SECONDS` is left."""
+    Only those of which less than half of `RENEWED_SECONDS` is left are written.
+    """
     if ids:
-        connection.execute(_RENEW, {"ids": list(ids), "seconds": RENEWED_SECONDS})
+        values = {"ids": list(ids), "seconds": RENEWED_SECONDS, "process_id": process_id}
+        connection.execute(_RENEW, values)
+        connection.execute(_RENEW_POLLS, values)
 
 
 def orphaned(connection: Connection, limit: int = 1000) -> list[Orphan]:
