@@ -21,6 +21,7 @@ from api import (
     wallet,
 )
 from api.auth import KeyCache
+from api.head import HeadAsGet
 from api.request_id_header import RequestIdHeader
 from api.services import ApiServices
 from api.watch import Watch
@@ -72,6 +73,7 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
     app.state.key_cache = KeyCache()
     app.state.metrics = registry
     errors.install(app, dialects)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RequestIdHeader)  # the last one added is the outermost
     for module in ROUTED:
         app.include_router(module.router)

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy.exc import InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
+from imagequeue.domain.backoff import BULK_CALLING
 from imagequeue.domain.errors import ServiceUnavailable
 
 R = TypeVar("R")
@@ -24,8 +25,7 @@ R = TypeVar("R")
 PATIENCE_SECONDS = 5.0
 """What a caller waits, unless it says otherwise."""
 SLOW_SECONDS = 1.0
-COOLDOWN_SECONDS = 1.0
-"""After an outage that took `SLOW_SECONDS` to be noticed, nobody else is made to wait for this long."""
+"""An outage that took longer to be noticed keeps everybody else from waiting for a while (`BULK_CALLING`)."""
 
 OUTAGES = (OperationalError, InterfaceError, PoolTimeout)
 """The database is away. Whoever asks it again at once waits as long again."""
@@ -82,4 +82,4 @@ class CallThreads:
         seconds = time.monotonic() - self._began.pop(running)
         failure = None if running.cancelled() else running.exception()
         if isinstance(failure, OUTAGES) and seconds > SLOW_SECONDS:
-            self._refuse_until = time.monotonic() + COOLDOWN_SECONDS
+            self._refuse_until = time.monotonic() + BULK_CALLING.first_seconds

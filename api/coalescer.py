@@ -8,6 +8,7 @@ small ones (group commit).
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial, wraps
@@ -20,7 +21,6 @@ from api.services import ApiServices
 
 T = TypeVar("T")
 R = TypeVar("R")
-Call = tuple[T, "asyncio.Future[R]"]
 
 GATHER_SECONDS = 0.001
 """How long the first call of a group waits for others."""
@@ -56,11 +56,52 @@ def coalesced(
     return define
 
 
-class Coalescer(Generic[T, R]):
-    """Turns `bulk`, which takes and returns lists, into a call for one item. For one event loop."""
+class Call(Generic[T, R]):
+    """One item and its caller. All but `confirm` belongs to the event loop."""
 
-    def __init__(self, bulk: Callable[[list[T]], Sequence[R | Exception]], threads: CallThreads) -> None:
-        self._bulk = bulk
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._lock = threading.Lock()
+        self._given_up = False
+        self._confirmed = False
+
+    @property
+    def is_given_up(self) -> bool:
+        """Whether nobody waits for the answer any more."""
+        return self._given_up
+
+    @property
+    def is_confirmed(self) -> bool:
+        """Whether the caller was told to wait until the answer comes."""
+        return self._confirmed
+
+    def confirm(self) -> bool:
+        """Whether the caller still waits; if so, it waits now until the answer comes. For any thread."""
+        with self._lock:
+            self._confirmed = not self._given_up
+            return self._confirmed
+
+    def give_up(self) -> bool:
+        """Stop waiting; False where the call is confirmed."""
+        with self._lock:
+            self._given_up = not self._confirmed
+            return self._given_up
+
+    def end(self, result: R | BaseException) -> None:
+        """Give the caller its answer, if it still waits."""
+        if self.answer.done() or self._given_up:
+            return
+        if isinstance(result, BaseException):
+            self.answer.set_exception(result)
+        else:
+            self.answer.set_result(result)
+
+
+class Gatherer(Generic[T, R]):
+    """Gathers calls into groups, and has `_run` do each group in a thread. For one event loop."""
+
+    def __init__(self, threads: CallThreads) -> None:
         self._threads = threads
         self._waiting: deque[Call[T, R]] = deque()
         self._gathering = False
@@ -70,17 +111,27 @@ class Coalescer(Generic[T, R]):
 
         Raises:
             ServiceUnavailable: as `CallThreads.waiting`.
-            Exception: what `bulk` returned for the item, or raised for its group.
+            Exception: what came of the item, or of its group.
         """
-        async with self._threads.waiting():
-            future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-            self._waiting.append((item, future))
-            self._gather()
-            return await future
+        call: Call[T, R] = Call(item)
+        try:
+            async with self._threads.waiting():
+                self._enter(call)
+                return await asyncio.shield(call.answer)
+        finally:
+            call.give_up()
 
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
         self._threads.close()
+
+    def _run(self, calls: list[Call[T, R]]) -> Sequence[R | Exception]:
+        """Do a group, in a thread: one result per call, in order."""
+        raise NotImplementedError
+
+    def _enter(self, call: Call[T, R]) -> None:
+        self._waiting.append(call)
+        self._gather()
 
     def _gather(self) -> None:
         if not self._gathering and self._waiting and not self._threads.is_full:
@@ -90,38 +141,48 @@ class Coalescer(Generic[T, R]):
     def _start(self) -> None:
         self._gathering = False
         group = [self._waiting.popleft() for _ in range(min(LARGEST_GROUP, len(self._waiting)))]
-        group = [call for call in group if not call[1].done()]
+        group = [call for call in group if not call.is_given_up]
         if not group:
             return
-        done = self._threads.run(partial(self._run, [item for item, _ in group]))
+        done = self._threads.run(partial(self._run, group))
         done.add_done_callback(partial(self._finish, group))
         self._gather()
 
-    def _run(self, items: list[T]) -> Sequence[R | Exception]:
+    def _finish(self, group: list[Call[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
+        self._gather()
+        for call, result in zip(group, results_of(done, len(group)), strict=True):
+            self._end(call, result)
+
+    def _end(self, call: Call[T, R], result: R | BaseException) -> None:
+        call.end(result)
+
+
+class Coalescer(Gatherer[T, R]):
+    """Turns `bulk`, which takes and returns lists, into a call for one item."""
+
+    def __init__(self, bulk: Callable[[list[T]], Sequence[R | Exception]], threads: CallThreads) -> None:
+        super().__init__(threads)
+        self._bulk = bulk
+
+    def _run(self, calls: list[Call[T, R]]) -> Sequence[R | Exception]:
         """Run a group; when the database refuses one of its items, every item runs alone."""
         try:
-            return self._bulk(items)
+            return self._bulk([call.item for call in calls])
         except OUTAGES:
             raise
         except DBAPIError:
-            if len(items) == 1:
+            if len(calls) == 1:
                 raise
-            return [self._alone(item) for item in items]
+            return [self._alone(call.item) for call in calls]
 
     def _alone(self, item: T) -> R | Exception:
         try:
             return self._bulk([item])[0]
-        except DBAPIError as error:
+        except Exception as error:  # noqa: BLE001  # it is this item's result; the others keep theirs
             return error
 
-    def _finish(self, group: list[Call[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
-        self._gather()
-        failure = asyncio.CancelledError() if done.cancelled() else done.exception()
-        results = [failure] * len(group) if failure is not None else done.result()
-        for (_, future), result in zip(group, results, strict=True):
-            if future.done():
-                continue
-            if isinstance(result, BaseException):
-                future.set_exception(result)
-            else:
-                future.set_result(result)
+
+def results_of(done: asyncio.Future[Sequence[R | Exception]], count: int) -> Sequence[R | BaseException]:
+    """What a group's `count` calls have come to: their results, or for all of them why the group failed."""
+    failure = asyncio.CancelledError() if done.cancelled() else done.exception()
+    return done.result() if failure is None else [failure] * count

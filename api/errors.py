@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from imagequeue.dialects.dialect import Dialect, Refusal, Rendered
 from imagequeue.dialects.registry import Dialects
 from imagequeue.domain import errors
+from imagequeue.store.database import TooSlow
 
 log = structlog.get_logger()
 
@@ -60,7 +61,7 @@ ANSWERS: Mapping[type[errors.ImagequeueError], Answer] = {
 _TITLES = {404: "Not Found", 405: "Method Not Allowed"}
 _SAYS_NOTHING = 500
 _NOT_INSIDE = "Something went wrong on our side."
-_AWAY = (OperationalError, InterfaceError, PoolTimeout)
+_AWAY = (OperationalError, InterfaceError, PoolTimeout, TooSlow)
 
 
 def install(app: FastAPI, dialects: Dialects) -> None:

@@ -11,14 +11,16 @@ from collections.abc import AsyncGenerator
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
+from sqlalchemy import Connection
 
 from api.auth import authenticate
+from api.query import query
 from api.requests import own_job
 from api.services import ApiServices, services_of
 from api.watch import Watch, Watcher, read_news, watch_of
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
-from imagequeue.store.jobs.reads import RequestStatus, StatusEvent
+from imagequeue.store.jobs.reads import RequestStatus, StatusEvent, job_of_event
 
 router = APIRouter(prefix="/v2/requests", tags=["Requests"])
 
@@ -26,6 +28,7 @@ PING_SECONDS = 15.0
 """Between two comments: proxies close connections that are silent for longer, often after 60 s."""
 
 _LARGEST_ID = 2**63 - 1
+_NOT_OURS = "Last-Event-ID: use the id of an event of this stream"
 
 
 @router.get("/{request_id}/events", response_class=StreamingResponse)
@@ -33,6 +36,8 @@ async def stream_events(request: Request, request_id: str) -> StreamingResponse:
     """Follow a job; resume with `Last-Event-ID`."""
     job = await own_job(request, await authenticate(request), request_id)
     after = _last_event_id(request)
+    if after and not await query(services_of(request), lambda connection: _is_past(connection, job, after)):
+        raise InvalidRequest(_NOT_OURS)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = _stream(services_of(request), watch_of(request), job, after)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
@@ -75,5 +80,11 @@ def _line(job: RequestStatus, event: StatusEvent) -> str:
 def _last_event_id(request: Request) -> int:
     text = request.headers.get("last-event-id", "0")
     if not (text.isascii() and text.isdecimal() and len(text) < 20 and int(text) <= _LARGEST_ID):  # noqa: PLR2004
-        raise InvalidRequest("Last-Event-ID: use the id of an event of this stream")
+        raise InvalidRequest(_NOT_OURS)
     return int(text)
+
+
+def _is_past(connection: Connection, job: RequestStatus, event_id: int) -> bool:
+    """Whether the event may have been sent for this job: it is the job's, or the retention has deleted it."""
+    owner = job_of_event(connection, event_id)
+    return owner == job.job_id or (owner is None and job.status.is_final)

@@ -21,6 +21,7 @@ from imagequeue.domain.job_view import JobView, OutputImage
 from imagequeue.lifecycle.submit.submission import Accepted
 from imagequeue.media.storage import Storage, StorageError
 from imagequeue.media_urls import media_urls
+from imagequeue.store.jobs.reads import RequestStatus
 from imagequeue.store.jobs.views import read_views
 
 WAIT_SECONDS = 300.0
@@ -33,8 +34,8 @@ async def show_job(request: Request, dialect: Dialect, asked: ClientRequest) -> 
     Raises:
         NotFound: there is none, or it is another dialect's: only that one knows what was noted with it.
     """
-    job_id = await _own_job_id(request, asked)
-    return await _answer(services_of(request), dialect, asked, job_id)
+    job = await _own_job(request, asked)
+    return await _answer(services_of(request), dialect, asked, job.job_id)
 
 
 async def cancel_job(request: Request, dialect: Dialect, asked: ClientRequest) -> Response:
@@ -45,11 +46,11 @@ async def cancel_job(request: Request, dialect: Dialect, asked: ClientRequest) -
         AlreadyFinal: it was final before.
     """
     services = services_of(request)
-    job_id = await _own_job_id(request, asked)
-    await _view(services, dialect, job_id)
-    if not await end_job(services, job_id):
+    job = await _own_job(request, asked)
+    await _view(services, dialect, job.job_id)
+    if not await end_job(services, (job.account_id, job.job_id)):
         raise AlreadyFinal
-    return await _answer(services, dialect, asked, job_id)
+    return await _answer(services, dialect, asked, job.job_id)
 
 
 async def final_answer(
@@ -85,8 +86,8 @@ async def _becomes_final(services: ApiServices, watch: Watch, accepted: Accepted
     return False
 
 
-async def _own_job_id(request: Request, asked: ClientRequest) -> UUID:
-    return (await own_job(request, await authenticate(request), asked.parameters["request_id"])).job_id
+async def _own_job(request: Request, asked: ClientRequest) -> RequestStatus:
+    return await own_job(request, await authenticate(request), asked.parameters["request_id"])
 
 
 async def _answer(

@@ -52,7 +52,7 @@ class Listing(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Annotated[tuple[JobStatus, ...], BeforeValidator(_split)] = ()
-    model: str | None = None
+    model: Annotated[str, Field(pattern=r"\S")] | None = None
     batch: UUID | None = None
     created_after: Moment | None = None
     created_before: Moment | None = None

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from api.auth import authenticate
 from api.services import services_of
 from imagequeue.domain.catalog import Model
+from imagequeue.domain.money import plain
 
 router = APIRouter(tags=["Models"])
 
@@ -30,5 +31,5 @@ def _entry(model: Model) -> dict[str, Any]:
         "owned_by": "imagequeue",
         "aliases": list(model.aliases),
         "operations": list(model.operations),
-        "price_usd": str(model.price_usd),
+        "price_usd": plain(model.price_usd),
     }

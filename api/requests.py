@@ -10,6 +10,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
+from api.account_coalescer import Group, coalesced_by_account
 from api.auth import authenticate
 from api.coalescer import coalesced
 from api.listing import read_listing, read_page
@@ -82,7 +83,7 @@ async def cancel(request: Request, request_id: str) -> Response:
     """
     job = await own_job(request, await authenticate(request), request_id)
     services = services_of(request)
-    if job.status.is_final or not await cancel_job(services, job.job_id):
+    if job.status.is_final or not await cancel_job(services, (job.account_id, job.job_id)):
         raise AlreadyFinal
     final = await find_job(services, job.job_id) or job
     return Response(final.body(), 202, media_type=_JSON)
@@ -127,10 +128,16 @@ def find_job(services: ApiServices, job_ids: list[UUID]) -> Sequence[RequestStat
     return [found.get(job_id) for job_id in job_ids]
 
 
-@coalesced(threads=1)
-def cancel_job(services: ApiServices, job_ids: list[UUID]) -> Sequence[bool]:
-    """End jobs as FAILED; which of them were still live."""
-    ended = set(services.settlement.end(job_ids, JobStatus.FAILED, CANCELLED))
+def _account_of(job: tuple[UUID, UUID]) -> UUID:
+    return job[0]
+
+
+@coalesced_by_account(account_of=_account_of, threads=1)
+def cancel_job(services: ApiServices, group: Group[tuple[UUID, UUID]]) -> Sequence[bool]:
+    """End jobs, each given by its account and its id, as FAILED; which of them were still live."""
+    job_ids = [job_id for _, job_id in group.items]
+    end = services.settlement.end
+    ended = set(end(job_ids, JobStatus.FAILED, CANCELLED, lock_seconds=group.lock_seconds))
     return [job_id in ended for job_id in job_ids]
 
 

@@ -7,12 +7,14 @@ runs in a thread where the body is large.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
+from uuid import UUID
 
 from fastapi import Request, Response
 
+from api.account_coalescer import Group, coalesced_by_account
 from api.auth import authenticate, spend_allowance
 from api.body import Content, any_content, reader_of
 from api.bulkhead import isolated
@@ -20,13 +22,16 @@ from api.coalescer import coalesced
 from api.errors import rendered
 from api.job_answers import final_answer
 from api.request_id_header import tag_request
+from api.requests import find_job
 from api.services import ApiServices, services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from imagequeue.dialects.dialect import ClientRequest, Dialect, SubmittedBody
-from imagequeue.domain.errors import ImagequeueError
+from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError, InvalidRequest
+from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
+from imagequeue.store.jobs.idempotency import Earlier, KeyClaim, find_keys
 from imagequeue.store.money.accounts import StoredKey
 
 R = TypeVar("R")
@@ -47,49 +52,106 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     services = services_of(request)
     key = await authenticate(request)
     await spend_allowance(services, key)
-    submission, waits = await _read(request, dialect, asked, key)
-    accepted = await accept(services, submission)
+    headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
+    reading = Reading(request, dialect, asked, key, headers)
+    try:
+        submission, waits = await reading.read()
+    except InvalidRequest:
+        found = await earlier_answer(services, reading)
+        if found is None:
+            raise
+        accepted, waits = found, asked.route.waits
+    else:
+        accepted = await accept(services, submission)
     tag_request(request, accepted.request_id)
     if waits:
-        repeat_joins = submission.idempotency_key is not None or submission.retry_count is not None
+        repeat_joins = headers.idempotency_key is not None or headers.retry_count is not None
         return await final_answer(request, dialect, asked, accepted, repeat_joins=repeat_joins)
-    headers = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
-    return rendered(dialect.accepted(asked, accepted.request_id), headers)
+    replayed = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
+    return rendered(dialect.accepted(asked, accepted.request_id), replayed)
 
 
-async def _read(
-    request: Request, dialect: Dialect, asked: ClientRequest, key: StoredKey
-) -> tuple[Submission, bool]:
-    """Read what is asked for. A large body is on disk, and in memory only while it is parsed and decoded."""
-    services = services_of(request)
-    runtime = services.runtime
-    headers = read_submission_headers(request.headers, runtime.policy, datetime.now(UTC))
-    parse = reader_of(request, asked.route.bodies)
+@dataclass(slots=True)
+class Reading:
+    """Reads a submit. `body` is there once it was parsed, also where the submit is refused."""
 
-    def read(content: Content) -> tuple[SubmittedBody, RequestWithUploads]:
-        body = parse(content)
-        return body, dialect.read(asked, body, runtime.catalog)
+    request: Request
+    dialect: Dialect
+    asked: ClientRequest
+    key: StoredKey
+    headers: SubmissionHeaders
+    body: SubmittedBody | None = None
 
-    def made(body: SubmittedBody, ask: RequestWithUploads) -> tuple[Submission, bool]:
-        same = fingerprint(key.account_id, request.url.path, body.identity())
-        submission = replace(
-            _submission(key, dialect, headers, ask.keep(runtime), same), notes=ask.written_notes()
-        )
-        return submission, asked.route.waits if ask.waits is None else ask.waits
+    async def read(self) -> tuple[Submission, bool]:
+        """What is asked for, and whether the client waits for the final job.
 
-    async with any_content(request, runtime.settings.max_body_bytes) as content:
-        if content.is_large:
-            return await prepare_uploads(services, lambda: made(*read(content)))
-        body, ask = read(content)
-    if ask.has_uploads:
-        return await prepare_uploads(services, lambda: made(body, ask))
-    return made(body, ask)
+        A large body is on disk, and in memory only while it is parsed and decoded.
+        """
+        services = services_of(self.request)
+        parse = reader_of(self.request, self.asked.route.bodies)
+        async with any_content(self.request, services.runtime.settings.max_body_bytes) as content:
+            if content.is_large:
+                return await prepare_uploads(services, lambda: self._made(self._read(parse, content)))
+            ask = self._read(parse, content)
+        if ask.has_uploads:
+            return await prepare_uploads(services, lambda: self._made(ask))
+        return self._made(ask)
+
+    def fingerprint(self, body: SubmittedBody) -> bytes:
+        """What a repeat must share with this submit."""
+        return fingerprint(self.key.account_id, self.request.url.path, body.identity())
+
+    def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
+        self.body = parse(content)
+        return self.dialect.read(self.asked, self.body, services_of(self.request).runtime.catalog)
+
+    def _made(self, ask: RequestWithUploads) -> tuple[Submission, bool]:
+        assert self.body is not None  # noqa: S101  # `_read` has parsed it
+        stored = ask.keep(services_of(self.request).runtime)
+        same = self.fingerprint(self.body)
+        submission = _submission(self.key, self.dialect, self.headers, stored, same)
+        waits = self.asked.route.waits if ask.waits is None else ask.waits
+        return replace(submission, notes=ask.written_notes()), waits
 
 
-@coalesced(threads=2)
-def accept(services: ApiServices, submissions: list[Submission]) -> Sequence[Accepted | ImagequeueError]:
+async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | None:
+    """What the first submit with this Idempotency-Key was answered; None: there was none, or no key.
+
+    A submit that could be read when it came, and cannot be read now because its model is gone from the
+    catalog or disabled, is still a repeat.
+
+    Raises:
+        IdempotencyMismatch: the first one was another request.
+    """
+    key, body = reading.headers.idempotency_key, reading.body
+    if key is None or body is None:
+        return None
+    claim = KeyClaim(reading.key.account_id, key, reading.fingerprint(body), new_id())
+    earlier = await find_earlier(services, claim)
+    job = await find_job(services, earlier.job_id) if earlier else None
+    if earlier is None or job is None:
+        return None
+    if earlier.fingerprint != claim.fingerprint:
+        raise IdempotencyMismatch
+    return Accepted(job.job_id, job.request_id, replayed=True)
+
+
+@coalesced(threads=1)
+def find_earlier(services: ApiServices, claims: list[KeyClaim]) -> Sequence[Earlier | None]:
+    """The accepted submits that have these keys."""
+    with services.runtime.engine.connect() as connection:
+        found = find_keys(connection, claims)
+    return [found.get(claim.job_id) for claim in claims]
+
+
+def _account_of(submission: Submission) -> UUID:
+    return submission.account_id
+
+
+@coalesced_by_account(account_of=_account_of, threads=2)
+def accept(services: ApiServices, group: Group[Submission]) -> Sequence[Accepted | ImagequeueError]:
     """Make submissions into durable jobs, all of them in one commit."""
-    return services.submit(submissions)
+    return services.submit(group.items, group.waits, group.lock_seconds)
 
 
 @isolated(threads=UPLOAD_THREADS, patience=UPLOAD_PATIENCE)

@@ -137,7 +137,7 @@ class Watch:
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("watch_failed", reason=type(error).__name__)
             return
-        except Exception:  # a loop outlives whatever its turn meets
+        except Exception:  # a loop outlives whatever its pass meets
             log.exception("watch_failed")
             return
         for event in events:

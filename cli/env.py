@@ -8,8 +8,16 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from pydantic import BaseModel, ValidationError
+
+from cli.errors import reported
 
 
+class _StackFile(BaseModel):
+    env: dict[str, str]
+
+
+@reported
 def env(
     *,
     data_dir: Annotated[Path, typer.Option(help="Data folder of the stack.", file_okay=False)] = Path(
@@ -23,5 +31,12 @@ def env(
     except FileNotFoundError:
         typer.echo(f"imagequeue: no stack runs on {data_dir.absolute()} (there is no {path.name})", err=True)
         raise typer.Exit(1) from None
-    for name, value in content["env"].items():
+    except (OSError, ValueError):
+        content = None
+    try:
+        variables = _StackFile.model_validate(content).env
+    except ValidationError:
+        typer.echo(f"imagequeue: {path.absolute()} is not the file of a stack", err=True)
+        raise typer.Exit(1) from None
+    for name, value in variables.items():
         typer.echo(f"export {name}={shlex.quote(value)}")

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import typer
-from sqlalchemy.exc import OperationalError
+from click.exceptions import Abort, ClickException
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from imagequeue.domain.errors import ImagequeueError
 
@@ -24,9 +25,28 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
             return command(*args, **kwargs)
         except ImagequeueError as error:
             complaint = error.message
-        except OperationalError as error:
-            complaint = f"The database does not answer: {str(error.orig).splitlines()[0]}"
+        except (typer.Exit, Abort, ClickException):
+            raise
+        except Exception as error:  # noqa: BLE001  # whatever it is, a user is told in one line
+            complaint = _told(error)
         typer.echo(f"imagequeue: {complaint}", err=True)
         raise typer.Exit(1)
 
     return wrapper
+
+
+def _told(error: Exception) -> str:
+    """What a failure means for the one who typed the command."""
+    match error:
+        case OperationalError():
+            return f"The database does not answer: {_first_line(error.orig)}"
+        case DBAPIError():
+            return f"The database refuses; is it up to date (`imagequeue migrate`)? {_first_line(error.orig)}"
+        case UnicodeError():
+            return "A word of the command line, or a variable, has characters that cannot be sent"
+        case _:
+            return f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _first_line(error: object) -> str:
+    return next(iter(str(error).splitlines()), "no reason given")

@@ -20,7 +20,6 @@ from imagequeue.lifecycle.operate.accounts import (
     IssuedKey,
     KeyTerms,
     add_key,
-    deposit_funds,
     open_account,
     revoke_key,
 )
@@ -28,6 +27,9 @@ from imagequeue.signing import Keyring
 from imagequeue.store.money.accounts import StoredKey, all_keys
 
 app = typer.Typer(name="keys", help="Accounts and their API keys.", no_args_is_help=True)
+
+MOST_RPM = 1_000_000
+"""Submits a minute: beyond what any installation takes, and within the column's range."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -46,7 +48,9 @@ def create(  # noqa: PLR0913  # the command's options
     name: Annotated[str, typer.Argument(help="Name of the new account, or of the key with --account.")],
     *,
     funds: Annotated[str, typer.Option(help="USD to deposit.")] = "0",
-    rpm: Annotated[int | None, typer.Option(min=1, help="Most submits a minute with this key.")] = None,
+    rpm: Annotated[
+        int | None, typer.Option(min=1, max=MOST_RPM, help="Most submits a minute with this key.")
+    ] = None,
     operator: Annotated[bool, typer.Option("--operator", help="The key may use operator routes.")] = False,
     account: Annotated[str | None, typer.Option(help="Add the key to this account instead.")] = None,
     weight: Annotated[
@@ -64,9 +68,7 @@ def create(  # noqa: PLR0913  # the command's options
         if account is None:
             issued = open_account(engine, keyring, name, terms, amount, weight=weight or 1)
         else:
-            issued = add_key(engine, keyring, account, name, terms)
-            if amount:
-                deposit_funds(engine, account, amount)
+            issued = add_key(engine, keyring, account, name, terms, funds=amount)
     _show(issued, as_json=as_json)
 
 

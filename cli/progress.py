@@ -18,11 +18,14 @@ from rich.progress import (
 )
 
 from cli.output import notices, print_json
-from cli.remote import Remote
+from cli.remote import Remote, RemoteAway
 from imagequeue.domain.backoff import JOB_WATCHING
 from imagequeue.domain.jobs import FINAL, JobStatus
 
 Body = dict[str, Any]
+
+LONGEST_OUTAGE_SECONDS = 600.0
+"""How long a server that has answered before may be away: longer than a restart or an upgrade takes."""
 
 
 def follow(server: Remote, request_ids: Sequence[str], *, as_json: bool) -> None:
@@ -47,11 +50,11 @@ def show(bodies: Sequence[Body], *, as_json: bool) -> None:
 
 
 def _wait(server: Remote, request_ids: list[str]) -> list[Body]:
+    bodies = {request_id: server.status(request_id) for request_id in request_ids}
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=notices, transient=True) as progress:
         task = progress.add_task("waiting", total=len(request_ids))
-        bodies = {request_id: server.status(request_id) for request_id in request_ids}
-        looks = 0
+        looks, outages = 0, _Outages()
         while True:
             waiting = [request_id for request_id, body in bodies.items() if body["status"] not in FINAL]
             progress.update(task, completed=len(bodies) - len(waiting), description=_summary(bodies))
@@ -59,7 +62,30 @@ def _wait(server: Remote, request_ids: list[str]) -> list[Body]:
                 return list(bodies.values())
             looks += 1
             time.sleep(JOB_WATCHING.full_seconds(looks))
-            bodies |= {request_id: server.status(request_id) for request_id in waiting}
+            bodies |= outages.statuses(server, waiting)
+
+
+class _Outages:
+    """Lets a server be away for a while: its API is restarted, or its database is."""
+
+    def __init__(self) -> None:
+        self._answered_at = time.monotonic()
+
+    def statuses(self, server: Remote, request_ids: Sequence[str]) -> dict[str, Body]:
+        """The status bodies that the server gives now.
+
+        Raises:
+            RemoteAway: it has given none for `LONGEST_OUTAGE_SECONDS`.
+        """
+        bodies: dict[str, Body] = {}
+        try:
+            for request_id in request_ids:
+                bodies[request_id] = server.status(request_id)
+                self._answered_at = time.monotonic()
+        except RemoteAway:
+            if time.monotonic() - self._answered_at > LONGEST_OUTAGE_SECONDS:
+                raise
+        return bodies
 
 
 def _summary(bodies: dict[str, Body]) -> str:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Generator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from typing import Any, cast
+from urllib.parse import quote
 
 import httpx
 
@@ -15,10 +18,19 @@ URL_VARIABLE = "IMAGEQUEUE_URL"
 KEY_VARIABLE = "IMAGEQUEUE_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
 _TIMEOUT_SECONDS = 30.0
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+_NOT_NOW = frozenset({429, 502, 503, 504})
+"""Statuses that a server, or a proxy before it, answers for a while only."""
 
 
 class RemoteRefusal(ImagequeueError):
     """The server refused the request."""
+
+
+class RemoteAway(RemoteRefusal):
+    """The server does not answer at the moment, or says that it cannot."""
 
 
 class Remote:
@@ -31,26 +43,40 @@ class Remote:
         """Queue a job; returns the answer with its `request_id`.
 
         Raises:
-            RemoteRefusal: the server refused; or it does not answer.
+            RemoteRefusal: the server refused; or it is no imagequeue.
+            RemoteAway: it does not answer.
         """
-        return self._ask("POST", f"/{model}/v1/{model}-request", json=body, headers=headers)
+        name = quote(model, safe="")
+        given = {key: value.encode() for key, value in headers.items()}
+        queued = self._ask("POST", f"/{name}/v1/{name}-request", json=body, headers=given)
+        return self._expected(queued, {"request_id"})
 
     def status(self, request_id: str) -> dict[str, Any]:
         """The status body of a job.
 
         Raises:
-            RemoteRefusal: the server refused; or it does not answer.
+            RemoteRefusal: the server refused; or it is no imagequeue.
+            RemoteAway: it does not answer.
         """
-        return self._ask("GET", f"/v2/requests/status/{request_id}")
+        body = self._ask("GET", f"/v2/requests/status/{quote(request_id, safe='')}")
+        return self._expected(body, {"request_id", "status", "error", "output"})
 
     def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **given)
-        except httpx.HTTPError as error:
-            raise RemoteRefusal(f"{self._http.base_url} does not answer: {error}") from None
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RemoteAway(f"{self._http.base_url} does not answer: {error}") from None
         if answer.is_success:
-            return cast("dict[str, Any]", answer.json())
-        raise RemoteRefusal(f"{answer.status_code} {_complaint(answer)}")
+            return _object(answer)
+        kind = RemoteAway if answer.status_code in _NOT_NOW else RemoteRefusal
+        raise kind(f"{answer.status_code} {_complaint(answer)}")
+
+    def _expected(self, body: dict[str, Any], names: AbstractSet[str]) -> dict[str, Any]:
+        if not names <= body.keys():
+            raise RemoteRefusal(
+                f"{self._http.base_url} does not answer as imagequeue does; is {URL_VARIABLE} right?"
+            )
+        return body
 
 
 @contextmanager
@@ -58,22 +84,33 @@ def remote() -> Generator[Remote]:
     """The server of IMAGEQUEUE_URL, with the key of IMAGEQUEUE_KEY.
 
     Raises:
-        ConfigurationError: there is no key.
+        ConfigurationError: there is no key, or it cannot be one; or the URL is none.
     """
-    key = os.environ.get(KEY_VARIABLE, "")
+    key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
         raise ConfigurationError(
             f"{KEY_VARIABLE} is not set: give it an API key, such as `keys create` prints"
         )
+    if not _KEY.fullmatch(key):
+        raise ConfigurationError(f"{KEY_VARIABLE} is not an API key: keys are plain ASCII without spaces")
     url = os.environ.get(URL_VARIABLE) or DEFAULT_URL
-    with httpx.Client(base_url=url, headers={"api-key": key}, timeout=_TIMEOUT_SECONDS) as http:
+    try:
+        http = httpx.Client(base_url=url, headers={"api-key": key}, timeout=_TIMEOUT_SECONDS)
+    except httpx.InvalidURL:
+        raise ConfigurationError(f"{URL_VARIABLE} is not a URL") from None
+    with http:
         yield Remote(http)
 
 
-def _complaint(answer: httpx.Response) -> str:
+def _object(answer: httpx.Response) -> dict[str, Any]:
+    """The JSON object of an answer; empty where it is none."""
     try:
         body = answer.json()
     except ValueError:
-        return answer.reason_phrase
-    told = cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+        return {}
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
+
+
+def _complaint(answer: httpx.Response) -> str:
+    told = _object(answer)
     return f"{told.get('error', answer.reason_phrase)}: {told.get('message', '')}".rstrip(": ")

@@ -6,12 +6,16 @@ With `IMAGEQUEUE_MEDIA_BASE_URL`, such as a CDN's, it is `BASE/{storage key}`; e
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, unquote, urlsplit
 
+from imagequeue.media.keys import OUTPUT_PREFIX, checked_key
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
+
+_DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,43 @@ class MediaUrls:
         if self.base_url is not None:
             return f"{self.base_url}/{path}"
         return f"{self.origin}/media/{self.token(storage_key)}/{path}"
+
+
+def own_storage_key(url: str, settings: Settings, keyring: Keyring) -> str | None:
+    """The key of the output image that a media URL of this service names; None for every other URL.
+
+    By the route of this service the token proves that the service made the URL. Below
+    `IMAGEQUEUE_MEDIA_BASE_URL` the key itself cannot be guessed, and whoever knows it can download the object
+    there. Scheme and host may be written in capitals, and a query or a fragment names no other object.
+    """
+    base = settings.media_base_url.rstrip("/") if settings.media_base_url else None
+    if base is not None and (path := _path_below(base, url)) is not None:
+        return _output_key(path)
+    path = _path_below(f"{settings.public_origin}/media", url)
+    token, _, key = (path or "").partition("/")
+    return _output_key(key) if key and keyring.is_media_token(key, token) else None
+
+
+def _path_below(base: str, url: str) -> str | None:
+    """What follows a base URL, unquoted; None where the URL does not begin with it."""
+    try:
+        ours, theirs = urlsplit(base), urlsplit(url)
+        same = _origin(ours) == _origin(theirs)
+    except ValueError:  # no port, or half an IPv6 address
+        return None
+    prefix = f"{ours.path}/"
+    return unquote(theirs.path.removeprefix(prefix)) if same and theirs.path.startswith(prefix) else None
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS.get(parts.scheme)
+
+
+def _output_key(key: str) -> str | None:
+    """The key, unless it is that of an input image, which no URL of this service names."""
+    with contextlib.suppress(ValueError):
+        return checked_key(key) if key.startswith(OUTPUT_PREFIX) else None
+    return None
 
 
 def media_urls(settings: Settings, keyring: Keyring) -> MediaUrls:

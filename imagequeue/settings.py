@@ -1,40 +1,85 @@
 """Every setting, read from the environment once per process (docs/design/contract.md, "Environment").
 
 An unknown `IMAGEQUEUE_*` variable is an error that names it; otherwise a misspelt one would silently leave
-the default. Names with `_SERVICE_` or `_PORT` in them are ignored, because Kubernetes sets such variables.
+the default. An empty variable is one that is not set. Names with `_SERVICE_` or `_PORT` in them are ignored,
+because Kubernetes sets such variables.
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from datetime import timedelta
 from functools import cached_property
+from math import ceil
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imagequeue.domain.errors import ConfigurationError
+from imagequeue.domain.webhooks import longest, parse_schedule
 
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
 """Read by the client commands only (docs/design/contract.md, "Commands")."""
 
 
+def _web_url(url: str) -> str:
+    """An http(s) URL with a host, to which paths are appended."""
+    parts = _split(url)
+    if parts is None or parts[0] not in ("http", "https"):
+        raise ValueError(f"{url[:200]!r} is not a URL such as https://host or http://host:9000")
+    if "?" in url or "#" in url:
+        raise ValueError("the URL must have no query and no fragment")
+    return url
+
+
+def _split(url: str) -> tuple[str, str] | None:
+    """Scheme and host of a URL; None where it has no host, or a port that is none."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return None
+    plain = url.isprintable() and " " not in url
+    return (parts.scheme, parts.hostname) if plain and parts.hostname else None
+
+
+def _database_url(url: SecretStr) -> SecretStr:
+    """A URL of Postgres; it may hold a password, so no message repeats it."""
+    scheme, found, _ = url.get_secret_value().partition("://")
+    if not found or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise ValueError("not a URL such as postgresql://user:password@host/database")
+    return url
+
+
+def _redis_url(url: SecretStr) -> SecretStr:
+    """A URL of Redis; it may hold a password, so no message repeats it."""
+    scheme, found, _ = url.get_secret_value().partition("://")
+    if not found or scheme not in ("redis", "rediss", "unix"):
+        raise ValueError("not a URL such as redis://host:6379/0")
+    return url
+
+
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+
+
 class Settings(BaseSettings):
     """The settings of one process; `docs/configuration.md` describes each."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
-    database_url: SecretStr
-    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    database_url: Annotated[SecretStr, AfterValidator(_database_url)]
+    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = SecretStr("redis://127.0.0.1:6379/0")
     secret_key: SecretStr = SecretStr("")
     catalog: Path | None = None
-    public_url: str = "http://127.0.0.1:8000"
+    public_url: WebUrl = "http://127.0.0.1:8000"
     storage_url: str = "file://.imagequeue/media"
-    s3_endpoint_url: str | None = None
-    media_base_url: str | None = None
+    s3_endpoint_url: WebUrl | None = None
+    media_base_url: WebUrl | None = None
     egress_allow: str = ""
     egress_deny: str = ""
     webhook_schedule: str = ""
@@ -71,11 +116,28 @@ def load_settings() -> Settings:
     """
     refuse_unknown_variables(os.environ)
     try:
-        return Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
+        settings = Settings()  # pyright: ignore[reportCallIssue]  # required fields come from the environment
     except ValidationError as error:
         first = error.errors(include_input=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{name}: {first['msg']}") from None
+        raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    require_retention_beyond_webhooks(settings)
+    return settings
+
+
+def require_retention_beyond_webhooks(settings: Settings) -> None:
+    """Refuse to delete images while their webhook may still be delivered.
+
+    Raises:
+        ConfigurationError: the schedule is malformed, or lasts longer than jobs are kept.
+    """
+    lasts = longest(parse_schedule(settings.webhook_schedule))
+    if lasts > timedelta(days=settings.retention_days):
+        needed = ceil(lasts / timedelta(days=1))
+        raise ConfigurationError(
+            f"IMAGEQUEUE_RETENTION_DAYS: webhooks are tried for up to {needed} days"
+            f" (IMAGEQUEUE_WEBHOOK_SCHEDULE), so keep jobs for at least {needed}"
+        )
 
 
 def refuse_unknown_variables(environment: Mapping[str, str]) -> None:

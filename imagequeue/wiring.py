@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from uuid import UUID
 
@@ -25,13 +26,14 @@ from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
+from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
 from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.lifecycle.generate.inputs import Inputs
 from imagequeue.lifecycle.generate.poll import Polls
 from imagequeue.lifecycle.generate.record_outcome import OutcomeRecorder
-from imagequeue.lifecycle.generate.store_images import ImageStorer, StorageHealth
+from imagequeue.lifecycle.generate.store_images import ImageStorer
 from imagequeue.lifecycle.generate.upstream_callback import UpstreamCallbacks
 from imagequeue.lifecycle.generate.upstream_caller import UpstreamCaller
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
@@ -51,7 +53,8 @@ from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
 
-Submit = Callable[[Sequence[Submission]], list[SubmitOutcome]]
+Submit = Callable[[Sequence[Submission], Callable[[int], bool], float], list[SubmitOutcome]]
+"""Submissions, who of their callers still waits, and the seconds to wait for a lock."""
 
 _REDIS_SECONDS = 0.25
 """Seconds that an answer to a client waits for Redis; then it does without the limit or the forecast."""
@@ -68,8 +71,11 @@ def catalog(runtime: Runtime) -> Callable[[], Catalog]:
 def submitter(runtime: Runtime, wakeups: Wakeups) -> Submit:
     """The verb `submit`. A job wakes the dispatchers, or the workers where its inputs have to be fetched."""
 
-    def submit_and_wake(submissions: Sequence[Submission]) -> list[SubmitOutcome]:
-        return submit(runtime, submissions, wake=lambda: wake(submissions))
+    def submit_and_wake(
+        submissions: Sequence[Submission], waits: Callable[[int], bool], lock_seconds: float
+    ) -> list[SubmitOutcome]:
+        awake = partial(wake, submissions)
+        return submit(runtime, submissions, wake=awake, waits=waits, lock_seconds=lock_seconds)
 
     def wake(submissions: Sequence[Submission]) -> None:
         unfetched = [one.request.requirement.unfetched for one in submissions]
@@ -111,6 +117,7 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
         media_url=media_urls(runtime.settings, runtime.keyring),
         webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
         announce=announce,
+        webhook_schedule=parse_schedule(runtime.settings.webhook_schedule),
     )
 
 
@@ -153,7 +160,7 @@ def fetching(runtime: Runtime, settlement: Settlement, wake: Callable[[], None])
 
 def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:
     """Where images go; `stopping` is set when the process is asked to end."""
-    downloading = Downloading(runtime.guarded_client(), runtime.policy, stopping)
+    downloading = Downloading(runtime.guarded_client(), runtime.policy)
     return ImageStorer(runtime.storage, spill(runtime), downloading, health, stopping)
 
 

@@ -115,7 +115,7 @@ def default_config() -> SimulatorConfig:
             "openrouter": _single("openrouter", "microsoft/mai-image-2.5", _demo_model("0.04", *both)),
             "omixa": _single("omixa", "MAI-Image-2.5", _demo_model("0.039", *both)),
             "pixazo": _single("pixazo", "microsoft-mai-image-2-5", _demo_model("0.039", *both)),
-            "openai": _single("openai", "gpt-image-1", _demo_model("0.042", *both)),
+            "openai": _single("openai", "gpt-image-2", _demo_model("0.042", *both)),
         }
     )
 

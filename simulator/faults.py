@@ -30,6 +30,12 @@ FaultKind = Literal[
     "fewer_images",  # one image less than asked
     "no_data",  # a success that holds no images
     "redirect",  # `status` 307 to `location`
+    "compressed",  # the true answer with `encoding`, which nobody asked for
+    "line_breaks",  # base64 in lines of 76 characters
+    "raw_image",  # the first image itself as the body
+    "url_text",  # the images' URLs as text, in place of JSON
+    "relative_url",  # URLs without scheme and host, where the answer has URLs
+    "one_for_array",  # an array with one value is that value
     "job_failed",  # submit-and-poll upstreams: the job ends FAILED with `message`
     "job_error",  # likewise, ERROR
     "job_stuck",  # likewise, never ends
@@ -85,6 +91,7 @@ class Fault(BaseModel):
     bytes_per_second: int = Field(default=1000, ge=1)
     size_bytes: int = Field(default=100_000_000, ge=1)
     location: str | None = None
+    encoding: Literal["gzip", "deflate"] = "gzip"
 
     @model_validator(mode="after")
     def _possible(self) -> "Fault":

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import time
 from dataclasses import replace
+from urllib.parse import urlsplit
 
 from simulator.call import POLICY_WORD, Call
 from simulator.config import ModelConfig
@@ -18,6 +19,8 @@ from simulator.quota import nanoseconds
 from simulator.spoiled import Spoil
 from simulator.state import Simulator
 from simulator.wire import Answer, html_answer, json_answer, redirect_answer, send
+
+_LINE = 76  # characters, as MIME breaks base64
 
 _SPOILS: dict[FaultKind, Spoil] = {
     "not_an_image": "not_an_image",
@@ -81,12 +84,23 @@ async def _serve(simulator: Simulator, call: Call, fault: Fault | None, connecti
         raise RuntimeError("only a call that was understood can be served")
     config = call.upstream.config.models[call.model]
     seconds = simulator.draw_seconds(config.latency_ms)
+    if fault is not None and fault.kind in {"raw_image", "url_text"}:
+        await connection.pause(seconds)
+        return await _without_json(simulator, call, call.ask, fault)
     if call.ask.queued:
         return _queue(simulator, call, fault, nanoseconds(seconds))
     await connection.pause(seconds)
     images = await _images(simulator, call, call.ask, fault)
     success = Success(call.ask, call.route, call.model, config, call.reference, time.time(), images)
     return call.upstream.provider.success(success)
+
+
+async def _without_json(simulator: Simulator, call: Call, ask: Ask, fault: Fault) -> Answer:
+    pictures = _pictures(call, ask, fault)
+    if fault.kind == "url_text":
+        return Answer(200, "\n".join(_published(simulator, call, fault, pictures)).encode(), {}, "text/plain")
+    image = await simulator.paint_beside(lambda: paint(pictures[0]))
+    return Answer(200, image, {}, pictures[0].media_type)
 
 
 async def _images(simulator: Simulator, call: Call, ask: Ask, fault: Fault | None) -> list[str] | None:
@@ -96,8 +110,10 @@ async def _images(simulator: Simulator, call: Call, ask: Ask, fault: Fault | Non
     if not call.upstream.provider.inline(ask):
         return _published(simulator, call, fault, pictures)
     texts = await asyncio.gather(*(_text(simulator, picture) for picture in pictures))
-    cut = fault is not None and fault.kind == "truncated_base64"
-    return [_undecodable(text) if cut else text for text in texts]
+    kind = fault.kind if fault else None
+    if kind == "line_breaks":
+        return ["\n".join(text[at : at + _LINE] for at in range(0, len(text), _LINE)) for text in texts]
+    return [_undecodable(text) if kind == "truncated_base64" else text for text in texts]
 
 
 def _pictures(call: Call, ask: Ask, fault: Fault | None) -> list[Picture]:
@@ -132,7 +148,8 @@ def _published(simulator: Simulator, call: Call, fault: Fault | None, pictures: 
         pictures = [replace(picture, spoil="truncated") for picture in pictures]
     wire = fault if fault is not None and fault.kind == "oversized" else None
     names = [simulator.media.put(StoredFile(picture, target, wire)) for picture in pictures]
-    return [f"{call.base_url}/files/{name}" for name in names]
+    relative = fault is not None and fault.kind == "relative_url"
+    return [f"{urlsplit(call.base_url).path if relative else call.base_url}/files/{name}" for name in names]
 
 
 def _queue(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: int) -> Answer:

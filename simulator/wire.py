@@ -1,10 +1,12 @@
 """How an answer travels, and what a fault makes of it on the way."""
 
 import base64
+import gzip
 import json
+import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 
 from simulator.connection import Connection
 from simulator.faults import Fault
@@ -46,6 +48,7 @@ def redirect_answer(fault: Fault) -> Answer:
 async def send(connection: Connection, answer: Answer, fault: Fault | None = None) -> None:
     """Send the answer, bent by the fault where its kind is one of the wire; raises ClientGoneError."""
     kind = fault.kind if fault else None
+    answer = _changed(answer, fault)
     if fault is not None and kind == "drip":
         await _drip(connection, answer, fault.bytes_per_second)
     elif fault is not None and kind == "oversized":
@@ -56,6 +59,27 @@ async def send(connection: Connection, answer: Answer, fault: Fault | None = Non
         await _half(connection, answer, reset=kind == "reset")
     else:
         await _whole(connection, answer, answer.body)
+
+
+def _changed(answer: Answer, fault: Fault | None) -> Answer:
+    """The answer in a form that its document does not have."""
+    if fault is not None and fault.kind == "compressed":
+        pack = gzip.compress if fault.encoding == "gzip" else zlib.compress
+        return replace(
+            answer, body=pack(answer.body), headers={**answer.headers, "content-encoding": fault.encoding}
+        )
+    if fault is not None and fault.kind == "one_for_array" and answer.media_type == "application/json":
+        return replace(answer, body=json.dumps(_without_arrays(json.loads(answer.body))).encode())
+    return answer
+
+
+def _without_arrays(value: Any) -> Any:
+    if isinstance(value, list):
+        changed = [_without_arrays(item) for item in cast("list[Any]", value)]
+        return changed[0] if len(changed) == 1 else changed
+    if isinstance(value, dict):
+        return {key: _without_arrays(item) for key, item in cast("dict[str, Any]", value).items()}
+    return value
 
 
 def _headers(answer: Answer, length: int | None) -> dict[str, str]:

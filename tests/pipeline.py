@@ -20,7 +20,7 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch
-from imagequeue.lifecycle.generate.store_images import StorageHealth
+from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.submit.submission import Accepted, Submission
 from imagequeue.lifecycle.submit.submit import submit

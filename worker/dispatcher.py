@@ -42,8 +42,8 @@ def run_dispatcher(runtime: Runtime) -> None:
             running.enter_context(loop.running())
         watched = [heartbeat, *loops]
         watchdog = Watchdog(lambda: [loop.age() for loop in watched], give_up)
-        # The main thread only joins: if it waited for `stopping`, a handler that interrupts it might want
-        # the lock that it holds.
+        # The main thread only joins: if it waited for `stopping`, a handler that interrupts it could want the
+        # lock that it holds.
         Loop.every(WATCH_SECONDS, "watchdog", watchdog.run_once, stopping).start().join()
 
 

@@ -19,9 +19,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue import wiring
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate import storage_check
+from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.generate.fetch_inputs import Fetches, Fetching
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
-from imagequeue.lifecycle.generate.store_images import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
@@ -45,7 +45,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
     app = make_app(runtime.settings.redis_url.get_secret_value())
-    activity, health = Activity(concurrency), StorageHealth()
+    activity, health = Activity(concurrency), StorageHealth(doubted=True)
     record = this_process("worker", queues=queues, slots=concurrency)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)

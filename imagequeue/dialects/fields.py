@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from imagequeue.dialects.dialect import SubmittedBody
 from imagequeue.domain.errors import InvalidRequest
@@ -57,3 +57,11 @@ def _readable(prompt: str) -> str:
 
 READABLE = AfterValidator(_readable)
 """For a prompt, behind its limits of length: not blank, and nothing in it that the database cannot store."""
+
+
+def _whole(value: object) -> object:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""For an integer: JSON has one kind of number, and some clients write 1 as `1.0` or `1e0`."""

@@ -85,10 +85,19 @@ EXHAUSTED_GROUP: Final = _constant(900.0)
 Such a quota comes back after hours, or when somebody pays.
 """
 
-IMAGE_DOWNLOAD: Final = RetryPolicy(0.5, 5.0, tries=3)
-"""A result that an upstream put behind a link. Three tries, and none after the deadline of the call.
+IMAGE_DOWNLOAD: Final = RetryPolicy(0.5, 10.0)
+"""A result that an upstream put behind a link. Until it comes, or the deadline of the call.
 
-It is paid for, so a broken download is worth more than one try.
+It is paid for, and another call would pay for it again.
+"""
+
+POLLED_DOWNLOAD: Final = RetryPolicy(0.5, 10.0, tries=3)
+"""The same where the upstream can be polled for a fresh link. Three tries, then the next poll."""
+
+FORGOTTEN_REQUEST: Final = _constant(10.0)
+"""A poll whose answer says that the upstream does not know the request. Until the deadline of the call.
+
+The request was taken, and is paid for: behind a load balancer a server may not know yet what another took.
 """
 
 INPUT_FETCH: Final = RetryPolicy(2.0, 60.0, tries=5)
@@ -115,6 +124,13 @@ OUTCOME_SETTLING: Final = _constant(1.0, tries=8)
 """An outcome that the database does not take. Until it does; a process that stops makes eight tries more.
 
 The supervisor ends a process 15 s after it asked it to stop. What is not settled then is rescued.
+"""
+
+ANSWER_READING: Final = RetryPolicy(0.5, 5.0, jitter=0.0, tries=4)
+"""An answer that could not be read or checked for a reason of ours. Four tries in 3.5 s.
+
+Memory that was short, or a file that could not be opened, may be there again. A fault of the program is not
+cured by waiting, and the answer is left on the local disk.
 """
 
 IMAGE_STORING: Final = RetryPolicy(0.5, 10.0)
@@ -148,6 +164,12 @@ REQUEST_COUNTING: Final = _constant(1.0)
 """The counts of clients' requests, after Redis did not take one. Until it does; nobody is limited meanwhile.
 
 So few submits wait until Redis is found to be away.
+"""
+
+BULK_CALLING: Final = _constant(1.0)
+"""A bulk call of the API, after the database was slow to be found away. Until it answers; callers get 503.
+
+Nobody else is made to wait to find out the same.
 """
 
 # At a terminal

@@ -33,6 +33,24 @@ ProviderName: TypeAlias = str
 LONGEST_WINDOW_SECONDS = 366 * 24 * 60 * 60
 """A year: no upstream is known to count longer, and the time at which a token returns stays a valid one."""
 
+MEGAPIXEL = 1024 * 1024
+"""Pixels: the least that a Foundry deployment's model makes. The shape `auto` is such a square."""
+LARGEST_PIXELS = 4 * MEGAPIXEL
+"""Pixels: 2048 x 2048. As an uncompressed PNG, in base64, that is what an answer with one image may hold."""
+
+OptionalField: TypeAlias = Literal[
+    "quality",
+    "background",
+    "moderation",
+    "input_fidelity",
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "output_format",
+]
+"""A field of a request without which an upstream serves it too. Images come in the asked format without
+`output_format` as well, because they are converted."""
+
 
 def _plain_amount(value: object) -> Decimal:
     """An amount in TOML: a string of plain decimals, or a number that is not a boolean."""
@@ -97,6 +115,11 @@ class Deployment(CatalogEntry):
     timeout_seconds: float = Field(default=180, gt=0, le=3600)
     retry_ambiguous: bool = True
     callbacks: bool = False
+    most_pixels: int | None = Field(default=None, ge=MEGAPIXEL, le=LARGEST_PIXELS)
+    shortest_side: int | None = Field(default=None, ge=64, le=1024)
+    refused_fields: Annotated[
+        tuple[OptionalField, ...], Strict(strict=False), AfterValidator(_without_doubles)
+    ] = ()
 
     @model_validator(mode="after")
     def _agrees_with_itself(self) -> Self:
@@ -108,6 +131,8 @@ class Deployment(CatalogEntry):
             raise ValueError("tier 0 has no requests per minute")
         if self.auth == "entra" and self.provider != "foundry":
             raise ValueError('auth = "entra" is for Foundry deployments')
+        if (self.most_pixels or self.shortest_side) and self.provider != "foundry":
+            raise ValueError("most_pixels and shortest_side are for Foundry deployments")
         if self.auth == "key" and self.key_env is None:
             raise ValueError('key_env is missing (or say auth = "entra")')
         return self

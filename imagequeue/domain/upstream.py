@@ -6,9 +6,10 @@ answer `exchange.send` raises one. `domain/verdicts.py` says what each means for
     UpstreamError
     ├── Rejected         this request will never be served: content policy, or a 400 that is about it
     ├── Throttled        a 429; `retry_after` in seconds when the upstream gave a hint
-    ├── Unavailable      500, 503, an answer without a usable image, or no connection: certainly no image
-    ├── Misconfigured    401, 402, 403, 404: our key or deployment is wrong
+    ├── Unavailable      500, 503, an answer without a usable image or from a stranger, or no connection
+    ├── Misconfigured    401, 402, 403, 404 of the upstream itself: our key or deployment is wrong
     └── Ambiguous        the request may have been sent and no usable answer came: it may be billed
+        └── LinkBroken   the answer came, and an image that it names by URL could not be had
 """
 
 from __future__ import annotations
@@ -18,7 +19,11 @@ from decimal import Decimal
 
 
 class UpstreamError(Exception):
-    """An upstream call that brought no image. `reason` may be shown to operators: never a prompt or key."""
+    """An upstream call that brought no image. `reason` may be shown to operators: never a prompt or key.
+
+    `cost_usd` is what the upstream says that it charged all the same. `paid_images` counts the images of an
+    answer that could not be used: they are paid, even where the upstream does not say what they cost.
+    """
 
     def __init__(self, reason: str, *, http_status: int | None = None) -> None:
         super().__init__(reason)
@@ -26,6 +31,7 @@ class UpstreamError(Exception):
         self.reason = reason.encode("utf-8", "replace").decode().replace("\x00", "")
         self.http_status = http_status
         self.cost_usd: Decimal | None = None
+        self.paid_images = 0
 
 
 class Rejected(UpstreamError):
@@ -81,6 +87,10 @@ class Misconfigured(UpstreamError):
 
 class Ambiguous(UpstreamError):
     """A call in doubt: the upstream may have served, and billed, it."""
+
+
+class LinkBroken(Ambiguous):
+    """An answer names an image by a URL that gave none; an upstream that is polled may give another URL."""
 
 
 @dataclass(frozen=True, slots=True)

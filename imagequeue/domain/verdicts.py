@@ -14,6 +14,7 @@ NotCalledBack   yes     as Ambiguous, or as ProcessDied if the process that made
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
 ProcessDied     yes     as Ambiguous; the third process that dies is ERROR
+AnswerLost      -       ERROR: the upstream answered, and a fault of ours lost it; nothing new is bought
 
 Failures count for each deployment by itself (`domain/rounds.py`). Attempts of one job run at once, and an
 outage or a dead process ends all of them: of the attempts that were granted before the last counted failure
@@ -45,6 +46,9 @@ MAX_DEATHS = 3
 """A job is ERROR when so many processes died while they called for it: the job itself may kill them."""
 
 
+_ANSWER_LOST = "A fault of this service lost the answer of the image service; the request was not repeated"
+
+
 class GivenBack(UpstreamError):
     """The call was not made and not one byte was sent, so its token is free.
 
@@ -73,6 +77,13 @@ class OwnFault(Unavailable):
         super().__init__(reason, sent=False)
 
 
+class AnswerLost(Ambiguous):
+    """An answer came, or may have come, and a fault of ours prevents its use.
+
+    The call is not made again, because it would be paid twice. The deployment is not to blame.
+    """
+
+
 class ProcessDied(Ambiguous):
     """The process that made the call died, or the call's deadline passed, before an outcome was recorded."""
 
@@ -90,10 +101,16 @@ class StoredImage:
 
 @dataclass(frozen=True, slots=True)
 class Succeeded:
-    """The images of one call, stored."""
+    """The images of one call, stored. `unusable_images` came with them."""
 
     images: tuple[StoredImage, ...]
     cost_usd: Decimal | None = None
+    unusable_images: int = 0
+
+    @property
+    def paid_images(self) -> int:
+        """How many images came: the upstream bills those that cannot be used as well."""
+        return len(self.images) + self.unusable_images
 
 
 AttemptOutcome = Succeeded | UpstreamError
@@ -171,6 +188,8 @@ def judge(outcome: AttemptOutcome, history: History, random: Random) -> Verdict:
 
 
 def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdict:
+    if isinstance(outcome, AnswerLost) and not history.calls_back:
+        return Verdict(AttemptState.UNKNOWN, JobStatus.ERROR, _ANSWER_LOST)
     ambiguous = isinstance(outcome, Ambiguous)
     waited = isinstance(outcome, NotCalledBack)
     died = history.orphaned if waited else isinstance(outcome, ProcessDied)

@@ -111,6 +111,11 @@ def parse_schedule(text: str) -> tuple[float, ...]:
     return schedule
 
 
+def longest(schedule: Sequence[float]) -> timedelta:
+    """The most time until the last attempt of a schedule; the hints of a receiver may add to it."""
+    return timedelta(seconds=sum(schedule) * (1.0 + MOST_JITTER))
+
+
 def next_attempt_at(
     schedule: Sequence[float],
     attempts_made: int,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
-from imagequeue.egress.spool import Spool
+from imagequeue.spooling import Spool
 
 
 @dataclass(frozen=True, slots=True)

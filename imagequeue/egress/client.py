@@ -1,9 +1,9 @@
 """Requests to addresses that clients, or the answers of upstreams, choose.
 
 Each request has its own connection: its name is looked up and its addresses are checked every time, so a name
-that has come to lead to a private address is refused. No redirects, no proxies or credentials from the
-environment, HTTP/1.1 only. Nothing is decoded, because 65 kB of gzip can become 64 MiB: the request asks for
-`identity`, and the body is taken as the raw bytes that come.
+that has come to lead to a private address is refused. No redirects (`redirects.py` follows those of images),
+no proxies or credentials from the environment, HTTP/1.1 only. Nothing is decoded, because 65 kB of gzip can
+become 64 MiB: the request asks for `identity`, and the body is taken as the raw bytes that come.
 """
 
 from __future__ import annotations

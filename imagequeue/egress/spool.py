@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from tempfile import SpooledTemporaryFile
-from typing import Final, TypeAlias
+from typing import Final
 
 from imagequeue.egress.errors import BodyTooLarge
+from imagequeue.spooling import Spool
 
 SPOOL_THRESHOLD: Final = 1024 * 1024  # bytes held in memory before a body goes to disk
 
-Spool: TypeAlias = SpooledTemporaryFile[bytes]
-
 
 def spooled(chunks: Iterable[bytes], max_bytes: int) -> Spool:
-    """Write `chunks` to a temporary file; return it, positioned at its start.
+    """Write `chunks` to a spool; return it, positioned at its start.
 
-    The file lives in memory up to `SPOOL_THRESHOLD`; the caller closes it.
+    It is in memory up to `SPOOL_THRESHOLD`; the caller closes it.
 
     Raises:
         BodyTooLarge: more than `max_bytes` came; what was written is gone.
     """
-    spool: Spool = SpooledTemporaryFile(max_size=SPOOL_THRESHOLD)  # noqa: SIM115 -- handed to the caller
+    spool = Spool(SPOOL_THRESHOLD)
     try:
         _fill(spool, chunks, max_bytes)
     except BaseException:

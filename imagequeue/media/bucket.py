@@ -15,13 +15,14 @@ from uuid import uuid4
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import ClientError
 
 from imagequeue.media.keys import checked_key
-from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
+from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageError, StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
+    from mypy_boto3_s3.type_defs import PutObjectOutputTypeDef
 
 _CONFIG = Config(
     connect_timeout=2,  # seconds, as below: an image that cannot be stored soon goes to the local disk
@@ -72,20 +73,25 @@ class S3Storage:
     def _write(self, key: str, content: bytes, media_type: str) -> None:
         name = self._name(key)
         try:
-            self.client.put_object(
+            answer = self.client.put_object(
                 Bucket=self.bucket, Key=name, Body=content, ContentType=media_type, IfNoneMatch="*"
             )
         except ClientError as error:
             if _code(error) not in _NO_CONDITIONS:
                 raise
             self._write_unconditionally(key, content, media_type)
+        else:
+            _require_stored(answer)
 
     def _write_unconditionally(self, key: str, content: bytes, media_type: str) -> None:
         if self.exists(key):
             if self.get(key) != content:
                 raise KeyConflict(f"{key} holds other bytes")
             return
-        self.client.put_object(Bucket=self.bucket, Key=self._name(key), Body=content, ContentType=media_type)
+        answer = self.client.put_object(
+            Bucket=self.bucket, Key=self._name(key), Body=content, ContentType=media_type
+        )
+        _require_stored(answer)
 
     def get(self, key: str) -> bytes:
         with _failures():
@@ -157,10 +163,22 @@ def _code(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
+def _require_stored(answer: PutObjectOutputTypeDef) -> None:
+    """Any web server may answer a PUT with 200; only a service that stored the object names its ETag."""
+    if not answer.get("ETag"):
+        raise StorageUnavailable("S3: the endpoint does not answer as S3 does: there is no ETag")
+
+
 @contextlib.contextmanager
 def _failures() -> Generator[None]:
-    """Turn boto3's errors into StorageUnavailable. Their texts hold no credentials."""
+    """Turn whatever boto3 raises into StorageUnavailable. Its texts hold no credentials.
+
+    Its own errors are not all: an endpoint that is no URL is a ValueError, a page instead of XML an error of
+    a parser. An image that meets any of them is paid for, and must wait.
+    """
     try:
         yield
-    except (ClientError, BotoCoreError, OSError) as error:
-        raise StorageUnavailable(f"S3: {error}") from error
+    except StorageError:
+        raise
+    except Exception as error:
+        raise StorageUnavailable(f"S3: {type(error).__name__}: {error}") from error

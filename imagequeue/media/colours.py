@@ -11,6 +11,8 @@ from typing import Any, cast
 
 from PIL import Image, ImageCms, ImageOps
 
+from imagequeue.media.pruning import MOST_PROFILE_BYTES
+
 _PROFILE = "icc_profile"
 _UNREADABLE = (ImageCms.PyCMSError, OSError, ValueError)
 # The mode without transparency, by mode: ImageCms converts no alpha channel.
@@ -53,12 +55,12 @@ def in_srgb(image: Image.Image) -> Image.Image:
 
 
 def with_rgb_profile(image: Image.Image) -> Image.Image:
-    """The image unchanged if it has a profile for RGB; with any other profile it is converted to sRGB."""
+    """The image unchanged if it has a profile for RGB of usual size; with another it is converted to sRGB."""
     return image if _is_for_rgb(image.info.get(_PROFILE)) else in_srgb(image)
 
 
 def _is_for_rgb(profile: bytes | None) -> bool:
-    if not profile:
+    if not profile or len(profile) > MOST_PROFILE_BYTES:
         return False
     try:
         read = cast("Any", ImageCms.ImageCmsProfile(io.BytesIO(profile)).profile)

@@ -11,7 +11,7 @@ from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.media.colours import in_eight_bits, upright, with_rgb_profile
-from imagequeue.media.decoding import UnusableImage, decode
+from imagequeue.media.decoding import UnusableImage, decode_pruned
 from imagequeue.media.gate import DECODING
 
 MOST_OUTPUT_BYTES = 64 * 1024 * 1024
@@ -30,8 +30,9 @@ _SAVE: dict[OutputFormat, dict[str, Any]] = {
 def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
     """Decode an upstream's image, and convert it unless it has the asked format already.
 
-    An image in the asked format is passed on byte for byte, provenance marks included. A converted one
-    is turned upright, and keeps its colour profile (if that is one for RGB) and no other metadata.
+    An image in the asked format is passed on byte for byte, provenance marks included, unless decoders choke
+    on its metadata; then it is passed on without. A converted one is turned upright, and keeps its colour
+    profile (if that is one for RGB) and no other metadata.
 
     Raises:
         Unavailable: it is not an image that decodes, or too large.
@@ -39,14 +40,20 @@ def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
     if len(content) > MOST_OUTPUT_BYTES:
         raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB")
     try:
-        with DECODING, decode(content, most_pixels=MOST_OUTPUT_PIXELS) as image:
-            if image.format == output_format.upper():
-                return EncodedImage(content, MEDIA_TYPES[output_format], image.width, image.height)
-            turned = upright(image)
-            converted = encode(turned, output_format)
-            return EncodedImage(converted, MEDIA_TYPES[output_format], turned.width, turned.height)
+        with DECODING:
+            image, content = decode_pruned(content, most_pixels=MOST_OUTPUT_PIXELS)
+            with image:
+                return _in_format(image, content, output_format)
     except UnusableImage as error:
         raise Unavailable(f"an image is unusable: {error}") from error
+
+
+def _in_format(image: Image.Image, content: bytes, output_format: OutputFormat) -> EncodedImage:
+    if image.format == output_format.upper():
+        return EncodedImage(content, MEDIA_TYPES[output_format], image.width, image.height)
+    turned = upright(image)
+    converted = encode(turned, output_format)
+    return EncodedImage(converted, MEDIA_TYPES[output_format], turned.width, turned.height)
 
 
 def encode(image: Image.Image, output_format: OutputFormat, **options: Any) -> bytes:

@@ -17,10 +17,14 @@ from imagequeue.domain.images import OutputFormat
 _KEY = re.compile(r"(?!\.)[A-Za-z0-9._-]{1,200}(/(?!\.)[A-Za-z0-9._-]{1,200})*")
 
 
+OUTPUT_PREFIX = "v1/"
+"""Begins the keys of the images that jobs made."""
+
+
 def output_key(request_id: str, attempt_id: UUID, number: int, output_format: OutputFormat) -> str:
     """The key of an attempt's image; `number` counts from 1: `output.png`, `output_2.png`."""
     name = "output" if number == 1 else f"output_{number}"
-    return checked_key(f"v1/{request_id}/{attempt_id}/{name}.{output_format}")
+    return checked_key(f"{OUTPUT_PREFIX}{request_id}/{attempt_id}/{name}.{output_format}")
 
 
 def input_key(content: bytes) -> str:

@@ -107,6 +107,17 @@ class Spill:
         with _failures(), contextlib.suppress(FileNotFoundError):
             path.rename(path.with_suffix(_ASIDE))
 
+    def put_aside(self, name: str, content: bytes) -> None:
+        """Write bytes that are no object and cannot be stored, for the operator to look at.
+
+        Raises:
+            SpillUnavailable: the local disk does not take them either.
+        """
+        path = self.directory / f"{name}{_ASIDE}"
+        with _failures():
+            write_over(path, content)
+        log.error("answer_left_aside", file=path.name)
+
     def free_bytes(self) -> int:
         """Free space on the disk, in bytes."""
         with _failures():

@@ -24,9 +24,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any, cast
 
@@ -35,6 +34,8 @@ import httpx
 
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Unavailable
 from imagequeue.providers.response import UpstreamResponse
+from imagequeue.providers.unpacking import unpacked
+from imagequeue.spooling import Spool
 
 MIB = 1024 * 1024
 IN_MEMORY_BYTES = MIB
@@ -131,8 +132,7 @@ def _exchange(
     request: httpx.Request, client: httpx.Client, deadline: float, max_bytes: int
 ) -> UpstreamResponse:
     response = client.send(request, stream=True, follow_redirects=False)
-    # SpooledTemporaryFile moves to disk when it grows above `max_size`; the caller closes it.
-    body = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115
+    body = cast("IO[bytes]", Spool(IN_MEMORY_BYTES))
     try:
         with contextlib.closing(response):
             _read(response, body, deadline, max_bytes)
@@ -140,23 +140,27 @@ def _exchange(
         body.close()
         raise
     body.seek(0)
-    return UpstreamResponse(response.status_code, response.headers, body)
+    return UpstreamResponse(response.status_code, response.headers, body, str(request.url))
 
 
 def _read(response: httpx.Response, body: IO[bytes], deadline: float, max_bytes: int) -> None:
+    chunks = unpacked(response.iter_raw(), response.headers.get("content-encoding", "identity"))
     if response.is_success:
-        _read_success(response, body, deadline, max_bytes)
+        _read_success(response, chunks, body, deadline, max_bytes)
         return
-    with contextlib.suppress(httpx.TransportError):  # the status is known; part of the message is enough
-        for chunk in response.iter_raw():
+    # The status is known; part of the message is enough.
+    with contextlib.suppress(httpx.TransportError, Unavailable):
+        for chunk in chunks:
             body.write(chunk[: ERROR_BODY_BYTES - body.tell()])
             if body.tell() >= ERROR_BODY_BYTES or time.monotonic() > deadline:
                 return
 
 
-def _read_success(response: httpx.Response, body: IO[bytes], deadline: float, max_bytes: int) -> None:
-    _refuse_encoding(response)
-    for chunk in response.iter_raw():
+def _read_success(
+    response: httpx.Response, chunks: Iterator[bytes], body: IO[bytes], deadline: float, max_bytes: int
+) -> None:
+    """Store the body; the bound counts what is unpacked, because that is what is parsed in memory."""
+    for chunk in chunks:
         if body.tell() + len(chunk) > max_bytes:
             raise Unavailable(
                 f"the answer is larger than {max_bytes} bytes", http_status=response.status_code
@@ -164,15 +168,6 @@ def _read_success(response: httpx.Response, body: IO[bytes], deadline: float, ma
         if time.monotonic() > deadline:
             raise httpx.ReadTimeout("the total deadline of the call passed", request=response.request)
         body.write(chunk)
-
-
-def _refuse_encoding(response: httpx.Response) -> None:
-    encoding = response.headers.get("content-encoding", "identity")
-    if encoding != "identity":
-        raise Unavailable(
-            f"the answer is encoded ({encoding[:40]}) although that was not asked for",
-            http_status=response.status_code,
-        )
 
 
 def _timeouts(deadline_seconds: float) -> dict[str, float | None]:

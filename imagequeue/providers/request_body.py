@@ -6,6 +6,7 @@ A call is built before its planned start, and then waits beside dozens of others
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 import threading
 from collections.abc import Callable, Generator, Iterator
@@ -55,5 +56,11 @@ def spooled_request(build: Callable[[], httpx.Request], *, large: bool) -> Gener
 
 def _file(body: bytes) -> IO[bytes]:
     file = tempfile.TemporaryFile()  # noqa: SIM115  # the caller closes it
-    file.write(body)
+    try:
+        file.write(body)
+        file.flush()  # a full disk is found here, and not while the body is sent
+    except OSError:
+        with contextlib.suppress(OSError):
+            file.close()
+        raise
     return file

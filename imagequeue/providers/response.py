@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -19,11 +19,15 @@ LARGE_BYTES = 64 * 1024
 
 @dataclass(frozen=True, slots=True)
 class UpstreamResponse:
-    """An answer, read to its end. `body` is a file, on disk above 1 MiB; `close` frees it."""
+    """An answer, read to its end. `body` is a file, on disk above 1 MiB; `close` frees it.
+
+    `url` is where the request went: a relative link in the answer counts from there.
+    """
 
     status: int
     headers: httpx.Headers
     body: IO[bytes]
+    url: str = ""
 
     @property
     def is_large(self) -> bool:
@@ -38,11 +42,20 @@ class UpstreamResponse:
     def json(self) -> Any:
         """The body as JSON, with numbers such as 0.0626835 as Decimal.
 
+        Read as leniently as is safe, because an image in it is paid: a string may hold line breaks, and a
+        number that Python cannot hold is None.
+
         Raises:
             Unavailable: the body is not JSON.
         """
         try:
-            return json.loads(self.content(), parse_float=Decimal)
+            return json.loads(
+                self.content(),
+                strict=False,
+                parse_float=_fraction,
+                parse_int=_integer,
+                parse_constant=_no_number,
+            )
         except (ValueError, RecursionError):
             raise Unavailable("the answer is not JSON", http_status=self.status) from None
 
@@ -60,3 +73,22 @@ class UpstreamResponse:
         trace: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _fraction(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:  # an exponent that no Decimal has
+        return None
+
+
+def _integer(text: str) -> int | None:
+    try:
+        return int(text)
+    except ValueError:  # more digits than Python converts
+        return None
+
+
+def _no_number(name: str) -> None:
+    """NaN and the infinities, which are not JSON: no amount and no status."""
+    del name

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 from pydantic import SecretStr
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from imagequeue.domain.jobs import JobStatus
 from tests.api.service import Client, Service, serving, title_and_message
@@ -55,6 +55,19 @@ def test_a_wrong_last_event_id_is_named(client: Client, last: str) -> None:
     assert answer.status_code == 400
     assert "Last-Event-ID" in title_and_message(answer)[1]
     assert answer.headers["X-Request-Id"] == request_id
+
+
+def test_the_event_of_another_stream_is_refused_and_not_waited_on(
+    client: Client, service: Service, engine: Engine
+) -> None:
+    ours, theirs = client.generate().json()["request_id"], service.client("other").generate().json()
+    move(engine, theirs["request_id"], JobStatus.PROCESSING)
+    with engine.connect() as connection:
+        newest = connection.execute(text("SELECT max(id) FROM events")).scalar_one()
+    for last in (newest, newest + 1):  # another job's, and nobody's yet
+        answer = client.http.get(f"/v2/requests/{ours}/events", headers={"Last-Event-ID": str(last)})
+        assert answer.status_code == 400
+        assert "Last-Event-ID" in title_and_message(answer)[1]
 
 
 @pytest.fixture

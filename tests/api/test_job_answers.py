@@ -115,7 +115,7 @@ def test_who_has_waited_long_enough_is_told_which_job_goes_on(
 ) -> None:
     answer = waiting.post(headers)
     job = waiting.job()
-    waiting.app.state.services.watch.end()
+    waiting.app.state.watch.end()
     ended = answer.result()
     assert (ended.status_code, failure(ended)[0]) == (504, "504")
     assert ended.headers["x-should-retry"] == told

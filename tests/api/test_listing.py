@@ -140,6 +140,11 @@ def test_any_other_repeated_parameter_is_refused_by_name(client: Client, name: s
         {"created_after": "2026-01-01T00:00:00"},
         {"created_before": "0001-01-01T00:00:00Z"},
         {"colour": "red"},
+        *[
+            {name: empty}
+            for name in ("status", "model", "cursor", "limit", "created_after")
+            for empty in ("", " ")
+        ],
     ],
 )
 def test_a_wrong_query_is_named(client: Client, query: dict[str, str]) -> None:

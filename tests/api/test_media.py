@@ -32,6 +32,34 @@ def test_a_stored_image_needs_no_key_and_may_be_kept_for_ever(service: Service) 
     assert (part.status_code, part.content) == (206, b"PNG")
 
 
+@pytest.mark.parametrize("known", ["{}", "W/{}", '"other", {}', "*", '"a,b" ,W/{}'])
+def test_an_image_that_a_client_has_is_not_sent_again(service: Service, known: str) -> None:
+    service.runtime.storage.put(KEY, PNG, "image/png")
+    url = service.url + path_of(service)
+    tag = httpx.get(url).headers["etag"]
+    again = httpx.get(url, headers={"If-None-Match": known.format(tag)})
+    assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+    assert again.headers["cache-control"] == "public, max-age=31536000, immutable"
+    assert again.headers["access-control-allow-origin"] == "*"
+
+
+@pytest.mark.parametrize("known", ['"other"', "x", "", '"'])
+def test_another_tag_gets_the_image(service: Service, known: str) -> None:
+    service.runtime.storage.put(KEY, PNG, "image/png")
+    answer = httpx.get(service.url + path_of(service), headers={"If-None-Match": known})
+    assert (answer.status_code, answer.content) == (200, PNG)
+
+
+def test_an_image_that_is_gone_is_404_whatever_a_client_has(service: Service) -> None:
+    assert httpx.get(service.url + path_of(service), headers={"If-None-Match": "*"}).status_code == 404
+
+
+def test_scripts_of_any_page_may_read_an_image(service: Service) -> None:
+    service.runtime.storage.put(KEY, PNG, "image/png")
+    answer = httpx.get(service.url + path_of(service), headers={"Origin": "https://shop.example"})
+    assert answer.headers["access-control-allow-origin"] == "*"
+
+
 @pytest.mark.parametrize("token", ["x", "a" * 24, "%00", "ü"])
 def test_without_the_token_there_is_nothing(service: Service, token: str) -> None:
     service.runtime.storage.put(KEY, PNG, "image/png")
@@ -86,6 +114,7 @@ def test_a_bucket_serves_its_own_by_a_fresh_presigned_url(
         answer = httpx.get(service.url + path_of(service), follow_redirects=False)
         assert answer.status_code == 302
         assert answer.headers["cache-control"] == "no-store"
+        assert answer.headers["access-control-allow-origin"] == "*"
         assert answer.headers["location"].startswith(bucket)
         image = httpx.get(answer.headers["location"])
         assert (image.content, image.headers["content-type"]) == (PNG, "image/png")

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from sqlalchemy import Engine, text
 
+from imagequeue.domain.catalog_file import parse_catalog
+from imagequeue.providers.registry import PROVIDERS
 from tests.api.second import IMAGES, failure, submit, submit_form
-from tests.api.service import Client
+from tests.api.service import Client, Service
+from tests.builders import MODEL
 from tests.media.pictures import picture
 
 
@@ -64,3 +68,25 @@ def test_notes_that_are_too_long_to_be_kept_are_refused(second: Client) -> None:
 def test_notes_may_hold_what_the_database_cannot(second: Client) -> None:
     request_id = submit(second, label="nul \0 inside").json()["id"]
     assert second.http.get(f"{IMAGES}/{request_id}").json()["label"] == "nul \0 inside"
+
+
+@pytest.mark.parametrize("change", ["disabled", "gone", "without its operation"])
+def test_a_repeat_gets_its_first_answer_whatever_has_become_of_its_model(
+    client: Client, service: Service, change: str
+) -> None:
+    key = {"Idempotency-Key": "once"}
+    first = client.generate(headers=key)
+    models = {
+        "disabled": [{"id": MODEL, "price_usd": "1", "enabled": False}],
+        "gone": [{"id": "another", "price_usd": "1"}],
+        "without its operation": [{"id": MODEL, "price_usd": "1", "operations": ["edit"]}],
+    }
+    service.runtime.catalog = parse_catalog({"models": models[change]}, {}, PROVIDERS)
+    again = client.generate(headers=key)
+    assert (again.status_code, again.content) == (202, first.content)
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert again.headers["X-Request-Id"] == first.json()["request_id"]
+    assert client.generate(headers=key, prompt="another prompt").status_code in {400, 422}
+    assert client.generate(headers={"Idempotency-Key": "new"}).status_code == 400
+    assert service.client("other").generate(headers=key).status_code == 400
+    assert service.rows()["jobs"] == 1

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -18,6 +19,9 @@ from PIL import Image
 from sqlalchemy import Engine, text
 
 from imagequeue.media.gate import DECODING
+from imagequeue.media.inputs import prepare_input
+from imagequeue.media.keys import input_key
+from imagequeue.media_urls import media_urls
 from tests.api.service import Client, Service, serving, title_and_message
 from tests.builders import MODEL
 from tests.media.pictures import bomb, picture
@@ -80,6 +84,68 @@ def test_data_may_be_percent_encoded(client: Client, service: Service) -> None:
     assert len(named_inputs(service)) == 1
 
 
+_BASE64 = base64.b64encode(picture()).decode()
+WRITTEN = {
+    "as a browser writes it": f"data:image/png;base64,{_BASE64}",
+    "in lines": "data:image/png;base64,"
+    + "\r\n".join(_BASE64[at : at + 76] for at in range(0, len(_BASE64), 76)),
+    "with spaces and tabs": "data:image/png;base64, " + _BASE64[:9] + "\t " + _BASE64[9:],
+    "with a line break at its end": f"data:image/png;base64,{_BASE64}\n",
+    "with spaces around it": f"  data:image/png;base64,{_BASE64} ",
+    "without padding": f"data:image/png;base64,{_BASE64.rstrip('=')}",
+    "percent-encoded base64": f"data:image/png;base64,{quote(_BASE64, safe='')}",
+    "escaped line breaks": f"data:image/png;base64,{_BASE64[:8]}%0A{_BASE64[8:]}",
+    "in the alphabet for URLs": f"data:image/png;base64,{_BASE64.replace('+', '-').replace('/', '_')}",
+    "without a type": f"data:;base64,{_BASE64}",
+    "with a parameter": f"data:image/png;name=a.png;base64,{_BASE64}",
+    "in capitals": f"DATA:IMAGE/PNG;BASE64,{_BASE64}",
+    "with a space before base64": f"data:image/png; base64,{_BASE64}",
+    "of another type": f"data:text/plain;base64,{_BASE64}",
+    "percent-encoded bytes": "data:image/png," + "".join(f"%{byte:02X}" for byte in picture()),
+}
+
+
+@pytest.mark.parametrize("url", WRITTEN.values(), ids=WRITTEN.keys())
+def test_a_data_url_is_taken_however_it_is_written(client: Client, service: Service, url: str) -> None:
+    assert edit(client, url).status_code == 202
+    assert named_inputs(service) == [input_key(prepare_input(picture()).content)]
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "webp"])
+def test_the_media_url_of_an_earlier_job_is_an_input_and_is_not_fetched(
+    client: Client, service: Service, kind: str
+) -> None:
+    key = f"v1/job/attempt/output.{kind}"
+    service.runtime.storage.put(key, picture(kind), f"image/{kind}")
+    url = media_urls(service.runtime.settings, service.runtime.keyring)(key)
+    assert edit(client, url).status_code == 202
+    assert edit(service.client("another account"), f" {url}\n").status_code == 202
+    assert named_inputs(service) == [input_key(prepare_input(picture(kind)).content)] * 2
+
+
+def test_an_earlier_image_that_is_gone_or_too_large_is_refused_by_name(
+    client: Client, service: Service
+) -> None:
+    urls = media_urls(service.runtime.settings, service.runtime.keyring)
+    gone = edit(client, urls("v1/job/attempt/output.png"))
+    assert (gone.status_code, title_and_message(gone)[1]) == (
+        400,
+        "image_urls: the image of the earlier job is no longer stored",
+    )
+    service.runtime.storage.put("v1/job/attempt/large.png", bytes(21 * 1024 * 1024), "image/png")
+    large = edit(client, urls("v1/job/attempt/large.png"))
+    assert (large.status_code, "more than 20 MiB" in title_and_message(large)[1]) == (400, True)
+
+
+def test_a_media_url_with_another_token_is_refused_by_name(client: Client, service: Service) -> None:
+    service.runtime.storage.put("v1/job/attempt/output.png", picture(), "image/png")
+    answer = edit(
+        client, f"{service.runtime.settings.public_origin}/media/{'A' * 24}/v1/job/attempt/output.png"
+    )
+    assert answer.status_code == 400
+    assert title_and_message(answer)[1].startswith("image_urls: the URL")
+
+
 UNUSABLE: list[tuple[list[Any], str]] = [
     ([], "image_urls"),
     ([URL, URL], "image_urls"),
@@ -90,7 +156,9 @@ UNUSABLE: list[tuple[list[Any], str]] = [
     (["file:///etc/passwd"], "data URL"),
     ([""], "data URL"),
     (["data:image/png;base64"], "data URL"),
-    ([data_url(picture())[:-9]], "base64"),
+    ([data_url(picture())[:-60]], "unusable"),
+    (["data:image/png;base64,AAAAA"], "base64"),
+    (["data:image/png;base64,AA=A"], "base64"),
     (["data:image/png;base64,@@@@"], "base64"),
     ([data_url(b"just text")], "unusable"),
     ([data_url(b"")], "unusable"),

@@ -6,6 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -28,3 +29,11 @@ def test_without_a_stack_it_says_so(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["--data-dir", str(tmp_path)])
     assert result.exit_code == 1
     assert "no stack runs" in result.stderr
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b'{"env": 5}', b"\xff", b"{"])
+def test_a_file_that_is_none_of_a_stack_is_told_in_one_line(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "stack.json").write_bytes(content)
+    result = CliRunner().invoke(app, ["--data-dir", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "is not the file of a stack" in result.stderr

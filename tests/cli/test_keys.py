@@ -123,6 +123,13 @@ def test_deposits_add_up(shell: Shell) -> None:
         (("keys", "create", "bob", "--funds", "nan"), "not an amount"),
         (("keys", "create", "x", "--account", "nobody"), "No account 'nobody'"),
         (("keys", "create", "x", "--account", "alice", "--weight", "2"), "new account"),
+        (("keys", "create", "x", "--account", "alice", "--funds", "-1"), "An amount"),
+        (("keys", "create", "x", "--account", "alice", "--funds", "0.0000000001"), "nine decimals"),
+        (("keys", "create", "x", "--account", "alice", "--funds", "1000000000"), "An amount"),
+        (("wallet", "deposit", "alice", "1e400"), "An amount"),
+        (("wallet", "deposit", "alice", "1e-400"), "nine decimals"),
+        (("wallet", "deposit", "alice", "sNaN"), "not an amount"),
+        (("wallet", "show", "\udcff"), "characters"),
         (("wallet", "deposit", "alice", "0"), "above zero"),
         (("wallet", "deposit", "alice", "0.0000000001"), "nine decimals"),
         (("wallet", "show", "nobody"), "No account 'nobody'"),
@@ -140,6 +147,35 @@ def test_refusals_are_one_line_and_change_nothing(
         1,
         0,
     )
+
+
+def test_a_wallet_that_would_hold_too_much_is_one_line_and_unchanged(shell: Shell) -> None:
+    shell.run("keys", "create", "alice", "--funds", "999999999")
+    assert "less than" in shell.fail("wallet", "deposit", "alice", "1")
+    assert "less than" in shell.fail("keys", "create", "x", "--account", "alice", "--funds", "1")
+    assert len(shell.run("keys", "list", "--json")) == 1
+
+
+def test_a_limit_beyond_every_use_is_refused_by_its_option(shell: Shell) -> None:
+    assert "--rpm" in shell.fail("keys", "create", "alice", "--rpm", "99999999999", status=2)
+
+
+@pytest.mark.parametrize("url", ["postgresql://", "mysql://h/d", "nonsense", "postgresql://h:port/d", ""])
+def test_a_database_url_that_is_none_is_one_line(shell: Shell, url: str) -> None:
+    shell.environment["IMAGEQUEUE_DATABASE_URL"] = url
+    output = shell.fail("keys", "list")
+    assert "atabase" in output
+    assert len(output.splitlines()) == 1
+
+
+def test_a_database_without_tables_is_one_line(shell: Shell, engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE api_keys RENAME TO away"))
+    output = shell.fail("keys", "list")
+    with engine.begin() as connection:
+        connection.execute(text("ALTER TABLE away RENAME TO api_keys"))
+    assert "imagequeue migrate" in output
+    assert len(output.splitlines()) == 1
 
 
 def test_a_database_that_is_away_is_one_line(shell: Shell) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 import threading
 
+import httpx
+import pytest
 from sqlalchemy import Engine, text
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
 
+from cli.progress import follow
+from cli.remote import Remote
 from tests.cli.shell import Shell
+from tests.servers import ServerThread
 
 
 def settle(engine: Engine, request_id: str, status: str, **fields: object) -> None:
@@ -44,3 +53,44 @@ def test_watch_fails_when_a_job_did(shell: Shell, engine: Engine) -> None:
     assert (
         shell.run("watch", request_id, status=1).stdout.strip() == f"{request_id}  FAILED  refused by policy"
     )
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_watch_outlives_a_proxy_whose_server_is_restarted(status: int) -> None:
+    """Between two answers of the server there is a page of the proxy before it."""
+    bodies = {"request_id": "x", "error": None, "output": None}
+    answers = iter(
+        [
+            JSONResponse(bodies | {"status": "QUEUED"}),
+            Response("<html>", status),
+            JSONResponse(bodies | {"status": "COMPLETED"}),
+        ]
+    )
+
+    async def answer(request: Request) -> Response:
+        del request
+        return next(answers)
+
+    routes = [Route("/v2/requests/status/x", answer)]
+    with ServerThread(Starlette(routes=routes)) as server, httpx.Client(base_url=server.url) as http:
+        follow(Remote(http), ["x"], as_json=True)
+
+
+class Restarting(httpx.BaseTransport):
+    """A server that refuses connections for its second request, as one that is restarted does."""
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        self._asked += 1
+        if self._asked == 2:
+            raise httpx.ConnectError("refused", request=request)
+        status = "QUEUED" if self._asked == 1 else "COMPLETED"
+        body = {"request_id": "x", "status": status, "error": None, "output": None}
+        return httpx.Response(200, json=body)
+
+
+def test_watch_outlives_a_restart_of_the_api() -> None:
+    with httpx.Client(base_url="http://api", transport=Restarting()) as http:
+        follow(Remote(http), ["x"], as_json=True)

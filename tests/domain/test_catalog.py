@@ -17,6 +17,7 @@ def test_what_is_not_given_has_the_contracts_default() -> None:
     assert (made.group, made.order, made.spill_after_seconds, made.window_seconds) == ("east", 1, 5, 60)
     assert (made.pace, made.guard_ms, made.timeout_seconds, made.retry_ambiguous) == (True, 400, 180, True)
     assert made.cost_usd is None
+    assert (made.most_pixels, made.shortest_side, made.refused_fields) == (None, None, ())
     assert model_with().operations == ("generate",)
 
 

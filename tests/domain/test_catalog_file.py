@@ -52,6 +52,9 @@ guard_ms = 300
 timeout_seconds = 170
 retry_ambiguous = false
 callbacks = false
+most_pixels = 2_359_296
+shortest_side = 512
+refused_fields = ["quality", "output_format"]
 """
 """As docs/design/contract.md ("Catalog") has it, with other values than the defaults."""
 
@@ -67,7 +70,10 @@ def test_every_key_of_the_contract_is_read(tmp_path: Path) -> None:
         operations=("generate", "edit"),
         price_usd=Decimal("0.039"),
     )
-    written = tomllib.loads(CONTRACT)["deployments"][0] | {"cost_usd": Decimal("0.033")}
+    written = tomllib.loads(CONTRACT)["deployments"][0] | {
+        "cost_usd": Decimal("0.033"),
+        "refused_fields": ("quality", "output_format"),
+    }
     assert deployment.model_dump(include=set(written)) == written
     assert catalog.rpm(deployment) == 6
     assert catalog.secret(deployment) == "the key"
@@ -115,6 +121,9 @@ WRONG_IN_DEPLOYMENTS: dict[str, list[object]] = {
     "guard_ms": [-1, 60_001, 400.0, "400", True],
     "timeout_seconds": [0, 3601, INF, NAN, "180", True],
     "retry_ambiguous": ["no", 1],
+    "most_pixels": [0, -1, True, "2359296", 2359296.0, 1_048_575, 4_194_305],
+    "shortest_side": [0, 63, 1025, True, "768", 768.0],
+    "refused_fields": ["quality", ["prompt"], ["quality", "quality"], [1], {}, True],
     "colour": ["red"],
 }
 WRONG_IN_MODELS: dict[str, list[object]] = {
@@ -174,6 +183,8 @@ def test_a_missing_key_of_a_deployment_is_named(missing: str) -> None:
         ({"rpm": None, "tier": "3"}, "tier"),
         ({"rpm": None, "tier": 3, "provider": "aiml"}, "tier is for Foundry"),
         ({"auth": "entra", "provider": "aiml"}, "entra.*Foundry"),
+        ({"most_pixels": 2_359_296, "provider": "aiml"}, "most_pixels.*Foundry"),
+        ({"shortest_side": 512, "provider": "aiml"}, "shortest_side.*Foundry"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], complaint: str) -> None:

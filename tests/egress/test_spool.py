@@ -28,7 +28,7 @@ def test_a_download_is_whole_and_large_ones_go_to_disk(authority: Authority, siz
         with way.client.download(way.destination, max_bytes=3_000_000, limits=PATIENT) as download:
             assert download.status == 200
             assert download.file.read() == content
-            assert download.file._rolled == (size > SPOOL_THRESHOLD)  # type: ignore[attr-defined]  # says where it is
+            assert download.file.on_disk == (size > SPOOL_THRESHOLD)
 
 
 def large_by_announcement(conversation: Conversation) -> None:

@@ -17,14 +17,14 @@ PACKAGE = "imagequeue.providers.adapters"
 PROGRAM = [path for path in tracked("*.py") if path.parts[0] != "tests"]
 CATALOG = """
 [[models]]
-id = "gpt-image-1"
+id = "gpt-image-2"
 price_usd = "0.05"
 
 [[deployments]]
 name = "seventh"
-model = "gpt-image-1"
+model = "gpt-image-2"
 provider = "seventh"
-upstream_model = "gpt-image-1"
+upstream_model = "gpt-image-2"
 endpoint = "https://api.openai.com"
 key_env = "SEVENTH_KEY"
 rpm = 50

@@ -49,7 +49,7 @@ class Edges(NamedTuple):
 EDGES = [
     Edges("jobs.status", {NEW}, {"QUEUED"}, "submit", INSERT, "insert_jobs"),
     Edges("jobs.status", {"QUEUED", "PROCESSING"}, {"PROCESSING"}, "claim", CLAIM, "insert_attempts"),
-    Edges("jobs.status", {"QUEUED", "PROCESSING"}, {*FINAL}, "settle", FINISH, "finish_job"),
+    Edges("jobs.status", {"QUEUED", "PROCESSING"}, {*FINAL}, "settle", FINISH, "finish_jobs"),
     Edges("attempts.state", {NEW}, {"RELEASED"}, "claim", CLAIM, "insert_attempts"),
     Edges("attempts.state", {"RELEASED"}, {"CALLING"}, "the call begins", CALL, "start"),
     Edges("attempts.state", {"CALLING", "SLEEPING"}, {"SLEEPING"}, "the upstream has it", CALL, "sleep"),

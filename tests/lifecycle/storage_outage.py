@@ -6,7 +6,7 @@ import threading
 from dataclasses import replace
 from uuid import UUID
 
-from imagequeue.lifecycle.generate.store_images import AvailableSlots
+from imagequeue.lifecycle.generate.available_slots import AvailableSlots
 from imagequeue.media.local import LocalStorage
 from tests.lifecycle.generate.refusing import RefusingStorage
 from tests.pipeline import Pipeline

@@ -11,11 +11,16 @@ from uuid import UUID
 
 import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from imagequeue.media.bucket import S3Storage
 from imagequeue.media.keys import output_key
 from imagequeue.media.storage import KeyConflict, StorageUnavailable
 from tests.media.pictures import picture
+from tests.servers import ServerThread
 
 ATTEMPT = UUID("019d0000-0000-7000-8000-000000000001")
 KEY = output_key("microsoft-mai-image-2-5_019d", ATTEMPT, 1, "png")
@@ -87,3 +92,40 @@ def test_a_service_without_conditional_writes_still_refuses_other_bytes(s3: S3St
 def test_a_bucket_that_does_not_exist_is_unavailable(s3: S3Storage, s3_endpoint: str) -> None:
     with pytest.raises(StorageUnavailable):
         S3Storage("no-such-bucket", "", s3_endpoint).put(KEY, b"x", "image/png")
+
+
+ENDPOINTS = {
+    "no URL": "minio:9000",
+    "no host": "http://",
+    "half an address": "http://[::1",
+    "nobody listens": "http://127.0.0.1:1",
+    "no such name": "http://storage.invalid",
+    "no TLS": "https://{web}",
+    "a website": "http://{web}",
+    "a website below a path": "http://{web}/console",
+}
+
+
+def _page(request: Request) -> Response:
+    del request
+    return Response("<html>Welcome</html>", media_type="text/html")
+
+
+@pytest.mark.parametrize("endpoint", ENDPOINTS.values(), ids=ENDPOINTS.keys())
+def test_behind_a_wrong_endpoint_the_storage_is_away(s3: S3Storage, endpoint: str) -> None:
+    """Whatever boto3 raises, and whoever answers: an image that meets it waits, and is not lost."""
+    with ServerThread(Starlette(routes=[Route("/{path:path}", _page, methods=["PUT", "HEAD"])])) as website:
+        place = website.url.removeprefix("http://")
+        storage = S3Storage(s3.bucket, "", endpoint.format(web=place))
+        with pytest.raises(StorageUnavailable, match=r"^S3: "):
+            storage.put(KEY, b"x", "image/png")
+        with pytest.raises(StorageUnavailable, match=r"^S3: "):
+            storage.check_write()
+
+
+def test_without_credentials_the_storage_is_away(s3: S3Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    with pytest.raises(StorageUnavailable, match="credentials"):
+        S3Storage(s3.bucket, "", s3.client.meta.endpoint_url).put(KEY, b"x", "image/png")

@@ -27,6 +27,8 @@ from imagequeue.providers.response import UpstreamResponse
 from tests.media.pictures import picture
 
 DIRECTORY = Path(__file__).parents[1] / "recordings"
+URL = "https://upstream.example/v1/answers/7"
+"""Where the calls of recorded answers went."""
 IMAGE_URL = "https://cdn.example/output.png"
 REFERENCE = "microsoft-mai-image-2-5_019d0000-0000-7000-8000-000000000001"
 
@@ -65,7 +67,8 @@ def all_recordings() -> list[Recording]:
 
 def response(status: int, content: bytes, headers: dict[str, str] | None = None) -> UpstreamResponse:
     """An answer as the exchange gives it."""
-    return UpstreamResponse(status, httpx.Headers(headers or {}), io.BytesIO(content))
+    raw = [(name.encode(), value.encode("latin-1")) for name, value in (headers or {}).items()]
+    return UpstreamResponse(status, httpx.Headers(raw), io.BytesIO(content), URL)
 
 
 def read(

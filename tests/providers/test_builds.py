@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from typing import get_args
+
 import pytest
 
-from imagequeue.domain.catalog import ProviderName
+from imagequeue.domain.catalog import Deployment, OptionalField, ProviderName
 from imagequeue.domain.images import Requirement
 from imagequeue.providers.provider import Call, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from tests.providers.deployments import deployment
+from tests.providers.document import form_of
 from tests.providers.documents import check, document, serves
 from tests.providers.matrix import OPTIONS, calls_of, every_ask, input_image, pairwise, requirement_of
 from tests.providers.recordings import all_recordings
@@ -97,3 +101,31 @@ def test_the_pairwise_selection_covers_every_pair() -> None:
     covered = {(i, j, ask[i], ask[j]) for ask in chosen for i in range(5) for j in range(i)}
     assert covered == pairs
     assert len(chosen) < len(asks) / 5
+
+
+FIELDS: tuple[OptionalField, ...] = get_args(OptionalField)
+
+
+@pytest.mark.parametrize("field", FIELDS)
+@pytest.mark.parametrize("name", NAMES)
+def test_a_field_that_the_catalog_says_is_refused_is_not_sent(
+    name: ProviderName, field: OptionalField
+) -> None:
+    for operation in ("generate", "edit"):
+        inputs = (input_image(),) if operation == "edit" else ()
+        if not serves(name, Requirement(operation=operation, input_count=len(inputs))):
+            continue
+        call = Call(prompt="A lamp", operation=operation, input_images=inputs, options=OPTIONS)
+        sent = [
+            sent_fields(name, call, deployment(name, refused_fields=refused)) for refused in ([], [field])
+        ]
+        assert sent[0] - sent[1] == sent[0] & {field}
+        assert field not in sent[1]
+
+
+def sent_fields(name: ProviderName, call: Call, place: Deployment) -> set[str]:
+    request = PROVIDERS[name].build(call, place, "secret")
+    request.read()
+    if request.headers["content-type"].startswith("multipart/"):
+        return {field for field, _ in form_of(request)}
+    return set(json.loads(request.content))

@@ -9,32 +9,26 @@ import httpx
 import pytest
 
 from imagequeue.domain import upstream
-from imagequeue.domain.catalog import Deployment, ProviderName
+from imagequeue.domain.catalog import ProviderName
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.images import Shape
 from imagequeue.domain.upstream import (
-    Images,
     Misconfigured,
-    Pending,
-    RawImage,
     Rejected,
     Throttled,
     UpstreamError,
 )
 from imagequeue.egress import deadline_transport
-from imagequeue.media.images import check_output
-from imagequeue.providers import exchange
-from imagequeue.providers.provider import Call, PollingProvider
+from imagequeue.providers.provider import Call
 from imagequeue.providers.registry import PROVIDERS
 from simulator.config import ModelConfig, RetryAfterForm, SimulatorConfig, UpstreamConfig
 from simulator.providers import PROVIDERS as SIMULATED
-from tests.providers.deployments import deployment
+from tests.providers.attempts import KEY, Attempts, arm
 from tests.providers.documents import document, serves
 from tests.providers.matrix import Ask, calls_of, every_ask, input_image, pairwise, requirement_of
 from tests.servers import SimulatorThread
 
 NAMES: list[ProviderName] = sorted(SIMULATED)
-KEY = "the-key"
 MIB = 1024 * 1024
 
 
@@ -71,60 +65,10 @@ def _no_faults(simulator: SimulatorThread) -> Iterator[None]:
     httpx.delete(f"{simulator.url}/_sim/faults", trust_env=False).raise_for_status()
 
 
-class Attempts:
-    """Makes calls as an attempt does: build, send, parse, poll, download, check."""
-
-    def __init__(self, simulator: SimulatorThread, client: httpx.Client) -> None:
-        self._url = simulator.url
-        self._client = client
-        self.seconds = 20.0
-
-    def place(self, name: ProviderName, **changes: Any) -> Deployment:
-        """A deployment at the simulator."""
-        return deployment(name, **{"endpoint": f"{self._url}/{name}", **changes})
-
-    def make(self, name: ProviderName, call: Call, secret: str = KEY, **changes: Any) -> list[EncodedImage]:
-        """One call to its end; raises what it comes to."""
-        images = self.outcome(name, call, secret, **changes)
-        return [check_output(self._content(image), call.output_format) for image in images.images]
-
-    def outcome(self, name: ProviderName, call: Call, secret: str = KEY, **changes: Any) -> Images:
-        """One call until its images, or their URLs, are there."""
-        provider, place = PROVIDERS[name], self.place(name, **changes)
-        with self._send(provider.build(call, place, secret), call.image_count) as response:
-            outcome = provider.parse(response, call.image_count)
-        while isinstance(outcome, Pending):
-            assert isinstance(provider, PollingProvider)
-            request = provider.build_poll(outcome.reference, place, secret)
-            with self._send(request, call.image_count) as response:
-                outcome = provider.parse_poll(response, outcome.reference, call.image_count)
-        return outcome
-
-    def _content(self, image: RawImage) -> bytes:
-        if image.content is not None:
-            return image.content
-        with self._send(httpx.Request("GET", image.url or ""), 1) as response:
-            assert response.status == 200
-            return response.content()
-
-    def _send(self, request: httpx.Request, image_count: int) -> exchange.UpstreamResponse:
-        return exchange.send(
-            request,
-            client=self._client,
-            deadline_seconds=self.seconds,
-            max_bytes=exchange.response_limit(image_count),
-        )
-
-
 @pytest.fixture
 def attempts(simulator: SimulatorThread, client: httpx.Client) -> Attempts:
     """Calls to the simulator."""
     return Attempts(simulator, client)
-
-
-def arm(simulator: SimulatorThread, **fault: Any) -> None:
-    """Ask the simulator for a fault."""
-    httpx.post(f"{simulator.url}/_sim/faults", json=fault, trust_env=False).raise_for_status()
 
 
 @pytest.mark.parametrize("ask", _asks(), ids=lambda ask: "-".join(map(str, ask)))
@@ -231,6 +175,10 @@ FAULTS: dict[str, tuple[str, dict[str, Any]]] = {
     "fewer images": ("Unavailable", {"kind": "fewer_images"}),
     "no data": ("Unavailable", {"kind": "no_data"}),
     "redirect": ("Unavailable", {"kind": "redirect", "location": "http://10.0.0.1/"}),
+    "a firewall": ("Unavailable", {"kind": "html", "status": 403}),
+    "a gateway that gave up": ("Ambiguous", {"kind": "status", "status": 499}),
+    "a conflict": ("Unavailable", {"kind": "status", "status": 409}),
+    "an error inside": ("Throttled", {"kind": "status", "status": 200, "body": {"error": {"code": 429}}}),
 }
 SLOW = {"hang", "hang before the body", "drip"}
 
@@ -247,6 +195,35 @@ def test_a_fault_costs_the_attempt_and_is_judged(
         attempts.make(name, Call(prompt="A lamp"))
     assert type(raised.value).__name__ == expected
     assert isinstance(raised.value, getattr(upstream, expected))
+
+
+KEPT: dict[str, dict[str, Any]] = {
+    "gzip": {"kind": "compressed"},
+    "deflate": {"kind": "compressed", "encoding": "deflate"},
+    "base64 with line breaks": {"kind": "line_breaks"},
+    "the image itself": {"kind": "raw_image"},
+    "a link as text": {"kind": "url_text"},
+    "a relative link": {"kind": "relative_url"},
+    "one value for an array": {"kind": "one_for_array"},
+}
+
+
+@pytest.mark.parametrize("form", KEPT)
+@pytest.mark.parametrize("name", NAMES)
+def test_an_image_in_a_form_that_no_document_has_is_kept_and_not_bought_again(
+    simulator: SimulatorThread, attempts: Attempts, name: ProviderName, form: str
+) -> None:
+    for match in ({}, {"operation": "poll"}):
+        arm(simulator, **KEPT[form], match=match)
+    assert [image.media_type for image in attempts.make(name, Call(prompt="A lamp"))] == ["image/png"]
+
+
+@pytest.mark.parametrize("status", [401, 403, 408, 409, 423, 425, 429, 499, 502, 530])
+def test_a_poll_that_a_stranger_answers_is_asked_again(
+    simulator: SimulatorThread, attempts: Attempts, status: int
+) -> None:
+    arm(simulator, kind="html", status=status, match={"operation": "poll"}, count=1)
+    assert len(attempts.make("pixazo", Call(prompt="A lamp"))) == 1
 
 
 def test_images_that_came_are_kept_when_the_upstream_caps_the_count(client: httpx.Client) -> None:

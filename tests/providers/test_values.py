@@ -26,6 +26,8 @@ from imagequeue.providers.values import usd
         (Decimal("1e400"), None),
         ("NaN", None),
         ("Infinity", None),
+        ("1e-20000", None),
+        ("0" * 101, None),
         ("free", None),
         (None, None),
         ([], None),

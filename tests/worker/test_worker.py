@@ -1,4 +1,4 @@
-"""The real worker and its signals: Celery takes them when it starts, and none is lost before or by that."""
+"""The real worker, as a process: its signals, the slots that it offers, its end when it no longer works."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from redis import Redis
 from sqlalchemy import Engine, text
 
+from imagequeue.domain.ids import new_id
+from imagequeue.domain.jobs import Lane
+from imagequeue.signals import NOT_WORKING
+from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import NO_REDIS
-from tests.worker.running import PATIENCE, running_worker
+from tests.worker.running import PATIENCE, QUEUE, SLOTS, running_worker
+from worker.app import make_app
+from worker.celery_publisher import CeleryPublisher
 
 NO_DATABASE = "postgresql+psycopg://nobody@127.0.0.1:1/none"
 TERMINATED_BEFORE_CELERY_TAKES_SIGNALS = """
@@ -73,3 +80,52 @@ def test_a_hangup_while_redis_is_away_reads_the_catalog_again(
         _until(lambda: _count(engine, "SELECT count(*) FROM catalog_reloads") == 1)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
+
+
+def _await_slots(engine: Engine, expected: int) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with engine.connect() as connection:
+            slots = connection.execute(text("SELECT slots FROM processes WHERE beat > 0")).scalar()
+        if slots == expected:
+            return
+        assert time.monotonic() < deadline, f"{slots} slots"
+        time.sleep(0.05)
+
+
+def test_a_worker_whose_storage_is_unusable_offers_no_slots_until_a_write_succeeds(
+    engine: Engine, database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "media").write_text("not a directory")
+    with running_worker(database_url, redis_url, tmp_path):
+        _await_slots(engine, 0)
+        (tmp_path / "media").unlink()
+        _await_slots(engine, SLOTS)
+
+
+def _await_consumer(redis: Redis, worker: subprocess.Popen[bytes]) -> None:
+    """Wait until Celery's consumer waits for messages."""
+    deadline = time.monotonic() + PATIENCE
+    while not any(client["cmd"] == "brpop" for client in _clients(redis)):
+        assert worker.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _clients(redis: Redis) -> list[dict[str, str]]:
+    return redis.client_list()  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_a_worker_whose_consumer_stands_still_exits_with_70(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    settings = {"IMAGEQUEUE_FAILPOINT": "worker.received:sleep", "IMAGEQUEUE_LIVENESS_SECONDS": "0.1"}
+    with (
+        Redis.from_url(redis_url) as redis,  # pyright: ignore[reportUnknownMemberType]
+        running_worker(database_url, redis_url, tmp_path, **settings) as worker,
+    ):
+        _await_consumer(redis, worker)
+        doorbells = [Doorbell(new_id(), Lane.INTERACTIVE) for _ in range(3)]
+        CeleryPublisher(make_app(redis_url)).attempts(doorbells)
+        assert worker.wait(PATIENCE) == NOT_WORKING
+        assert (redis.hlen("unacked"), redis.llen(QUEUE)) == (1, 2), "it had begun to consume"

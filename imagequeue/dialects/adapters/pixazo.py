@@ -19,7 +19,7 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
@@ -35,7 +35,7 @@ class PixazoBody(BodyFields):
     """The fields that both documents have."""
 
     prompt: Annotated[str, Field(min_length=3, max_length=5000), READABLE]
-    num_images: Annotated[int, Field(ge=1, le=4)] = 1
+    num_images: Annotated[int, WHOLE, Field(ge=1, le=4)] = 1
     output_format: OutputFormat = "png"
     sync_mode: bool = False
 

@@ -22,8 +22,9 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.upstream import Ambiguous, Images, Pending, Unavailable, UpstreamError
-from imagequeue.domain.verdicts import AttemptOutcome, GivenBack, OwnFault, Succeeded
+from imagequeue.domain.backoff import ANSWER_READING
+from imagequeue.domain.upstream import Images, LinkBroken, Pending, Unavailable, UpstreamError
+from imagequeue.domain.verdicts import AnswerLost, AttemptOutcome, GivenBack, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.call_start import CallStart
 from imagequeue.lifecycle.generate.poll import StillPending, poll
@@ -36,6 +37,7 @@ from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store.attempts import calls
+from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 
@@ -84,28 +86,53 @@ class Generation:
         try:
             response, parse = self._exchanged(start)
             with response:
-                return self._taken(start, response, parse)
+                return self._answered(start, response, parse)
         except StillPending:
             return Pending(ticket.upstream_reference or "")
+        except LinkBroken as error:
+            return _asked_again(ticket) or error
         except UpstreamError as error:
             return error
         except HandedToSweep:
             raise
         except Exception as error:
             log.exception("attempt_broke", attempt_id=str(ticket.attempt_id))
-            if ticket.upstream_reference and not ticket.is_overdue:  # the upstream has it, and is asked again
-                return Pending(ticket.upstream_reference)
             reason = f"a fault of the queue itself: {type(error).__name__}"
-            return Ambiguous(reason) if start.started or ticket.upstream_reference else OwnFault(reason)
+            sent = start.started or ticket.upstream_reference
+            return _asked_again(ticket) or (AnswerLost(reason) if sent else OwnFault(reason))
 
     def _exchanged(self, start: CallStart) -> tuple[UpstreamResponse, Parse]:
         if start.ticket.state == "SLEEPING":
             return poll(self.upstreams, start.ticket)
         try:
             return self.upstreams.call(start)
-        except StorageError as error:  # an input image; nothing was sent, and nothing is lost by waiting
-            self.image_storer.offer_no_slots()
-            raise GivenBack(f"an input image cannot be had: {error}", started=False) from error
+        except (StorageError, OSError) as error:  # an input image, or the disk where a request waits
+            if start.started:
+                raise
+            self.image_storer.offer_no_slots()  # nothing was sent, and nothing is lost by waiting
+            raise GivenBack(f"the request cannot be made: {error}", started=False) from error
+
+    def _answered(
+        self, start: CallStart, response: UpstreamResponse, parse: Parse
+    ) -> AttemptOutcome | Pending:
+        """What an answer comes to. It is paid for: a fault of ours on the way is no reason for another call.
+
+        Memory or a disk may be there again a moment later, so reading it is tried again. An answer that
+        cannot be read then is left on the local disk, for the operator.
+        """
+        ticket, failures = start.ticket, 0
+        while True:
+            try:
+                return self._taken(start, response, parse)
+            except (UpstreamError, HandedToSweep):
+                raise
+            except Exception:
+                failures += 1
+                log.exception("answer_unread", attempt_id=str(ticket.attempt_id), tries=failures)
+                if failures >= ANSWER_READING.tries:
+                    self.image_storer.leave_answer(ticket, response)
+                    raise
+                self.process.stopping.wait(ANSWER_READING.full_seconds(failures))
 
     def _taken(self, start: CallStart, response: UpstreamResponse, parse: Parse) -> AttemptOutcome | Pending:
         """Parse and check inside the decoding gate; what waits for a network waits outside of it.
@@ -117,11 +144,22 @@ class Generation:
             answer = _parsed(parse, response)
             if isinstance(answer, Pending):
                 return answer
+            came = len(answer.images)
             checked = self.image_storer.checked(ticket, answer.images, until)
             if all(image.content is not None for image in answer.images):
                 checked, answer = list(checked), Images((), answer.cost_usd)
-        kept = self.image_storer.store(ticket, checked)
-        return Succeeded(self.image_storer.finish(kept), answer.cost_usd)
+        try:
+            kept = self.image_storer.store(ticket, checked)
+        except UpstreamError as error:  # none can be used, and all are paid
+            error.cost_usd, error.paid_images = answer.cost_usd, came
+            raise
+        stored = self.image_storer.finish(kept)
+        return Succeeded(stored, answer.cost_usd, unusable_images=came - len(stored))
+
+
+def _asked_again(ticket: CallTicket) -> Pending | None:
+    """Poll once more, if the upstream has the request and the deadline leaves time: that buys nothing."""
+    return Pending(ticket.upstream_reference or "") if ticket.is_polled_again else None
 
 
 def _parsed(parse: Parse, response: UpstreamResponse) -> Images | Pending:

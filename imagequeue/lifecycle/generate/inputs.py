@@ -16,14 +16,14 @@ from uuid import UUID
 from PIL import Image
 
 from imagequeue.domain.encoded import EncodedImage
-from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.errors import DestinationRefused, InvalidRequest
 from imagequeue.domain.images import MEDIA_TYPES, ImageRequest, is_url
 from imagequeue.domain.verdicts import InputRefused
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
-from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
+from imagequeue.egress.redirects import download_image
 from imagequeue.failpoint import failpoint
 from imagequeue.media.gate import DECODING
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
@@ -89,13 +89,16 @@ class Inputs:
     def _fetched(self, name: str, url: str, until: float) -> EncodedImage:
         prepare = prepare_mask if name == _MASK else prepare_input
         try:
-            destination = check_destination(url, self.policy, Purpose.IMAGE)
             limits = Limits(total_seconds=until - time.monotonic())
-            with self.downloads.download(destination, max_bytes=MOST_INPUT_BYTES, limits=limits) as download:
+            with download_image(
+                self.downloads, url, self.policy, max_bytes=MOST_INPUT_BYTES, limits=limits
+            ) as download:
                 _require_success(name, download.status)
                 failpoint("fetch.fetched")
                 with DECODING:
                     return prepare(download.file.read(), name=name)
+        except DestinationRefused as error:
+            raise InputRefused(f"{name}: {error.message}") from error
         except InvalidRequest as error:
             raise InputRefused(error.message) from error
         except (DestinationBlocked, BodyTooLarge) as error:

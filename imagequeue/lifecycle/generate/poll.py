@@ -12,11 +12,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from http import HTTPStatus
 
 from sqlalchemy import Engine
 
+from imagequeue.domain.backoff import FORGOTTEN_REQUEST
 from imagequeue.domain.catalog import Deployment
-from imagequeue.domain.upstream import Ambiguous, Images, Misconfigured, Pending, UpstreamError
+from imagequeue.domain.upstream import Ambiguous, Images, Misconfigured, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import NotCalledBack
 from imagequeue.lifecycle.generate.upstream_caller import Parse, UpstreamCaller
 from imagequeue.providers.exchange import response_limit, send
@@ -73,6 +75,10 @@ def poll(upstreams: UpstreamCaller, ticket: CallTicket) -> tuple[UpstreamRespons
             answer = provider.parse_poll(answered, reference, ticket.image_count)
         except Misconfigured:  # our key is wrong now; what was submitted with a good one is not lost
             answer = Pending(reference)
+        except Unavailable:
+            if answered.status < HTTPStatus.BAD_REQUEST or ticket.is_overdue:
+                raise
+            answer = Pending(reference, FORGOTTEN_REQUEST.first_seconds)
         if isinstance(answer, Pending):
             _give_up_in_time(ticket)
         return answer

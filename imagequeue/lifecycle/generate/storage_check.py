@@ -1,9 +1,9 @@
 """Storage check: does the storage take images? While it does not, this process reports no worker slots.
 
-While a put fails, `store_images.py` repeats it and no slots are reported. This loop finds the rest: after an
-input image could not be read, or when the disk is nearly full, no slots are reported until a write, a read
-and a removal have succeeded (docs/design/pipeline.md, "Storage away"). It is a loop of its own because a
-storage that hangs must not delay the heartbeat, which reports the slots.
+While a put fails, `store_images.py` repeats it and no slots are reported. This loop finds the rest: when the
+process begins, after an input image could not be read, or when the disk is nearly full, no slots are reported
+until a write, a read and a removal have succeeded (docs/design/pipeline.md, "Storage away"). It is a loop of
+its own because a storage that hangs must not delay the heartbeat, which reports the slots.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from imagequeue.lifecycle.generate.store_images import StorageHealth
+from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.media.storage import Storage, StorageUnavailable
 
 log = structlog.get_logger()

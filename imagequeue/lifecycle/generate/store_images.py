@@ -12,30 +12,33 @@ stop leaves spilled images where they are, and the sweep stores them.
 
 from __future__ import annotations
 
+import contextlib
 import io
-import tempfile
 import threading
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import IO, cast
 
 import structlog
 
-from imagequeue.domain.backoff import IMAGE_STORING, INPUT_READING
+from imagequeue.domain.backoff import IMAGE_DOWNLOAD, IMAGE_STORING, INPUT_READING, POLLED_DOWNLOAD
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import OutputFormat
-from imagequeue.domain.upstream import Ambiguous, RawImage, Unavailable
+from imagequeue.domain.upstream import LinkBroken, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.media.gate import DECODING, STORING
 from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill
-from imagequeue.media.storage import Storage, StorageUnavailable
+from imagequeue.media.storage import KeyConflict, Storage, StorageError, StorageUnavailable
+from imagequeue.providers.response import UpstreamResponse
+from imagequeue.spooling import Spool
 from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
@@ -47,60 +50,9 @@ LEAST_DOWNLOAD_SECONDS = 5.0
 IN_MEMORY_BYTES = 256 * 1024
 """A larger image waits on disk: 64 calls in flight must not hold 64 images in memory."""
 
-LEAST_FREE_BYTES = 256 * 1024 * 1024
-"""With less room on the disk where images spill, no worker slots are reported."""
-
 
 class HandedToSweep(Exception):
     """The process stops before an attempt's outcome is stored; the sweep finds what there is of it."""
-
-
-@dataclass(slots=True)
-class StorageHealth:
-    """Whether puts work. While one is failing, or in doubt, the process offers no slots."""
-
-    failing: int = 0
-    doubted: bool = False
-    _lock: threading.Lock = field(default_factory=threading.Lock)
-
-    @property
-    def works(self) -> bool:
-        """Whether no put is failing at the moment, and nothing else is known to be wrong."""
-        return self.failing == 0 and not self.doubted
-
-    def failed(self, change: int) -> None:
-        """Count puts that began (+1) or ceased (-1) to fail."""
-        with self._lock:
-            self.failing += change
-
-    def doubt(self) -> None:
-        """Something is wrong with the storage; the storage check finds out when it works again."""
-        self.doubted = True
-
-    def trust(self) -> None:
-        """The storage check has succeeded."""
-        self.doubted = False
-
-
-@dataclass(frozen=True, slots=True)
-class AvailableSlots:
-    """How many calls this process can take now: 0 while their images could not be stored."""
-
-    most: int
-    health: StorageHealth
-    spill: Spill
-    stopping: threading.Event
-
-    def __call__(self) -> int:
-        """The free worker slots that the next heartbeat reports."""
-        return self.most if self.health.works and not self.stopping.is_set() and self._room() else 0
-
-    def _room(self) -> bool:
-        try:
-            return self.spill.free_bytes() >= LEAST_FREE_BYTES
-        except StorageUnavailable as error:
-            log.warning("spill_directory_unusable", reason=str(error))
-            return False
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +61,7 @@ class Checked:
 
     number: int
     stored: StoredImage
-    file: IO[bytes]
+    file: Spool
 
     def content(self) -> bytes:
         """Its bytes."""
@@ -132,6 +84,12 @@ class StoringProgress:
     stored: list[StoredImage] = field(default_factory=list[StoredImage])
     postponed: list[Postponed] = field(default_factory=list[Postponed])
 
+    def close(self) -> None:
+        """Free what is postponed: the same images come again with the next poll."""
+        for one in self.postponed:
+            if one.image is not None:
+                one.image.file.close()
+
 
 @dataclass(frozen=True, slots=True)
 class ImageStorer:
@@ -146,35 +104,37 @@ class ImageStorer:
 
     def checked(
         self, ticket: CallTicket, images: Sequence[RawImage], until: float
-    ) -> Iterator[Checked | Unavailable | Ambiguous]:
+    ) -> Iterator[Checked | Unavailable | LinkBroken]:
         """The images of an answer, downloaded, checked and converted, one after the other.
 
         `until` is the call's deadline (seconds of `time.monotonic`); downloads must be over by then. An image
-        is Unavailable when it does not decode, Ambiguous when it cannot be downloaded.
+        is Unavailable when it does not decode, LinkBroken when it cannot be downloaded.
         """
         for number, raw in enumerate(images, start=1):
             try:
                 yield self._checked(ticket, number, raw, until)
-            except (Unavailable, Ambiguous) as error:
+            except (Unavailable, LinkBroken) as error:
                 yield error
 
     def store(
-        self, ticket: CallTicket, images: Iterable[Checked | Unavailable | Ambiguous]
+        self, ticket: CallTicket, images: Iterable[Checked | Unavailable | LinkBroken]
     ) -> StoringProgress:
         """Store images as they come; what the storage does not take now is postponed.
 
         One that is unusable does not prevent that the others are stored, because they are paid for.
 
         Raises:
-            Unavailable, Ambiguous: why the last image cannot be used, if none of them can.
+            Unavailable, LinkBroken: why an image cannot be used, if none of them can.
+            LinkBroken: one could not be downloaded, and the upstream can be polled for a fresh link.
         """
         progress, failure = StoringProgress(), None
         for image in images:
             if isinstance(image, Checked):
                 self._put(ticket, image, progress)
-            else:
+            elif not isinstance(failure, LinkBroken):
                 failure = image
-        if failure and not progress.stored:
+        if failure and (not progress.stored or (isinstance(failure, LinkBroken) and ticket.is_polled_again)):
+            progress.close()
             raise failure
         return progress
 
@@ -192,6 +152,13 @@ class ImageStorer:
                 self.health.failed(-1)
         return tuple(progress.stored)
 
+    def leave_answer(self, ticket: CallTicket, response: UpstreamResponse) -> None:
+        """Leave an answer that cannot be read on the local disk, for the operator."""
+        try:
+            self.spill.put_aside(str(ticket.attempt_id), response.content())
+        except Exception:
+            log.exception("answer_not_kept", attempt_id=str(ticket.attempt_id))
+
     def offer_no_slots(self) -> None:
         """Report no slots until the storage check succeeds; call after call would be given back otherwise.
 
@@ -204,7 +171,7 @@ class ImageStorer:
         output_format: OutputFormat = ticket.parameters["output_format"]
         name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
         key = output_key(name, ticket.attempt_id, number, output_format)
-        with self._content(raw, until) as file, DECODING:
+        with self._content(ticket, raw, until) as file, DECODING:
             image = check_output(file.read(), output_format)
             stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
             return Checked(number, stored, _spooled(image.content))
@@ -213,25 +180,26 @@ class ImageStorer:
         try:
             with STORING:
                 self.storage.put(image.stored.storage_key, image.content(), image.stored.media_type)
-        except StorageUnavailable as error:
-            log.warning("put_failed", storage_key=image.stored.storage_key, reason=str(error))
+        except KeyConflict:
+            image = self._stored_before(ticket, image)
+            image.file.close()
+        except Exception as error:  # noqa: BLE001  # the image is paid for, whatever is wrong with the storage
+            log.warning("put_failed", storage_key=image.stored.storage_key, reason=_reason(error))
             spilled = self._spilled(ticket, image)
             progress.postponed.append(Postponed(image.stored, None if spilled else image))
-        except BaseException:
-            image.file.close()
-            raise
         else:
             image.file.close()
         progress.stored.append(image.stored)
         failpoint(f"generate.stored_{image.number}")
 
     @contextmanager
-    def _content(self, image: RawImage, until: float) -> Generator[IO[bytes]]:
+    def _content(self, ticket: CallTicket, image: RawImage, until: float) -> Generator[IO[bytes]]:
         if image.content is not None:
             yield io.BytesIO(image.content)
             return
         until = max(until, time.monotonic() + LEAST_DOWNLOAD_SECONDS)
-        with self.downloading.run(image.url or "", until) as download:
+        tries = (POLLED_DOWNLOAD if ticket.is_polled_again else IMAGE_DOWNLOAD).tries
+        with self.downloading.run(image.url or "", until, tries=tries) as download:
             yield cast("IO[bytes]", download.file)
 
     def _spilled(self, ticket: CallTicket, image: Checked) -> bool:
@@ -239,11 +207,22 @@ class ImageStorer:
         try:
             with STORING:
                 self.spill.put(stored.storage_key, image.content(), stored.media_type, note)
-        except StorageUnavailable as error:
-            log.warning("spill_failed", storage_key=stored.storage_key, reason=str(error))
+        except Exception as error:  # noqa: BLE001  # it stays in memory, and is paid for
+            log.warning("spill_failed", storage_key=stored.storage_key, reason=_reason(error))
             return False
         image.file.close()
         return True
+
+    def _stored_before(self, ticket: CallTicket, image: Checked) -> Checked:
+        """An image as the storage has it already: somebody else has stored one for the same answer."""
+        key = image.stored.storage_key
+        log.warning("image_stored_before", storage_key=key)
+        with contextlib.suppress(StorageError, Unavailable), DECODING:
+            content = self.storage.get(key)
+            found = check_output(content, ticket.parameters["output_format"])
+            stored = StoredImage(key, found.media_type, found.width, found.height, len(content))
+            return replace(image, stored=stored)
+        return image
 
     def _put_until_it_works(self, postponed: Postponed) -> None:
         failures = 0
@@ -264,7 +243,10 @@ class ImageStorer:
                     postponed.image.file.close()
                 else:
                     self._unspill(postponed.stored.storage_key)
-        except StorageUnavailable:
+        except KeyConflict:  # somebody else has stored an image for the same answer
+            log.warning("image_stored_before", storage_key=postponed.stored.storage_key)
+        except Exception as error:  # noqa: BLE001  # as for the first put
+            log.warning("put_failed", storage_key=postponed.stored.storage_key, reason=_reason(error))
             return False
         return True
 
@@ -278,8 +260,12 @@ class ImageStorer:
             raise StorageUnavailable(f"{key} is neither spilled nor stored")
 
 
-def _spooled(content: bytes) -> IO[bytes]:
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _spooled(content: bytes) -> Spool:
     """A file of these bytes; in memory while it is small. The caller closes it."""
-    file = cast("IO[bytes]", tempfile.SpooledTemporaryFile(max_size=IN_MEMORY_BYTES))  # noqa: SIM115
+    file = Spool(IN_MEMORY_BYTES)
     file.write(content)
     return file

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from uuid import UUID
 
+from psycopg.errors import NumericValueOutOfRange
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DataError
 
 from imagequeue.domain.errors import InvalidRequest, NotFound
 from imagequeue.domain.ids import new_id
@@ -71,16 +73,25 @@ def open_account(  # noqa: PLR0913  # what an account has
         return _issue(connection, account.id, name, secret, terms)
 
 
-def add_key(engine: Engine, keyring: Keyring, account_name: str, name: str, terms: KeyTerms) -> IssuedKey:
-    """Make another key for an account.
+def add_key(  # noqa: PLR0913  # what a key has
+    engine: Engine,
+    keyring: Keyring,
+    account_name: str,
+    name: str,
+    terms: KeyTerms,
+    *,
+    funds: Decimal = Decimal(0),
+) -> IssuedKey:
+    """Make another key for an account, and put `funds` USD into its wallet.
 
     Raises:
         NotFound: there is no such account.
-        InvalidRequest: the key's name is empty or too long.
+        InvalidRequest: the key's name is empty or too long, or the funds are no amount that a wallet takes.
     """
     require_name(name)
     with engine.begin() as connection:
         account = require_account(connection, account_name)
+        _deposit(connection, account.id, funds)
         secret = open_webhook_secrets(keyring, account.webhook_secrets)[0]
         return _issue(connection, account.id, name, secret, terms)
 
@@ -151,8 +162,14 @@ def _deposit(connection: Connection, account_id: UUID, amount: Decimal) -> None:
     exponent = amount.as_tuple().exponent
     if not isinstance(exponent, int) or amount < 0 or exponent < -9 or amount >= 10**9:  # noqa: PLR2004
         raise InvalidRequest("An amount is USD from 0 to below 1000000000, with at most nine decimals")
-    if amount:
+    if not amount:
+        return
+    try:
         deposit(connection, [Deposit(account_id, amount)])
+    except DataError as error:
+        if isinstance(error.orig, NumericValueOutOfRange):
+            raise InvalidRequest("A wallet holds less than 1000000000 USD in all") from None
+        raise
 
 
 def _issue(connection: Connection, account_id: UUID, name: str, secret: str, terms: KeyTerms) -> IssuedKey:

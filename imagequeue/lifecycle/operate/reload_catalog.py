@@ -81,7 +81,7 @@ class CatalogWatch:
         if catalog is not None and self.seen is None and self._is_ours(catalog):
             catalog = None
         if catalog is not None:
-            self._take_up(catalog)
+            self._take_up(catalog, asked)
         self.seen = asked  # last, so that a reload that the database interrupted is repeated
         return int(catalog is not None)
 
@@ -109,11 +109,25 @@ class CatalogWatch:
         ours = self.runtime.catalog
         return (catalog.models, catalog.deployments) == (ours.models, ours.deployments)
 
-    def _take_up(self, catalog: Catalog) -> None:
+    def _take_up(self, catalog: Catalog, asked: int) -> None:
+        """Every process does this, up to `INTERVAL_SECONDS` apart: the later ones change nothing more."""
         old = self.runtime.catalog
         changed = [one.name for one in catalog.deployments if one != old.deployment(one.name)]
         with self.runtime.engine.begin() as connection:
+            since = catalog_reloads.asked_at(connection, asked)
             quota.ensure_groups(connection, catalog.quota_groups.values())
-            deployments.forget(connection, changed)
+            quota.begin_again(connection, _spent_anew(old, catalog), since)
+            deployments.forget(connection, changed, since)
         self.runtime.catalog = catalog.after(old)
         log.info("catalog_reloaded", deployments=len(catalog.deployments), changed=len(changed))
+
+
+def _spent_anew(old: Catalog, new: Catalog) -> list[str]:
+    """The groups that have come back or gained a deployment, and whose tokens may be in use elsewhere."""
+    before = {one.name: one.group for one in old.deployments}
+    gained = {one.group for one in new.deployments if before.get(one.name) != one.group}
+    return [
+        group.name
+        for group in new.quota_groups.values()
+        if group.name in gained and group.cold_start == "spent"
+    ]

@@ -20,6 +20,7 @@ from imagequeue.domain import breaker, upstream_throttling
 from imagequeue.domain.breaker import FailedCall, cooldown_after
 from imagequeue.domain.upstream import Ambiguous, Misconfigured, Rejected, Throttled, Unavailable
 from imagequeue.domain.verdicts import (
+    AnswerLost,
     AttemptOutcome,
     GivenBack,
     InputRefused,
@@ -50,8 +51,8 @@ def record_outcome(
         case GivenBack() | InputRefused() | OwnFault():
             quota.probes_untried(connection, [attempt.id])
             deployments.probes_untried(connection, [attempt.id])
-        case ProcessDied() | NotCalledBack():
-            # The failure was counted when the attempt began to wait for the upstream callback.
+        case ProcessDied() | NotCalledBack() | AnswerLost():
+            # A process or a fault of ours, or it was counted when the wait for the upstream callback began.
             deployments.probes_untried(connection, [attempt.id])
         case Rejected():
             _refused(connection, attempt, outcome, random)
@@ -106,7 +107,7 @@ def as_misconfigured(connection: Connection, attempt: AttemptRow, outcome: Attem
     ):
         return outcome
     unavailable = Unavailable(outcome.reason, http_status=outcome.http_status)
-    unavailable.cost_usd = outcome.cost_usd
+    unavailable.cost_usd, unavailable.unusable_images = outcome.cost_usd, outcome.unusable_images
     return unavailable
 
 

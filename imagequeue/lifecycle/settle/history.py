@@ -16,7 +16,7 @@ from imagequeue.store.attempts.closings import AttemptRow
 from imagequeue.store.jobs.settlements import LockedJob
 
 
-def read_history(
+def read_history(  # noqa: PLR0913, PLR0917  # what is locked, and what came
     connection: Connection,
     catalog: Catalog,
     attempt: AttemptRow,

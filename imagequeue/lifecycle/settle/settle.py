@@ -20,12 +20,10 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from random import Random
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.ids import new_id
@@ -42,15 +40,16 @@ from imagequeue.domain.verdicts import (
     Verdict,
     judge,
 )
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.settle import feedback
+from imagequeue.lifecycle.settle import feedback, webhook
 from imagequeue.lifecycle.settle.history import read_history
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
+from imagequeue.store.database import locks_within
 from imagequeue.store.jobs import failures, settlements
 from imagequeue.store.jobs.settlements import LockedJob
-from imagequeue.store.jobs.views import read_views
 from imagequeue.store.money.ledger import HoldEnd, end_holds
 
 log = structlog.get_logger()
@@ -63,6 +62,8 @@ class Settlement:
     """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final.
 
     `webhook_bodies` has the dialects whose webhooks are their own, by name; all others get the status body.
+
+    `webhook_schedule` has the seconds before each delivery attempt; the first entry is the first one's.
     """
 
     engine: Engine
@@ -70,6 +71,7 @@ class Settlement:
     media_url: Callable[[str], str]
     webhook_bodies: Mapping[str, Callable[[JobView], Mapping[str, Any]]]
     announce: Callable[[Sequence[UUID]], None]
+    webhook_schedule: Sequence[float] = DEFAULT_SCHEDULE
     random: Random = field(default_factory=Random)
 
     def settle(
@@ -106,17 +108,20 @@ class Settlement:
         error: str,
         *,
         provided: Callable[[Connection], bool] = lambda _: True,
+        lock_seconds: float | None = None,
     ) -> list[UUID]:
         """End jobs before their images come (cancelled, past a deadline); returns those that were live.
 
         `provided` is called first, in the same transaction; where it returns False nothing is ended.
+
+        Raises:
+            LockTimeout: a lock was not free within `lock_seconds`, if they are given; nothing was ended.
         """
-        with self.engine.begin() as connection:
+        with self.engine.begin() as connection, locks_within(connection, lock_seconds):
             if not provided(connection):
                 return []
-            # Wallets are locked in the order of their accounts, so that two transactions cannot deadlock.
-            jobs = sorted(settlements.lock_jobs(connection, job_ids), key=lambda job: job.account_id)
-            ended = [job.id for job in jobs if self._finish(connection, job, status, error)]
+            jobs = settlements.lock_jobs(connection, job_ids)
+            ended = self._finish(connection, jobs, status, error)
         if ended:
             self.announce(ended)
         return ended
@@ -156,12 +161,12 @@ class Settlement:
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
 
     def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
-        """What the upstream charged (USD): what it says, or else the catalog's cost for each image."""
-        if outcome.cost_usd is not None or not isinstance(outcome, Succeeded):
+        """What the upstream charged (USD): what it says, or else the catalog's cost per image that came."""
+        if outcome.cost_usd is not None or not outcome.paid_images:
             return outcome.cost_usd
         deployment = self.catalog().deployment(attempt.deployment)
         known = deployment.cost_usd if deployment else None
-        return None if known is None else known * len(outcome.images)
+        return None if known is None else known * outcome.paid_images
 
     def _add_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
@@ -177,7 +182,7 @@ class Settlement:
         if job.status.is_final:
             return None
         if len(new) == len(missing):
-            return job.id if self._finish(connection, job, JobStatus.COMPLETED, None) else None
+            return job.id if self._finish(connection, [job], JobStatus.COMPLETED, None) else None
         settlements.restore_missing_images(connection, job.id)
         return None
 
@@ -187,7 +192,7 @@ class Settlement:
         if job.status.is_final:
             return None
         if verdict.ends:
-            return job.id if self._finish(connection, job, verdict.ends, verdict.error) else None
+            return job.id if self._finish(connection, [job], verdict.ends, verdict.error) else None
         if verdict.remembers:
             counts, delay = verdict.counts, verdict.delay
             failures.record_failure(connection, job.id, history.deployment, counts=counts, delay=delay)
@@ -197,37 +202,33 @@ class Settlement:
         settlements.restore_missing_images(connection, job.id, rounds=rounds)
         return None
 
-    def _finish(self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None) -> bool:
-        if not settlements.finish_job(connection, job, status):
-            return False
-        captured = job.price_usd if status is JobStatus.COMPLETED else None
-        end_holds(connection, [HoldEnd(job.id, captured)])
-        body = encode(self._final_body(connection, job, status, error))
-        settlements.write_result(connection, job.id, error=error, body=body)
-        if job.webhook_url:
-            target = _target(job.webhook_url)
-            told = self._webhook_body(connection, job) or body
-            settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=told)
-        return True
+    def _finish(
+        self, connection: Connection, jobs: Sequence[LockedJob], status: JobStatus, error: str | None
+    ) -> list[UUID]:
+        """End those of the jobs that are live; their ids.
 
-    def _webhook_body(self, connection: Connection, job: LockedJob) -> str | None:
-        """What the job's dialect writes about it; None: nothing of its own.
-
-        A dialect that breaks must not undo what is settled here: the image is paid, and would be asked for
-        again. Its client gets the status body then.
+        Quota groups and deployments are locked first, then wallets, each sorted: every transaction that
+        settles does it in this order, so that no two wait for each other.
         """
+        live = settlements.finish_jobs(connection, jobs, status)
+        captures = status is JobStatus.COMPLETED
+        end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
+        for job in live:
+            body = encode(self._final_body(connection, job, status, error))
+            settlements.write_result(connection, job.id, error=error, body=body)
+            if job.webhook_url:
+                self._write_delivery(connection, job, job.webhook_url, self._told(connection, job) or body)
+        return [job.id for job in live]
+
+    def _told(self, connection: Connection, job: LockedJob) -> str | None:
         written = self.webhook_bodies.get(job.dialect)
-        if written is None:
-            return None
-        try:
-            told = encode(written(read_views(connection, [job.id], self.media_url)[job.id]))
-            return told.encode("utf-8", "replace").decode()
-        except SQLAlchemyError:
-            raise
-        except Exception as error:  # noqa: BLE001  # its text is not logged: it may hold a prompt
-            reason = type(error).__name__
-            log.error("webhook_body_failed", job_id=str(job.id), dialect=job.dialect, reason=reason)  # noqa: TRY400
-            return None
+        return written and webhook.own_body(connection, job, written, self.media_url)
+
+    def _write_delivery(self, connection: Connection, job: LockedJob, url: str, body: str) -> None:
+        due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
+        settlements.write_delivery(
+            connection, job, delivery_id=new_id(), target=webhook.target(url), body=body, due=due or job.now
+        )
 
     def _final_body(
         self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None
@@ -270,10 +271,3 @@ def _fence(outcome: AttemptOutcome, process_id: UUID | None, reference: str | No
             return Fence("orphaned", frozenset({AttemptState.CALLING}))
         case _:
             return Fence("caller", OPEN_ATTEMPTS, process_id, reference)
-
-
-def _target(url: str) -> str:
-    """Scheme, host and port of a URL that the egress guard accepted (docs/design/webhooks.md, "Target")."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{parts.hostname}:{port}"

@@ -4,7 +4,8 @@ A list of submissions is one transaction (group commit), and each of them has an
 submission that is refused, or repeats an earlier one, leaves no row and does not affect the others.
 
 Locks are taken in one order, so that two groups never wait for each other in a circle: idempotency keys
-(sorted), flows that are new (sorted), wallets (sorted).
+(sorted), flows that are new (sorted), wallets (sorted). Nothing waits long for one, and what is not committed
+in time is not committed late: the caller has been told to try again.
 """
 
 from __future__ import annotations
@@ -16,43 +17,113 @@ from decimal import Decimal
 from sqlalchemy import Connection
 
 from imagequeue.domain.catalog import Catalog
-from imagequeue.domain.errors import ImagequeueError, InsufficientBalance, InvalidRequest
+from imagequeue.domain.errors import ImagequeueError, InsufficientBalance, InvalidRequest, ServiceUnavailable
 from imagequeue.domain.ids import new_id
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.submit.idempotency import claim, follow, give_back
 from imagequeue.lifecycle.submit.routing import require_route
 from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission
 from imagequeue.runtime import Runtime
+from imagequeue.store.database import STATEMENT_SECONDS, at_most
 from imagequeue.store.jobs.insert import FlowKey, NewJob, flow_ids, insert_jobs
 from imagequeue.store.money.ledger import Hold, place_holds
 
 SubmitOutcome = Accepted | ImagequeueError
 
+LOCK_SECONDS = 1.0
+"""What a transaction waits for a lock: less than a caller of the API waits for its answer."""
+
+
+def everybody_waits(position: int) -> bool:
+    """No caller gives up."""
+    del position
+    return True
+
 
 def submit(
-    runtime: Runtime, submissions: Sequence[Submission], *, wake: Callable[[], None]
+    runtime: Runtime,
+    submissions: Sequence[Submission],
+    *,
+    wake: Callable[[], None],
+    waits: Callable[[int], bool] = everybody_waits,
+    lock_seconds: float = LOCK_SECONDS,
 ) -> list[SubmitOutcome]:
     """Insert a job for each submission that can be accepted; one outcome for each, in their order.
 
-    `wake` is called after the commit if a job was inserted. It must not raise; a wake-up that is lost only
-    delays the job. Refusals are returned: InvalidRequest, InsufficientBalance, IdempotencyMismatch.
+    Refusals are returned: InvalidRequest, InsufficientBalance, IdempotencyMismatch.
+
+    Args:
+        runtime: where the jobs go. The catalog is read once: a reload changes none of these submissions.
+        submissions: what is submitted.
+        wake: called after the commit if a job was inserted. It must not raise; a wake-up that is lost only
+            delays the job.
+        waits: whether the caller of the submission at a position still waits for its outcome. It is asked
+            right before the commit; a submission whose caller has given up leaves no row, and its outcome is
+            ServiceUnavailable. A caller that waits then must wait for the outcome.
+        lock_seconds: what one statement waits for a lock.
 
     Raises:
+        LockTimeout: a lock was not free in time; no job was inserted.
+        TooSlow: a statement took too long; no job was inserted.
         DBAPIError: the database is away or refuses the transaction; then no job was inserted.
     """
-    drafts = [Draft(submission, new_id()) for submission in submissions]
+    catalog = runtime.catalog
+    gone: set[int] = set()
+    while True:
+        drafts = [
+            Draft(submission, new_id(), ServiceUnavailable() if position in gone else None)
+            for position, submission in enumerate(submissions)
+        ]
+        try:
+            _insert(runtime, catalog, drafts, waits, lock_seconds)
+        except _CallersGone as found:
+            gone |= found.positions
+        else:
+            break
+    if any(_is_new(draft) for draft in drafts):
+        wake()
+    return [outcome for draft in drafts if (outcome := draft.outcome) is not None]
+
+
+class _CallersGone(Exception):
+    """Callers gave up before the commit; it rolls the transaction back."""
+
+    def __init__(self, positions: set[int]) -> None:
+        super().__init__()
+        self.positions = positions
+
+
+def _insert(
+    runtime: Runtime,
+    catalog: Catalog,
+    drafts: Sequence[Draft],
+    waits: Callable[[int], bool],
+    lock_seconds: float,
+) -> None:
+    """Decide all drafts without an outcome in one transaction.
+
+    Raises:
+        _CallersGone: some of those that would be accepted have no caller any more; nothing was committed.
+    """
+    undecided = [draft for draft in drafts if draft.outcome is None]
     with runtime.engine.begin() as connection:
-        flows = _decide(connection, runtime, drafts)
+        with at_most(connection, STATEMENT_SECONDS, lock_seconds=lock_seconds):
+            flows = _decide(connection, runtime, catalog, undecided)
         failpoint("submit.before_commit")
+        gone = {n for n, draft in enumerate(drafts) if _is_new(draft) and not waits(n)}
+        if gone:
+            raise _CallersGone(gone)
     failpoint("submit.after_commit")
     runtime.flow_ids.remember(flows)  # after the commit: a flow that was rolled back has no id
-    outcomes = [outcome for draft in drafts if (outcome := draft.outcome) is not None]
-    if any(isinstance(outcome, Accepted) and not outcome.replayed for outcome in outcomes):
-        wake()
-    return outcomes
 
 
-def _decide(connection: Connection, runtime: Runtime, drafts: Sequence[Draft]) -> dict[FlowKey, int]:
+def _is_new(draft: Draft) -> bool:
+    return isinstance(draft.outcome, Accepted) and not draft.outcome.replayed
+
+
+def _decide(
+    connection: Connection, runtime: Runtime, catalog: Catalog, drafts: Sequence[Draft]
+) -> dict[FlowKey, int]:
     """Give every draft its outcome; returns the ids of the flows that were used, for this process's cache.
 
     1. `claim` notes each Idempotency-Key, and gives a repeat the outcome of the earlier submit. Of several
@@ -64,12 +135,12 @@ def _decide(connection: Connection, runtime: Runtime, drafts: Sequence[Draft]) -
     """
     following = claim(connection, drafts)
     followers = {id(draft) for draft, _ in following}
-    _refuse_unservable(runtime.catalog, _open(drafts, followers))
+    _refuse_unservable(catalog, _open(drafts, followers))
     flows = _flows(connection, runtime, _open(drafts, followers))
-    _accept(connection, runtime.catalog, flows, _open(drafts, followers))
+    _accept(connection, catalog, flows, _open(drafts, followers))
     give_back(connection, drafts)
     rest = follow(following)
-    return flows | _decide(connection, runtime, rest) if rest else flows
+    return flows | _decide(connection, runtime, catalog, rest) if rest else flows
 
 
 def _open(drafts: Iterable[Draft], followers: set[int]) -> list[Draft]:

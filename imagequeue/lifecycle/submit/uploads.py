@@ -1,40 +1,35 @@
 """Uploads: check and store the input images of a submit, before its job exists.
 
-An image that came as data is decoded and stored under the hash of its content, and the job names it by that
-key: rows stay small, and the client is told at once about a text file or an image bomb
-(docs/design/pipeline.md, "Input images"). A URL is checked by every rule that needs no name look-up; a
-worker fetches it before the job may be claimed.
+An image that came as data, or as the media URL of an earlier job, is decoded and stored under the hash of its
+content, and the job names it by that key: rows stay small, and the client is told at once about a text file
+or an image bomb (docs/design/pipeline.md, "Input images"). Any other URL is checked by every rule that needs
+no name look-up; a worker fetches it before the job may be claimed.
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.errors import DestinationRefused, InvalidRequest, ServiceUnavailable
 from imagequeue.domain.images import ImageRequest
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.egress.policy import EgressPolicy
-from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
+from imagequeue.lifecycle.submit.data_urls import data_of
+from imagequeue.media.inputs import prepare_input, prepare_mask
 from imagequeue.media.keys import input_key
-from imagequeue.media.storage import StorageUnavailable
+from imagequeue.media.storage import ObjectMissing, StorageUnavailable
+from imagequeue.media_urls import own_storage_key
 from imagequeue.runtime import Runtime
 from imagequeue.store.jobs import input_images
 
-_DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _WEB_URL = re.compile(r"https?:", re.IGNORECASE)
 MOST_NOTES_BYTES = 16 * 1024
 """Bytes of JSON that are kept with each job for its dialect: a hundred short fields, and no image."""
-
-_LONGEST_BASE64 = 4 * MOST_INPUT_BYTES // 3 + 4
-"""Characters of the largest image in base64; more are refused before they are decoded."""
 
 Prepare = Callable[..., EncodedImage]
 
@@ -95,11 +90,34 @@ class RequestWithUploads:
 
 def _key_or_url(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
     """The storage key of an image that came as data, or the URL of one that did not."""
-    source = upload.source
-    if isinstance(source, str) and _WEB_URL.match(source):
+    source = upload.source if isinstance(upload.source, bytes) else upload.source.strip()
+    if isinstance(source, bytes):
+        content = source
+    elif key := own_storage_key(source, runtime.settings, runtime.keyring):
+        content = _earlier(upload.field, key, runtime)
+    elif _WEB_URL.match(source):
         return _checked(upload.field, source, runtime.policy)
-    content = source if isinstance(source, bytes) else data_of(source, upload.field)
-    image = prepare(content, name=upload.field)
+    else:
+        content = data_of(source, upload.field)
+    return _stored(upload.field, content, runtime, prepare)
+
+
+def _earlier(field: str, key: str, runtime: Runtime) -> bytes:
+    """An image that this service made, read from the storage: its URL is not fetched.
+
+    Whoever has the URL can download the image, so any account may use it.
+    """
+    try:
+        return runtime.storage.get(key)
+    except ObjectMissing:
+        raise InvalidRequest(f"{field}: the image of the earlier job is no longer stored") from None
+    except StorageUnavailable as error:
+        raise ServiceUnavailable("Input images cannot be read at the moment; try again") from error
+
+
+def _stored(field: str, content: bytes, runtime: Runtime, prepare: Prepare) -> str:
+    """Check, re-encode and store an image; its storage key."""
+    image = prepare(content, name=field)
     key = input_key(image.content)
     with runtime.engine.begin() as connection:
         input_images.keep(connection, key)
@@ -115,23 +133,3 @@ def _checked(field: str, url: str, policy: EgressPolicy) -> str:
         return check_destination(url, policy, Purpose.IMAGE).url
     except DestinationRefused as error:
         raise DestinationRefused(f"{field}: {error.message}") from None
-
-
-def data_of(url: str, field: str) -> bytes:
-    """The bytes of a data URL (RFC 2397): base64, or percent-encoded.
-
-    Raises:
-        InvalidRequest: it is no data URL, its base64 is broken, or it is larger than an input may be.
-    """
-    head = _DATA_URL.match(url)
-    if head is None:
-        raise InvalidRequest(f"{field}: use an http(s) URL, or a data URL such as data:image/png;base64,...")
-    if len(url) - head.end() > _LONGEST_BASE64:
-        raise InvalidRequest(f"{field}: the image has more than {MOST_INPUT_BYTES // 2**20} MiB")
-    payload = url[head.end() :]
-    if not head["kind"].casefold().endswith(";base64"):
-        return unquote_to_bytes(payload)
-    try:
-        return base64.b64decode(payload, validate=True)
-    except (binascii.Error, ValueError):
-        raise InvalidRequest(f"{field}: the data URL holds no valid base64") from None

@@ -13,13 +13,11 @@ from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Pending
 from imagequeue.providers.addresses import joined
-from imagequeue.providers.answers import require_success
-from imagequeue.providers.options import TOKEN_OPTIONS, present
-from imagequeue.providers.pictures import collected, images_in_data
+from imagequeue.providers.options import TOKEN_OPTIONS, accepted, present
 from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.ratios import ratio_among, ratio_refusal
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.providers.values import mapping, usd
+from imagequeue.providers.success import images_of
 
 RATIOS = ("1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3")
 """The values of `aspect_ratio`, by the document."""
@@ -49,13 +47,12 @@ class Aiml:
             fields["aspect_ratio"] = ratio
         fields |= present(call.options, TOKEN_OPTIONS)
         url = joined(deployment.endpoint, "/v1/images/generations")
-        return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
+        return httpx.Request(
+            "POST", url, headers={"Authorization": f"Bearer {secret}"}, json=accepted(fields, deployment)
+        )
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        require_success(response)
-        body = mapping(response.json())
-        usage = mapping(mapping(body.get("meta")).get("usage"))
-        return collected(images_in_data(body), image_count, usd(usage.get("usd_spent")))
+        return images_of(response, image_count, cost_at=("meta", "usage", "usd_spent"))
 
 
 PROVIDER: Provider = Aiml()

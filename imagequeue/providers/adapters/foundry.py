@@ -1,6 +1,7 @@
 """Microsoft Foundry: MAI image models, one PNG per call, sizes in pixels, edits as multipart forms.
 
-Source: the Foundry document, "API endpoints" and "Request parameters". `upstream_model` is the name of the
+Source: the Foundry document, "API endpoints" and "Request parameters". The limits of sizes are the catalog's,
+where it has some (`foundry_sizes`). `upstream_model` is the name of the
 deployment in the Azure resource, `endpoint` the resource's address.
 """
 
@@ -12,11 +13,10 @@ from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Pending
 from imagequeue.providers.addresses import joined
-from imagequeue.providers.answers import require_success
-from imagequeue.providers.foundry_sizes import MOST_PIXELS, SHORTEST_SIDE, SQUARE, size_for
-from imagequeue.providers.pictures import collected, images_in_data
+from imagequeue.providers.foundry_sizes import SQUARE, limits_of, size_for
 from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
+from imagequeue.providers.success import images_of
 
 LONGEST_PROMPT = 32_000
 """Characters. The document has 32,000 tokens, and a character is hardly ever more than one token."""
@@ -26,11 +26,10 @@ class Foundry:
     """The adapter to MAI image models in Microsoft Foundry."""
 
     def refusal(self, requirement: Requirement, deployment: Deployment) -> str | None:
-        del deployment
         if requirement.prompt_limit > LONGEST_PROMPT:
             return f"Foundry takes prompts of at most {LONGEST_PROMPT} characters"
         edit = requirement.operation == "edit"
-        return _edit_refusal(requirement) if edit else _size_refusal(requirement)
+        return _edit_refusal(requirement) if edit else _size_refusal(requirement, deployment)
 
     def images_per_call(self, requirement: Requirement) -> int:
         del requirement
@@ -40,26 +39,26 @@ class Foundry:
         headers = _credentials(deployment, secret)
         if call.operation == "edit":
             return _edit(call, deployment, headers)
-        width, height = size_for(call.shape) or SQUARE
+        width, height = size_for(call.shape, limits_of(deployment)) or SQUARE
         fields = {"model": deployment.upstream_model, "prompt": call.prompt, "width": width, "height": height}
         url = joined(deployment.endpoint, "/mai/v1/images/generations")
         return httpx.Request("POST", url, headers=headers, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        require_success(response)
-        return collected(images_in_data(response.json()), image_count)
+        return images_of(response, image_count)
 
 
 PROVIDER: Provider = Foundry()
 
 
-def _size_refusal(requirement: Requirement) -> str | None:
+def _size_refusal(requirement: Requirement, deployment: Deployment) -> str | None:
     if requirement.input_count or requirement.has_mask:
         return "Foundry takes no input image for a generation"
-    if size_for(requirement.shape) is None:
+    limits = limits_of(deployment)
+    if size_for(requirement.shape, limits) is None:
         return (
-            f"Foundry has no size for {requirement.shape}: both sides must be at least {SHORTEST_SIDE} "
-            f"pixels and their product at most {MOST_PIXELS}"
+            f"Foundry has no size for {requirement.shape}: both sides must be at least "
+            f"{limits.shortest_side} pixels and their product at most {limits.most_pixels}"
         )
     return None
 

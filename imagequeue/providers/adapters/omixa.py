@@ -15,13 +15,12 @@ from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Pending
 from imagequeue.providers.addresses import joined
-from imagequeue.providers.answers import require_success
 from imagequeue.providers.openai_sizes import size_name, size_refusal
-from imagequeue.providers.options import among
-from imagequeue.providers.pictures import collected, data_url, images_in_data
+from imagequeue.providers.options import accepted, among
+from imagequeue.providers.pictures import data_url
 from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.providers.values import mapping, usd
+from imagequeue.providers.success import images_of
 
 MOST_IMAGES = 10
 """In one call, by the document."""
@@ -61,13 +60,12 @@ class Omixa:
         if call.operation == "edit":
             fields |= _edit_fields(call)
         url = joined(deployment.endpoint, "/api/v1/images/generations")
-        return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
+        return httpx.Request(
+            "POST", url, headers={"Authorization": f"Bearer {secret}"}, json=accepted(fields, deployment)
+        )
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        require_success(response)
-        body = mapping(response.json())
-        cost = usd(mapping(body.get("usage")).get("billed_amount"))
-        return collected(images_in_data(body), image_count, cost)
+        return images_of(response, image_count, cost_at=("usage", "billed_amount"))
 
 
 PROVIDER: Provider = Omixa()

@@ -14,12 +14,11 @@ from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Pending
 from imagequeue.providers.addresses import joined
-from imagequeue.providers.answers import require_success
 from imagequeue.providers.openai_sizes import size_name, size_refusal
-from imagequeue.providers.options import among
-from imagequeue.providers.pictures import collected, images_in_data
+from imagequeue.providers.options import accepted, among
 from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.response import UpstreamResponse
+from imagequeue.providers.success import images_of
 
 MOST_IMAGES = 10
 """In one call, by the reference."""
@@ -64,14 +63,15 @@ class OpenAI:
             "output_format": call.output_format,
         }
         if call.operation == "edit":
-            return _edit(call, joined(deployment.endpoint, "/v1/images/edits"), headers, fields)
+            fields |= among(call.options, EDIT_OPTIONS)
+            url = joined(deployment.endpoint, "/v1/images/edits")
+            return _edit(call, url, headers, accepted(fields, deployment))
         fields |= among(call.options, GENERATE_OPTIONS)
         url = joined(deployment.endpoint, "/v1/images/generations")
-        return httpx.Request("POST", url, headers=headers, json=fields)
+        return httpx.Request("POST", url, headers=headers, json=accepted(fields, deployment))
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
-        require_success(response)
-        return collected(images_in_data(response.json()), image_count)
+        return images_of(response, image_count)
 
 
 PROVIDER: Provider = OpenAI()
@@ -82,5 +82,5 @@ def _edit(call: Call, url: str, headers: dict[str, str], fields: dict[str, Any])
     files = [(name, (image.filename, image.content, image.media_type)) for image in call.input_images]
     if call.mask:
         files.append(("mask", (call.mask.filename, call.mask.content, call.mask.media_type)))
-    form = {key: str(value) for key, value in (fields | among(call.options, EDIT_OPTIONS)).items()}
+    form = {key: str(value) for key, value in fields.items()}
     return httpx.Request("POST", url, headers=headers, data=form, files=files)

@@ -19,13 +19,16 @@ from imagequeue.domain.images import Requirement
 from imagequeue.domain.upstream import Images, Misconfigured, Pending, Rejected, Unavailable
 from imagequeue.providers.addresses import joined
 from imagequeue.providers.answers import judged, require_success
-from imagequeue.providers.error_body import UpstreamErrorBody, error_body_in, error_body_of
+from imagequeue.providers.error_body import error_body_in, error_body_of
+from imagequeue.providers.found_images import body_of, images_in
 from imagequeue.providers.hints import clamped, retry_after_seconds
-from imagequeue.providers.pictures import collected, data_url, image_at
+from imagequeue.providers.options import accepted
+from imagequeue.providers.pictures import data_url
 from imagequeue.providers.provider import Call, CallbackProvider
 from imagequeue.providers.ratios import ratio_among, ratio_refusal
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.providers.values import items, mapping
+from imagequeue.providers.success import images_of
+from imagequeue.providers.values import mapping
 
 # The limits are the document's; prompts are counted in characters.
 GENERATE_RATIOS = ("21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16")
@@ -39,8 +42,6 @@ PATIENT_POLL_SECONDS = 10.0
 """After an outage, a 429 or an unknown status: the longer end of the document's range."""
 _REFERENCE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,199}")
 """What may stand in the path of a poll: no slash, no escape."""
-_POLL_AGAIN_FROM = 429
-"""From this HTTP status on (a 429 or an outage) a poll says nothing about the request, and is repeated."""
 
 
 class Pixazo:
@@ -73,33 +74,31 @@ class Pixazo:
         }
         if edit:
             fields["image_urls"] = [data_url(image) for image in call.input_images[:1]]
+        fields = accepted(fields, deployment)
         url = joined(deployment.endpoint, f"/{model}/v1/{model}-request")
         callback = {"X-Webhook-URL": call.callback_url} if call.callback_url else {}
         return httpx.Request("POST", url, headers=_headers(secret) | callback, json=fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         require_success(response)
-        body = mapping(response.json())
+        body = mapping(body_of(response))
         reference = _reference(body)
-        if reference is None:
-            raise Unavailable("the answer holds no request_id", http_status=response.status)
-        return _result(body, reference, image_count)
+        if reference is None:  # nothing to poll for: what there is must be in this answer
+            return images_of(response, image_count)
+        return _result(response, body, reference, image_count)
 
     def build_poll(self, reference: str, deployment: Deployment, secret: str) -> httpx.Request:
         url = joined(deployment.endpoint, f"/v2/requests/status/{reference}")
         return httpx.Request("GET", url, headers=_headers(secret))
 
     def parse_poll(self, response: UpstreamResponse, reference: str, image_count: int) -> Images | Pending:
-        if response.status >= _POLL_AGAIN_FROM:
-            hint = clamped(retry_after_seconds(response.headers))
-            return Pending(reference, max(hint or 0.0, PATIENT_POLL_SECONDS))
         if not 200 <= response.status < 300:  # noqa: PLR2004
-            raise _poll_error(response)
+            return _asked_again(response, reference)
         try:
-            body = mapping(response.json())
+            body = body_of(response)
         except Unavailable:
-            body = {}
-        return _result(body, reference, image_count)
+            return Pending(reference, PATIENT_POLL_SECONDS)
+        return _result(response, body, reference, image_count)
 
     def parse_callback(self, body: Mapping[str, Any]) -> str | None:
         return _reference(body)
@@ -118,11 +117,12 @@ def _reference(body: Mapping[str, Any]) -> str | None:
     return reference if isinstance(reference, str) and _REFERENCE.fullmatch(reference) else None
 
 
-def _result(body: dict[str, Any], reference: str, image_count: int) -> Images | Pending:
-    """What a status body says. Without a known status the next poll may say more."""
-    match body.get("status"):
+def _result(response: UpstreamResponse, body: Any, reference: str, image_count: int) -> Images | Pending:
+    """What a status body says. Without a known status the next poll may say more, unless there are images."""
+    status = mapping(body).get("status")
+    match status.upper() if isinstance(status, str) else None:
         case "COMPLETED":
-            return _finished(body, image_count)
+            return images_of(response, image_count)
         case "FAILED":
             error_body = error_body_in(body)
             raise Rejected(error_body.for_clients(), policy=error_body.about_policy)
@@ -131,18 +131,22 @@ def _result(body: dict[str, Any], reference: str, image_count: int) -> Images | 
         case "QUEUED" | "PROCESSING":
             return Pending(reference, POLL_SECONDS)
         case _:
-            return Pending(reference, PATIENT_POLL_SECONDS)
+            has_images = next(images_in(body, response.url), None) is not None
+            return (
+                images_of(response, image_count) if has_images else Pending(reference, PATIENT_POLL_SECONDS)
+            )
 
 
-def _finished(body: dict[str, Any], image_count: int) -> Images:
-    links = items(mapping(body.get("output")).get("media_url"))
-    return collected([image_at(link) for link in links if isinstance(link, str)], image_count)
+def _asked_again(response: UpstreamResponse, reference: str) -> Pending:
+    """A poll that met an outage, a 429, a firewall or another stranger says nothing about the request.
 
-
-def _poll_error(response: UpstreamResponse) -> Exception:
-    """What a poll's status below 429 means: a wrong key, or that the upstream has no such request."""
-    error_body: UpstreamErrorBody = error_body_of(response)
-    error = judged(response, error_body)
+    Raises:
+        Misconfigured: our key is wrong.
+        Unavailable: the upstream has no such request.
+    """
+    error = judged(response, error_body_of(response))
     if isinstance(error, Misconfigured) and response.status != 404:  # noqa: PLR2004
-        return error
-    return Unavailable("the upstream does not know the request any more", http_status=response.status)
+        raise error
+    if isinstance(error, Misconfigured | Rejected):
+        raise Unavailable("the upstream does not know the request any more", http_status=response.status)
+    return Pending(reference, max(clamped(retry_after_seconds(response)) or 0.0, PATIENT_POLL_SECONDS))

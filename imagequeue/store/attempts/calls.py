@@ -174,6 +174,11 @@ class CallTicket:
         return self.gives_up_in is not None and self.gives_up_in < 0
 
     @property
+    def is_polled_again(self) -> bool:
+        """Whether the upstream has the request, and there is time to poll once more: that costs nothing."""
+        return self.upstream_reference is not None and not self.is_overdue
+
+    @property
     def has_work(self) -> bool:
         """Whether a worker has anything to do for it.
 

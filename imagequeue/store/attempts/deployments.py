@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -75,8 +76,11 @@ _TAKE_PROBE = text("""
 """)
 
 _PROBES_UNTRIED = text("""
+    WITH probed AS (
+        SELECT name FROM deployment_states WHERE probe_id = ANY(:attempt_ids) ORDER BY name FOR UPDATE
+    )
     UPDATE deployment_states SET probe_id = NULL, blocked_until = clock_timestamp()
-    WHERE probe_id = ANY(:attempt_ids)
+    WHERE name IN (SELECT name FROM probed)
 """)
 
 
@@ -201,7 +205,11 @@ def probes_untried(connection: Connection, attempt_ids: Sequence[UUID]) -> None:
     connection.execute(_PROBES_UNTRIED, {"attempt_ids": list(attempt_ids)})
 
 
-def forget(connection: Connection, names: Iterable[str]) -> None:
-    """Delete the rows of deployments whose catalog entries have changed, so that they are called again."""
-    statement = text("DELETE FROM deployment_states WHERE name = ANY(:names)")
-    connection.execute(statement, {"names": sorted(names)})
+def forget(connection: Connection, names: Iterable[str], before: datetime) -> None:
+    """Delete the rows of deployments whose catalog entries have changed, so that they are called again.
+
+    What has failed since `before` stays: every process says this once, and the last of them must not forget
+    what the changed entries have met.
+    """
+    statement = text("DELETE FROM deployment_states WHERE name = ANY(:names) AND updated_at < :before")
+    connection.execute(statement, {"names": sorted(names), "before": before})

@@ -19,7 +19,8 @@ from imagequeue.domain.catalog import QuotaGroup
 from imagequeue.domain.quota import GroupState, Quota
 from imagequeue.domain.upstream_throttling import Drift, GroupPause
 
-# If window and guard grow, the group is blocked for the difference: earlier calls had the shorter time.
+# If window and guard grow, the group is blocked for the difference: earlier calls had the shorter time. A
+# block that a 429 of a smaller quota has set ends when the quota is raised.
 _UPSERT = text("""
     INSERT INTO quota_groups AS known
         (name, rpm, effective_rpm, window_seconds, guard_seconds, pace, blocked_until)
@@ -33,11 +34,28 @@ _UPSERT = text("""
         effective_rpm = CASE
             WHEN known.rpm = excluded.rpm THEN known.effective_rpm ELSE excluded.rpm
         END,
-        blocked_until = greatest(known.blocked_until, clock_timestamp() + make_interval(secs =>
-            excluded.window_seconds + excluded.guard_seconds - known.window_seconds - known.guard_seconds
-        ))
+        throttled_in_a_row = CASE WHEN excluded.rpm > known.rpm THEN 0 ELSE known.throttled_in_a_row END,
+        out_of_quota = known.out_of_quota AND excluded.rpm <= known.rpm,
+        blocked_until = greatest(
+            CASE
+                WHEN excluded.rpm > known.rpm AND (known.throttled_in_a_row > 0 OR known.out_of_quota)
+                THEN NULL
+                ELSE known.blocked_until
+            END,
+            clock_timestamp() + make_interval(secs =>
+                excluded.window_seconds + excluded.guard_seconds - known.window_seconds - known.guard_seconds
+            )
+        )
     WHERE (known.rpm, known.window_seconds, known.guard_seconds, known.pace)
         IS DISTINCT FROM (excluded.rpm, excluded.window_seconds, excluded.guard_seconds, excluded.pace)
+""")
+
+_BEGIN_AGAIN = text("""
+    UPDATE quota_groups
+    SET blocked_until = greatest(
+        blocked_until, :since + make_interval(secs => window_seconds + guard_seconds)
+    )
+    WHERE name = ANY(:names)
 """)
 
 _LOCK = text("SELECT 1 FROM quota_groups WHERE name = :name FOR UPDATE")
@@ -107,11 +125,15 @@ _IS_ECHO = text("""
 
 # The grant of a probe moves the block to `PROBE_SECONDS` after its start. One that ends later is of a 429.
 _PROBES_UNTRIED = text("""
+    WITH probed AS (
+        SELECT name FROM quota_groups JOIN attempts ON name = quota_group
+        WHERE out_of_quota AND attempts.id = ANY(:attempt_ids)
+            AND sent_at IS NULL AND attempts.created_at > throttled_at
+            AND blocked_until < slot_at + make_interval(secs => :probe_every + 0.001)
+        ORDER BY name FOR UPDATE OF quota_groups
+    )
     UPDATE quota_groups SET blocked_until = clock_timestamp()
-    FROM attempts
-    WHERE name = quota_group AND out_of_quota AND attempts.id = ANY(:attempt_ids)
-        AND sent_at IS NULL AND attempts.created_at > throttled_at
-        AND blocked_until < slot_at + make_interval(secs => :probe_every + 0.001)
+    WHERE name IN (SELECT name FROM probed)
 """)
 
 # A success of a call that was sent before the last 429 says nothing about what came after it.
@@ -172,6 +194,11 @@ def ensure_groups(connection: Connection, groups: Iterable[QuotaGroup]) -> None:
     ]
     if rows:
         connection.execute(_UPSERT, sorted(rows, key=lambda row: str(row["name"])))
+
+
+def begin_again(connection: Connection, names: Sequence[str], since: datetime) -> None:
+    """Take all tokens of these groups for spent at `since`. Whoever says so again changes nothing."""
+    connection.execute(_BEGIN_AGAIN, {"names": sorted(names), "since": since})
 
 
 def read_groups(connection: Connection, names: Sequence[str], want: int) -> Mapping[str, Group]:

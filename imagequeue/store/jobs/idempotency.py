@@ -7,7 +7,7 @@ transaction deletes the row, so only accepted submits are remembered.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -67,6 +67,10 @@ _EARLIER_BY_KEY = text("""
         AS new (account_id, key, job_id)
     JOIN idempotency_keys AS known USING (account_id, key)
 """)
+
+_FIND_KEYS = text(f"""
+    {_EARLIER_BY_KEY.text} WHERE known.created_at >= clock_timestamp() - make_interval(secs => :age)
+""")  # both parts are constants
 
 _CLAIM_RETRIES = text("""
     INSERT INTO recent_submits AS known (api_key_id, fingerprint, job_id, retry_count)
@@ -134,6 +138,17 @@ def claim_retries(connection: Connection, claims: Sequence[RetryClaim]) -> dict[
     return {} if len(claimed) == len(claims) else _earlier(connection, _EARLIER_BY_RETRY, given, claimed)
 
 
+def find_keys(connection: Connection, claims: Sequence[KeyClaim]) -> dict[UUID, Earlier]:
+    """The accepted submits that have these keys, by the claim's job; nothing is claimed."""
+    given = {
+        "account_ids": [claim.account_id for claim in claims],
+        "keys": [claim.key for claim in claims],
+        "job_ids": [claim.job_id for claim in claims],
+        "age": KEY_SECONDS,
+    }
+    return _earlier(connection, _FIND_KEYS, given, set())
+
+
 def drop_keys(connection: Connection, claims: Sequence[KeyClaim]) -> None:
     """Delete claimed keys whose submits were refused."""
     given = {"account_ids": [claim.account_id for claim in claims], "keys": [claim.key for claim in claims]}
@@ -163,7 +178,7 @@ def forget_expired(connection: Connection, limit: int) -> int:
 
 
 def _earlier(
-    connection: Connection, query: TextClause, given: dict[str, list[Any]], claimed: set[UUID]
+    connection: Connection, query: TextClause, given: Mapping[str, Any], claimed: set[UUID]
 ) -> dict[UUID, Earlier]:
     rows = connection.execute(query, given)
     return {

@@ -205,3 +205,9 @@ def _status(row: Row[*tuple[Any, ...]]) -> RequestStatus:
         row.flow_id,
         row.wanted,
     )
+
+
+def job_of_event(connection: Connection, event_id: int) -> UUID | None:
+    """The job that an event is of; None: there is no such event."""
+    statement = text("SELECT job_id FROM events WHERE id = :id")
+    return connection.execute(statement, {"id": event_id}).scalar_one_or_none()

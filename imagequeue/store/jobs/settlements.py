@@ -43,10 +43,16 @@ _RESTORE = text("""
 """)
 
 _FINISH = text("""
-    WITH forgotten AS (DELETE FROM job_failures WHERE job_id = :id)
+    WITH forgotten AS (DELETE FROM job_failures WHERE job_id = ANY(CAST(:ids AS uuid[])))
     UPDATE jobs
-    SET status = :status, finished_at = :now, updated_at = :now, wanted = 0
-    WHERE id = :id AND status IN ('QUEUED', 'PROCESSING')
+    SET status = :status, finished_at = now.at, updated_at = now.at, wanted = 0
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS now (id, at)
+    WHERE jobs.id = now.id AND status IN ('QUEUED', 'PROCESSING')
+    RETURNING jobs.id
+""")
+
+_RECORD = text("""
+    INSERT INTO events (job_id, status) SELECT unnest(CAST(:ids AS uuid[])), :status
 """)
 
 _GIVE_BACK = text("""
@@ -54,7 +60,7 @@ _GIVE_BACK = text("""
     SET state = CASE state WHEN 'RELEASED' THEN 'GIVEN_BACK' ELSE 'LOST' END,
         token_returns_at = CASE state WHEN 'RELEASED' THEN clock_timestamp() ELSE token_returns_at END,
         finished_at = clock_timestamp(), poll_after = NULL, reason = 'the job ended first'
-    WHERE job_id = :job_id AND state IN ('RELEASED', 'SLEEPING')
+    WHERE job_id = ANY(:job_ids) AND state IN ('RELEASED', 'SLEEPING')
     RETURNING id, state
 """)
 
@@ -132,21 +138,20 @@ def restore_missing_images(connection: Connection, job_id: UUID, *, rounds: int 
     connection.execute(_RESTORE, {"id": job_id, "rounds": rounds})
 
 
-def finish_job(connection: Connection, job: LockedJob, status: JobStatus) -> bool:
-    """Compare-and-set the job's status from a live one; False: the job is final already."""
-    if connection.execute(_FINISH, {"id": job.id, "status": status.value, "now": job.now}).rowcount == 0:
-        return False
-    _give_back(connection, job.id)
-    connection.execute(
-        text("INSERT INTO events (job_id, status) VALUES (:id, :status)"),
-        {"id": job.id, "status": status.value},
-    )
-    return True
+def finish_jobs(connection: Connection, jobs: Sequence[LockedJob], status: JobStatus) -> list[LockedJob]:
+    """Compare-and-set the status of locked jobs from a live one; those that were live."""
+    given = {"ids": [job.id for job in jobs], "times": [job.now for job in jobs], "status": status.value}
+    finished = set(connection.execute(_FINISH, given).scalars())
+    live = [job for job in jobs if job.id in finished]
+    if live:
+        _give_back(connection, [job.id for job in live])
+        connection.execute(_RECORD, {"ids": [job.id for job in live], "status": status.value})
+    return live
 
 
-def _give_back(connection: Connection, job_id: UUID) -> None:
+def _give_back(connection: Connection, job_ids: Sequence[UUID]) -> None:
     """Close the attempts that no worker is calling. Probes among them gave no result: others may go."""
-    closed = connection.execute(_GIVE_BACK, {"job_id": job_id}).all()
+    closed = connection.execute(_GIVE_BACK, {"job_ids": list(job_ids)}).all()
     if closed:
         unsent = [row.id for row in closed if row.state == AttemptState.GIVEN_BACK]
         quota.probes_untried(connection, unsent)
@@ -158,10 +163,10 @@ def write_result(connection: Connection, job_id: UUID, *, error: str | None, bod
     connection.execute(insert(job_results), {"job_id": job_id, "error": error, "body": body})
 
 
-def write_delivery(
-    connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str
+def write_delivery(  # noqa: PLR0913  # the columns of a delivery
+    connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str, due: datetime
 ) -> None:
-    """Write the webhook into the outbox, due at once."""
+    """Write the webhook into the outbox; `due`: when its first delivery attempt is."""
     connection.execute(
         insert(deliveries),
         {
@@ -172,5 +177,6 @@ def write_delivery(
             "url": job.webhook_url,
             "target": target,
             "body": body,
+            "next_attempt_at": due,
         },
     )

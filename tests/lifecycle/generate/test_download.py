@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Iterator
 from random import Random
 
 import pytest
 
-from imagequeue.domain.backoff import IMAGE_DOWNLOAD
-from imagequeue.domain.upstream import Ambiguous
+from imagequeue.domain.upstream import LinkBroken, Unavailable
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.lifecycle.generate.download import Downloading
@@ -26,21 +24,52 @@ def origin() -> Iterator[Origin]:
 @pytest.fixture
 def downloading(origin: Origin) -> Downloading:
     policy = EgressPolicy.parse(allow=origin.place)
-    return Downloading(GuardedClient(policy, user_agent="test"), policy, threading.Event(), Random(1))  # noqa: S311  # no secret
+    return Downloading(GuardedClient(policy, user_agent="test"), policy, Random(1))  # noqa: S311  # no secret
 
 
 def test_a_server_that_hangs_is_asked_once_when_that_takes_all_the_time(
     origin: Origin, downloading: Downloading
 ) -> None:
-    with pytest.raises(Ambiguous, match="timeout"):
+    with pytest.raises(LinkBroken, match="timeout"):
         downloading.run(f"{origin.url}/held.png", time.monotonic() + 1)
     assert origin.requests["/held.png"] == 1
 
 
-def test_while_there_is_time_a_broken_download_is_tried_again(
-    origin: Origin, downloading: Downloading
+@pytest.mark.parametrize(
+    "status", [202, 204, 206, 302, 304, 400, 401, 403, 404, 408, 409, 410, 423, 425, 429, 500, 502, 503, 504]
+)
+def test_whatever_a_link_answers_it_is_asked_again_while_there_is_time(
+    origin: Origin, downloading: Downloading, status: int
 ) -> None:
-    origin.statuses.extend([503] * (IMAGE_DOWNLOAD.tries - 1))
+    origin.statuses.extend([status])
     with downloading.run(f"{origin.url}/image.png", time.monotonic() + 60) as download:
         assert download.file.read() == origin.bodies["/image.png"]
-    assert origin.requests["/image.png"] == IMAGE_DOWNLOAD.tries
+    assert origin.requests["/image.png"] == 2
+
+
+def test_a_link_that_fails_for_seconds_is_not_given_up(origin: Origin, downloading: Downloading) -> None:
+    """More than three tries: what was bought is not bought again while there is time."""
+    origin.statuses.extend([503] * 4)
+    with downloading.run(f"{origin.url}/image.png", time.monotonic() + 120) as download:
+        assert download.file.read() == origin.bodies["/image.png"]
+    assert origin.requests["/image.png"] == 5
+
+
+def test_where_a_fresh_link_can_be_had_a_few_tries_are_enough(
+    origin: Origin, downloading: Downloading
+) -> None:
+    origin.statuses.extend([404, 404, 404])
+    with pytest.raises(LinkBroken, match="status 404"):
+        downloading.run(f"{origin.url}/image.png", time.monotonic() + 120, tries=2)
+    assert origin.requests["/image.png"] == 2
+
+
+def test_a_link_may_redirect_and_not_to_a_private_address(origin: Origin, downloading: Downloading) -> None:
+    origin.statuses.append(307)
+    origin.headers["Location"] = "/image.png"
+    with downloading.run(f"{origin.url}/elsewhere", time.monotonic() + 60) as download:
+        assert download.file.read() == origin.bodies["/image.png"]
+    origin.statuses.append(307)
+    origin.headers["Location"] = "http://169.254.169.254/latest/meta-data/"
+    with pytest.raises(Unavailable, match="refused"):
+        downloading.run(f"{origin.url}/elsewhere", time.monotonic() + 60)

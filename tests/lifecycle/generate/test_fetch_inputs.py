@@ -49,6 +49,7 @@ def test_a_slow_url_delays_nobody_and_holds_no_token(editing: Pipeline, origin: 
     assert editing.dispatch.run_once() == 0
     origin.held.set()
     assert woken.wait(20)
+    fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
     assert editing.dispatch.run_once() == 1
     assert editing.answer() == 1
     assert (editing.status(slow), editing.states(slow)) == ("COMPLETED", ["SUCCEEDED"])
@@ -91,7 +92,7 @@ REFUSED = {
     "above 50 megapixels": (encoded(Image.new("1", (7_100, 7_100)), "png"), 200, "50 megapixels"),
     "above 20 MiB": (bytes(MOST_INPUT_BYTES + 1), 200, "too_large"),
     "not there": (b"gone", 404, "status 404"),
-    "a redirect": (b"over there", 302, "status 302"),
+    "a redirect": (b"over there", 302, "image_1: the URL redirects to one that is refused"),
 }
 
 
@@ -106,6 +107,15 @@ def test_what_no_repetition_cures_fails_the_job_at_once(editing: Pipeline, origi
     editing.run()
     assert_refused(editing, job_id, reason)
     assert origin.requests.total() == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_an_input_image_may_be_redirected(editing: Pipeline, origin: Origin, status: int) -> None:
+    origin.statuses.append(status)
+    origin.headers["location"] = f"{origin.url}/image.png"
+    job_id = edit(editing, f"{origin.url}/short")
+    editing.run()
+    assert (editing.status(job_id), editing.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
 
 
 def test_a_name_that_leads_to_a_private_address_fails_the_job(pipeline: Pipeline) -> None:
@@ -186,6 +196,7 @@ def test_a_worker_fetches_for_its_lanes_and_within_its_places(editing: Pipeline,
     edit(editing, f"{origin.url}/held.png")
     assert fetches.run_once() == 1
     origin.held.set()
+    fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
 
 
 def test_a_process_without_slots_fetches_nothing(editing: Pipeline, origin: Origin) -> None:

@@ -60,7 +60,7 @@ BEHIND_A_LINK: dict[str, tuple[dict[str, Any], str]] = {
     "drips": ({"kind": "drip", "bytes_per_second": 500, **DOWNLOADS}, "UNKNOWN"),
     "resets": ({"kind": "reset", **DOWNLOADS}, "UNKNOWN"),
     "answers 404": ({"kind": "status", "status": 404, **DOWNLOADS}, "UNKNOWN"),
-    "redirects to a private address": ({"kind": "redirect", **DOWNLOADS, **AWAY}, "UNKNOWN"),
+    "redirects to a private address": ({"kind": "redirect", **DOWNLOADS, **AWAY}, "UNAVAILABLE"),
     "sends 100 MB": ({"kind": "oversized"}, "UNAVAILABLE"),
     "sends a bomb": ({"kind": "bomb"}, "UNAVAILABLE"),
     "sends half a file": ({"kind": "truncated_base64"}, "UNAVAILABLE"),

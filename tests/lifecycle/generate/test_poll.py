@@ -10,6 +10,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine
 
+from imagequeue.domain.backoff import POLLED_DOWNLOAD
 from tests.builders import MODEL
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -95,5 +96,42 @@ def test_a_result_that_is_there_is_fetched_however_late(pixazo: Pipeline) -> Non
     job_id = _submitted(pixazo)
     pixazo.execute(_OVERDUE)
     _poll(pixazo)
+    assert (pixazo.status(job_id), pixazo.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
+    assert len(_submits(pixazo)) == 1
+
+
+@pytest.mark.parametrize("status", [404, 410, 400])
+def test_an_upstream_that_forgets_a_request_for_a_moment_is_asked_again(
+    pixazo: Pipeline, status: int
+) -> None:
+    job_id = _submitted(pixazo)
+    pixazo.fault(kind="status", status=status, match={"operation": "poll"}, count=2)
+    for _ in range(2):
+        _poll(pixazo)
+        assert pixazo.states(job_id) == ["SLEEPING"]
+    while pixazo.status(job_id) == "PROCESSING":
+        _poll(pixazo)
+    assert (pixazo.status(job_id), len(_submits(pixazo))) == ("COMPLETED", 1)
+
+
+def test_an_upstream_that_does_not_know_a_request_at_its_deadline_is_believed(pixazo: Pipeline) -> None:
+    job_id = _submitted(pixazo)
+    pixazo.fault(kind="status", status=404, match={"operation": "poll"}, count=1)
+    pixazo.execute(_OVERDUE)
+    _poll(pixazo)
+    assert pixazo.states(job_id) == ["UNAVAILABLE"]
+
+
+@pytest.mark.parametrize("fault", [{"kind": "status", "status": 404}, {"kind": "reset"}])
+def test_behind_a_broken_link_the_upstream_is_asked_for_a_fresh_one(
+    pixazo: Pipeline, fault: dict[str, Any]
+) -> None:
+    (job_id,) = pixazo.submit(image_count=2)
+    pixazo.dispatch.run_once()
+    pixazo.answer()
+    more_than_one_poll = POLLED_DOWNLOAD.tries + 1
+    pixazo.fault(**fault, match={"operation": "download"}, count=more_than_one_poll)
+    while pixazo.status(job_id) == "PROCESSING":
+        _poll(pixazo)
     assert (pixazo.status(job_id), pixazo.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
     assert len(_submits(pixazo)) == 1

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from imagequeue.lifecycle.generate.available_slots import AvailableSlots
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
-from imagequeue.lifecycle.generate.store_images import AvailableSlots
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes

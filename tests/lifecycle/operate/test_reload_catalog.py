@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path, PosixPath
 
 import pytest
@@ -15,6 +16,7 @@ from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch, ask_for_reload
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.runtime import Runtime
 from tests import builders
 from tests.pipeline import Pipeline, RunningPipeline
 
@@ -160,3 +162,100 @@ def test_a_changed_entry_is_tried_again_at_once(changing: tuple[Pipeline, Path])
     watch.hung_up.set()
     assert watch.run_once() == 1
     assert not pipeline.rows("SELECT 1 FROM deployment_states")
+
+
+def test_the_second_process_forgets_no_failure_that_the_changed_entry_has_met(
+    changing: tuple[Pipeline, Path],
+) -> None:
+    pipeline, path = changing
+    first, second = CatalogWatch(pipeline.runtime, seen=0), CatalogWatch(_twin(pipeline), seen=0)
+    path.write_text(path.read_text().replace("rpm = 5", "rpm = 6"))
+    ask_for_reload(pipeline.runtime)
+    assert first.run_once() == 1
+    pipeline.execute("""
+        INSERT INTO deployment_states (name, failures, opened_at, blocked_until)
+        VALUES ('foundry-test', 3, clock_timestamp(), 'infinity')
+    """)
+    assert second.run_once() == 1
+    assert pipeline.rows("SELECT failures FROM deployment_states") == [(3,)]
+
+
+@pytest.mark.parametrize("out_of_quota", [False, True])
+def test_a_raised_quota_ends_the_block_of_a_429_and_another_one_stays(
+    changing: tuple[Pipeline, Path],
+    *,
+    out_of_quota: bool,
+) -> None:
+    pipeline, path = changing
+    first, second = CatalogWatch(pipeline.runtime, seen=0), CatalogWatch(_twin(pipeline), seen=0)
+    block = """
+        UPDATE quota_groups SET throttled_in_a_row = 1, out_of_quota = :out_of_quota,
+            throttled_at = clock_timestamp(), blocked_until = clock_timestamp() + interval '1 hour'
+    """
+    pipeline.execute("UPDATE quota_groups SET rpm = 5, effective_rpm = 5")
+    pipeline.execute(block, out_of_quota=out_of_quota)
+    path.write_text(path.read_text().replace("rpm = 5", "rpm = 60"))
+    ask_for_reload(pipeline.runtime)
+    assert first.run_once() == 1
+    pipeline.submit()
+    assert pipeline.dispatch.run_once() == 1
+    pipeline.execute(block, out_of_quota=out_of_quota)
+    assert second.run_once() == 1
+    pipeline.submit()
+    assert pipeline.dispatch.run_once() == 0, "the second process ended the block of a later 429"
+
+
+@pytest.mark.parametrize("rpm", [4, 5])
+def test_a_quota_that_is_not_raised_leaves_the_block_standing(
+    changing: tuple[Pipeline, Path], rpm: int
+) -> None:
+    pipeline, path = changing
+    pipeline.execute("""
+        UPDATE quota_groups SET rpm = 5, effective_rpm = 5,
+            throttled_in_a_row = 1, throttled_at = clock_timestamp(),
+            blocked_until = clock_timestamp() + interval '1 hour' WHERE name = 'foundry-test'
+    """)
+    path.write_text(path.read_text().replace("rpm = 5", f"rpm = {rpm}\ntimeout_seconds = 100"))
+    ask_for_reload(pipeline.runtime)
+    assert CatalogWatch(pipeline.runtime, seen=0).run_once() == 1
+    pipeline.submit()
+    assert pipeline.dispatch.run_once() == 0
+
+
+@pytest.mark.parametrize(("cold_start", "starts"), [("spent", 0), ("fresh", 1)])
+@pytest.mark.parametrize("how", ["comes back", "gains a deployment", "takes one over"])
+def test_a_group_begins_again_as_its_cold_start_says(
+    changing: tuple[Pipeline, Path], how: str, cold_start: str, starts: int
+) -> None:
+    pipeline, path = changing
+    url = pipeline.simulator.url
+    ours = DEPLOYMENT.replace('"fresh"', f'"{cold_start}"') + 'quota_group = "shared"\n'
+    first, alone = ours.format(name="first", url=url, rpm=5), DEPLOYMENT.format(name="alone", url=url, rpm=5)
+    second = ours.format(name="second", url=url, rpm=5)
+    before, after = {
+        "comes back": (alone, first),
+        "gains a deployment": (first, first + second),
+        "takes one over": (
+            first + alone,
+            first + alone.replace('"fresh"', f'"{cold_start}"') + 'quota_group = "shared"\n',
+        ),
+    }[how]
+    watch, twin = CatalogWatch(pipeline.runtime, seen=0), CatalogWatch(_twin(pipeline), seen=0)
+    for content in (first, before, after):
+        path.write_text(MODEL + content)
+        ask_for_reload(pipeline.runtime)
+        assert watch.run_once() == 1
+        if content is before:
+            pipeline.execute("UPDATE quota_groups SET blocked_until = NULL")  # time has passed
+    (block,) = pipeline.rows("SELECT blocked_until FROM quota_groups WHERE name = 'shared'")
+    assert twin.run_once() == 1
+    assert pipeline.rows("SELECT blocked_until FROM quota_groups WHERE name = 'shared'") == [block]
+    pipeline.dispatch.eligibility = Eligibility(pipeline.runtime.catalog)
+    pipeline.execute("UPDATE quota_groups SET blocked_until = 'infinity' WHERE name <> 'shared'")
+    pipeline.submit()
+    assert pipeline.dispatch.run_once() == starts
+
+
+def _twin(pipeline: Pipeline) -> Runtime:
+    """Another process's runtime, with the same catalog."""
+    return replace(pipeline.runtime)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -11,6 +13,7 @@ import pytest
 from sqlalchemy import Engine
 
 from imagequeue.domain.verdicts import StoredImage, Succeeded
+from tests.media.pictures import picture
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 
@@ -88,6 +91,79 @@ def test_an_outage_costs_nothing(serving: Any) -> None:
     pipeline.run()
     assert _costs(pipeline) == [None]
     assert _margin(pipeline).cost_usd == 0
+
+
+KEPT: dict[str, dict[str, Any]] = {
+    "gzip": {"kind": "compressed"},
+    "deflate": {"kind": "compressed", "encoding": "deflate"},
+    "base64 with line breaks": {"kind": "line_breaks"},
+    "the image itself": {"kind": "raw_image"},
+    "a link as text": {"kind": "url_text"},
+    "a relative link": {"kind": "relative_url"},
+    "one value for an array": {"kind": "one_for_array"},
+}
+
+
+@pytest.mark.parametrize("form", KEPT)
+@pytest.mark.parametrize("name", ["east", "aiml", "openrouter"])
+def test_an_image_in_a_form_that_no_document_has_is_bought_once(serving: Any, name: str, form: str) -> None:
+    pipeline: Pipeline = serving(name)
+    pipeline.fault(**KEPT[form])
+    (job_id,) = pipeline.submit()
+    pipeline.run()
+    assert pipeline.status(job_id) == "COMPLETED"
+    assert len(_costs(pipeline)) == 1
+
+
+UNUSABLE: dict[str, dict[str, Any]] = {
+    "text": {"kind": "not_an_image"},
+    "a bomb": {"kind": "bomb"},
+    "half of it": {"kind": "truncated_base64"},
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+@pytest.mark.parametrize("name", ["omixa", "aiml", "openrouter"])
+def test_what_an_unusable_image_cost_is_recorded(serving: Any, name: str, what: str) -> None:
+    pipeline: Pipeline = serving(name)
+    pipeline.fault(**UNUSABLE[what], count=1)
+    pipeline.submit()
+    pipeline.run()
+    assert _costs(pipeline)[0] == Decimal("0.062683")
+    assert _margin(pipeline).cost_usd >= Decimal("0.062683")
+
+
+@pytest.mark.parametrize("what", ["text", "a bomb"])
+def test_an_unusable_image_costs_what_the_catalog_says_where_the_answer_does_not(
+    serving: Any, what: str
+) -> None:
+    pipeline: Pipeline = serving("east")
+    pipeline.fault(**UNUSABLE[what], count=1)
+    pipeline.submit()
+    pipeline.run()
+    assert _costs(pipeline)[0] == Decimal("0.033")
+
+
+def test_a_refusal_inside_a_success_that_was_charged_is_a_cost(serving: Any) -> None:
+    pipeline: Pipeline = serving("openrouter")
+    choice = {"native_finish_reason": "IMAGE_SAFETY", "message": {"content": "It would show a person."}}
+    pipeline.fault(kind="status", status=200, body={"choices": [choice], "usage": {"cost": 0.01}})
+    (job_id,) = pipeline.submit()
+    pipeline.run()
+    assert pipeline.status(job_id) == "FAILED"
+    assert _costs(pipeline) == [Decimal("0.01")]
+
+
+def test_a_cost_that_no_column_holds_loses_no_image(serving: Any) -> None:
+    pipeline: Pipeline = serving("omixa")
+    image = base64.b64encode(picture()).decode()
+    body = json.dumps({"data": [{"b64_json": image}], "usage": {"billed_amount": "<cost>"}})
+    for cost in ("1e-20000", "1e99999999999", "9" * 5000):
+        pipeline.fault(kind="status", status=200, body=body.replace('"<cost>"', cost), count=1)
+        (job_id,) = pipeline.submit()
+        pipeline.run()
+        assert pipeline.status(job_id) == "COMPLETED"
+    assert _costs(pipeline) == [Decimal("0.039")] * 3
 
 
 def test_a_refused_job_brings_nothing(serving: Any) -> None:

@@ -10,10 +10,12 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
 from tests.builders import account
 from tests.lifecycle.generate.refusing import breaking_commit
 from tests.lifecycle.steps import UNTOUCHED, end_back_off, wallet
+from tests.locks import WALLET, holding, wait_until_blocked
 from tests.pipeline import Pipeline, RunningPipeline
 
 
@@ -141,6 +143,28 @@ def test_ending_many_jobs_locks_wallets_in_account_order(pipeline: Pipeline) -> 
     assert {pipeline.status(job_id) for job_id in jobs} == {"ERROR"}
 
 
+def test_ending_many_jobs_locks_quota_groups_before_wallets_as_settling_does(pipeline: Pipeline) -> None:
+    """The later account's job has the probe of a group; the other account's wallet stays free meanwhile."""
+    first, second = sorted([pipeline.account_id, account(pipeline.runtime.engine, "other", "1000")[0]])
+    pipeline.account_id = second
+    jobs = pipeline.submit()
+    assert pipeline.dispatch.run_once() == 1
+    pipeline.account_id = first
+    jobs += pipeline.submit()
+    pipeline.execute("""
+        UPDATE quota_groups SET out_of_quota = true, throttled_at = clock_timestamp() - interval '1 hour',
+            blocked_until = clock_timestamp() - interval '1 hour'
+    """)
+    ending = threading.Thread(target=pipeline.settlement.end, args=(jobs, JobStatus.ERROR, "late"))
+    with holding(pipeline.runtime.engine, "SELECT FROM quota_groups FOR UPDATE"):
+        ending.start()
+        wait_until_blocked(pipeline.runtime.engine)
+        with holding(pipeline.runtime.engine, f"{WALLET} NOWAIT", account_id=first):
+            pass
+    ending.join(10)
+    assert {pipeline.status(job_id) for job_id in jobs} == {"ERROR"}
+
+
 @pytest.mark.parametrize("after", [False, True])
 def test_a_connection_that_breaks_at_settles_commit_charges_once(pipeline: Pipeline, *, after: bool) -> None:
     (job_id,) = pipeline.submit(webhook_url="https://receiver.example.com/hook")
@@ -166,3 +190,20 @@ def test_an_ended_job_leaves_no_attempt_open(pipeline: Pipeline) -> None:
     assert pipeline.answer() == 2
     assert pipeline.calls() == []
     assert pipeline.rows("SELECT available, held, spent FROM wallets") == [(1000, 0, 0)]
+
+
+@pytest.mark.parametrize(("schedule", "seconds"), [("0,5", (0, 0)), ("30,5", (30, 36)), ("0.5", (0.5, 0.6))])
+def test_the_first_entry_of_the_webhook_schedule_is_the_first_attempts(
+    pipeline: Pipeline, schedule: str, seconds: tuple[float, float]
+) -> None:
+    settings = pipeline.runtime.settings.model_copy(update={"webhook_schedule": schedule})
+    pipeline.runtime.settings = settings
+    settlement = wiring.settlement(pipeline.runtime, lambda _: None)
+    jobs = pipeline.submit(2, webhook_url="https://receiver.example.com/hook")
+    settlement.end(jobs, JobStatus.FAILED, "cancelled")
+    rows = pipeline.rows("""
+        SELECT extract(epoch FROM next_attempt_at - jobs.finished_at)::float8 AS delay
+        FROM deliveries JOIN jobs ON jobs.id = job_id
+    """)
+    assert len(rows) == 2
+    assert all(seconds[0] <= row.delay <= seconds[1] for row in rows)

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine, text
 
-from imagequeue.domain.errors import InsufficientBalance, InvalidRequest, UnknownModel
+from imagequeue.domain.catalog_file import parse_catalog
+from imagequeue.domain.errors import (
+    ImagequeueError,
+    InsufficientBalance,
+    InvalidRequest,
+    ServiceUnavailable,
+    UnknownModel,
+)
 from imagequeue.domain.images import Shape
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.submit.submission import Accepted
+from imagequeue.lifecycle.submit.submit import submit
+from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.money.ledger import Wallet
 from tests.builders import MODEL, PRICE, count
 from tests.lifecycle.submit.client import Client, accepted, jobs_of
+from tests.locks import WALLET, holding, wait_until_blocked
 
 
 def test_a_list_becomes_jobs_with_their_holds_requests_and_events(client: Client) -> None:
@@ -96,3 +107,41 @@ def test_an_error_of_the_database_does_not_repeat_the_prompt(client: Client) -> 
     with pytest.raises(Exception, match=r"(?i)nul") as caught:
         client.submit(client.ask("my secret plan \0"))
     assert "secret plan" not in str(caught.value)
+
+
+@pytest.mark.parametrize("gone", [{0}, {1}, {0, 2}, {0, 1, 2}])
+def test_a_submit_whose_caller_gave_up_before_the_commit_leaves_no_row(
+    client: Client, gone: set[int]
+) -> None:
+    asks = [client.ask(str(number), idempotency_key=str(number)) for number in range(3)]
+    outcomes = submit(client.runtime, asks, wake=lambda: None, waits=lambda position: position not in gone)
+    refused = {number for number, outcome in enumerate(outcomes) if isinstance(outcome, ServiceUnavailable)}
+    assert refused == gone
+    assert len(outcomes) == 3
+    assert client.rows()["jobs"] == client.rows()["idempotency_keys"] == 3 - len(gone)
+    assert client.wallet().held == (3 - len(gone)) * PRICE
+
+
+def test_the_repeat_of_a_submit_whose_caller_gave_up_gets_the_job(client: Client) -> None:
+    asks = [client.ask(idempotency_key="k"), client.ask(idempotency_key="k")]
+    outcomes = submit(client.runtime, asks, wake=lambda: None, waits=lambda position: position != 0)
+    assert [type(outcome) for outcome in outcomes] == [ServiceUnavailable, Accepted]
+    assert client.rows()["jobs"] == 1
+
+
+def test_a_reload_in_the_middle_of_a_group_makes_no_models_absence_everybodys_error(client: Client) -> None:
+    """The group reads the catalog, waits for the wallet, and needs the prices after the reload."""
+    outcomes: list[Accepted | ImagequeueError] = []
+    asks = [client.ask("a"), client.ask("b", model="microsoft-mai-image-2")]
+    submitting = threading.Thread(
+        target=lambda: outcomes.extend(submit(client.runtime, asks, wake=lambda: None, lock_seconds=30))
+    )
+    with holding(client.engine, WALLET, account_id=client.account_id):
+        submitting.start()
+        wait_until_blocked(client.engine)
+        client.runtime.catalog = parse_catalog(
+            {"models": [{"id": "another", "price_usd": "1"}]}, {}, PROVIDERS
+        )
+    submitting.join()
+    assert len(jobs_of(outcomes)) == 2
+    assert client.wallet().held == PRICE + Decimal("0.02")

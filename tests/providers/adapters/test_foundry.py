@@ -40,7 +40,7 @@ def test_generate_is_json_with_a_size() -> None:
     assert json.loads(request.content) == {
         "model": "mai-image-2-5",
         "prompt": "A lamp – at night",
-        "width": 771,
+        "width": 768,
         "height": 1360,
     }
 

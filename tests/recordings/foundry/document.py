@@ -23,6 +23,7 @@ def _check(request: httpx.Request, call: Call) -> None:
     assert fields.keys() == {"model", "prompt", "width", "height"}
     assert min(fields["width"], fields["height"]) >= 768
     assert fields["width"] * fields["height"] <= 1_048_576
+    assert call.shape.size or fields["width"] % 16 == fields["height"] % 16 == 0
 
 
 DOCUMENT = Document(

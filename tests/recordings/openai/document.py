@@ -29,7 +29,7 @@ def _check(request: httpx.Request, call: Call) -> None:
 
 
 DOCUMENT = Document(
-    upstream_model="gpt-image-1",
+    upstream_model="gpt-image-2",
     shapes={"generate": _SHAPES, "edit": _SHAPES},
     images_per_call=10,
     most_inputs=16,

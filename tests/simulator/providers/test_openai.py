@@ -9,7 +9,7 @@ import pytest
 from simulator.config import UpstreamConfig
 from tests.simulator.conftest import KEY, image_bytes, one_model, opened
 
-NAME = "gpt-image-1"
+NAME = "gpt-image-2"
 HEADERS = {"Authorization": f"Bearer {KEY}"}
 
 
