@@ -107,7 +107,7 @@ def as_misconfigured(connection: Connection, attempt: AttemptRow, outcome: Attem
     ):
         return outcome
     unavailable = Unavailable(outcome.reason, http_status=outcome.http_status)
-    unavailable.cost_usd, unavailable.unusable_images = outcome.cost_usd, outcome.unusable_images
+    unavailable.cost_usd = outcome.cost_usd
     return unavailable
 
 
