@@ -20,6 +20,7 @@ from redis import Redis
 from imagequeue.client_rate_limit import ClientRateLimit
 from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
@@ -194,9 +195,13 @@ def polls(runtime: Runtime, release: Release) -> Polls:
     return Polls(runtime.engine, release)
 
 
-def deliveries(runtime: Runtime, release: Callable[[Sequence[ClaimedDelivery]], None]) -> Deliveries:
-    """What hands out the deliveries that are due."""
-    return Deliveries(runtime.engine, release)
+def deliveries(
+    runtime: Runtime,
+    release: Callable[[Sequence[ClaimedDelivery]], None],
+    waiting: Callable[[], int | None],
+) -> Deliveries:
+    """What hands out the deliveries that are due; `waiting` counts their doorbells in Redis."""
+    return Deliveries(runtime.engine, release, waiting)
 
 
 def forecast_publisher(runtime: Runtime, eligibility: Callable[[], Eligibility]) -> ForecastPublisher:
@@ -204,9 +209,11 @@ def forecast_publisher(runtime: Runtime, eligibility: Callable[[], Eligibility])
     return ForecastPublisher(runtime.engine, runtime.redis, eligibility)
 
 
-def sweep(runtime: Runtime, settlement: Settlement, release: Release) -> Sweep:
-    """The verb `sweep`."""
-    return Sweep(runtime.engine, settlement, rescue(runtime, settlement), release)
+def sweep(
+    runtime: Runtime, settlement: Settlement, release: Release, waiting: Callable[[Lane], int | None]
+) -> Sweep:
+    """The verb `sweep`; `waiting` counts the doorbells of a lane in Redis."""
+    return Sweep(runtime.engine, settlement, rescue(runtime, settlement), release, waiting)
 
 
 def rescue(runtime: Runtime, settlement: Settlement) -> Rescue:

@@ -82,7 +82,7 @@ class Pipeline:
         dispatch = wiring.dispatch(runtime, self.ring)
         self.dispatch = SeenDispatch(dispatch.engine, dispatch.eligibility, self.ring, beat=self.beat)
         self.polls = wiring.polls(runtime, self.ring)
-        self.sweep = wiring.sweep(runtime, self.settlement, self.ring)
+        self.sweep = wiring.sweep(runtime, self.settlement, self.ring, lambda _: 0)
         self.rescue = self.sweep.rescue
         with self.runtime.engine.begin() as connection:
             ensure_groups(connection, self.runtime.catalog.quota_groups.values())

@@ -1,7 +1,8 @@
 """Celery publisher: sends doorbells, which carry ids, in one round trip to Redis.
 
 It is called after the commit that released the attempts or claimed the deliveries. A doorbell that is lost is
-sent again by the sweep.
+sent again by the sweep. How many wait is asked before that, so that no list grows while nobody takes from it
+(docs/design/pipeline.md, "What waits in Redis").
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from typing import Any
 import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
+from redis import Redis
 from redis.exceptions import RedisError
 
+from imagequeue.domain.jobs import Lane
 from imagequeue.failpoint import failpoint
 from imagequeue.store.attempts.calls import Doorbell
 from imagequeue.store.deliveries import ClaimedDelivery
@@ -27,8 +30,16 @@ log = structlog.get_logger()
 class CeleryPublisher:
     """Sends the doorbells of attempts and of deliveries; while Redis is away that is logged, not raised."""
 
-    def __init__(self, app: Celery) -> None:
-        self._app = app
+    def __init__(self, app: Celery, redis: Redis) -> None:
+        self._app, self._redis = app, redis
+
+    def attempts_waiting(self, lane: Lane) -> int | None:
+        """The doorbells that no worker has taken yet of a lane's queue; None while Redis is away."""
+        return self._waiting(GENERATE_QUEUES[lane])
+
+    def deliveries_waiting(self) -> int | None:
+        """The doorbells of deliveries that no worker has taken yet; None while Redis is away."""
+        return self._waiting(DELIVERIES)
 
     def attempts(self, doorbells: Sequence[Doorbell]) -> None:
         """Send the doorbells of attempts, each to the queue of its lane."""
@@ -43,6 +54,14 @@ class CeleryPublisher:
         with self._producer(len(claimed)) as producer:
             for delivery in claimed:
                 self._send(producer, DELIVER, (str(delivery.id), delivery.fence), DELIVERIES)
+
+    def _waiting(self, queue: str) -> int | None:
+        """Celery's list of a queue has the queue's name."""
+        try:
+            return self._redis.llen(queue)
+        except RedisError as error:
+            log.warning("queue_length_unknown", queue=queue, reason=type(error).__name__)
+            return None
 
     def _send(self, producer: Any, task: str, arguments: tuple[object, ...], queue: str) -> None:
         self._app.send_task(task, args=arguments, queue=queue, producer=producer)

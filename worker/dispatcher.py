@@ -53,7 +53,7 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
-    publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()))
+    publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()), runtime.redis)
     settlement = wiring.settlement(runtime, Wakeups(runtime.redis).jobs_final)
     dispatch = wiring.dispatch(runtime, publisher.attempts)
     catalog = CatalogWatch(runtime)
@@ -64,9 +64,9 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
             dispatch.eligibility = Eligibility(runtime.catalog)
         return dispatch.run_once()
 
-    sweep = wiring.sweep(runtime, settlement, publisher.attempts)
+    sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
-    deliveries = wiring.deliveries(runtime, publisher.deliveries)
+    deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
     polls = wiring.polls(runtime, publisher.attempts)
     inputs = wiring.input_retention(runtime)

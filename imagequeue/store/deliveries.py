@@ -22,21 +22,37 @@ RELEASE_SECONDS = 15
 LEASE_SECONDS = 60
 """When a delivery attempt without a recorded outcome is made again. One takes at most 15 s."""
 
-_CLAIM = text("""
+_CLAIM = """
     UPDATE deliveries
     SET next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
-        leased_until = clock_timestamp() + make_interval(secs => :seconds)
+        leased_until = clock_timestamp() + make_interval(secs => :seconds), begun = false
     WHERE id IN (
         SELECT id FROM deliveries
-        WHERE state = 'PENDING' AND next_attempt_at <= clock_timestamp()
-        ORDER BY next_attempt_at LIMIT :limit FOR UPDATE SKIP LOCKED
+        WHERE state = 'PENDING' AND next_attempt_at <= clock_timestamp() AND {which}
+        ORDER BY next_attempt_at LIMIT {limit} FOR UPDATE SKIP LOCKED
     )
     RETURNING id, fence
-""")
+"""
+
+_IS_RUNG = "leased_until IS NOT NULL AND NOT begun"
+"""Whether a pending delivery has been claimed, and no worker has begun its attempt."""
+
+_CLAIM_UNRUNG = text(_CLAIM.format(which=f"NOT ({_IS_RUNG})", limit=":room"))
+
+# Of the deliveries that are rung, those beyond `waiting` have no message in the list: so many are rung again.
+_CLAIM_AGAIN = text(
+    _CLAIM.format(
+        which=_IS_RUNG,
+        limit=f"""least(:room, greatest(0, (
+            SELECT count(*) FROM deliveries WHERE state = 'PENDING' AND {_IS_RUNG}
+        ) - :waiting))""",  # noqa: S608  # a constant of this module
+    )
+)
 
 _BEGIN = text("""
     UPDATE deliveries
-    SET fence = fence + 1, next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
+    SET fence = fence + 1, begun = true,
+        next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
         leased_until = clock_timestamp() + make_interval(secs => :seconds)
     FROM accounts
     WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING' AND leased_until IS NOT NULL
@@ -101,10 +117,20 @@ class DeliveryAttempt:
     response_excerpt: str
 
 
-def claim_due(connection: Connection, limit: int) -> list[ClaimedDelivery]:
-    """Claim deliveries that are due, also those whose doorbell or whose attempt was lost."""
-    rows = connection.execute(_CLAIM, {"seconds": RELEASE_SECONDS, "limit": limit})
-    return [ClaimedDelivery(row.id, row.fence) for row in rows]
+def claim_due(connection: Connection, room: int, waiting: int) -> list[ClaimedDelivery]:
+    """Claim deliveries that are due, first those whose doorbell or whose attempt was lost.
+
+    Args:
+        connection: the transaction.
+        room: the most deliveries to claim.
+        waiting: the doorbells that wait in Redis. A delivery that is rung and was not begun in time is
+            claimed again only where such deliveries are more than these: otherwise its doorbell may still
+            wait.
+    """
+    values = {"seconds": RELEASE_SECONDS, "room": room, "waiting": waiting}
+    again = connection.execute(_CLAIM_AGAIN, values).all()
+    unrung = connection.execute(_CLAIM_UNRUNG, values | {"room": room - len(again)}).all()
+    return [ClaimedDelivery(row.id, row.fence) for row in (*again, *unrung)]
 
 
 def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> DeliveryTask | None:

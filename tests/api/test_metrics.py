@@ -74,7 +74,7 @@ def scrapers(pipeline: Pipeline) -> Iterator[list[Scraper]]:
 
 def deliver(pipeline: Pipeline) -> None:
     runtime, claimed = pipeline.runtime, list[ClaimedDelivery]()
-    assert wiring.deliveries(runtime, claimed.extend).run_once() == 1
+    assert wiring.deliveries(runtime, claimed.extend, lambda: 0).run_once() == 1
     wiring.delivering(runtime).run(claimed.pop())
 
 

@@ -71,7 +71,7 @@ def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
     make_crash: MakeCrash, redis_url: str, tmp_path: Path
 ) -> None:
     crash = make_crash(redis_url=redis_url)
-    doorbells = CeleryPublisher(make_app(redis_url))
+    doorbells = CeleryPublisher(make_app(redis_url), crash.pipeline.runtime.redis)
     crash.pipeline.dispatch.release = doorbells.attempts
     (job_id,) = crash.pipeline.submit()
     worker = _worker(crash, tmp_path, "generate.before_ack:kill")

@@ -68,7 +68,7 @@ def _dispatch_and_ring(pipeline: Pipeline, place: Place, argument: str) -> None:
     from worker.celery_publisher import CeleryPublisher  # noqa: PLC0415
 
     del argument
-    pipeline.dispatch.release = CeleryPublisher(make_app(place.redis_url)).attempts
+    pipeline.dispatch.release = CeleryPublisher(make_app(place.redis_url), pipeline.runtime.redis).attempts
     pipeline.dispatch.run_once()
 
 
@@ -102,7 +102,7 @@ def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
         for one in claimed:
             verb.run(one)
 
-    wiring.deliveries(runtime, release).run_once()
+    wiring.deliveries(runtime, release, lambda: 0).run_once()
 
 
 _VERBS = {

@@ -34,20 +34,34 @@ log = structlog.get_logger()
 CLAIM_AT_ONCE = 100
 """Deliveries that one transaction claims, so that its locks are held for milliseconds."""
 
+WAITING_AT_MOST = 200
+"""Doorbells of deliveries that wait in Redis. More stay due in Postgres until workers have taken some.
+
+Workers take a few hundred in a second, and the next look of the loop is at most 250 ms away.
+"""
+
 _STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PENDING"}
 
 
 @dataclass(frozen=True, slots=True)
 class Deliveries:
-    """Claims what is due. `release` sends the doorbells; a delivery whose doorbell is lost is due again."""
+    """Claims what is due. `release` sends the doorbells; a delivery whose doorbell is lost is due again.
+
+    `waiting` counts the doorbells that wait in Redis; None while Redis is away. Then nothing is claimed.
+    """
 
     engine: Engine
     release: Callable[[Sequence[ClaimedDelivery]], None]
+    waiting: Callable[[], int | None]
 
     def run_once(self) -> int:
-        """Claim and release the deliveries that are due; how many."""
+        """Claim and release deliveries that are due, as many as Redis has room for; how many."""
+        waiting = self.waiting()
+        room = 0 if waiting is None else min(CLAIM_AT_ONCE, WAITING_AT_MOST - waiting)
+        if waiting is None or room <= 0:
+            return 0
         with self.engine.begin() as connection:
-            claimed = deliveries.claim_due(connection, CLAIM_AT_ONCE)
+            claimed = deliveries.claim_due(connection, room, waiting)
         if claimed:
             self.release(claimed)
         return len(claimed)

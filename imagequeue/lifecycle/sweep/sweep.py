@@ -18,7 +18,7 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.jobs import JobStatus, Lane
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.failure_detector import FailureDetector
@@ -48,12 +48,16 @@ OVERDUE = "The deadline of the job passed before it was served"
 
 @dataclass(slots=True)
 class Sweep:
-    """The steps of the sweep. `release` sends doorbells."""
+    """The steps of the sweep. `release` sends doorbells.
+
+    `waiting` counts the doorbells that wait in the list of a lane; None while Redis is away.
+    """
 
     engine: Engine
     settlement: Settlement
     rescue: Rescue
     release: Callable[[Sequence[Doorbell]], None]
+    waiting: Callable[[Lane], int | None]
     failure_detector: FailureDetector = field(default_factory=FailureDetector)
 
     def run_once(self) -> int:
@@ -62,9 +66,18 @@ class Sweep:
         return self.ring_again() + ended + self.watch() + self.recover()
 
     def ring_again(self) -> int:
-        """Send a doorbell again for the attempts that no worker started in time; how many."""
+        """Send a doorbell again for the attempts that no worker started in time; how many.
+
+        None is sent to a list that is as long as the attempts to start are many: theirs wait there.
+        """
+        return sum(map(self._ring_again, Lane))
+
+    def _ring_again(self, lane: Lane) -> int:
+        waiting = self.waiting(lane)
+        if waiting is None:
+            return 0
         with self.engine.begin() as connection:
-            found = calls.release_again(connection, AT_ONCE)
+            found = calls.release_again(connection, lane, waiting, AT_ONCE)
             failpoint("sweep.ringing")
         if found:
             self.release(found)

@@ -90,11 +90,17 @@ _LEARN = text("""
     RETURNING upstream_reference
 """)
 
+# Of the released attempts, those beyond `waiting` have no message in the list: so many may be rung again.
 _RELEASE_AGAIN = text("""
     UPDATE attempts SET release_deadline = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id IN (
-        SELECT id FROM attempts WHERE state = 'RELEASED' AND release_deadline < clock_timestamp()
-        ORDER BY release_deadline LIMIT :limit FOR UPDATE SKIP LOCKED
+        SELECT id FROM attempts
+        WHERE state = 'RELEASED' AND lane = :lane AND release_deadline < clock_timestamp()
+        ORDER BY release_deadline
+        LIMIT least(:limit, greatest(0, (
+            SELECT count(*) FROM attempts WHERE state = 'RELEASED' AND lane = :lane
+        ) - :waiting))
+        FOR UPDATE SKIP LOCKED
     )
     RETURNING id, lane
 """)
@@ -254,10 +260,20 @@ def learn_reference(connection: Connection, attempt_id: UUID, reference: str) ->
     return connection.execute(_LEARN, values).scalar_one_or_none()
 
 
-def release_again(connection: Connection, limit: int = 1000) -> list[Doorbell]:
-    """Attempts that no worker has started in time. Ringing again does no harm: an attempt starts once."""
-    rows = connection.execute(_RELEASE_AGAIN, {"seconds": RELEASE_SECONDS, "limit": limit})
-    return [Doorbell(row.id, Lane(row.lane)) for row in rows]
+def release_again(connection: Connection, lane: Lane, waiting: int, limit: int) -> list[Doorbell]:
+    """Attempts of a lane that no worker has started in time, as many as the lane's list in Redis is short.
+
+    Ringing again does no harm, because an attempt starts once. But while no worker takes the messages the
+    list would grow with every look, so it gets no more than there are attempts to start.
+
+    Args:
+        connection: the transaction.
+        lane: whose attempts.
+        waiting: the messages that wait in the list of this lane.
+        limit: the most attempts.
+    """
+    values = {"seconds": RELEASE_SECONDS, "lane": lane.value, "waiting": waiting, "limit": limit}
+    return [Doorbell(row.id, Lane(row.lane)) for row in connection.execute(_RELEASE_AGAIN, values)]
 
 
 def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -32,11 +33,17 @@ deliveries = Table(
     moment("next_attempt_at", now=True),
     Column("fence", Integer, nullable=False, server_default="0"),
     moment("leased_until"),
+    Column("begun", Boolean, nullable=False, server_default="false"),  # a worker has begun the leased attempt
     moment("created_at", now=True),
     moment("finished_at"),
     one_of("state", ("PENDING", "DELIVERED", "DEAD")),
     CheckConstraint("(finished_at IS NULL) = (state = 'PENDING')", name="finished_when_closed"),
     Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
+    Index(
+        "ix_deliveries_rung",
+        "leased_until",
+        postgresql_where=text("state = 'PENDING' AND leased_until IS NOT NULL AND NOT begun"),
+    ),
     Index("ix_deliveries_over", "state", "finished_at", postgresql_where=text("state <> 'PENDING'")),
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),
 )

@@ -47,7 +47,7 @@ class Webhooks:
         self.pipeline, self.receiver, self.url = pipeline, receiver, f"{url}/hook"
         runtime = pipeline.runtime
         self.claimed: list[ClaimedDelivery] = []
-        self.deliveries = wiring.deliveries(runtime, self.claimed.extend)
+        self.deliveries = wiring.deliveries(runtime, self.claimed.extend, lambda: 0)
         self.delivering = wiring.delivering(runtime)
 
     def finish_job(self) -> None:

@@ -110,7 +110,7 @@ def test_64_edits_of_4_mb_images_stay_under_400_mb(
             # Preparing 64 requests takes a while on a machine that may be busy with other tests, and so long
             # the starts may not pass: nobody can move a start that was read.
             pipeline.execute("UPDATE attempts SET slot_at = clock_timestamp() + interval '30 s'")
-            CeleryPublisher(make_app(redis_url)).attempts(pipeline.rung)
+            CeleryPublisher(make_app(redis_url), pipeline.runtime.redis).attempts(pipeline.rung)
             _await(pipeline, "SELECT count(*) FROM jobs WHERE status <> 'PROCESSING'", CALLS)
             peak = peak_mib(worker.pid)
         finally:

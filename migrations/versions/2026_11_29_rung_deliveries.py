@@ -1,0 +1,30 @@
+"""deliveries.begun: whether a worker has begun the attempt, or its doorbell alone is on the way."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "2026_11_29_rung_deliveries"
+down_revision: str | None = "2026_11_29_job_failures"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Apply."""
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.add_column("deliveries", sa.Column("begun", sa.Boolean(), server_default="false", nullable=False))
+    op.create_index(
+        "ix_deliveries_rung",
+        "deliveries",
+        ["leased_until"],
+        postgresql_where=sa.text("state = 'PENDING' AND leased_until IS NOT NULL AND NOT begun"),
+    )
+
+
+def downgrade() -> None:
+    """Undo."""
+    op.execute("SET LOCAL lock_timeout = '5s'")
+    op.drop_index("ix_deliveries_rung", "deliveries")
+    op.drop_column("deliveries", "begun")
