@@ -11,7 +11,14 @@ from dataclasses import dataclass
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DataError, IntegrityError, ProgrammingError, SQLAlchemyError
+from sqlalchemy.exc import (
+    DataError,
+    IntegrityError,
+    MultipleResultsFound,
+    NoResultFound,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from imagequeue.domain.backoff import OUTCOME_SETTLING
 from imagequeue.domain.upstream import Pending, UpstreamError
@@ -25,7 +32,7 @@ from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 
-_FAULTS = (IntegrityError, DataError, ProgrammingError)
+_FAULTS = (IntegrityError, DataError, ProgrammingError, NoResultFound, MultipleResultsFound)
 """What no repetition cures."""
 
 

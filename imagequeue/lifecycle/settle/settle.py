@@ -130,6 +130,9 @@ class Settlement:
         self, connection: Connection, attempt_id: UUID, outcome: AttemptOutcome, fence: Fence
     ) -> UUID | None:
         attempt = closings.read_attempt(connection, attempt_id)
+        if attempt is None:  # the retention deleted it while its process stood still
+            log.warning("attempt_gone", attempt_id=str(attempt_id), outcome=type(outcome).__name__)
+            return None
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
         outcome = feedback.as_misconfigured(connection, attempt, outcome)
         history = read_history(connection, self.catalog(), attempt, job, outcome)

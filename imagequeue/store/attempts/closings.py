@@ -93,9 +93,11 @@ class Closing:
     process_died: bool = False
 
 
-def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow:
-    """Read an attempt, which must exist."""
-    row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one()
+def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow | None:
+    """Read an attempt; None: the retention has deleted it."""
+    row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one_or_none()
+    if row is None:
+        return None
     return AttemptRow(
         row.id,
         row.job_id,

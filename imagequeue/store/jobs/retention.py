@@ -18,6 +18,14 @@ _EXPIRED = text("""
     JOIN flows ON flows.id = flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
     WHERE finished_at < clock_timestamp() - make_interval(days => :days) AND forgotten_at IS NULL
+        AND NOT EXISTS (
+            SELECT FROM attempts WHERE job_id = jobs.id
+                AND (attempts.token_returns_at > clock_timestamp() OR attempts.finished_at IS NULL)
+        )
+        AND NOT EXISTS (
+            SELECT FROM events WHERE job_id = jobs.id
+                AND events.id > (SELECT min(counted_until) FROM event_totals)
+        )
     ORDER BY finished_at LIMIT :limit
 """)
 
@@ -58,7 +66,11 @@ class ExpiredJob:
 
 
 def expired_jobs(connection: Connection, days: int, limit: int) -> list[ExpiredJob]:
-    """The jobs that have been final for more than `days` and are not forgotten yet, oldest first."""
+    """The jobs that have been final for more than `days` and are not forgotten yet, oldest first.
+
+    A job is left for a later run while one of its attempts is open or has a token out, because the quota
+    counts that attempt, and while one of its events is not in the totals (`event_totals.py`).
+    """
     rows = connection.execute(_EXPIRED, {"days": days, "limit": limit})
     return [
         ExpiredJob(row.id, ImageRequest.from_parameters(row.model_id, "", row.parameters), row.attempt_ids)

@@ -17,11 +17,15 @@ import httpx
 import pytest
 from PIL import Image
 from sqlalchemy import Engine, create_engine
+from structlog.testing import capture_logs
 
+from imagequeue.domain.upstream import Ambiguous, Pending, Unavailable
+from imagequeue.domain.verdicts import AttemptOutcome, ProcessDied, Succeeded
 from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.store.attempts import calls
 from imagequeue.store.money.ledger import Wallet, read_wallets
 from tests.lifecycle.generate.refusing import breaking_commit
-from tests.lifecycle.steps import end_back_off
+from tests.lifecycle.steps import calling, end_back_off
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 
@@ -263,3 +267,29 @@ def test_a_start_whose_commit_is_unknown_makes_no_call_and_keeps_its_token(
     assert (pipeline.states(job_id), pipeline.calls()) == (["GIVEN_BACK"], [])
     out = "SELECT token_returns_at > clock_timestamp() + interval '30 s' FROM attempts"
     assert pipeline.rows(out) == [(True,)], "the call may have been sent, as far as anybody knows"
+
+
+@pytest.mark.parametrize(
+    "outcome", [Succeeded(()), Unavailable("500"), Ambiguous("reset"), ProcessDied("died")]
+)
+def test_an_outcome_for_an_attempt_that_the_retention_has_deleted_ends_with_a_log_line(
+    pipeline: Pipeline, outcome: AttemptOutcome
+) -> None:
+    _, attempt_id = calling(pipeline)
+    with pipeline.runtime.engine.connect() as connection:
+        ticket = calls.read_ticket(connection, attempt_id)
+    assert ticket is not None
+    pipeline.execute("DELETE FROM attempts")
+    with capture_logs() as logs:
+        pipeline.generation.recorder.record(ticket, outcome)
+    assert [line["event"] for line in logs] == ["attempt_gone", "attempt_settled"]
+
+
+def test_a_poll_of_an_attempt_that_the_retention_has_deleted_changes_nothing(pipeline: Pipeline) -> None:
+    _, attempt_id = calling(pipeline)
+    with pipeline.runtime.engine.connect() as connection:
+        ticket = calls.read_ticket(connection, attempt_id)
+    assert ticket is not None
+    pipeline.execute("DELETE FROM attempts")
+    pipeline.generation.recorder.record(ticket, Pending("a reference"))
+    assert pipeline.rows("SELECT count(*) FROM attempts") == [(0,)]

@@ -40,6 +40,7 @@ def test_totals_do_not_fall_when_events_are_forgotten(pipeline: Pipeline) -> Non
     before = totals(pipeline)
     replace(wiring.event_totals(pipeline.runtime), settled_seconds=0).run_once()
     pipeline.execute("UPDATE jobs SET finished_at = finished_at - interval '31 days'")
+    pipeline.execute("UPDATE attempts SET token_returns_at = clock_timestamp()")
     assert wiring.job_retention(pipeline.runtime).run_once() == 2
     assert pipeline.rows("SELECT count(*) FROM events") == [(0,)]
     assert totals(pipeline) == before

@@ -9,6 +9,7 @@ import pytest
 
 from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.lifecycle.retention.event_totals import EventTotals
 from imagequeue.lifecycle.retention.jobs import JOBS_AT_ONCE, KEYS_AT_ONCE, RUN_SECONDS, Retention
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
@@ -21,7 +22,12 @@ def _retention(pipeline: Pipeline, days: int = 30) -> Retention:
 
 
 def _age(pipeline: Pipeline, days: int) -> None:
+    """Let days pass: tokens return, events are counted."""
     pipeline.execute("UPDATE jobs SET finished_at = finished_at - make_interval(days => :days)", days=days)
+    pipeline.execute(
+        "UPDATE attempts SET token_returns_at = token_returns_at - make_interval(days => :days)", days=days
+    )
+    EventTotals(pipeline.runtime.engine, settled_seconds=0).run_once()
 
 
 def _ended(pipeline: Pipeline, count: int, days: int) -> None:
@@ -59,6 +65,28 @@ def test_a_job_within_the_retention_time_and_a_live_one_are_left_alone(pipeline:
     _age(pipeline, 29)
     assert _retention(pipeline).run_once() == 0
     assert pipeline.rows("SELECT count(*) FROM images")[0][0] == 1
+
+
+@pytest.mark.parametrize(
+    "held",
+    [
+        "UPDATE attempts SET token_returns_at = clock_timestamp() + interval '1 hour'",
+        "UPDATE attempts SET state = 'CALLING', process_id = gen_random_uuid(), finished_at = NULL",
+        "UPDATE event_totals SET counted_until = 0",
+    ],
+)
+def test_a_job_is_kept_while_a_token_is_out_or_a_call_in_flight_or_an_event_uncounted(
+    pipeline: Pipeline, held: str
+) -> None:
+    pipeline.submit()
+    pipeline.run()
+    _age(pipeline, 31)
+    pipeline.execute(held)
+    assert _retention(pipeline).run_once() == 0
+    assert len(pipeline.calls()) == pipeline.rows("SELECT count(*) FROM attempts")[0][0] == 1
+    pipeline.execute("UPDATE attempts SET state = 'SUCCEEDED', finished_at = clock_timestamp()")
+    _age(pipeline, 1)
+    assert _retention(pipeline).run_once() == 1
 
 
 def test_every_submit_that_no_repeat_can_meet_is_forgotten_in_one_run(pipeline: Pipeline) -> None:
