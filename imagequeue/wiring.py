@@ -190,9 +190,9 @@ def dispatch(runtime: Runtime, release: Release) -> Dispatch:
     return Dispatch(runtime.engine, Eligibility(runtime.catalog), release)
 
 
-def polls(runtime: Runtime, release: Release) -> Polls:
-    """What wakes sleeping attempts for their next poll."""
-    return Polls(runtime.engine, release)
+def polls(runtime: Runtime, release: Release, waiting: Callable[[Lane], int | None]) -> Polls:
+    """What wakes sleeping attempts for their next poll; `waiting` counts the doorbells of a lane in Redis."""
+    return Polls(runtime.engine, release, waiting)
 
 
 def deliveries(

@@ -81,7 +81,7 @@ class Pipeline:
         self.generation = wiring.generation(runtime, process, self.image_storer, self.settlement)
         dispatch = wiring.dispatch(runtime, self.ring)
         self.dispatch = SeenDispatch(dispatch.engine, dispatch.eligibility, self.ring, beat=self.beat)
-        self.polls = wiring.polls(runtime, self.ring)
+        self.polls = wiring.polls(runtime, self.ring, lambda _: 0)
         self.sweep = wiring.sweep(runtime, self.settlement, self.ring, lambda _: 0)
         self.rescue = self.sweep.rescue
         with self.runtime.engine.begin() as connection:
@@ -157,7 +157,9 @@ class Pipeline:
 
     def poll(self) -> None:
         """Let every sleeping attempt ask for its result now."""
+        self.beat()
         self.execute("UPDATE attempts SET poll_after = clock_timestamp() WHERE state = 'SLEEPING'")
+        self.execute("UPDATE attempts SET poll_leased_until = NULL WHERE polled_by IS NULL")  # lost doorbells
         self.polls.run_once()
         self.answer()
 

@@ -68,7 +68,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
-    polls = wiring.polls(runtime, publisher.attempts)
+    polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [

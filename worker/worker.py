@@ -17,6 +17,7 @@ from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue import wiring
+from imagequeue.domain.polling import poll_places
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate import storage_check
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
@@ -45,7 +46,8 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
     app = make_app(runtime.settings.redis_url.get_secret_value())
-    activity, health = Activity(concurrency), StorageHealth(doubted=True)
+    threads = _threads(queues, concurrency)
+    activity, health = Activity(threads), StorageHealth(doubted=True)
     record = this_process("worker", queues=queues, slots=concurrency)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
@@ -65,7 +67,13 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         Loop.every(storage_check.INTERVAL_SECONDS, "probe", check.run_once, stopping).start()
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
         _fetch(runtime, fetching, queues, slots, stopping)
-        return _consume(app, queues, concurrency, stopping, catalog.hung_up)
+        return _consume(app, queues, threads, stopping, catalog.hung_up)
+
+
+def _threads(queues: Sequence[str], slots: int) -> int:
+    """Worker slots, and places for the polls of each lane, so that polls that hang take no slot."""
+    lanes = [queue for queue in GENERATE_QUEUES.values() if queue in queues]
+    return slots + sum(poll_places(slots / len(lanes)) for _ in lanes)
 
 
 def _fetch(

@@ -100,6 +100,12 @@ FORGOTTEN_REQUEST: Final = _constant(10.0)
 The request was taken, and is paid for: behind a load balancer a server may not know yet what another took.
 """
 
+FAILED_POLL: Final = RetryPolicy(2.0, 30.0)
+"""A poll that got no answer, or one that says nothing about the request. Until the deadline of the call.
+
+The request is paid for, so it is never submitted again meanwhile.
+"""
+
 INPUT_FETCH: Final = RetryPolicy(2.0, 60.0, tries=5)
 """The input images of a job, from the URLs that its client named. After the last try the job is FAILED.
 

@@ -123,7 +123,9 @@ def _submitted(crash: Crash) -> UUID:
 
 
 def _make_due(crash: Crash) -> None:
-    crash.pipeline.execute("UPDATE attempts SET poll_after = clock_timestamp() WHERE state = 'SLEEPING'")
+    """The next poll is due, and the lease of a process that died while it polled is over."""
+    due = "UPDATE attempts SET poll_after = clock_timestamp(), poll_leased_until = NULL"
+    crash.pipeline.execute(f"{due} WHERE state = 'SLEEPING'")
 
 
 def _finish(crash: Crash, job_id: UUID) -> None:

@@ -15,19 +15,20 @@ from __future__ import annotations
 
 import time
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from random import Random
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.backoff import ANSWER_READING
+from imagequeue.domain.backoff import ANSWER_READING, FAILED_POLL
 from imagequeue.domain.upstream import Images, LinkBroken, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import AnswerLost, AttemptOutcome, GivenBack, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.call_start import CallStart
-from imagequeue.lifecycle.generate.poll import StillPending, poll
+from imagequeue.lifecycle.generate.poll import PollFailed, StillPending, poll
 from imagequeue.lifecycle.generate.record_outcome import OutcomeRecorder
 from imagequeue.lifecycle.generate.start_window import StartWindow
 from imagequeue.lifecycle.generate.store_images import HandedToSweep, ImageStorer
@@ -36,7 +37,7 @@ from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.store.attempts import calls
+from imagequeue.store.attempts import calls, polls
 from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
@@ -51,6 +52,7 @@ class Generation:
     upstreams: UpstreamCaller
     image_storer: ImageStorer
     recorder: OutcomeRecorder
+    random: Random = field(default_factory=Random)
 
     def run(self, attempt_id: UUID) -> None:
         """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
@@ -65,13 +67,20 @@ class Generation:
         try:
             with self.engine.connect() as connection:
                 ticket = calls.read_ticket(connection, attempt_id)
+            if ticket is None or not ticket.has_work or not self._may_poll(ticket):
+                return None
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return None
-        if ticket is None or not ticket.has_work:
-            return None
         window = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
         return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window)
+
+    def _may_poll(self, ticket: CallTicket) -> bool:
+        """Take the lease of a poll, if it is one; False: somebody else asks for the result."""
+        if ticket.state != "SLEEPING":
+            return True
+        with self.engine.begin() as connection:
+            return polls.begin_poll(connection, ticket.attempt_id, self.process.id)
 
     def _run(self, start: CallStart) -> None:
         try:
@@ -87,8 +96,9 @@ class Generation:
             response, parse = self._exchanged(start)
             with response:
                 return self._answered(start, response, parse)
-        except StillPending:
-            return Pending(ticket.upstream_reference or "")
+        except StillPending as error:
+            wait = FAILED_POLL.wait_seconds(ticket.poll_failures + 1, self.random)
+            return PollFailed(ticket.upstream_reference or "", wait, reason=error.reason)
         except LinkBroken as error:
             return _asked_again(ticket) or error
         except UpstreamError as error:

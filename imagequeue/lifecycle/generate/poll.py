@@ -18,6 +18,8 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.backoff import FORGOTTEN_REQUEST
 from imagequeue.domain.catalog import Deployment
+from imagequeue.domain.jobs import Lane
+from imagequeue.domain.polling import new_polls, poll_places
 from imagequeue.domain.upstream import Ambiguous, Images, Misconfigured, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import NotCalledBack
 from imagequeue.lifecycle.generate.upstream_caller import Parse, UpstreamCaller
@@ -25,30 +27,57 @@ from imagequeue.providers.exchange import response_limit, send
 from imagequeue.providers.provider import PollingProvider
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.store.attempts import calls
+from imagequeue.store import processes
+from imagequeue.store.attempts import polls
 from imagequeue.store.attempts.calls import CallTicket, Doorbell
+from imagequeue.store.attempts.polls import PollCounts
 
 POLL_SECONDS = 30.0
 """The total deadline of one poll."""
 
-WAKE_AT_ONCE = 200
-
 
 class StillPending(UpstreamError):
-    """A poll got no answer; the upstream still has the request."""
+    """A poll got no answer, or an outage as its answer; the upstream still has the request."""
+
+
+@dataclass(frozen=True, slots=True)
+class PollFailed(Pending):
+    """A poll that failed: the breaker is told `reason`, and the attempt sleeps until the next poll."""
+
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Polls:
-    """Ring for the sleeping attempts whose next poll is due."""
+    """Ring for the sleeping attempts whose next poll is due, while polls have places free.
+
+    `waiting` counts the doorbells that wait in the list of a lane; None while Redis is away. A list that is
+    longer than the polls that are rung for takes the places up: no worker answers what waits there.
+    """
 
     engine: Engine
     release: Callable[[Sequence[Doorbell]], None]
+    waiting: Callable[[Lane], int | None]
 
     def run_once(self) -> int:
-        """Wake what is due; how many."""
+        """Ring for what is due and has a place; how many."""
+        with self.engine.connect() as connection:
+            found = polls.count_polls(connection)
+            slots = processes.slots_by_queue(connection) if found else dict[str, float]()
+        return sum(
+            self._ring(lane, counts, poll_places(slots.get(f"generate.{lane}", 0)))
+            for lane, counts in found.items()
+        )
+
+    def _ring(self, lane: Lane, counts: PollCounts, places: int) -> int:
+        waiting = self.waiting(lane)
+        if waiting is None or waiting >= places:
+            return 0
+        granted = new_polls(places, counts.taken, counts.due)
+        if not granted:
+            return 0
         with self.engine.begin() as connection:
-            due = calls.wake_sleeping(connection, WAKE_AT_ONCE)
+            due = polls.ring_polls(connection, lane, granted)
         if due:
             self.release(due)
         return len(due)
@@ -73,14 +102,17 @@ def poll(upstreams: UpstreamCaller, ticket: CallTicket) -> tuple[UpstreamRespons
     def parse(answered: UpstreamResponse) -> Images | Pending:
         try:
             answer = provider.parse_poll(answered, reference, ticket.image_count)
-        except Misconfigured:  # our key is wrong now; what was submitted with a good one is not lost
-            answer = Pending(reference)
+        except Misconfigured as error:  # our key is wrong now; what was submitted with a good one is not lost
+            _give_up_in_time(ticket)
+            raise StillPending(error.reason) from error
         except Unavailable:
             if answered.status < HTTPStatus.BAD_REQUEST or ticket.is_overdue:
                 raise
             answer = Pending(reference, FORGOTTEN_REQUEST.first_seconds)
         if isinstance(answer, Pending):
             _give_up_in_time(ticket)
+            if answered.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+                raise StillPending(f"a poll was answered with {answered.status}")
         return answer
 
     return response, parse

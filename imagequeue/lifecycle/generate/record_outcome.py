@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import (
     DataError,
     IntegrityError,
@@ -24,10 +25,12 @@ from imagequeue.domain.backoff import OUTCOME_SETTLING
 from imagequeue.domain.upstream import Pending, UpstreamError
 from imagequeue.domain.verdicts import AttemptOutcome
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.poll import PollFailed
 from imagequeue.lifecycle.generate.store_images import HandedToSweep
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
+from imagequeue.lifecycle.settle import feedback
 from imagequeue.lifecycle.settle.settle import Settlement
-from imagequeue.store.attempts import calls
+from imagequeue.store.attempts import calls, polls
 from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
@@ -82,8 +85,18 @@ class OutcomeRecorder:
         """Store the reference and let the attempt sleep until its next poll."""
         seconds = pending.poll_after_seconds
         with self.engine.begin() as connection:
-            calls.sleep(connection, ticket.attempt_id, self.process.id, pending.reference, seconds)
+            if ticket.state == "SLEEPING":
+                self._end_poll(connection, ticket.attempt_id, pending)
+            else:
+                calls.sleep(connection, ticket.attempt_id, self.process.id, pending.reference, seconds)
         failpoint("generate.sleeping")
+
+    def _end_poll(self, connection: Connection, attempt_id: UUID, pending: Pending) -> None:
+        """The breaker counts one of an attempt's failed polls in a row, so that no attempt alone opens it."""
+        seconds, failed = pending.poll_after_seconds, isinstance(pending, PollFailed)
+        in_a_row = polls.end_poll(connection, attempt_id, self.process.id, seconds, failed=failed)
+        if isinstance(pending, PollFailed) and in_a_row == 1:
+            feedback.poll_failed(connection, attempt_id, pending.reason, self.settlement.random)
 
 
 def _summary(ticket: CallTicket, outcome: AttemptOutcome | Pending) -> dict[str, str]:
@@ -93,5 +106,5 @@ def _summary(ticket: CallTicket, outcome: AttemptOutcome | Pending) -> dict[str,
         "attempt_id": str(ticket.attempt_id),
         "deployment": ticket.deployment,
         "outcome": type(outcome).__name__,
-        "reason": outcome.reason if isinstance(outcome, UpstreamError) else "",
+        "reason": outcome.reason if isinstance(outcome, UpstreamError | PollFailed) else "",
     }

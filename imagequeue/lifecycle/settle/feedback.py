@@ -29,7 +29,7 @@ from imagequeue.domain.verdicts import (
     ProcessDied,
     Succeeded,
 )
-from imagequeue.store.attempts import deployments, quota
+from imagequeue.store.attempts import closings, deployments, quota
 from imagequeue.store.attempts.closings import AttemptRow
 from imagequeue.store.attempts.deployments import Evidence
 from imagequeue.store.attempts.quota import Group
@@ -60,6 +60,14 @@ def record_outcome(
             _failed(connection, attempt, outcome, random)
         case _:
             return
+
+
+def poll_failed(connection: Connection, attempt_id: UUID, reason: str, random: Random) -> None:
+    """Count a failed poll for the deployment's breaker; the attempt sleeps on and is not submitted again."""
+    attempt = closings.read_attempt(connection, attempt_id)
+    if attempt is not None:
+        failures = deployments.count_failure(connection, attempt_id, reason[:500])
+        _open(connection, attempt, failures, random)
 
 
 def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) -> None:

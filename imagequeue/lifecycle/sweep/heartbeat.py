@@ -59,7 +59,7 @@ class Heartbeat:
             if not known:
                 processes.register(connection, self.process)
             # What is in hand is looked up after the beat: what starts later has a later deadline anyway.
-            calls.renew(connection, self.in_flight.held())
+            calls.renew(connection, self.in_flight.held(), self.process.id)
         if not known:
             log.info("process_registered", process_id=str(self.process.id), pid=self.process.pid)
         return int(known)

@@ -24,7 +24,8 @@ _READ = text("""
     SELECT attempts.id, attempts.job_id, deployment, attempts.image_count, state, upstream_reference,
         flows.model_id, job_requests.prompt, job_requests.parameters,
         extract(epoch FROM slot_at - clock_timestamp())::float8 AS starts_in,
-        extract(epoch FROM call_deadline - clock_timestamp())::float8 AS gives_up_in
+        extract(epoch FROM call_deadline - clock_timestamp())::float8 AS gives_up_in,
+        poll_failures
     FROM attempts
     JOIN jobs ON jobs.id = attempts.job_id
     JOIN flows ON flows.id = jobs.flow_id
@@ -105,19 +106,18 @@ _RELEASE_AGAIN = text("""
     RETURNING id, lane
 """)
 
-_WAKE_SLEEPING = text("""
-    UPDATE attempts SET poll_after = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id IN (
-        SELECT id FROM attempts WHERE state = 'SLEEPING' AND poll_after < clock_timestamp()
-        ORDER BY poll_after LIMIT :limit FOR UPDATE SKIP LOCKED
-    )
-    RETURNING id, lane
-""")
-
 _RENEW = text("""
     UPDATE attempts SET call_deadline = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id = ANY(:ids) AND state = 'CALLING'
         AND call_deadline < clock_timestamp() + make_interval(secs => :seconds / 2)
+""")
+
+_RENEW_POLLS = text("""
+    UPDATE attempts
+    SET poll_leased_until = clock_timestamp() + make_interval(secs => :seconds),
+        poll_after = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = ANY(:ids) AND state = 'SLEEPING' AND polled_by = :process_id
+        AND poll_leased_until < clock_timestamp() + make_interval(secs => :seconds / 2)
 """)
 
 IS_ORPHANED = """
@@ -159,7 +159,8 @@ class Orphan:
 class CallTicket:
     """Everything that a worker needs to make the call.
 
-    `starts_in` and `gives_up_in` (None: not started) are seconds from the moment of reading.
+    `starts_in` and `gives_up_in` (None: not started) are seconds from the moment of reading. `poll_failures`
+    are those in a row.
     """
 
     attempt_id: UUID
@@ -173,6 +174,7 @@ class CallTicket:
     parameters: dict[str, Any]
     starts_in: float
     gives_up_in: float | None
+    poll_failures: int
 
     @property
     def is_overdue(self) -> bool:
@@ -276,16 +278,15 @@ def release_again(connection: Connection, lane: Lane, waiting: int, limit: int) 
     return [Doorbell(row.id, Lane(row.lane)) for row in connection.execute(_RELEASE_AGAIN, values)]
 
 
-def wake_sleeping(connection: Connection, limit: int = 1000) -> list[Doorbell]:
-    """Attempts at submit-and-poll upstreams whose next poll is due."""
-    rows = connection.execute(_WAKE_SLEEPING, {"seconds": RELEASE_SECONDS, "limit": limit})
-    return [Doorbell(row.id, Lane(row.lane)) for row in rows]
+def renew(connection: Connection, ids: Sequence[UUID], process_id: UUID) -> None:
+    """Renew the deadlines of calls and the leases of polls that a process has in flight.
 
-
-def renew(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Renew the deadlines of calls in flight, where less than half of `RENEWED_SECONDS` is left."""
+    Only those of which less than half of `RENEWED_SECONDS` is left are written.
+    """
     if ids:
-        connection.execute(_RENEW, {"ids": list(ids), "seconds": RENEWED_SECONDS})
+        values = {"ids": list(ids), "seconds": RENEWED_SECONDS, "process_id": process_id}
+        connection.execute(_RENEW, values)
+        connection.execute(_RENEW_POLLS, values)
 
 
 def orphaned(connection: Connection, limit: int = 1000) -> list[Orphan]:

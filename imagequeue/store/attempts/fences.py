@@ -14,6 +14,7 @@ MAY_END = f"""
         WHEN 'caller' THEN CASE state
             WHEN 'CALLING' THEN process_id = :process_id
             WHEN 'SLEEPING' THEN upstream_reference IS NOT DISTINCT FROM CAST(:reference AS text)
+                AND (polled_by IS NULL OR polled_by = :process_id)
             ELSE true
         END
         WHEN 'orphaned' THEN {IS_ORPHANED}
@@ -28,7 +29,8 @@ class Fence:
     """Who may close an attempt, and from which states.
 
     `who`: "caller" (a call in flight only by the process that makes it, a sleeping attempt only with the
-    `reference` that its row has), "orphaned" (any process, but only an orphaned call), "anyone".
+    `reference` that its row has, and only by the process that polls for it, if one does), "orphaned" (any
+    process, but only an orphaned call), "anyone".
     """
 
     who: Literal["caller", "orphaned", "anyone"]

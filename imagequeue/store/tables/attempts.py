@@ -91,6 +91,9 @@ attempts = Table(
     moment("called_at"),
     moment("sent_at"),
     moment("poll_after"),
+    Column("polled_by", Uuid, nullable=True),  # the process that asks for the result now
+    moment("poll_leased_until"),  # nobody else asks before
+    Column("poll_failures", Integer, nullable=False, server_default="0"),  # in a row
     moment("finished_at"),
     Column("upstream_reference", Text, nullable=True),
     Column("http_status", SmallInteger, nullable=True),

@@ -1,0 +1,115 @@
+"""Polls: which attempts are to be asked for, and who asks now. Two never ask for one attempt at a time.
+
+`poll_after` is when the next poll is due. A doorbell takes a lease for the time in which a worker should
+answer it, and the worker that begins the poll takes one in its own name (`polled_by`), which its heartbeats
+renew for as long as it works on the result. While a lease runs nobody rings for the attempt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import Connection, text
+
+from imagequeue.domain.jobs import Lane
+from imagequeue.store.attempts.calls import RELEASE_SECONDS, RENEWED_SECONDS, Doorbell
+
+_IS_LEASED = """
+    coalesce(poll_leased_until > clock_timestamp() AND (
+        polled_by IS NULL OR EXISTS (SELECT FROM processes WHERE processes.id = polled_by)
+    ), false)
+"""
+"""Whether a sleeping attempt is rung for, or asked for by a process that nobody has found dead."""
+
+_COUNT = text(f"""
+    SELECT lane, deployment, count(*) FILTER (WHERE leased) AS taken,
+        count(*) FILTER (WHERE NOT leased AND poll_after < clock_timestamp()) AS due
+    FROM (SELECT lane, deployment, poll_after, {_IS_LEASED} AS leased FROM attempts WHERE state = 'SLEEPING')
+        AS sleeping
+    GROUP BY lane, deployment
+""")  # noqa: S608  # a constant of this module
+
+_RING = text(f"""
+    UPDATE attempts
+    SET polled_by = NULL, poll_leased_until = clock_timestamp() + make_interval(secs => :seconds),
+        poll_after = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id IN (
+        SELECT due.id
+        FROM unnest(CAST(:deployments AS text[]), CAST(:most AS int[])) AS granted (deployment, most)
+        CROSS JOIN LATERAL (
+            SELECT id FROM attempts
+            WHERE state = 'SLEEPING' AND lane = :lane AND attempts.deployment = granted.deployment
+                AND poll_after < clock_timestamp() AND NOT {_IS_LEASED}
+            ORDER BY poll_after LIMIT granted.most FOR UPDATE SKIP LOCKED
+        ) AS due
+    )
+    RETURNING id, lane
+""")  # noqa: S608  # a constant of this module
+
+_BEGIN = text(f"""
+    UPDATE attempts
+    SET polled_by = :process_id, poll_leased_until = clock_timestamp() + make_interval(secs => :seconds),
+        poll_after = clock_timestamp() + make_interval(secs => :seconds)
+    WHERE id = :id AND state = 'SLEEPING' AND (polled_by IS NULL OR NOT {_IS_LEASED})
+""")  # noqa: S608  # a constant of this module
+
+_END = text("""
+    UPDATE attempts
+    SET polled_by = NULL, poll_leased_until = NULL,
+        poll_after = clock_timestamp() + make_interval(secs => :seconds),
+        poll_failures = CASE WHEN :failed THEN poll_failures + 1 ELSE 0 END
+    WHERE id = :id AND state = 'SLEEPING' AND polled_by = :process_id
+    RETURNING poll_failures
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class PollCounts:
+    """Of a lane, by deployment: polls that are rung for or in flight, and those that are due."""
+
+    taken: Mapping[str, int]
+    due: Mapping[str, int]
+
+
+def count_polls(connection: Connection) -> Mapping[Lane, PollCounts]:
+    """The polls of the lanes in which an attempt sleeps."""
+    rows = connection.execute(_COUNT).all()
+    return {
+        lane: PollCounts(
+            {row.deployment: row.taken for row in rows if row.lane == lane},
+            {row.deployment: row.due for row in rows if row.lane == lane},
+        )
+        for lane in Lane
+        if any(row.lane == lane for row in rows)
+    }
+
+
+def ring_polls(connection: Connection, lane: Lane, granted: Mapping[str, int]) -> list[Doorbell]:
+    """Take leases for the doorbells of polls that are due: so many of each deployment, longest due first."""
+    values = {
+        "lane": lane.value,
+        "deployments": list(granted),
+        "most": list(granted.values()),
+        "seconds": RELEASE_SECONDS,
+    }
+    return [Doorbell(row.id, Lane(row.lane)) for row in connection.execute(_RING, values)]
+
+
+def begin_poll(connection: Connection, attempt_id: UUID, process_id: UUID) -> bool:
+    """Lease a sleeping attempt to a process; False: another one asks, or the attempt does not sleep."""
+    values = {"id": attempt_id, "process_id": process_id, "seconds": RENEWED_SECONDS}
+    return connection.execute(_BEGIN, values).rowcount == 1
+
+
+def end_poll(
+    connection: Connection, attempt_id: UUID, process_id: UUID, seconds: float, *, failed: bool
+) -> int | None:
+    """End a poll without a result; the next one is due in `seconds`.
+
+    Returns:
+        How many polls of the attempt have failed in a row; None: the lease is not this process's any more.
+    """
+    values = {"id": attempt_id, "process_id": process_id, "seconds": seconds, "failed": failed}
+    return connection.execute(_END, values).scalar_one_or_none()
