@@ -37,17 +37,14 @@ _CLAIM = """
 _IS_RUNG = "leased_until IS NOT NULL AND NOT begun"
 """Whether a pending delivery has been claimed, and no worker has begun its attempt."""
 
-_CLAIM_UNRUNG = text(_CLAIM.format(which=f"NOT ({_IS_RUNG})", limit=":room"))
+_RUNG = f"(SELECT count(*) FROM deliveries WHERE state = 'PENDING' AND {_IS_RUNG})"  # noqa: S608  # ours
+
+_CLAIM_UNRUNG = text(
+    _CLAIM.format(which=f"NOT ({_IS_RUNG})", limit=f"least(:room, greatest(0, :most - {_RUNG}))")
+)
 
 # Of the deliveries that are rung, those beyond `waiting` have no message in the list: so many are rung again.
-_CLAIM_AGAIN = text(
-    _CLAIM.format(
-        which=_IS_RUNG,
-        limit=f"""least(:room, greatest(0, (
-            SELECT count(*) FROM deliveries WHERE state = 'PENDING' AND {_IS_RUNG}
-        ) - :waiting))""",  # noqa: S608  # a constant of this module
-    )
-)
+_CLAIM_AGAIN = text(_CLAIM.format(which=_IS_RUNG, limit=f"least(:room, greatest(0, {_RUNG} - :waiting))"))
 
 _BEGIN = text("""
     UPDATE deliveries
@@ -117,7 +114,7 @@ class DeliveryAttempt:
     response_excerpt: str
 
 
-def claim_due(connection: Connection, room: int, waiting: int) -> list[ClaimedDelivery]:
+def claim_due(connection: Connection, room: int, waiting: int, most: int) -> list[ClaimedDelivery]:
     """Claim deliveries that are due, first those whose doorbell or whose attempt was lost.
 
     Args:
@@ -126,8 +123,9 @@ def claim_due(connection: Connection, room: int, waiting: int) -> list[ClaimedDe
         waiting: the doorbells that wait in Redis. A delivery that is rung and was not begun in time is
             claimed again only where such deliveries are more than these: otherwise its doorbell may still
             wait.
+        most: the most deliveries that may be rung at a time; those rung before count.
     """
-    values = {"seconds": RELEASE_SECONDS, "room": room, "waiting": waiting}
+    values = {"seconds": RELEASE_SECONDS, "room": room, "waiting": waiting, "most": most}
     again = connection.execute(_CLAIM_AGAIN, values).all()
     unrung = connection.execute(_CLAIM_UNRUNG, values | {"room": room - len(again)}).all()
     return [ClaimedDelivery(row.id, row.fence) for row in (*again, *unrung)]

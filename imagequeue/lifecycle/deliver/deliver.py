@@ -61,7 +61,7 @@ class Deliveries:
         if waiting is None or room <= 0:
             return 0
         with self.engine.begin() as connection:
-            claimed = deliveries.claim_due(connection, room, waiting)
+            claimed = deliveries.claim_due(connection, room, waiting, WAITING_AT_MOST)
         if claimed:
             self.release(claimed)
         return len(claimed)
