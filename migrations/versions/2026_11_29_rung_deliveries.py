@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_29_rung_deliveries"
-down_revision: str | None = "2026_11_29_job_failures"
+down_revision: str | None = "2026_11_29_evidence"
 branch_labels = None
 depends_on = None
 

@@ -66,7 +66,7 @@ def poll_failed(connection: Connection, attempt_id: UUID, reason: str, random: R
     """Count a failed poll for the deployment's breaker; the attempt sleeps on and is not submitted again."""
     attempt = closings.read_attempt(connection, attempt_id)
     if attempt is not None:
-        _failed(connection, attempt, Unavailable(reason), random)
+        _failed(connection, attempt, Ambiguous(reason), random)
 
 
 def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) -> None:
