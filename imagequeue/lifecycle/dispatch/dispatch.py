@@ -48,6 +48,9 @@ from imagequeue.store.jobs.claims import NewAttempt, insert_attempts
 GRANTS_AT_ONCE = 100
 """The most tokens that one transaction grants, so that a group's lock is held for milliseconds."""
 
+MOST_IMAGES = 10
+"""Of a job, and so of a call: more jobs than that for each start change no plan."""
+
 PROBE_SECONDS = 30.0
 """Seconds beyond its own deadline after which a probe is taken for lost, and another one may go."""
 
@@ -147,7 +150,7 @@ class Dispatch:
         if not ready:
             return ()
         reader = DemandReader(connection, self.backlog, self.eligibility, flows, ready)
-        most = sum(len(one.seconds) for one in starts.values())
+        most = sum(len(one.seconds) for one in starts.values()) * MOST_IMAGES
         demand = reader.read(known.waiting.queued, known.waiting.incomplete, most)
         turns = self._queue(pool).plan(flows)
         return DispatchPlan(self.eligibility, limits, starts, demand, turns).make()

@@ -197,7 +197,7 @@ class DispatchPlan:
         for one in earlier:
             by_group.setdefault(one.group, []).append(one)
         able = sum(self._images_within(members, within) for members in by_group.values())
-        return able < inf and missing + self.demand.images(earlier, within) > able
+        return able < inf and self.demand.exceeds(able - missing, earlier, within)
 
     def _images_within(self, members: Sequence[Deployment], within: float) -> float:
         room = sum(

@@ -14,7 +14,7 @@ from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.images import Requirement
 from imagequeue.domain.rounds import Rounds
 from imagequeue.providers.registry import images_per_call
-from imagequeue.store.attempts import deployments, quota
+from imagequeue.store.attempts import deployments
 from imagequeue.store.jobs import failures
 
 
@@ -52,7 +52,7 @@ class JobTrouble:
         """
         if not (rounds.used_up and rounds.left):
             return frozenset()
-        states, empty = deployments.read_states(connection), quota.groups_out_of_quota(connection)
+        states, empty = deployments.read_states(connection), deployments.groups_out_of_quota(connection)
         out = frozenset(
             one.name
             for one in self.able

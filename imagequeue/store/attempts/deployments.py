@@ -130,6 +130,11 @@ def read_states(connection: Connection) -> Mapping[str, DeploymentState]:
     return {row.name: DeploymentState(*row) for row in connection.execute(_READ)}
 
 
+def groups_out_of_quota(connection: Connection) -> frozenset[str]:
+    """The quota groups whose upstream says that the quota is used up."""
+    return frozenset(connection.execute(text("SELECT name FROM quota_groups WHERE out_of_quota")).scalars())
+
+
 def hold_evidence(connection: Connection, attempt_id: UUID) -> Evidence | None:
     """Lock what is known against the deployment of an attempt; None if it belongs to a known outage."""
     row = connection.execute(_HOLD, {"attempt_id": attempt_id}).one_or_none()

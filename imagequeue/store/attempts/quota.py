@@ -194,11 +194,6 @@ def read_groups(connection: Connection, names: Sequence[str], want: int) -> Mapp
     return {row.name: _group(row) for row in rows}
 
 
-def groups_out_of_quota(connection: Connection) -> frozenset[str]:
-    """The groups whose upstream says that the quota is used up."""
-    return frozenset(connection.execute(text("SELECT name FROM quota_groups WHERE out_of_quota")).scalars())
-
-
 def lock_group(connection: Connection, name: str, want: int = 1) -> Group:
     """Lock a group's row until the transaction ends; then read it and count its tokens."""
     connection.execute(_LOCK, {"name": name}).one()

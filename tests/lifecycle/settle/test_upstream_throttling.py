@@ -31,6 +31,10 @@ def single(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeli
         yield made
 
 
+START_NOW = "UPDATE attempts SET slot_at = clock_timestamp() WHERE id = :id"
+"""A busy machine may be later than a start may be."""
+
+
 def sent(of: Pipeline, count: int) -> list[UUID]:
     """So many calls, sent, and not answered yet; the pause after a 429 before them is over."""
     of.execute("UPDATE quota_groups SET blocked_until = NULL, last_slot_at = NULL")
@@ -40,10 +44,7 @@ def sent(of: Pipeline, count: int) -> list[UUID]:
     of.rung.clear()
     with of.runtime.engine.begin() as connection:
         for attempt_id in ids:
-            on_time = (
-                "UPDATE attempts SET slot_at = clock_timestamp() WHERE id = :id"  # on a busy machine, too
-            )
-            connection.execute(text(on_time), {"id": attempt_id})
+            connection.execute(text(START_NOW), {"id": attempt_id})
             assert calls.start(connection, attempt_id, of.process_id, 60)
             calls.record_sent(connection, attempt_id, ago=0)
     return ids
