@@ -164,7 +164,7 @@ def test_a_limit_beyond_every_use_is_refused_by_its_option(shell: Shell) -> None
 def test_a_database_url_that_is_none_is_one_line(shell: Shell, url: str) -> None:
     shell.environment["IMAGEQUEUE_DATABASE_URL"] = url
     output = shell.fail("keys", "list")
-    assert "atabase" in output
+    assert "database" in output.casefold()
     assert len(output.splitlines()) == 1
 
 

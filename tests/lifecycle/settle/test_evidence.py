@@ -128,11 +128,12 @@ def test_ten_refused_prompts_of_an_account_that_nobody_followed_yet_delay_the_ne
     poison(one, status=400, code="bad", message="Cannot do that")
     for number in range(10):
         one.submit(1, prompt=f"poison {number}")
-    call_once(one)
+    while one.rows("SELECT 1 FROM jobs WHERE finished_at IS NULL"):  # on a busy machine calls are given back
+        call_once(one)
     assert breaker(one) is Breaker.OPEN
     one.submit(3, prompt="poison again")
     call_once(one)
-    assert len(one.rows("SELECT 1 FROM attempts")) == 10  # its own jobs wait
+    assert len(one.rows("SELECT 1 FROM attempts WHERE state = 'REFUSED'")) == 10  # its own jobs wait
     assert is_served_now(one, other)
     assert breaker(one) is Breaker.CLOSED
 

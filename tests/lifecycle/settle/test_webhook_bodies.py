@@ -31,7 +31,8 @@ def pipeline(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipe
 def use(pipeline: Pipeline, bodies: Mapping[str, Write]) -> None:
     settlement = replace(pipeline.settlement, webhook_bodies=bodies)
     pipeline.settlement = settlement
-    pipeline.generation = replace(pipeline.generation, settlement=settlement)
+    recorder = replace(pipeline.generation.recorder, settlement=settlement)
+    pipeline.generation = replace(pipeline.generation, recorder=recorder)
 
 
 def told(pipeline: Pipeline) -> Any:
