@@ -53,6 +53,13 @@ def test_a_job_waits_for_a_fresh_deployment_for_seconds_and_no_longer() -> None:
     assert served(-OTHER_DEPLOYMENT_SECONDS, OTHER_DEPLOYMENT_SECONDS - 1) == {"a": 1}
 
 
+def test_no_more_jobs_wait_for_a_fresh_deployment_than_it_may_have_calls() -> None:
+    jobs = [begun(number, a=(1, -0.1)) for number in (1, 2)]
+    deployments: dict[str, dict[str, Any]] = {"a": {}, "b": {"max_in_flight": 1}}
+    state = State(deployments, {"a": [0.0, 0.0], "b": [1.5, 2.0]}, begun=jobs)
+    assert [call.job for call in state.plan()] == jobs[1:]
+
+
 def test_a_job_goes_nowhere_where_it_is_used_up_unless_it_is_asked_for_once_more_before_it_ends() -> None:
     job = begun(a=(6, -1.0), b=(1, 20.0))
     assert State({"a": {}, "b": {}}, {"a": [0.0], "b": [0.0]}, begun=[job]).served() == {}
@@ -144,7 +151,7 @@ ENTRIES = st.fixed_dictionaries(
 )
 PAST = st.dictionaries(
     st.sampled_from(NAMES),
-    st.tuples(st.integers(0, 3), st.sampled_from([-9.0, -1.0, 0.0, 2.0, 20.0])),
+    st.tuples(st.integers(0, 3), st.sampled_from([-9.0, -1.0, 0.0, 0.3, 2.0, 20.0])),
 )
 BREAKERS = st.dictionaries(
     st.sampled_from(NAMES), st.tuples(st.integers(1, 6), st.sampled_from([-1.0, 20.0]))
@@ -232,6 +239,10 @@ def test_a_plan_never_has_more_calls_than_tokens_places_and_jobs(state: State) -
     for one in state.queued:
         assert sum(call.job.flow == one and call.job.id is None for call in state.calls) <= state.queued[one]
     assert max(Counter(id(call.job) for call in state.calls).values(), default=1) == 1
+
+
+def test_a_job_is_not_claimed_before_its_back_off_ends_although_its_call_would_start_after_it() -> None:
+    assert State({"a": {}}, {"a": [0.9]}, begun=[begun(a=(1, 0.3))]).served() == {}
 
 
 @settings(max_examples=200, deadline=None)
