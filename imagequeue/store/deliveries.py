@@ -26,11 +26,11 @@ _CLAIM = """
     UPDATE deliveries
     SET next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
         leased_until = clock_timestamp() + make_interval(secs => :seconds), begun = false
-    WHERE id IN (
+    WHERE id = ANY(ARRAY(
         SELECT id FROM deliveries
         WHERE state = 'PENDING' AND next_attempt_at <= clock_timestamp() AND {which}
         ORDER BY next_attempt_at LIMIT {limit} FOR UPDATE SKIP LOCKED
-    )
+    ))
     RETURNING id, fence
 """
 

@@ -92,9 +92,10 @@ _LEARN = text("""
 """)
 
 # Of the released attempts, those beyond `waiting` have no message in the list: so many may be rung again.
+# ARRAY reads them once; some plans of `IN (...)` would repeat the LIMIT for each row and so exceed it.
 _RELEASE_AGAIN = text("""
     UPDATE attempts SET release_deadline = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id IN (
+    WHERE id = ANY(ARRAY(
         SELECT id FROM attempts
         WHERE state = 'RELEASED' AND lane = :lane AND release_deadline < clock_timestamp()
         ORDER BY release_deadline
@@ -102,7 +103,7 @@ _RELEASE_AGAIN = text("""
             SELECT count(*) FROM attempts WHERE state = 'RELEASED' AND lane = :lane
         ) - :waiting))
         FOR UPDATE SKIP LOCKED
-    )
+    ))
     RETURNING id, lane
 """)
 

@@ -35,7 +35,7 @@ _RING = text(f"""
     UPDATE attempts
     SET polled_by = NULL, poll_leased_until = clock_timestamp() + make_interval(secs => :seconds),
         poll_after = clock_timestamp() + make_interval(secs => :seconds)
-    WHERE id IN (
+    WHERE id = ANY(ARRAY(
         SELECT due.id
         FROM unnest(CAST(:deployments AS text[]), CAST(:most AS int[])) AS granted (deployment, most)
         CROSS JOIN LATERAL (
@@ -44,7 +44,7 @@ _RING = text(f"""
                 AND poll_after < clock_timestamp() AND NOT {_IS_LEASED}
             ORDER BY poll_after LIMIT granted.most FOR UPDATE SKIP LOCKED
         ) AS due
-    )
+    ))
     RETURNING id, lane
 """)  # noqa: S608  # a constant of this module
 
