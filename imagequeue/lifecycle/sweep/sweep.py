@@ -92,7 +92,7 @@ class Sweep:
 
     def end_used_up(self) -> int:
         """End the jobs that no deployment is left to serve; how many."""
-        return end_used_up(self.engine, self.settlement, AT_ONCE)
+        return end_used_up(self.engine, self.settlement)
 
     def watch(self) -> int:
         """Read every heartbeat, and remove the rows of the processes that are dead; how many."""

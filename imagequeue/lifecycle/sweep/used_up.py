@@ -15,20 +15,23 @@ from imagequeue.lifecycle.settle.rounds import JobTrouble
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.store.jobs import failures
 
+JOBS_AT_ONCE = 100
+"""Jobs that one step looks at, chosen at random, so that those which still wait hide none for long."""
 
-def end_used_up(engine: Engine, settlement: Settlement, limit: int) -> int:
-    """End them, of at most `limit` jobs in trouble; how many."""
+
+def end_used_up(engine: Engine, settlement: Settlement) -> int:
+    """End those that are found; how many."""
     with engine.connect() as connection:
-        over = _over(connection, settlement, limit)
+        over = _over(connection, settlement)
     return sum(_end(settlement, met) for met in over)
 
 
-def _over(connection: Connection, settlement: Settlement, limit: int) -> list[JobTrouble]:
+def _over(connection: Connection, settlement: Settlement) -> list[JobTrouble]:
     catalog = settlement.catalog()
     most = {one.name: one.max_attempts for one in catalog.deployments}
     met = [
         JobTrouble.read(connection, catalog, job.id, job.model_id, job.requirement)
-        for job in failures.used_up_jobs(connection, most, limit)
+        for job in failures.used_up_jobs(connection, most, JOBS_AT_ONCE)
     ]
     return [one for one in met if one.rounds.are_over(one.out(connection, one.rounds))]
 

@@ -60,7 +60,7 @@ _USED_UP = text("""
     JOIN jobs ON jobs.id = failed.job_id
     JOIN flows ON flows.id = jobs.flow_id
     WHERE status = 'PROCESSING' AND wanted > 0
-    ORDER BY jobs.id LIMIT :limit
+    ORDER BY random() LIMIT :limit
 """)
 
 _HOLD_IDLE = text("""
@@ -118,7 +118,7 @@ def served_others(
 
 
 def used_up_jobs(connection: Connection, most: Mapping[str, int], limit: int) -> Sequence[TroubledJob]:
-    """Waiting jobs that some deployment has failed as often as it may; `most` by deployment."""
+    """Waiting jobs that some deployment has failed as often as it may, at random; `most` by deployment."""
     values = {"deployments": list(most), "most": list(most.values()), "limit": limit}
     return [TroubledJob(*row) for row in connection.execute(_USED_UP, values)]
 
