@@ -19,7 +19,7 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.events import DONE, event
-from imagequeue.dialects.fields import AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import AnswerFields, BodyFields, require_readable, validated
 from imagequeue.dialects.openrouter import (
     CallFields,
     Conversation,
@@ -108,7 +108,8 @@ class OpenRouterResponsesDialect(OpenRouterAnswers):
         """Read the instructions and the input as one prompt with input images."""
         del request
         fields = validated(ResponsesBody, body)
-        said = [fields.instructions] if fields.instructions else []
+        given = fields.instructions or ""
+        said = [require_readable(given, "instructions")] if given else []
         conversation = Conversation.of(FIELD, [*said, *parts_of(fields.input)])
         limit = fields.max_tokens if fields.max_tokens is not None else fields.max_output_tokens
         return read_call(fields.model_copy(update={"max_tokens": limit}), conversation, catalog)
