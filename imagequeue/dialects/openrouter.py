@@ -16,7 +16,7 @@ from pydantic import Field
 from imagequeue.dialects.dialect import Refusal, Rendered
 from imagequeue.dialects.fields import AnswerFields, BodyFields, require_readable
 from imagequeue.dialects.resolutions import Ratio, Resolution, shape_of
-from imagequeue.dialects.synchronous import Queued, SynchronousAnswers
+from imagequeue.dialects.synchronous import QueuedJob, SynchronousAnswers
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
@@ -56,7 +56,7 @@ ERRORS: dict[int, type[AnswerFields]] = dict.fromkeys(
 
 def answers(completed: type[AnswerFields]) -> dict[int, type[AnswerFields]]:
     """The documented answers of a submit."""
-    return {200: completed, 202: Queued} | ERRORS
+    return {200: completed, 202: QueuedJob} | ERRORS
 
 
 class ImageConfig(BodyFields):
@@ -161,7 +161,7 @@ def cost_usd(job: JobView) -> float:
     return float(job.price_usd)
 
 
-class Usage(AnswerFields):
+class CallUsage(AnswerFields):
     """Tokens, which nobody knows here, and `cost`: what the caller was charged, in USD."""
 
     prompt_tokens: int

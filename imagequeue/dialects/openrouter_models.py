@@ -55,13 +55,13 @@ class ChatModel(AnswerFields):
     supported_parameters: list[str]
 
 
-class ModelList(AnswerFields):
+class ChatModelList(AnswerFields):
     """The models for chats."""
 
     data: list[ChatModel]
 
 
-class Price(AnswerFields):
+class ImagePrice(AnswerFields):
     """What one unit costs, in USD."""
 
     billable: str
@@ -79,7 +79,7 @@ class ImageModel(AnswerFields):
     architecture: Architecture
     supported_parameters: dict[str, dict[str, Any]]
     supports_streaming: bool
-    pricing: list[Price]
+    pricing: list[ImagePrice]
 
 
 class ImageModelList(AnswerFields):

@@ -20,7 +20,7 @@ from imagequeue.domain.job_view import JobView, OutputImage
 from imagequeue.domain.jobs import JobStatus
 
 
-class Queued(AnswerFields):
+class QueuedJob(AnswerFields):
     """The 202 to a client that does not wait."""
 
     request_id: str

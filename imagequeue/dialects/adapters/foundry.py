@@ -22,11 +22,12 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
-from imagequeue.dialects.synchronous import Queued, SynchronousAnswers, base64_or_url, seconds_of
+from imagequeue.dialects.synchronous import QueuedJob, SynchronousAnswers, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Deployment, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import AUTO, ImageRequest, Shape
 from imagequeue.domain.job_view import JobView
+from imagequeue.domain.policy_words import is_policy
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 
 SHORTEST_SIDE = 768
@@ -47,14 +48,14 @@ class FoundryBody(BodyFields):
     prompt: Annotated[str, Field(min_length=1), READABLE]
 
 
-class GenerateBody(FoundryBody):
+class FoundryGenerateBody(FoundryBody):
     """Text to image; without a size it is 1024 x 1024."""
 
     width: Side | None = None
     height: Side | None = None
 
 
-class EditBody(FoundryBody):
+class FoundryEditBody(FoundryBody):
     """Image to image: the form also has one file, `image`."""
 
 
@@ -85,7 +86,7 @@ class FoundryError(AnswerFields):
     error: FoundryErrorBody
 
 
-_ANSWERS = {200: FoundryImages, 202: Queued} | dict.fromkeys(
+_ANSWERS = {200: FoundryImages, 202: QueuedJob} | dict.fromkeys(
     (400, 401, 402, 403, 404, 413, 415, 422, 429, 500, 502, 503, 504), FoundryError
 )
 
@@ -95,7 +96,7 @@ GENERATE = DialectRoute(
     verb="submit",
     summary="Generate an image",
     description="Waits for the image, a PNG. `model` is a model or a deployment of the catalog.",
-    bodies={"json": (GenerateBody,)},
+    bodies={"json": (FoundryGenerateBody,)},
     responses=_ANSWERS,
     waits=True,
 )
@@ -105,7 +106,7 @@ EDIT = DialectRoute(
     verb="submit",
     summary="Edit an image",
     description="Waits for the image, a PNG. The form has the file `image`, a JPEG or PNG.",
-    bodies={"form": (EditBody,)},
+    bodies={"form": (FoundryEditBody,)},
     responses=_ANSWERS,
     waits=True,
 )
@@ -123,7 +124,7 @@ class FoundryDialect(SynchronousAnswers):
         """Read a generation or an edit."""
         if request.route is EDIT:
             return _edit(body, catalog)
-        fields = validated(GenerateBody, body)
+        fields = validated(FoundryGenerateBody, body)
         model = _model(catalog, fields.model)
         shape = _shape(fields, _foundry_deployments(catalog, model))
         return RequestWithUploads(ImageRequest(model.id, fields.prompt, shape=shape))
@@ -135,20 +136,26 @@ class FoundryDialect(SynchronousAnswers):
 
     def refused(self, refusal: Refusal) -> Rendered:
         """`{"error": {"code", "message"}}`; a model that is not there is 404."""
-        unknown = refusal.kind is UnknownModel
-        status = 404 if unknown else refusal.status
-        code = "DeploymentNotFound" if unknown else CODES.get(status, str(status))
-        body = {"error": {"code": code, "message": refusal.message}}
+        status = 404 if refusal.kind is UnknownModel else refusal.status
+        body = {"error": {"code": _code(refusal), "message": refusal.message}}
         return Rendered(status, json.dumps(body, ensure_ascii=False))
 
 
 DIALECT: Dialect = FoundryDialect()
 
 
+def _code(refusal: Refusal) -> str:
+    if refusal.kind is UnknownModel:
+        return "DeploymentNotFound"
+    if refusal.kind is InvalidRequest and is_policy(refusal.message):
+        return "content_policy_violation"
+    return CODES.get(refusal.status, str(refusal.status))
+
+
 def _edit(body: SubmittedBody, catalog: Catalog) -> RequestWithUploads:
     if "image" in body.fields:
         raise InvalidRequest("image: send the file itself, with its name")
-    fields = validated(EditBody, body)
+    fields = validated(FoundryEditBody, body)
     if unknown := set(body.files) - {"image"}:
         raise InvalidRequest(f"Unknown file '{min(unknown)[:100]}'")
     images = body.files.get("image", ())
@@ -186,7 +193,7 @@ def _foundry_deployments(catalog: Catalog, model: Model) -> list[Deployment]:
     return [one for one in catalog.deployments_of(model.id) if one.provider == "foundry"]
 
 
-def _shape(fields: GenerateBody, deployments: list[Deployment]) -> Shape:
+def _shape(fields: FoundryGenerateBody, deployments: list[Deployment]) -> Shape:
     """The size that is asked for, within the widest limits of the model's Foundry deployments."""
     width, height = fields.width, fields.height
     if width is None and height is None:

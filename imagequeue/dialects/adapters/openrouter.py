@@ -27,14 +27,14 @@ from imagequeue.dialects.openrouter import (
     CallFields,
     Conversation,
     OpenRouterAnswers,
-    Usage,
+    CallUsage,
     answers,
     error_of,
     model_of,
     read_call,
     usage_of,
 )
-from imagequeue.dialects.openrouter_models import ModelList, chat_model
+from imagequeue.dialects.openrouter_models import ChatModelList, chat_model
 from imagequeue.dialects.synchronous import data_url, refusal_of, seconds_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.job_view import JobView
@@ -145,7 +145,7 @@ class Completion(AnswerFields):
     created: int
     model: str
     choices: list[Choice]
-    usage: Usage
+    usage: CallUsage
 
 
 CHAT = DialectRoute(
@@ -164,7 +164,7 @@ MODELS = DialectRoute(
     verb="models",
     summary="List the models",
     description="The models of the catalog. `pricing.image_output` is the price of an image in USD.",
-    responses={200: ModelList},
+    responses={200: ChatModelList},
 )
 
 

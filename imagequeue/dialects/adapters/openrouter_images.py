@@ -26,7 +26,7 @@ from imagequeue.dialects.openrouter import (
     MOST_IMAGES,
     OpenRouterAnswers,
     Seed,
-    Usage,
+    CallUsage,
     answers,
     usage_of,
 )
@@ -49,7 +49,7 @@ class ReferenceUrl(BodyFields):
     url: str
 
 
-class Reference(BodyFields):
+class InputReference(BodyFields):
     """An input image."""
 
     type: Literal["image_url"]
@@ -69,12 +69,12 @@ class ImagesBody(BodyFields):
     background: Literal["auto", "transparent", "opaque"] | None = None
     output_format: OutputFormat | None = None
     output_compression: Annotated[int, WHOLE, Field(ge=0, le=100)] | None = None
-    input_references: Annotated[list[Reference], Field(max_length=MOST_IMAGES)] | None = None
+    input_references: Annotated[list[InputReference], Field(max_length=MOST_IMAGES)] | None = None
     seed: Seed | None = None
     stream: bool | None = None
 
 
-class ImageEntry(AnswerFields):
+class OpenRouterImage(AnswerFields):
     """An image: base64, or a link where a limit forbids that."""
 
     b64_json: str | None = None
@@ -82,12 +82,12 @@ class ImageEntry(AnswerFields):
     media_type: str
 
 
-class ImagesAnswer(AnswerFields):
+class OpenRouterImages(AnswerFields):
     """The answer with the images; `created` is in seconds since 1970."""
 
     created: int
-    data: list[ImageEntry]
-    usage: Usage
+    data: list[OpenRouterImage]
+    usage: CallUsage
 
 
 IMAGES = DialectRoute(
@@ -97,7 +97,7 @@ IMAGES = DialectRoute(
     summary="Generate or edit images",
     description="Waits for the images; with `stream: true` as server-sent events.",
     bodies={"json": (ImagesBody,)},
-    responses=answers(ImagesAnswer),
+    responses=answers(OpenRouterImages),
     waits=True,
 )
 MODELS = DialectRoute(

@@ -33,7 +33,9 @@ from imagequeue.dialects.openrouter import (
 from imagequeue.dialects.openrouter_input import FIELD, Items, parts_of
 from imagequeue.dialects.synchronous import refusal_of, seconds_of
 from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.job_view import JobView
+from imagequeue.domain.policy_words import is_policy
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 
 
@@ -206,7 +208,8 @@ def _call_events(number: int, call: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _error(refusal: Refusal) -> dict[str, str]:
-    code = "invalid_prompt" if refusal.status < 500 else "server_error"  # noqa: PLR2004  # HTTP's ranges
+    refused = "image_content_policy_violation" if is_policy(refusal.message) else "invalid_prompt"
+    code = refused if refusal.kind is InvalidRequest else "server_error"
     return {"code": code, "message": refusal.message}
 
 
