@@ -25,9 +25,9 @@ from imagequeue.dialects.fields import AnswerFields, BodyFields, validated
 from imagequeue.dialects.openrouter import (
     MOST_MESSAGES,
     CallFields,
+    CallUsage,
     Conversation,
     OpenRouterAnswers,
-    CallUsage,
     answers,
     error_of,
     model_of,

@@ -24,9 +24,9 @@ from imagequeue.dialects.events import DONE, event
 from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
 from imagequeue.dialects.openrouter import (
     MOST_IMAGES,
+    CallUsage,
     OpenRouterAnswers,
     Seed,
-    CallUsage,
     answers,
     usage_of,
 )
