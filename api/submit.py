@@ -107,7 +107,7 @@ class Reading:
 
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, bool]:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
-        stored = ask.keep(services_of(self.request).runtime)
+        stored = ask.store_uploads(services_of(self.request).runtime)
         same = self.fingerprint(self.body)
         submission = _submission(self.key, self.dialect, self.headers, stored, same)
         waits = self.asked.route.waits if ask.waits is None else ask.waits

@@ -64,7 +64,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         _unspill(runtime, settlement)
         # Nobody waits for the end of these: a storage that hangs must not keep the process.
         Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()
-        Loop.every(storage_check.INTERVAL_SECONDS, "probe", check.run_once, stopping).start()
+        Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
         _fetch(runtime, fetching, queues, slots, stopping)
         return _consume(app, queues, threads, stopping, catalog.hung_up)
