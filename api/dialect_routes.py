@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 
 from api.form import FORM
 from api.job_answers import cancel_job, show_job
+from api.models import show_models
 from api.services import services_of
 from api.submit import submit_job
 from imagequeue.dialects.dialect import BodyKind, ClientRequest, Dialect, DialectRoute, Verb
@@ -23,6 +24,7 @@ SERVED: Mapping[Verb, Serve] = {
     "status": show_job,
     "result": show_job,
     "cancel": cancel_job,
+    "models": show_models,
 }
 
 _BRACES = re.compile(r"\{([^}]+)\}")

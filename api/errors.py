@@ -76,16 +76,30 @@ def install(app: FastAPI, dialects: Dialects) -> None:
 
 def answer_to(error: errors.ImagequeueError, dialect: Dialect) -> Response:
     """The response that tells an error."""
+    return rendered(dialect.refused(_refusal(error)), _headers(error, ANSWERS[type(error)]))
+
+
+def refusal_of(error: Exception) -> Refusal:
+    """How any error is told where the answer has begun already; one that nobody expected is logged."""
+    if isinstance(error, errors.ImagequeueError):
+        return _refusal(error)
+    if isinstance(error, _AWAY):
+        log.warning("database_away", reason=type(error).__name__)
+        return _refusal(errors.ServiceUnavailable())
+    log_unexpected(error)
+    return _refusal(errors.ImagequeueError())
+
+
+def _refusal(error: errors.ImagequeueError) -> Refusal:
     found = ANSWERS[type(error)]
     message = _NOT_INSIDE if found.status == _SAYS_NOTHING else error.message
-    told = dialect.refused(Refusal(type(error), found.status, found.title, message))
-    return rendered(told, _headers(error, found))
+    return Refusal(type(error), found.status, found.title, message)
 
 
 def rendered(answer: Rendered, headers: Mapping[str, str]) -> Response:
     """The response that a dialect has written, with headers of our own."""
     content = answer.body.encode("utf-8", "replace")
-    return Response(content, answer.status, {**headers, **answer.headers}, media_type="application/json")
+    return Response(content, answer.status, {**headers, **answer.headers}, media_type=answer.media_type)
 
 
 def _headers(error: errors.ImagequeueError, answer: Answer) -> dict[str, str]:

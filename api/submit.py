@@ -21,16 +21,19 @@ from api.bulkhead import isolated
 from api.coalescer import coalesced
 from api.errors import rendered
 from api.job_answers import final_answer
+from api.job_streams import stream_job
 from api.request_id_header import tag_request
 from api.requests import find_job
 from api.services import ApiServices, services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
-from imagequeue.dialects.dialect import ClientRequest, Dialect, SubmittedBody
+from api.waiting import JobWait
+from api.watch import watch_of
+from imagequeue.dialects.dialect import ClientRequest, Dialect, StreamingDialect, SubmittedBody
 from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError, InvalidRequest
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
-from imagequeue.lifecycle.submit.uploads import RequestWithUploads
+from imagequeue.lifecycle.submit.uploads import AnswerKind, RequestWithUploads
 from imagequeue.store.jobs.idempotency import Earlier, KeyClaim, find_keys
 from imagequeue.store.money.accounts import StoredKey
 
@@ -43,7 +46,7 @@ UPLOAD_PATIENCE = 30.0
 
 
 async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -> Response:
-    """Serve a submit: with the job's id once the job is durable, or with the final job.
+    """Serve a submit: with the job's id once the job is durable, with the final job, or with its events.
 
     Raises:
         ImagequeueError: the submit was refused, and nothing was stored or charged; or the client has waited
@@ -55,18 +58,21 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
     reading = Reading(request, dialect, asked, key, headers)
     try:
-        submission, waits = await reading.read()
+        submission, kind = await reading.read()
     except InvalidRequest:
         found = await earlier_answer(services, reading)
         if found is None:
             raise
-        accepted, waits = found, asked.route.waits
+        accepted, kind = found, _usual(asked)
     else:
         accepted = await accept(services, submission)
     tag_request(request, accepted.request_id)
-    if waits:
-        repeat_joins = headers.idempotency_key is not None or headers.retry_count is not None
-        return await final_answer(request, dialect, asked, accepted, repeat_joins=repeat_joins)
+    repeat_joins = headers.idempotency_key is not None or headers.retry_count is not None
+    wait = JobWait(services, watch_of(request), accepted, repeat_joins)
+    if kind == "stream" and isinstance(dialect, StreamingDialect):
+        return stream_job(dialect, asked, wait)
+    if kind == "job":
+        return await final_answer(request, dialect, asked, wait)
     replayed = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
     return rendered(dialect.accepted(asked, accepted.request_id), replayed)
 
@@ -82,8 +88,8 @@ class Reading:
     headers: SubmissionHeaders
     body: SubmittedBody | None = None
 
-    async def read(self) -> tuple[Submission, bool]:
-        """What is asked for, and whether the client waits for the final job.
+    async def read(self) -> tuple[Submission, AnswerKind]:
+        """What is asked for, and what the client is answered with.
 
         A large body is on disk, and in memory only while it is parsed and decoded.
         """
@@ -105,13 +111,12 @@ class Reading:
         self.body = parse(content)
         return self.dialect.read(self.asked, self.body, services_of(self.request).runtime.catalog)
 
-    def _made(self, ask: RequestWithUploads) -> tuple[Submission, bool]:
+    def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
         stored = ask.store_uploads(services_of(self.request).runtime)
         same = self.fingerprint(self.body)
         submission = _submission(self.key, self.dialect, self.headers, stored, same)
-        waits = self.asked.route.waits if ask.waits is None else ask.waits
-        return replace(submission, notes=ask.written_notes()), waits
+        return replace(submission, notes=ask.written_notes()), ask.answer or _usual(self.asked)
 
 
 async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | None:
@@ -159,6 +164,10 @@ def prepare_uploads(services: ApiServices, work: Callable[[], R]) -> R:
     """Do what decodes images and waits for the storage."""
     del services
     return work()
+
+
+def _usual(asked: ClientRequest) -> AnswerKind:
+    return "job" if asked.route.waits else "id"
 
 
 def _submission(

@@ -13,7 +13,7 @@ status, images, times and error of one job, and those notes.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
@@ -21,14 +21,14 @@ from typing import Any, Literal, Protocol, runtime_checkable
 
 from pydantic import BaseModel
 
-from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.webhooks import WebhookMessage
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 
-Verb = Literal["submit", "status", "result", "cancel"]
-"""What a route does. All but `submit` name the job in their path, as `{request_id}`."""
+Verb = Literal["submit", "status", "result", "cancel", "models"]
+"""What a route does. `status`, `result` and `cancel` name the job in their path, as `{request_id}`."""
 
 BodyKind = Literal["json", "form"]
 """A JSON object, or a multipart form."""
@@ -43,7 +43,8 @@ class DialectRoute:
     A name in braces in `path` is a parameter, one segment or a part of one; `{name:path}` may have slashes. A
     name that stands twice means the same text twice. `bodies` has each kind of body that the route takes,
     with its documented models; `responses` the documented statuses with theirs, the usual one first. `waits`
-    is for a submit: it is answered with the final job and not with its id, unless `read` says otherwise.
+    is for a submit: it is answered with the final job and not with its id, unless `read` says otherwise by
+    the `answer` of what it returns.
     """
 
     method: Literal["GET", "POST", "PUT", "DELETE"]
@@ -112,11 +113,12 @@ class SubmittedBody:
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """An answer: status, body as JSON text, and the dialect's own headers."""
+    """An answer: status, body as text, the dialect's own headers, and the media type of the body."""
 
     status: int
     body: str
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    media_type: str = "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,19 +173,57 @@ class Dialect(Protocol):
         ...
 
     def render(self, request: ClientRequest, job: JobView) -> Rendered:
-        """The answer about a job of this dialect, whatever its status is.
+        """The answer about a job, whatever its status is.
 
-        To a submit that waits, it is the final job. An image whose `content` is given may be written into the
-        answer, any other is named by its URL.
+        To a submit that waits, it is the final job. An image whose `base64` is given may be written into the
+        answer, any other is named by its URL. A job that was submitted in another dialect has no `notes`, and
+        is answered all the same.
         """
         ...
 
     def wants_content(self, request: ClientRequest, job: JobView) -> bool:
-        """Whether the answer holds the images themselves: then their bytes are read first."""
+        """Whether the answer holds the images themselves: then each has its `base64`."""
         ...
 
     def refused(self, refusal: Refusal) -> Rendered:
         """The answer that tells an error; it may have another status, where the document says so."""
+        ...
+
+
+@runtime_checkable
+class StreamingDialect(Dialect, Protocol):
+    """A dialect in which a submit may be answered with server-sent events (`answer="stream"`).
+
+    Each method returns whole events as text, each with the empty line at its end, or "". While the job goes
+    on, the API sends comments, so that no proxy closes the connection.
+    """
+
+    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
+        """What is sent as soon as the job is accepted."""
+        ...
+
+    def stream_end(self, request: ClientRequest, job: JobView) -> str:
+        """What is sent last, once the job is final, whatever its status is; each image has its `base64`."""
+        ...
+
+    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
+        """What is sent last where the end cannot be: the client has waited too long, or this process ends.
+
+        The status of the answer is 200 by then. A submit that is refused is told by `refused`.
+        """
+        ...
+
+
+@runtime_checkable
+class ModelsDialect(Dialect, Protocol):
+    """A dialect with routes of the verb `models`."""
+
+    def models(self, request: ClientRequest, models: Sequence[Model]) -> Rendered:
+        """The answer about the models that can be asked for, in the catalog's order; all, or the path's one.
+
+        Raises:
+            NotFound: the path names none of them.
+        """
         ...
 
 

@@ -14,12 +14,14 @@ from types import ModuleType
 from typing import Any
 
 from imagequeue.dialects import adapters
-from imagequeue.dialects.dialect import Dialect, DialectRoute, WebhookDialect
+from imagequeue.dialects.dialect import Dialect, DialectRoute, ModelsDialect, WebhookDialect
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.webhooks import WebhookMessage
 
 WebhookBody = Callable[[JobView], Mapping[str, Any]]
 WebhookHeaders = Callable[[WebhookMessage], dict[str, str]]
+
+_ABOUT_A_JOB = frozenset({"status", "result", "cancel"})
 
 
 class Dialects:
@@ -81,8 +83,10 @@ class Dialects:
             raise TypeError(f"{dialect.name}: {route.path} is below a prefix of {self.at(route.path).name}")
         if route.verb == "submit" and not route.bodies:
             raise TypeError(f"{dialect.name}: {route.path} takes no body and is a submit")
-        if route.verb != "submit" and "request_id" not in route.parameters:
+        if route.verb in _ABOUT_A_JOB and "request_id" not in route.parameters:
             raise TypeError(f"{dialect.name}: {route.path} names no {{request_id}}")
+        if route.verb == "models" and not isinstance(dialect, ModelsDialect):
+            raise TypeError(f"{dialect.name}: {route.path} lists models, and the dialect is no ModelsDialect")
 
 
 def specificity(path: str) -> list[tuple[int, str]]:

@@ -18,7 +18,9 @@ from imagequeue.domain.jobs import JobStatus
 class OutputImage:
     """An image of a job: where clients download it, its media type (`image/png`), its size in pixels.
 
-    `content` is None unless somebody has read the bytes at `storage_key`.
+    `base64` is text that stands for the base64 of the bytes at `storage_key`; None: an answer names the image
+    by its URL. In an answer by HTTP it is a placeholder of characters that JSON does not escape, and the API
+    puts the base64 in its place while it sends the answer; so its length says nothing.
     """
 
     storage_key: str
@@ -26,7 +28,8 @@ class OutputImage:
     media_type: str
     width: int
     height: int
-    content: bytes | None = None
+    size_bytes: int
+    base64: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageError, S
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import PutObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, PutObjectOutputTypeDef
 
 _CONFIG = Config(
     connect_timeout=2,  # seconds, as below: an image that cannot be stored soon goes to the local disk
@@ -94,15 +94,18 @@ class S3Storage:
         _require_stored(answer)
 
     def get(self, key: str) -> bytes:
-        with _failures():
-            try:
-                answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
-                with contextlib.closing(answer["Body"]) as body:
-                    return body.read()
-            except ClientError as error:
-                if _code(error) in _MISSING:
-                    raise ObjectMissing(key) from None
-                raise
+        with _failures(), _missing(key):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
+            with contextlib.closing(answer["Body"]) as body:
+                return body.read()
+
+    def read(self, key: str, begin: int, size: int) -> bytes:
+        wanted = f"bytes={begin}-{begin + size - 1}"
+        with _failures(), _missing(key):
+            answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key), Range=wanted)
+            with contextlib.closing(answer["Body"]) as body:
+                _require_part(answer)
+                return body.read()
 
     def exists(self, key: str) -> bool:
         with _failures():
@@ -167,6 +170,23 @@ def _require_stored(answer: PutObjectOutputTypeDef) -> None:
     """Any web server may answer a PUT with 200; only a service that stored the object names its ETag."""
     if not answer.get("ETag"):
         raise StorageUnavailable("S3: the endpoint does not answer as S3 does: there is no ETag")
+
+
+def _require_part(answer: GetObjectOutputTypeDef) -> None:
+    """A service that does not know ranges answers with the whole object, which may be large."""
+    if not answer.get("ContentRange"):
+        raise StorageUnavailable("S3: the endpoint does not read parts of objects: there is no Content-Range")
+
+
+@contextlib.contextmanager
+def _missing(key: str) -> Generator[None]:
+    """Turn the answer that there is no such object into ObjectMissing."""
+    try:
+        yield
+    except ClientError as error:
+        if _code(error) in _MISSING:
+            raise ObjectMissing(key) from None
+        raise
 
 
 @contextlib.contextmanager

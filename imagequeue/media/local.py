@@ -42,6 +42,15 @@ class LocalStorage:
             except (FileNotFoundError, IsADirectoryError):
                 raise ObjectMissing(key) from None
 
+    def read(self, key: str, begin: int, size: int) -> bytes:
+        with _failures():
+            try:
+                with self.path(key).open("rb") as file:
+                    file.seek(begin)
+                    return file.read(size)
+            except (FileNotFoundError, IsADirectoryError):
+                raise ObjectMissing(key) from None
+
     def exists(self, key: str) -> bool:
         with _failures():
             return self.path(key).is_file()

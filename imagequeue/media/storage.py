@@ -50,6 +50,14 @@ class Storage(Protocol):
         """
         ...
 
+    def read(self, key: str, begin: int, size: int) -> bytes:
+        """Read `size` bytes of an object, from the byte number `begin` (from 0); fewer where it ends.
+
+        Raises:
+            ObjectMissing: there is none.
+        """
+        ...
+
     def exists(self, key: str) -> bool:
         """Whether there is an object with this key."""
         ...

@@ -17,20 +17,44 @@ from imagequeue.domain.ids import split_request_id
 from imagequeue.domain.jobs import JobStatus
 from tests.api.second import BODY, IMAGES, NOW, failure, submit
 from tests.api.service import Client
-from tests.builders import account
+from tests.builders import MODEL, account
+from tests.dialects.examples import events
 from tests.dialects.with_second import WITH_SECOND
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
 
 
-def test_a_job_of_another_dialect_or_account_does_not_exist(second: Client) -> None:
-    pixazos = second.generate().json()["request_id"]
-    others = submit(second.service.client("other")).json()["id"]
-    for request_id in (pixazos, others):
-        for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
-            answer = second.http.request(method, f"{IMAGES}/{request_id}{path}")
-            assert (answer.status_code, failure(answer)[0]) == (404, "404")
-    assert second.status(pixazos).json()["status"] == "QUEUED"
+def test_a_job_of_another_account_does_not_exist(second: Client) -> None:
+    other = second.service.client("other")
+    request_id = submit(other).json()["id"]
+    for method, path in (("GET", ""), ("GET", "/result"), ("DELETE", "")):
+        answer = second.http.request(method, f"{IMAGES}/{request_id}{path}")
+        assert (answer.status_code, failure(answer)[0]) == (404, "404")
+    assert other.status(request_id).json()["status"] == "QUEUED"
+
+
+def test_a_job_of_another_dialect_is_shown_and_cancelled_by_its_id(second: Client) -> None:
+    """What its own dialect had noted with it is not shown to this one."""
+    request_id = second.generate().json()["request_id"]
+    shown = second.http.get(f"{IMAGES}/{request_id}").json()
+    assert (shown["id"], shown["state"], shown["label"]) == (request_id, "queued", "")
+    assert second.http.delete(f"{IMAGES}/{request_id}").json()["failure"] == "cancelled"
+    seconds = submit(second, label="red").json()["id"]
+    assert second.http.get(f"{IMAGES}/{seconds}").json()["label"] == "red"
+    assert second.status(seconds).json()["status"] == "QUEUED"
+    assert second.http.post(f"/v2/requests/{seconds}/cancel").json()["error"] == "cancelled"
+    listed = second.http.get("/v2/requests").json()["data"]
+    assert [(job["request_id"], job["status"]) for job in listed] == [
+        (seconds, "FAILED"),
+        (request_id, "FAILED"),
+    ]
+
+
+def test_models_are_listed_in_the_dialects_words_for_who_has_a_key(second: Client) -> None:
+    listed = second.http.get("/second/models")
+    assert (listed.status_code, listed.json()["names"][0]) == (200, MODEL)
+    assert "disabled-model" not in listed.json()["names"]
+    assert second.http.get("/second/models", headers={KEY_HEADER: "iq_x"}).status_code == 401
 
 
 def test_a_job_is_cancelled_once(second: Client) -> None:
@@ -40,6 +64,9 @@ def test_a_job_is_cancelled_once(second: Client) -> None:
     again = second.http.delete(path)
     assert (again.status_code, failure(again)[0]) == (409, "409")
     assert second.wallet()["held"] == "0"
+
+
+KEY_HEADER = "Ocp-Apim-Subscription-Key"
 
 
 class Waiting:
@@ -82,6 +109,21 @@ def test_a_submit_that_waits_is_answered_with_the_final_job(waiting: Waiting) ->
     assert told.headers["X-Request-Id"] == told.json()["id"]
     shown = waiting.http.get(f"{IMAGES}/{told.json()['id']}").json()["pictures"]
     assert shown[0].startswith(waiting.pipeline.runtime.settings.public_origin)
+
+
+def test_a_submit_may_be_answered_with_a_stream_that_ends_with_the_final_job(waiting: Waiting) -> None:
+    answer = waiting.post(stream=True)
+    waiting.job()
+    while not answer.done():
+        waiting.pipeline.run()
+    told = answer.result()
+    assert (told.status_code, told.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+    assert (told.headers["Cache-Control"], told.headers["X-Accel-Buffering"]) == ("no-cache", "no")
+    begun, final, done = events(told.text)
+    assert (begun["data"], done["data"]) == ({"id": told.headers["X-Request-Id"], "at": NOW}, "[DONE]")
+    (image,) = waiting.pipeline.rows("SELECT storage_key FROM images")
+    stored = waiting.pipeline.runtime.storage.get(image.storage_key)
+    assert final["data"]["pictures"] == [base64.b64encode(stored).decode()]
 
 
 def test_images_that_cannot_be_read_are_asked_for_later(waiting: Waiting) -> None:

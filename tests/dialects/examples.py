@@ -5,12 +5,15 @@
     submit    a request with its body, and what must be read out of it, or the refusal
     accepted  the answer to a request whose job is queued
     job       the answer to a request about a job in some status
+    stream    the events of a request whose answer is a stream, once its job is in some final status
+    models    the answer about the models of the test's catalog
     error     how an error is told
     webhook   what a webhook says about a job, where the dialect has its own
 """
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -31,6 +34,7 @@ ORIGIN = "https://images.example.com"
 JOB_ID = UUID("019d0000-0000-7000-8000-000000000001")
 BEGAN = datetime(2026, 3, 31, 10, 0, tzinfo=UTC)
 CONTENT = b"the bytes of an image"
+BASE64 = base64.b64encode(CONTENT).decode()
 NAMES = [dialect.name for dialect in DIALECTS]
 
 
@@ -97,7 +101,21 @@ def _read(path: Path) -> Example:
     return Example(dialect=path.parent.name, name=path.stem, **json.loads(path.read_text("utf-8")))
 
 
-def view(dialect: str, given: dict[str, Any], *, content: bytes | None = None) -> JobView:
+def events(text: str) -> list[dict[str, Any]]:
+    """The server-sent events of a text that consists of whole ones: `event` if it has a name, and `data`."""
+    assert not text or text.endswith("\n\n"), "an event ends with an empty line"
+    return [_event(lines.split("\n")) for lines in text.removesuffix("\n\n").split("\n\n") if lines]
+
+
+def _event(lines: list[str]) -> dict[str, Any]:
+    fields = [line.partition(": ") for line in lines if not line.startswith(":")]
+    assert {name for name, _, _ in fields} <= {"event", "data"}
+    data = "\n".join(value for name, _, value in fields if name == "data")
+    names = [(name, value) for name, _, value in fields if name == "event"]
+    return dict(names) | {"data": json.loads(data) if data.startswith("{") else data}
+
+
+def view(dialect: str, given: dict[str, Any], *, base64: str | None = None) -> JobView:
     """A job as an example describes it: what it does not say is the same for all."""
     status = JobStatus(given["status"])
     operation: Operation = given.get("operation", "generate")
@@ -113,7 +131,9 @@ def view(dialect: str, given: dict[str, Any], *, content: bytes | None = None) -
         price_usd=Decimal("0.039") * max(1, images),
         error=given.get("error"),
         images=tuple(
-            OutputImage(f"key-{number}", f"{ORIGIN}/{number}.png", "image/png", 1024, 768, content)
+            OutputImage(
+                f"key-{number}", f"{ORIGIN}/{number}.png", "image/png", 1024, 768, len(CONTENT), base64
+            )
             for number in range(1, images + 1)
         ),
         notes=given.get("notes", {}),

@@ -1,14 +1,14 @@
 """A dialect for tests, with everything that a dialect can have; `second_examples` are its examples.
 
-`/second/images` takes JSON and forms and answers with an id, `/second/now` waits. Its webhooks are its own.
+`/second/images` takes JSON and forms and answers with an id, `/second/now` waits, or streams where the body
+says `stream`. Its webhooks are its own.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -22,13 +22,13 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.fields import READABLE, AnswerFields, BodyFields, validated
-from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.job_view import JobView, OutputImage
+from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.webhooks import WebhookMessage
-from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
+from imagequeue.lifecycle.submit.uploads import AnswerKind, RequestWithUploads, Upload
 
 
 class SecondBody(BodyFields):
@@ -38,6 +38,7 @@ class SecondBody(BodyFields):
     text: Annotated[str, Field(min_length=1, max_length=100), READABLE]
     count: Annotated[int, Field(ge=1, le=4)] = 1
     inline: bool = False
+    stream: bool = False
     label: Annotated[str, Field(max_length=20_000)] = ""
 
 
@@ -56,6 +57,12 @@ class SecondAccepted(AnswerFields):
 
     id: str
     look: str
+
+
+class SecondModels(AnswerFields):
+    """The models that can be asked for."""
+
+    names: list[str]
 
 
 class SecondFailure(AnswerFields):
@@ -96,6 +103,7 @@ class SecondDialect:
         _route("GET", "/second/images/{request_id}", "status", {200: SecondJob}),
         _route("GET", "/second/images/{request_id}/result", "result", {200: SecondJob}),
         _route("DELETE", "/second/images/{request_id}", "cancel", {200: SecondJob}),
+        _route("GET", "/second/models", "models", {200: SecondModels}),
     )
 
     def read(self, request: ClientRequest, body: SubmittedBody, catalog: Catalog) -> RequestWithUploads:
@@ -110,8 +118,8 @@ class SecondDialect:
             image_count=fields.count,
         )
         notes = {"label": fields.label} | ({"inline": True} if fields.inline else {})
-        waits = False if "x-second-later" in request.headers else None
-        return RequestWithUploads(ask, images, notes=notes, waits=waits)
+        answer: AnswerKind | None = "id" if "x-second-later" in request.headers else None
+        return RequestWithUploads(ask, images, notes=notes, answer="stream" if fields.stream else answer)
 
     def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
         body = {"id": request_id, "look": f"{request.origin}/second/images/{request_id}"}
@@ -130,6 +138,19 @@ class SecondDialect:
         status = 404 if refusal.kind is UnknownModel else refusal.status
         return Rendered(status, _failure(status, refusal.message))
 
+    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
+        return _event("accepted", {"id": request_id, "at": request.route.path})
+
+    def stream_end(self, request: ClientRequest, job: JobView) -> str:
+        return _event("final", _body(job) | {"at": request.route.path}) + "data: [DONE]\n\n"
+
+    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
+        return _event("failure", {"text": refusal.message, "at": request.route.path})
+
+    def models(self, request: ClientRequest, models: Sequence[Model]) -> Rendered:
+        names = [model.id for model in models]
+        return Rendered(200, json.dumps({"names": names}), {"X-Second": request.route.verb})
+
     def webhook_body(self, job: JobView, origin: str) -> Mapping[str, Any]:
         return {"event": "picture", "from": origin, **_body(job)}
 
@@ -142,18 +163,18 @@ def _failure(status: int, text: str) -> str:
     return json.dumps({"failure": {"code": str(status), "text": text}})
 
 
+def _event(name: str, data: Mapping[str, Any]) -> str:
+    return f"event: {name}\ndata: {json.dumps(data)}\n\n"
+
+
 def _body(job: JobView) -> dict[str, Any]:
     return {
         "id": job.request_id,
         "state": job.status.lower(),
-        "label": job.notes["label"],
-        "pictures": [_picture(image) for image in job.images],
+        "label": job.notes.get("label", ""),
+        "pictures": [image.base64 or image.url for image in job.images],
         "failure": job.error,
     }
-
-
-def _picture(image: OutputImage) -> str:
-    return image.url if image.content is None else base64.b64encode(image.content).decode()
 
 
 DIALECT: Dialect = SecondDialect()

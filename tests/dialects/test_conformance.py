@@ -14,8 +14,10 @@ from imagequeue.dialects.dialect import (
     ClientRequest,
     Dialect,
     DialectRoute,
+    ModelsDialect,
     Refusal,
     Rendered,
+    StreamingDialect,
     SubmittedBody,
     WebhookDialect,
 )
@@ -26,11 +28,13 @@ from imagequeue.domain.jobs import FINAL, JobStatus
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 from tests.builders import catalog
 from tests.dialects.examples import (
+    BASE64,
     CONTENT,
     NAMES,
     ORIGIN,
     Example,
     dialect_named,
+    events,
     examples,
     view,
 )
@@ -39,6 +43,7 @@ CATALOG = catalog()
 SUBMITS = examples("submit")
 READ = [example for example in SUBMITS if "request" in example.expects]
 JOBS = examples("job")
+STREAMS = examples("stream")
 NONSENSE: list[Any] = [
     None,
     True,
@@ -74,8 +79,13 @@ def test_every_dialect_has_its_examples(name: str) -> None:
     assert {route.path for route in submits} == {example.request().route.path for example in accepted}
     shown = [example for example in JOBS if example.dialect == name]
     assert {example.job["status"] for example in shown} == set(JobStatus)
-    others = {route.path for route in dialect.routes} - {route.path for route in submits}
-    assert others <= {example.request().route.path for example in shown}
+    about_jobs = {route.path for route in dialect.routes if route.verb in {"status", "result", "cancel"}}
+    assert about_jobs <= {example.request().route.path for example in shown}
+    listed = [example.request().route for example in examples("models") if example.dialect == name]
+    assert {route.path for route in dialect.routes if route.verb == "models"} == {r.path for r in listed}
+    streamed = [example for example in STREAMS if example.dialect == name]
+    assert bool(streamed) == isinstance(dialect, StreamingDialect)
+    assert not streamed or {example.job["status"] for example in streamed} == FINAL
     told = [example for example in examples("error") if example.dialect == name]
     assert None in {example.error for example in told}
     if isinstance(dialect, WebhookDialect):
@@ -106,7 +116,8 @@ def test_a_submit_is_read_as_it_is_meant(example: Example) -> None:
     )
     assert (None if found.mask is None else found.mask.field) == expects.get("mask")
     assert found.notes == expects.get("notes", {})
-    assert found.waits == expects.get("waits")
+    assert found.answer == expects.get("answer")
+    assert found.answer != "stream" or isinstance(dialect_named(example.dialect), StreamingDialect)
     assert isinstance(found.request, ImageRequest)
 
 
@@ -176,7 +187,7 @@ def test_a_job_is_answered_as_the_document_has_it(example: Example) -> None:
     inline = dialect.wants_content(request, job)
     assert inline == example.expects.get("inline", False)
     if inline:
-        job = view(example.dialect, example.job, content=CONTENT)
+        job = view(example.dialect, example.job, base64=BASE64)
     _check(dialect.render(request, job), example, request.route)
 
 
@@ -197,12 +208,45 @@ def _check_documented(answer: Rendered, route: DialectRoute) -> None:
 def test_every_route_answers_about_a_job_in_every_status(example: Example) -> None:
     """A file of results is written with the submit's route, whether the client had waited or not."""
     dialect = dialect_named(example.dialect)
-    for route in dialect.routes:
+    for route in (one for one in dialect.routes if one.verb != "models"):
         request = ClientRequest(route, dict.fromkeys(route.parameters, "x"), {}, {}, ORIGIN)
-        for content in (None, CONTENT):
-            answer = dialect.render(request, view(example.dialect, example.job, content=content))
-            assert isinstance(json.loads(answer.body), dict)
-            _check_documented(answer, route)
+        for base64 in (None, BASE64):
+            job = view(example.dialect, example.job, base64=base64)
+            for shown in (job, replace(job, dialect="another", notes={})):
+                answer = dialect.render(request, shown)
+                assert isinstance(json.loads(answer.body), dict)
+                _check_documented(answer, route)
+                assert dialect.wants_content(request, shown) in {True, False}
+
+
+@pytest.mark.parametrize("example", STREAMS, ids=str)
+def test_a_stream_says_what_the_document_has(example: Example) -> None:
+    dialect, request = dialect_named(example.dialect), example.request()
+    assert isinstance(dialect, StreamingDialect)
+    job = view(example.dialect, example.job, base64=BASE64)
+    assert events(dialect.stream_begin(request, job.request_id)) == example.expects["begin"]
+    assert events(dialect.stream_end(request, job)) == example.expects["end"]
+
+
+@pytest.mark.parametrize("example", STREAMS, ids=str)
+def test_a_stream_ends_for_every_job_and_every_error(example: Example) -> None:
+    dialect, request = dialect_named(example.dialect), example.request()
+    assert isinstance(dialect, StreamingDialect)
+    for status in FINAL:
+        job = view(example.dialect, example.job | {"status": status, "notes": {}}, base64=BASE64)
+        assert events(dialect.stream_end(request, job))
+    for kind, answer in ANSWERS.items():
+        refusal = Refusal(kind, answer.status, answer.title, "what is wrong: “this”\n\nand that")
+        told = [_texts(event["data"]) for event in events(dialect.stream_refused(request, refusal))]
+        assert "what is wrong: “this”\n\nand that" in [text for texts in told for text in texts]
+
+
+@pytest.mark.parametrize("example", examples("models"), ids=str)
+def test_models_are_listed_as_the_document_has_it(example: Example) -> None:
+    dialect, request = dialect_named(example.dialect), example.request()
+    assert isinstance(dialect, ModelsDialect)
+    enabled = [model for model in CATALOG.models if model.enabled]
+    _check(dialect.models(request, enabled), example, request.route)
 
 
 @pytest.mark.parametrize("example", examples("error"), ids=str)

@@ -25,6 +25,12 @@ class Sketch(SecondDialect):
         self.routes: Any = routes
 
 
+class Modelless(Sketch):
+    """A dialect that cannot list models."""
+
+    models: Any = None
+
+
 def route(path: str, verb: Any = "submit", method: Any = "POST") -> DialectRoute:
     return DialectRoute(method, path, verb, "", "", {}, {"json": ()})
 
@@ -103,6 +109,7 @@ def test_text_is_tried_before_a_parameter_wherever_two_paths_differ_first(shuffl
         ([Sketch("a", "/", routes=(route("/x/y"),)), Sketch("b", "/x")], "a: /x/y is below a prefix of b"),
         ([Sketch("a", "/"), Sketch("b", "/x", routes=(route("/y"),))], "b: /y is below a prefix of a"),
         ([Sketch("a", "/", routes=(route("/x", "status", "GET"),))], "a: /x names no {request_id}"),
+        ([Modelless("a", "/", routes=(route("/x", "models", "GET"),))], "a: /x lists models"),
         (
             [Sketch("a", "/", routes=(DialectRoute("POST", "/x", "submit", "", "", {}),))],
             "a: /x takes no body and is a submit",

@@ -26,6 +26,12 @@ def test_what_is_put_is_got(storage: Storage) -> None:
     assert storage.exists(KEY)
 
 
+@pytest.mark.parametrize(("begin", "size"), [(0, 4), (4, 3), (7, 3), (8, 100), (0, 100)])
+def test_a_part_of_an_object_is_read(storage: Storage, begin: int, size: int) -> None:
+    storage.put(KEY, b"0123456789", "image/png")
+    assert storage.read(KEY, begin, size) == b"0123456789"[begin : begin + size]
+
+
 def test_the_same_bytes_again_are_fine_and_other_bytes_are_not(storage: Storage) -> None:
     storage.put(KEY, b"first", "image/png")
     storage.put(KEY, b"first", "image/png")
@@ -52,6 +58,8 @@ def test_missing_objects_are_missing(storage: Storage) -> None:
     assert not storage.exists(KEY)
     with pytest.raises(ObjectMissing):
         storage.get(KEY)
+    with pytest.raises(ObjectMissing):
+        storage.read(KEY, 0, 1)
     storage.delete(KEY)
 
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Literal
 
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.errors import DestinationRefused, InvalidRequest, ServiceUnavailable
@@ -31,6 +31,9 @@ _WEB_URL = re.compile(r"https?:", re.IGNORECASE)
 MOST_NOTES_BYTES = 16 * 1024
 """Bytes of JSON that are kept with each job for its dialect: a hundred short fields, and no image."""
 
+AnswerKind = Literal["id", "job", "stream"]
+"""What a submit is answered with: the job's id at once, the final job, or events until the job is final."""
+
 Prepare = Callable[..., EncodedImage]
 
 
@@ -46,15 +49,15 @@ class Upload:
 class RequestWithUploads:
     """What a client asks for, with its input images as they came; `request` does not name them yet.
 
-    `notes` are what its dialect wants to know again when it answers, as JSON. `waits`: the client is answered
-    with the final job (true) or with the job's id (false); None: as the route says.
+    `notes` are what its dialect wants to know again when it answers, as JSON. `answer` is what the client is
+    answered with; None: as the route says.
     """
 
     request: ImageRequest
     images: tuple[Upload, ...] = ()
     mask: Upload | None = None
     notes: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    waits: bool | None = None
+    answer: AnswerKind | None = None
 
     @property
     def has_uploads(self) -> bool:

@@ -1,0 +1,157 @@
+"""Answers that hold images: the base64 of each image is read from the storage while the answer is sent.
+
+A dialect writes its answer as text, and where the base64 of an image belongs it writes `OutputImage.base64`,
+which is a placeholder here. The text is cut at the placeholders; what stands between them is sent as it is,
+and for each placeholder the image is read and encoded piece by piece. So no answer is in memory as a whole.
+"""
+
+from __future__ import annotations
+
+import re
+from base64 import b64encode
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from secrets import token_hex
+
+from fastapi import Response
+from fastapi.responses import StreamingResponse
+
+from api.bulkhead import isolated
+from api.errors import rendered
+from api.services import ApiServices
+from imagequeue.dialects.dialect import Rendered
+from imagequeue.domain.errors import ServiceUnavailable
+from imagequeue.domain.job_view import JobView, OutputImage
+from imagequeue.media.storage import StorageError
+
+PIECE_BYTES = 384 * 1024
+"""Bytes of an image that are read at a time: a multiple of 3, so that the base64 of pieces can be joined, and
+large enough that a bucket is asked a few times for an image, and not dozens of times."""
+
+READ_THREADS = 8
+"""How many pieces a process reads at a time; a bucket may answer each after tens of milliseconds."""
+READ_PATIENCE = 30.0
+"""Seconds for a piece: a bucket is tried twice, for 10 s each."""
+
+
+class Placeholders:
+    """The placeholders of one answer.
+
+    They hold a random number that is made for this answer, and whatever the answer repeats, such as a prompt,
+    was written before it; so nothing that a client sent is taken for a placeholder.
+    """
+
+    def __init__(self) -> None:
+        self._nonce = token_hex(16)
+        self._images: Sequence[OutputImage] = ()
+
+    def put_into(self, job: JobView) -> JobView:
+        """The job with a placeholder for each of its images."""
+        self._images = job.images
+        images = [replace(image, base64=self._placeholder(index)) for index, image in enumerate(job.images)]
+        return replace(job, images=tuple(images))
+
+    def cut(self, text: str) -> ImageBody:
+        """The text with images in the places of their placeholders."""
+        found = re.split(rf"image-{self._nonce}-(\d+)\.", text)
+        parts = [
+            self._images[int(part)] if position % 2 else part.encode("utf-8", "replace")
+            for position, part in enumerate(found)
+        ]
+        return ImageBody(tuple(parts))
+
+    def _placeholder(self, index: int) -> str:
+        return f"image-{self._nonce}-{index}."
+
+
+@dataclass(frozen=True, slots=True)
+class ImageBody:
+    """A body: texts, and images whose base64 stands between them."""
+
+    parts: Sequence[bytes | OutputImage]
+
+    @property
+    def images(self) -> list[OutputImage]:
+        """The images, once for each time that they stand there."""
+        return [part for part in self.parts if isinstance(part, OutputImage)]
+
+    @property
+    def length(self) -> int:
+        """Bytes of the whole body."""
+        return sum(len(part) if isinstance(part, bytes) else _encoded(part) for part in self.parts)
+
+
+def _encoded(image: OutputImage) -> int:
+    return (image.size_bytes + 2) // 3 * 4
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A part of a stored image: `size` bytes from the byte number `begin`."""
+
+    storage_key: str
+    begin: int
+    size: int
+
+
+async def image_answer(
+    services: ApiServices, answer: Rendered, placeholders: Placeholders, headers: Mapping[str, str]
+) -> Response:
+    """The response that a dialect has written with placeholders, with headers of our own.
+
+    Raises:
+        ServiceUnavailable: an image cannot be read.
+    """
+    body = placeholders.cut(answer.body)
+    if not body.images:
+        return rendered(answer, headers)
+    await require_images(services, body.images)
+    sized = {**headers, **answer.headers, "Content-Length": str(body.length)}
+    return StreamingResponse(pieces(services, body), answer.status, sized, media_type=answer.media_type)
+
+
+async def pieces(services: ApiServices, body: ImageBody) -> AsyncGenerator[bytes]:
+    """The bytes of a body, in pieces.
+
+    Raises:
+        ServiceUnavailable: an image cannot be read any more; what was sent so far is not whole.
+    """
+    for part in body.parts:
+        if isinstance(part, bytes):
+            yield part
+            continue
+        for begin in range(0, part.size_bytes, PIECE_BYTES):
+            size = min(PIECE_BYTES, part.size_bytes - begin)
+            yield await read_piece(services, Piece(part.storage_key, begin, size))
+
+
+@isolated(threads=READ_THREADS, patience=READ_PATIENCE)
+def read_piece(services: ApiServices, piece: Piece) -> bytes:
+    """The base64 of a piece of an image."""
+    try:
+        content = services.runtime.storage.read(piece.storage_key, piece.begin, piece.size)
+    except StorageError as error:
+        raise _unreadable() from error
+    if len(content) != piece.size:
+        raise _unreadable()
+    return b64encode(content)
+
+
+@isolated(threads=READ_THREADS, patience=READ_PATIENCE)
+def require_images(services: ApiServices, images: Sequence[OutputImage]) -> None:
+    """Check that images are there before an answer begins, because one that has begun cannot be refused.
+
+    Raises:
+        ServiceUnavailable: one is not.
+    """
+    storage = services.runtime.storage
+    try:
+        there = all(storage.exists(key) for key in {image.storage_key for image in images})
+    except StorageError as error:
+        raise _unreadable() from error
+    if not there:
+        raise _unreadable()
+
+
+def _unreadable() -> ServiceUnavailable:
+    return ServiceUnavailable("The images cannot be read at the moment; try again")
