@@ -1,4 +1,4 @@
-"""The ASGI application under every upstream's base URL: finds upstream and route, then serves the call."""
+"""The ASGI application of all upstreams: finds the upstream and the route of a call, then serves it."""
 
 import contextlib
 import re
@@ -35,7 +35,7 @@ class Gateway:
         name, path = _split(scope["path"])
         config = self._simulator.upstream(name)
         async with Connection(scope, receive, send_message) as connection:
-            # A client that leaves is an everyday event here, and there is nobody to tell.
+            # Clients that leave are a part of many tests, and no answer can reach them.
             with contextlib.suppress(ClientGoneError):
                 if config is None:
                     return await send(
