@@ -15,7 +15,6 @@ from api import (
     health,
     media,
     metrics,
-    models,
     requests,
     upstream_callbacks,
     wallet,
@@ -36,7 +35,6 @@ ROUTED = (
     requests,
     events,
     wallet,
-    models,
     media,
     upstream_callbacks,
 )

@@ -17,7 +17,10 @@ from xdist.scheduler import LoadScopeScheduling
 from imagequeue.store.database import open_engine
 from tests.databases import ReusedDatabase
 
-SHARE_A_STACK = {f"tests/e2e/test_{name}.py" for name in ("examples", "readme", "redis_emptied", "reload")}
+SHARE_A_STACK = {
+    f"tests/e2e/test_{name}.py"
+    for name in ("documents", "examples", "openai_package", "readme", "redis_emptied", "reload")
+}
 """Files that go to one process, because their stack takes ten seconds of a core to start."""
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from typing import TypeVar
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
 from imagequeue.dialects.dialect import SubmittedBody
 from imagequeue.domain.errors import InvalidRequest
@@ -23,6 +25,8 @@ class AnswerFields(BaseModel):
     """What an answer has, for the documentation of the API; the conformance suite reads answers with it."""
 
 
+_INTEGER = re.compile(r"-?[0-9]{1,20}")
+
 F = TypeVar("F", bound=BodyFields)
 
 
@@ -34,13 +38,20 @@ def validated(kind: type[F], body: SubmittedBody) -> F:
     """
     read = kind.model_validate_strings if body.kind == "form" else kind.model_validate
     try:
-        return read(dict(body.fields))
+        return read(dict(body.fields), context=body.kind)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
     field = ".".join(str(part) for part in first["loc"])[:_LONGEST_NAME]
     if first["type"] == "extra_forbidden":
         raise InvalidRequest(f"Unknown field '{field}'")
     raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}")
+
+
+def without_nulls(kind: type[BodyFields], body: SubmittedBody) -> SubmittedBody:
+    """The body without those fields of `kind` that are null: some clients write null for a left out field."""
+    known = kind.model_fields
+    given = {name: value for name, value in body.fields.items() if value is not None or name not in known}
+    return replace(body, fields=given)
 
 
 def _readable(prompt: str) -> str:
@@ -59,9 +70,14 @@ READABLE = AfterValidator(_readable)
 """For a prompt, behind its limits of length: not blank, and nothing in it that the database cannot store."""
 
 
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
+def _whole(value: object, info: ValidationInfo) -> object:
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and info.context == "form" and _INTEGER.fullmatch(value):
+        return int(value)
+    return value
 
 
 WHOLE = BeforeValidator(_whole)
-"""For an integer: JSON has one kind of number, and some clients write 1 as `1.0` or `1e0`."""
+"""For an integer: JSON has one kind of number, and some clients write 1 as `1.0` or `1e0`.
+A form has its text."""

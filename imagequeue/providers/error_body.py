@@ -12,6 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from imagequeue.domain.policy_words import is_policy
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.providers import error_words
 from imagequeue.providers.response import UpstreamResponse
@@ -41,12 +42,12 @@ class UpstreamErrorBody:
     @property
     def about_policy(self) -> bool:
         """Whether the request was refused for its content."""
-        return self.names_policy or error_words.is_policy(self.message)
+        return self.names_policy or is_policy(self.message)
 
     @property
     def names_policy(self) -> bool:
         """Whether a code, or a list of reasons, says so. A message may repeat the prompt; a code does not."""
-        return self.moderated or any(map(error_words.is_policy, self.codes))
+        return self.moderated or any(map(is_policy, self.codes))
 
     @property
     def about_moderation(self) -> bool:

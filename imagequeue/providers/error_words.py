@@ -1,4 +1,4 @@
-"""Words of upstreams' errors: which mean a refusal by policy, which blame us, and which look like a key.
+"""Words of upstreams' errors: which mean that a model stopped, which blame us, and which look like a key.
 
 Sources: the codes that the documents of the upstreams show, and those that are seen from gateways in front
 of the same models (OpenRouter passes on what its own upstreams say).
@@ -8,14 +8,6 @@ from __future__ import annotations
 
 import re
 
-_POLICY = re.compile(
-    r"content[\s_-]*(policy|filter|safety|management|violation|moderation|block)|responsible\s*ai"
-    r"|safety[\s_-]*(system|filter|policy|violation)|image[\s_-]*safety|unsafe|moderat(ion|ed)|flagged"
-    r"|violat\w+ (of )?(our|the|usage|content)|prohibited[\s_-]*content|nsfw"
-    r"|sensitive[\s_-]*(word|content)|inappropriate[\s_-]*content|data[\s_-]*inspection[\s_-]*failed"
-    r"|prompt[\s_-]*blocked|blocked[\s_-]*prompt",
-    re.IGNORECASE,
-)
 _MODERATION = re.compile(r"flagged|moderat(ion|ed)", re.IGNORECASE)
 _REFUSAL_REASON = re.compile(
     r"safety|prohibited|blocklist|recitation|spii|content[\s_-]*filter|content[\s_-]*block|moderat(ion|ed)|refus"
@@ -64,11 +56,6 @@ _IDENTIFIER = re.compile(rf"{_WORD}(?:[_./:\s-]+{_WORD})*")
 """Words and short numbers: `sensitive_words_detected`, `InternalError.Algo.DataInspectionFailed`. No key
 looks like this: a key of letters alone would be a weak one."""
 _MASK = "[…]"
-
-
-def is_policy(text: str) -> bool:
-    """Whether a code or a message says that content was refused."""
-    return _POLICY.search(text) is not None
 
 
 def is_moderation(text: str) -> bool:

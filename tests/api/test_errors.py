@@ -114,6 +114,6 @@ def test_below_its_prefix_every_error_is_told_in_its_envelope(second: Client) ->
 
 
 def test_elsewhere_errors_are_pixazos(second: Client) -> None:
-    for path in ("/nowhere", "/secondary", "/v1/second", "/", "//second"):
+    for path in ("/nowhere", "/secondary", "/v2/second", "/", "//second"):
         answer = second.http.get(second.service.url + path)
         assert (answer.status_code, set(answer.json())) == (404, {"error", "message"}), path

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field
 
 from imagequeue.dialects.dialect import SubmittedBody
-from imagequeue.dialects.fields import READABLE, BodyFields, validated
+from imagequeue.dialects.fields import READABLE, WHOLE, BodyFields, validated, without_nulls
 from imagequeue.domain.errors import InvalidRequest
 
 
@@ -62,3 +62,28 @@ def test_half_a_character_is_refused_and_a_long_name_is_cut() -> None:
     with pytest.raises(InvalidRequest) as raised:
         validated(Example, SubmittedBody("json", {"prompt": "a fox", "c" * 10_000: 1}))
     assert len(raised.value.message) < 200
+
+
+class Whole(BodyFields):
+    """An integer that JSON may write as `1.0`."""
+
+    n: Annotated[int, WHOLE, Field(ge=1)] = 1
+
+
+@pytest.mark.parametrize(("kind", "given"), [("json", 2.0), ("json", 2), ("form", "2")])
+def test_a_whole_number_is_an_integer(kind: Any, given: Any) -> None:
+    assert validated(Whole, SubmittedBody(kind, {"n": given})).n == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "given"),
+    [("json", "2"), ("json", 2.5), ("json", True), ("form", "2.5"), ("form", "9" * 5000), ("form", "")],
+)
+def test_what_is_no_whole_number_is_refused(kind: Any, given: Any) -> None:
+    with pytest.raises(InvalidRequest, match="n: Input should be"):
+        validated(Whole, SubmittedBody(kind, {"n": given}))
+
+
+def test_null_is_a_field_that_was_left_out_unless_nobody_knows_the_field() -> None:
+    body = without_nulls(Example, SubmittedBody("json", {"prompt": "a fox", "n": None, "colour": None}))
+    assert body.fields == {"prompt": "a fox", "colour": None}

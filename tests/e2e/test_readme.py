@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -45,9 +46,27 @@ def _shell(stack: LiveStack, script: str) -> str:
 
 def test_the_curl_example_queues_a_job(stack: LiveStack) -> None:
     require("curl")
-    answer = _shell(stack, block("sh", "curl"))
+    answer = _shell(stack, block("sh", "Ocp-Apim"))
     assert re.search(r'"status": "QUEUED"', answer), answer
     assert set(re.findall(r'"(\w+)":', answer)) == set(re.findall(r'"(\w+)":', block("json", "QUEUED")))
+
+
+def test_the_example_with_the_openai_package_prints_the_image(stack: LiveStack) -> None:
+    script = block("python", "from openai").replace(README_URL, stack.url)
+    printed = _run(stack, sys.executable, "-", given=script)
+    assert re.fullmatch(r"\d{4,} characters of base64\n", printed), printed
+
+
+def test_the_example_of_aiml_gets_a_url(stack: LiveStack) -> None:
+    require("curl")
+    answer = json.loads(_shell(stack, block("sh", ":8000/v1/images/generations")))
+    assert [entry.keys() for entry in answer["data"]] == [{"url"}]
+
+
+def test_the_example_of_omixa_gets_an_image(stack: LiveStack) -> None:
+    require("curl")
+    answer = json.loads(_shell(stack, block("sh", "/api/v1/images/generations")))
+    assert len(answer["data"][0]["b64_json"]) > 1000
 
 
 def test_the_python_example_prints_the_images(stack: LiveStack) -> None:

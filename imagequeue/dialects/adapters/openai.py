@@ -1,0 +1,300 @@
+"""OpenAI's images and models, with AIML API's on the same path: `POST /v1/images/generations`.
+
+The body is the union of both documents. A request waits for its images, or has them streamed. Azure's clients
+put the same below `/openai`, the older ones with the model in the path. Sources: docs/dialects.md, "OpenAI
+and AIML API"; the AIML document, "API Schema"; OpenAI's API reference, "Images" and "Models".
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from imagequeue.dialects import openai_errors, openai_images, openai_models
+from imagequeue.dialects.dialect import (
+    BodyKind,
+    ClientRequest,
+    Dialect,
+    DialectRoute,
+    Refusal,
+    Rendered,
+    SubmittedBody,
+)
+from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated, without_nulls
+from imagequeue.dialects.openai_errors import OpenAIError
+from imagequeue.dialects.openai_images import QueuedImages, TokenUsage
+from imagequeue.domain.catalog import Catalog, Model
+from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.images import ImageRequest, OutputFormat, Shape
+from imagequeue.domain.job_view import JobView, OutputImage
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
+
+MOST_INPUTS = 16
+"""Input images of one edit, by the reference."""
+CREDITS_PER_USD = 2_000_000
+"""AIML's `credits_used`, as the example of its document has it."""
+
+_LARGEST_INTEGER = 2**31 - 1
+_OPTIONS = (
+    "quality",
+    "background",
+    "moderation",
+    "input_fidelity",
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+)
+_REFUSED = {
+    "frame_count": "only GIFs have frames, and no upstream makes them",
+    "frame_duration_ms": "only GIFs have frames, and no upstream makes them",
+    "svg": "no upstream makes SVG",
+    "markup": "no upstream takes it; use mask",
+}
+
+Count = Annotated[int, WHOLE, Field(ge=1, le=_LARGEST_INTEGER)]
+
+
+class OpenAIImageBody(BodyFields):
+    """What generations and edits share."""
+
+    model: str = ""
+    prompt: Annotated[str, Field(min_length=1, max_length=32_000), READABLE]
+    n: Annotated[int, WHOLE, Field(ge=1, le=10)] = 1
+    size: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] = "auto"
+    quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
+    background: Literal["auto", "transparent", "opaque"] | None = None
+    output_format: OutputFormat = "png"
+    output_compression: Annotated[int, WHOLE, Field(ge=0, le=100)] | None = None
+    response_format: Literal["url", "b64_json"] | None = None
+    stream: bool = False
+    partial_images: Annotated[int, WHOLE, Field(ge=0, le=3)] | None = None
+    complexity: Literal["low", "medium", "high"] | None = None
+    user: str | None = None
+    safety_identifier: str | None = None
+
+
+class OpenAIGenerateBody(OpenAIImageBody):
+    """Text to image: OpenAI's fields, and AIML's."""
+
+    moderation: Literal["auto", "low"] | None = None
+    style: Literal["vivid", "natural"] | None = None
+    aspect_ratio: Literal["1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3"] | None = None
+    seed: Annotated[int, WHOLE] | None = None
+    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
+    max_tokens: Count | None = None
+    max_completion_tokens: Count | None = None
+
+
+class OpenAIEditBody(OpenAIImageBody):
+    """Image to image: the files are `image` or `image[]`, up to 16 of them, and `mask`."""
+
+    input_fidelity: Literal["low", "high"] | None = None
+
+
+class ImageEntry(AnswerFields):
+    """An image: one of the two."""
+
+    url: str | None = None
+    b64_json: str | None = None
+
+
+class AimlUsage(AnswerFields):
+    """What the images have cost the caller."""
+
+    credits_used: int
+    usd_spent: float
+
+
+class AimlMeta(AnswerFields):
+    """AIML's part of the answer."""
+
+    usage: AimlUsage
+
+
+class ImagesAnswer(AnswerFields):
+    """The images; `created` in seconds since 1970."""
+
+    created: int
+    data: list[ImageEntry]
+    usage: TokenUsage
+    meta: AimlMeta
+    size: str | None = None
+    quality: str | None = None
+    background: str | None = None
+    output_format: str | None = None
+
+
+_ERRORS = dict.fromkeys((400, 401, 402, 403, 422, 429, 500, 502, 503, 504), OpenAIError)
+
+
+def _submit(path: str, bodies: Mapping[BodyKind, tuple[type[BodyFields], ...]], summary: str) -> DialectRoute:
+    return DialectRoute(
+        method="POST",
+        path=path,
+        verb="submit",
+        summary=summary,
+        description="Waits for the images, or streams them. docs/dialects.md says what each field does.",
+        bodies=bodies,
+        responses={200: ImagesAnswer, 202: QueuedImages} | _ERRORS,
+        waits=True,
+    )
+
+
+def _models(path: str, answer: type[AnswerFields], summary: str) -> DialectRoute:
+    responses = {200: answer, 401: OpenAIError, 403: OpenAIError, 404: OpenAIError}
+    return DialectRoute("GET", path, "models", summary, "With the price of an image.", responses)
+
+
+def _routes(root: str) -> tuple[DialectRoute, ...]:
+    return (
+        _submit(f"{root}/images/generations", {"json": (OpenAIGenerateBody,)}, "Generate images"),
+        _submit(f"{root}/images/edits", {"form": (OpenAIEditBody,)}, "Edit images"),
+    )
+
+
+class OpenAIDialect:
+    """Requests wait for their images."""
+
+    name = "openai"
+    title = "OpenAI and AIML API"
+    prefixes = ("/v1", "/openai")
+    routes = (
+        *_routes("/v1"),
+        *_routes("/openai/v1"),
+        *_routes("/openai/deployments/{name:path}"),
+        _models("/v1/models", openai_models.ModelList, "List the models"),
+        _models("/v1/models/{name:path}", openai_models.ListedModel, "Show a model"),
+        _models("/openai/v1/models", openai_models.ModelList, "List the models"),
+        _models("/openai/v1/models/{name:path}", openai_models.ListedModel, "Show a model"),
+    )
+
+    def read(self, request: ClientRequest, body: SubmittedBody, catalog: Catalog) -> RequestWithUploads:
+        """Read a generation or an edit."""
+        edit = request.route.path.endswith("/edits")
+        kind = OpenAIEditBody if edit else OpenAIGenerateBody
+        _refuse_by_name(body)
+        fields = validated(kind, without_nulls(kind, body))
+        ask = ImageRequest(
+            model_id=_model(request, fields, catalog).id,
+            prompt=fields.prompt,
+            operation="edit" if edit else "generate",
+            image_count=fields.n,
+            shape=_shape(fields),
+            output_format=_format(fields),
+            options=fields.model_dump(include=set(_OPTIONS), exclude_none=True),
+        )
+        images, mask = _uploads(body) if edit else ((), None)
+        notes = {"response_format": _response_format(request, fields)}
+        return RequestWithUploads(ask, images, mask, notes, "stream" if fields.stream else None)
+
+    def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
+        """The 202 to a request that does not wait."""
+        return openai_images.queued(request, request_id)
+
+    def render(self, request: ClientRequest, job: JobView) -> Rendered:
+        """The images, or why there are none."""
+        return openai_images.unfinished(request, job) or Rendered(200, json.dumps(_answer(job)))
+
+    def wants_content(self, request: ClientRequest, job: JobView) -> bool:
+        """Where the client asked for base64; or, for a job of another dialect, where its kind expects it."""
+        wanted = job.notes.get("response_format") or _default_format(request)
+        return bool(job.images) and wanted == "b64_json"
+
+    def refused(self, refusal: Refusal) -> Rendered:
+        """`{"error": {"message", "type", "param", "code"}}`."""
+        return openai_errors.refused(refusal)
+
+    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
+        """Nothing: the first event is an image."""
+        del request, request_id
+        return ""
+
+    def stream_end(self, request: ClientRequest, job: JobView) -> str:
+        """One event for each image, or the error."""
+        edit = request.route.path.endswith("/edits")
+        event = "image_edit.completed" if edit else "image_generation.completed"
+        return openai_images.completed_events(job, event)
+
+    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
+        """The error."""
+        del request
+        return openai_errors.error_event(openai_errors.detail_of(refusal))
+
+    def models(self, request: ClientRequest, models: Sequence[Model]) -> Rendered:
+        """All models, or the path's one."""
+        name = request.parameters.get("name")
+        return openai_models.listed(models) if name is None else openai_models.found(models, name)
+
+
+DIALECT: Dialect = OpenAIDialect()
+
+
+def _refuse_by_name(body: SubmittedBody) -> None:
+    for name, reason in _REFUSED.items():
+        if body.fields.get(name) is not None or name in body.files:
+            raise InvalidRequest(f"{name}: {reason}")
+
+
+def _model(request: ClientRequest, fields: OpenAIImageBody, catalog: Catalog) -> Model:
+    """The model that the path names, else the body."""
+    name = request.parameters.get("name") or fields.model
+    if not name:
+        raise InvalidRequest("model: Field required")
+    return catalog.model(name)
+
+
+def _shape(fields: OpenAIImageBody) -> Shape:
+    ratio = fields.aspect_ratio if isinstance(fields, OpenAIGenerateBody) else None
+    if ratio and fields.size != "auto":
+        raise InvalidRequest("aspect_ratio: give either size or aspect_ratio")
+    return Shape.parse(ratio or fields.size)
+
+
+def _format(fields: OpenAIImageBody) -> OutputFormat:
+    if fields.background == "transparent" and fields.output_format == "jpeg":
+        raise InvalidRequest("background: transparent needs the output_format png or webp")
+    return fields.output_format
+
+
+def _response_format(request: ClientRequest, fields: OpenAIImageBody) -> str:
+    if not fields.stream:
+        return fields.response_format or _default_format(request)
+    if fields.response_format == "url":
+        raise InvalidRequest("response_format: a stream holds the images; leave it out, or ask for b64_json")
+    return "b64_json"
+
+
+def _default_format(request: ClientRequest) -> str:
+    """OpenAI's image models always answer with base64, and its packages expect it; AIML API sends URLs."""
+    return "b64_json" if "x-stainless-lang" in request.headers else "url"
+
+
+def _uploads(body: SubmittedBody) -> tuple[tuple[Upload, ...], Upload | None]:
+    if unknown := body.files.keys() - {"image", "image[]", "mask"}:
+        raise InvalidRequest(f"Unknown field '{min(unknown)[:100]}'")
+    images = [*body.files.get("image", ()), *body.files.get("image[]", ())]
+    if not 1 <= len(images) <= MOST_INPUTS:
+        raise InvalidRequest(f"image: give 1 to {MOST_INPUTS} files" if images else "image: Field required")
+    masks = body.files.get("mask", ())
+    if len(masks) > 1:
+        raise InvalidRequest("mask: give one file")
+    return tuple(Upload("image", image) for image in images), Upload("mask", masks[0]) if masks else None
+
+
+def _answer(job: JobView) -> dict[str, object]:
+    usd = job.price_usd
+    spent = {"credits_used": round(usd * CREDITS_PER_USD), "usd_spent": float(usd)}
+    return {
+        "created": openai_images.completed_at(job),
+        "data": [_entry(image) for image in openai_images.images_of(job)],
+        "usage": openai_images.NO_USAGE,
+        "meta": {"usage": spent},
+        **openai_images.looks(job),
+    }
+
+
+def _entry(image: OutputImage) -> dict[str, str]:
+    return {"url": image.url} if image.base64 is None else {"b64_json": image.base64}
