@@ -65,7 +65,7 @@ def waiting(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Waiti
         _, key = account(engine, "waiting")
         with (
             ServerThread(app) as server,
-            httpx.Client(base_url=server.url, headers={"api-key": key.key}, timeout=30) as http,
+            httpx.Client(base_url=server.url, headers={"api-key": key.key}, timeout=120) as http,
         ):
             yield Waiting(pipeline, app, http, pool)
 

@@ -61,6 +61,6 @@ def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_finishe
         jobs += stack.submit(50)
         children = stack.children()
         stack.kill_supervisor()
-        _, alive = psutil.wait_procs(children, timeout=20)
+        _, alive = psutil.wait_procs(children, timeout=120)
         assert not alive
         stack.start()
