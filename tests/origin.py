@@ -47,7 +47,7 @@ class Origin(AbstractContextManager["Origin"]):
         self.requests[path] += 1
         if path == "/held.png":
             self.reached.set()
-            self.held.wait(60)
+            self.held.wait(120)
         status = self.statuses.popleft() if self.statuses else 200
         body = self.bodies.get(path)
         media_type = "text/html" if body is None else "image/png"

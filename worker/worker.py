@@ -58,7 +58,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     catalog, liveness = CatalogWatch(runtime), Liveness(runtime.redis, queues, activity, give_up)
     on_hangup(lambda _: catalog.hung_up.set())
     check = StorageCheck(runtime.storage, health)
-    fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting)
+    fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting, stopping)
     # The heartbeat outlives `stopping`: calls that still run are this process's to the end.
     with beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping):
         _unspill(runtime, settlement)

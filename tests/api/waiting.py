@@ -72,6 +72,6 @@ def waiting_clients(engine: Engine, database_url: str, folder: Path, **settings:
         _, key = account(engine, "waiting")
         with (
             ServerThread(app) as server,
-            httpx.Client(base_url=server.url, headers={"api-key": key.key}, timeout=30) as http,
+            httpx.Client(base_url=server.url, headers={"api-key": key.key}, timeout=120) as http,
         ):
             yield Waiting(pipeline, app, http, pool)

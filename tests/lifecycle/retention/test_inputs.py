@@ -93,7 +93,7 @@ class Halting(LocalStorage):
 
     def delete(self, *keys: str) -> None:
         self.deleting.set()
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         super().delete(*keys)
 
 
@@ -105,13 +105,13 @@ def test_a_submit_that_comes_while_the_image_is_deleted_stores_it_again(pipeline
     retention = replace(wiring.input_retention(pipeline.runtime), storage=halting)
     looking = threading.Thread(target=retention.run_once)
     looking.start()
-    assert halting.deleting.wait(20)
+    assert halting.deleting.wait(120)
     submitting = threading.Thread(target=ASK.store_uploads, args=[pipeline.runtime])
     submitting.start()
     _await_lock(pipeline, submitting)
     halting.go.set()
     for thread in (looking, submitting):
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
     assert pipeline.runtime.storage.exists(key)
     assert _look(pipeline) == 0
@@ -123,7 +123,7 @@ def _await_lock(pipeline: Pipeline, thread: threading.Thread) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while pipeline.rows(waiting) == [(0,)]:
         assert thread.is_alive(), "it did not wait for who deletes"
         assert time.monotonic() < deadline

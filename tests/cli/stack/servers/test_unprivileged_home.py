@@ -69,7 +69,7 @@ def test_that_namespaces_are_refused_is_noticed(directory: Path, homes: Path) ->
     )
     words = [sys.executable, str(Path(__file__).with_name("refusing.py")), sys.executable, "-c", run]
     done = subprocess.run(
-        [*words, str(directory), str(homes)], capture_output=True, text=True, check=False, timeout=60
+        [*words, str(directory), str(homes)], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.stdout == "answers True\n", done.stderr
     assert (directory / "data").readlink().is_relative_to(homes)
