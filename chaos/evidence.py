@@ -1,4 +1,4 @@
-"""What the checker judges by: Postgres, the storage, the logs of upstreams, receiver, stack and clients."""
+"""The evidence of a run: Postgres, the storage, and the logs of upstreams, receiver, stack and clients."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _TABLES: dict[str, LiteralString] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one invariant came to: how much was looked at, what was counted, and what was wrong."""
+    """What one invariant found: what it counted, by name, and a sentence for each violation."""
 
     invariant: str
     counts: Mapping[str, object]
@@ -52,7 +52,18 @@ class Finding:
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything that is left of a run. Times are seconds since the epoch."""
+    """Everything that is left of a run. Times are seconds since the epoch.
+
+    Attributes:
+        tables: the rows of each table, by its name.
+        objects: the contents of the storage, by storage key.
+        calls: the entries of the simulator's log (docs/simulator.md, "Control").
+        logged: the structured log lines of the stack's processes, oldest first.
+        calm_at: when the faults had ended.
+        drained_at: when nothing was open any more; None if that took too long.
+        hands: what did not work without a person after the run.
+        by_job: the rows of a table by job id, for the tables that have one.
+    """
 
     tables: dict[str, list[Row]]
     objects: Mapping[str, bytes]
@@ -78,7 +89,7 @@ class Evidence:
 
     @property
     def jobs(self) -> list[Row]:
-        """Every job."""
+        """The rows of the jobs."""
         return self.tables["jobs"]
 
     def of(self, table: str, job: Row) -> list[Row]:
@@ -87,7 +98,7 @@ class Evidence:
 
 
 def read_tables(database_url: str) -> dict[str, list[Row]]:
-    """Read everything, as one snapshot."""
+    """Read all tables in one snapshot."""
     with psycopg.connect(database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         return {name: cursor.execute(query).fetchall() for name, query in _TABLES.items()}

@@ -1,4 +1,4 @@
-"""The clients: they repeat what they are not sure of, under one key, and note what they were told."""
+"""The clients: they submit, repeat a submit that got no answer under the same key, cancel and poll."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import httpx
 from chaos.upstreams import MODEL
 
 THREADS = 12
+"""Clients that submit at the same time: enough that slow answers hold no order up."""
 WEBHOOK_SHARE = 0.6
 CANCEL_SHARE = 0.04
 _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
@@ -20,7 +21,7 @@ _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client wants: `due` in seconds after the start."""
+    """One submit that a client is to make; `due` is in seconds after the start of the run."""
 
     number: int
     due: float
@@ -34,18 +35,26 @@ class Order:
 
 @dataclass(slots=True)
 class Notes:
-    """What the clients were told. Shared by threads; every entry is written once."""
+    """What the clients were told. The threads share it; every entry is written once.
 
-    acknowledged: dict[str, str] = field(default_factory=dict[str, str])  # request_id by key
+    Attributes:
+        acknowledged: the request id, by `Idempotency-Key`.
+        answers: answers that were no outage.
+        repeats: requests that were made again after an outage.
+        cancels: the status code of each cancel, by request id.
+        wrong: answers that the contract does not allow.
+    """
+
+    acknowledged: dict[str, str] = field(default_factory=dict[str, str])
     answers: int = 0
     repeats: int = 0
-    cancels: dict[str, int] = field(default_factory=dict[str, int])  # status code by request_id
+    cancels: dict[str, int] = field(default_factory=dict[str, int])
     polls: int = 0
-    wrong: list[str] = field(default_factory=list[str])  # answers that should not be
+    wrong: list[str] = field(default_factory=list[str])
 
 
 def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]:
-    """What is asked for in a run, in the order of time."""
+    """The submits of a run, spread evenly over `seconds`."""
     return [
         Order(
             number=number,
@@ -62,7 +71,7 @@ def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]
 
 
 class Load:
-    """Clients in threads. `done` is set when every order is acknowledged."""
+    """The clients, each in a thread."""
 
     def __init__(self, url: str, api_key: str, receiver_url: str, wanted: list[Order], seed: int) -> None:
         self.notes = Notes()
@@ -92,7 +101,7 @@ class Load:
         return not any(thread.is_alive() for thread in self._submitters)
 
     def stop(self) -> None:
-        """Let the poller, and clients that still wait, end."""
+        """End the polling, and clients that still wait for an answer."""
         self._over.set()
         self._poller.join()
 
@@ -111,7 +120,7 @@ class Load:
         if order.webhook:
             headers["X-Webhook-URL"] = f"{self._receiver_url}/hook/{order.number}"
         body = {"prompt": order.prompt, "num_images": order.images, "aspect_ratio": "1:1"}
-        answer = self._surely(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
+        answer = self._until_answered(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
         if answer is None:
             return
         if answer.status_code != HTTPStatus.ACCEPTED:
@@ -120,14 +129,16 @@ class Load:
         request_id = str(answer.json()["request_id"])
         self.notes.acknowledged[order.key] = request_id
         if order.cancel:
-            cancelled = self._surely(client, f"/v2/requests/{request_id}/cancel", {}, None, request_id)
+            cancelled = self._until_answered(
+                client, f"/v2/requests/{request_id}/cancel", {}, None, request_id
+            )
             if cancelled is not None:
                 self.notes.cancels[request_id] = cancelled.status_code
 
-    def _surely(
+    def _until_answered(
         self, client: httpx.Client, path: str, headers: dict[str, str], body: object, name: str
     ) -> httpx.Response | None:
-        """Ask until somebody answers with something that is not an outage."""
+        """Repeat a request until its answer is no outage; None if the run ends before."""
         pause = 0.2
         while not self._over.is_set():
             try:
@@ -145,7 +156,7 @@ class Load:
         return None
 
     def _poll(self) -> None:
-        """Look at jobs again and again: none may ever move backwards."""
+        """Poll random jobs and note each that moves backwards."""
         seen = dict[str, int]()
         with self._client() as client:
             while not self._over.wait(0.05):

@@ -1,4 +1,4 @@
-"""A receiver of callbacks that writes down what comes, and fails now and then."""
+"""A receiver of webhooks that records what comes, and now and then answers with a failure."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from random import Random
 from typing import Any, Self
 
 FAILING_SHARE = 0.1
+"""Of the webhooks, answered with 500."""
 
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """One callback that came; `taken` is whether it was answered with 200."""
+    """One webhook that came; `taken`: it was answered with 200."""
 
     path: str
     webhook_id: str
@@ -23,7 +24,7 @@ class Receipt:
 
 
 class Receiver:
-    """Takes callbacks on loopback; `url` is its base."""
+    """A server for webhooks on loopback; `url` is its base."""
 
     def __init__(self, seed: int) -> None:
         self.receipts: list[Receipt] = []
@@ -34,7 +35,7 @@ class Receiver:
         self.url = f"http://127.0.0.1:{self.port}"
 
     def take(self, path: str, webhook_id: str, body: str) -> bool:
-        """Write a callback down; False: it is answered with a failure."""
+        """Record a webhook; False: it is to be answered with a failure."""
         with self.lock:
             taken = self.random.random() >= FAILING_SHARE
             self.receipts.append(Receipt(path, webhook_id, body, taken))
@@ -58,17 +59,17 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Workers are killed in the middle of requests here: that is no news."""
+        """Print nothing: workers are killed in the middle of requests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing."""
+        """Print nothing."""
 
     def do_POST(self) -> None:
-        """Take a callback."""
+        """Take a webhook."""
         body = self.rfile.read(int(self.headers.get("Content-Length", "0"))).decode()
         taken = self.server.receiver.take(self.path, self.headers.get("webhook-id", ""), body)
         self.send_response(HTTPStatus.OK if taken else HTTPStatus.INTERNAL_SERVER_ERROR)

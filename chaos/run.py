@@ -1,4 +1,4 @@
-"""One run: bring everything up, let clients, weather and faults loose, calm down, collect the evidence."""
+"""One run: start everything, let clients work during faults, wait for the end, collect the evidence."""
 
 from __future__ import annotations
 
@@ -23,10 +23,15 @@ from chaos.stack import Stack
 from chaos.upstreams import KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
 
 FUNDS_USD = 10_000
+"""For each wallet: more than a run can spend, because 402 is no subject of it."""
 JOBS_PER_SECOND = 7.8
+"""Two thirds of what the quotas allow, so that a backlog from an outage shrinks again."""
 LEAST_JOBS = 2000
+"""Of a run of full length; fewer show too little."""
 PROBE_SECONDS = 60.0
+"""Most that the job may take that is submitted after the run."""
 LOOK_SECONDS = 5.0
+"""Between two looks at what is still open."""
 _OPEN = """
     SELECT (SELECT count(*) FROM jobs WHERE status IN ('QUEUED', 'PROCESSING')),
         (SELECT count(*) FROM deliveries WHERE state = 'PENDING'),
@@ -38,20 +43,20 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is to be."""
+    """A run: its seed, the length of its faults in seconds, and the directory for all that it writes."""
 
     seed: int
     seconds: float
     directory: Path
 
     def orders(self) -> list[Order]:
-        """What the clients will ask for."""
+        """The submits of the clients."""
         count = round(self.seconds * JOBS_PER_SECOND)
         return orders(Random(self.seed), self.seed, count, self.seconds * 0.95)
 
 
 def run(plan: Plan, say: Say) -> Evidence:
-    """Make one run; returns what is left of it, and leaves nothing running."""
+    """Make one run and return its evidence; nothing that it started runs afterwards."""
     with contextlib.ExitStack() as exits:
         upstreams = exits.enter_context(Upstreams(plan.directory, plan.seed))
         bucket = exits.enter_context(Bucket())
@@ -66,7 +71,7 @@ def run(plan: Plan, say: Say) -> Evidence:
         wanted = plan.orders()
         load = Load(url, stack.key(), receiver.url, wanted, plan.seed)
         faults = Faults(stack, bucket, Random(plan.seed + 1), say)
-        calm_at = _rage(plan, load, upstreams, faults)
+        calm_at = _storm(plan, load, upstreams, faults)
         say(f"calm    after {len(faults.done)} faults and {upstreams.armed} spells of bad weather")
         load.join(FINAL_SECONDS)
         drained_at = _drain(stack, say)
@@ -104,7 +109,7 @@ def _environment(upstreams: Upstreams, bucket: Bucket, receiver: Receiver) -> di
 
 
 def _deposit(stack: Stack) -> None:
-    """Money for everything that will be asked, through the ledger as everybody else's."""
+    """Fund every wallet, with a ledger entry as an operator's deposit has."""
     statement = """
         WITH entry AS (
             INSERT INTO ledger_entries (id, account_id, kind, amount)
@@ -117,8 +122,8 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
-def _rage(plan: Plan, load: Load, upstreams: Upstreams, faults: Faults) -> float:
-    """Everything at once, for as long as planned; when it was over."""
+def _storm(plan: Plan, load: Load, upstreams: Upstreams, faults: Faults) -> float:
+    """Let clients, weather and faults work for the planned time; returns when the faults had ended."""
     load.start()
     upstreams.storm()
     faults.start()
@@ -129,13 +134,13 @@ def _rage(plan: Plan, load: Load, upstreams: Upstreams, faults: Faults) -> float
 
 
 def _drain(stack: Stack, say: Say) -> float | None:
-    """Wait until nothing is open any more; when that was, None: too late."""
+    """Wait until no job, delivery or attempt is open; returns when that was, or None if it took too long."""
     deadline, told = time.monotonic() + FINAL_SECONDS, ""
     while time.monotonic() < deadline:
         found = _open_counts(stack)
         if found == (0, 0, 0):
             return time.time()
-        words = "{} jobs, {} callbacks, {} attempts"
+        words = "{} jobs, {} deliveries, {} attempts"
         text = "the database is away" if found is None else words.format(*found)
         if text != told:
             say(f"open    {text}")
@@ -153,7 +158,7 @@ def _open_counts(stack: Stack) -> tuple[int, int, int] | None:
 
 
 def _ask_for_hands(stack: Stack, url: str) -> list[str]:
-    """What does not work by itself after a run: a supervisor that is gone, a new job that is not served."""
+    """What a person would have to mend: a supervisor that ended, a new job that is not served."""
     if not stack.alive:
         return ["the supervisor has ended"]
     with httpx.Client(base_url=url, headers={"api-key": stack.key()}, timeout=10, trust_env=False) as client:

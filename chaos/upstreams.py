@@ -1,4 +1,4 @@
-"""The upstreams: a simulator with several deployments of one model, and the bad weather over them."""
+"""The upstreams: a simulator with several deployments of one model, and the faulty weather over them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _DEPLOYMENTS = (  # name, provider, upstream's model, calls a minute
     ("pixazo", "pixazo", MODEL, 120),
 )
 DEPLOYMENTS = frozenset(name for name, *_ in _DEPLOYMENTS)
-"""Each can serve every job of the run."""
+"""Names; each can serve every job of the run."""
 
 _WEATHER: tuple[dict[str, Any], ...] = (
     {"kind": "status", "status": 500, "count": 6},
@@ -66,7 +66,7 @@ def _deployment(url: str, name: str, provider: str, model: str, rpm: int) -> str
 
 
 class Upstreams:
-    """A simulator of its own process; `log` is where it writes what it counted."""
+    """A simulator in a process of its own. `log` is the file of its log, `armed` the number of its faults."""
 
     def __init__(self, directory: Path, seed: int) -> None:
         self.log = directory / "upstream.jsonl"
@@ -93,18 +93,18 @@ class Upstreams:
         self._process.wait(10)
 
     def storm(self) -> None:
-        """Let the weather begin."""
+        """Begin to arm faults."""
         self._thread.start()
 
     def calm(self) -> None:
-        """Let it end; what is armed is disarmed."""
+        """Arm no more faults, and disarm those that are armed."""
         self._stopping.set()
         if self._thread.is_alive():
             self._thread.join()
             httpx.delete(f"{self.url}/_sim/faults", trust_env=False, timeout=10)
 
     def calls(self) -> list[dict[str, Any]]:
-        """Every call that the upstreams counted, from their own log."""
+        """Every call that the upstreams got, as they logged it."""
         lines = self.log.read_text(encoding="utf-8").splitlines()
         return [json.loads(line) for line in lines if '"outcome"' in line]
 
@@ -114,7 +114,7 @@ class Upstreams:
             try:
                 httpx.post(f"{self.url}/_sim/faults", json=fault, trust_env=False, timeout=10)
             except httpx.HTTPError:
-                continue  # it is busy; there will be other weather
+                continue  # it is busy; another fault comes soon
             self.armed += 1
 
     def _upstream(self) -> str:

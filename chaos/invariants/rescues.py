@@ -1,4 +1,4 @@
-"""Rescues: nobody who lives is taken for dead, and an absent storage is no reason to pay twice."""
+"""Rescues: no live process is taken for dead, and no call is repeated because the storage is away."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from uuid import UUID
 from chaos.evidence import Evidence, Finding, Row
 
 _STOPPED_SECONDS = 15.0
-"""A process that is taken for dead stood still for 20 s; the logs' clocks may differ from ours a little."""
+"""A process that is taken for dead stood still for 20 s. Less, because it may have been between two beats."""
 
 _AFTERWARDS_SECONDS = 10.0
-"""So long after it went on, what was begun before may still be rescued."""
+"""After a process goes on, a rescue that was begun before may still be logged for so long."""
 
 
 def no_attempt_of_a_live_process_was_rescued(evidence: Evidence) -> Finding:
-    """Every rescued attempt's process had ended, or stood still for as long as the rule says."""
+    """The process of every rescued attempt had ended, or was stopped for long enough to be taken for dead."""
     pids = {
         line["process_id"]: (int(line["pid"]), _seconds(line))
         for line in evidence.logged
@@ -53,7 +53,7 @@ def _seconds(line: Row) -> float:
 
 
 def storage_away_repeats_no_call(evidence: Evidence) -> Finding:
-    """An attempt whose image could not be stored at once ended with that image, unless its process died."""
+    """An attempt whose image was refused by the storage succeeds with it, unless its process died."""
     postponed = {
         UUID(str(line["storage_key"]).split("/")[2])
         for line in evidence.logged

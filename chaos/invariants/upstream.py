@@ -1,4 +1,4 @@
-"""Upstream: the quota is never exceeded, and every call is accounted for."""
+"""Upstreams: no quota is exceeded, and every call has an attempt and a reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _MAKES_IMAGES = ("generate", "edit")
 
 
 def no_window_has_more_than_its_quota(evidence: Evidence) -> Finding:
-    """By the upstreams' own log: at most R calls in any half-open window, and none turned away for it."""
+    """By the simulator's log an upstream admitted at most R calls in any half-open window of 60 s."""
     times, throttled = defaultdict[str, list[int]](list), Counter[str]()
     for call in evidence.calls:
         if call["outcome"] == "admitted" and call["operation"] in _MAKES_IMAGES:
@@ -40,7 +40,7 @@ def _densest(moments: list[int]) -> int:
 
 
 def every_call_has_its_attempt(evidence: Evidence) -> Finding:
-    """The upstreams saw no call that has no attempt of its own."""
+    """The upstreams got no more calls for a job than the job has attempts that called."""
     seen = Counter(str(call["prompt"]) for call in evidence.calls if call["operation"] in _MAKES_IMAGES)
     wrong, attempts = list[str](), 0
     for job in evidence.jobs:
@@ -53,7 +53,7 @@ def every_call_has_its_attempt(evidence: Evidence) -> Finding:
 
 
 def every_extra_call_has_its_reason(evidence: Evidence) -> Finding:
-    """A completed job's calls are those that brought its images, and those whose failure is on record."""
+    """Every attempt that succeeded brought an image, and no attempt of a final job is still open."""
     wrong, reasons, duplicates = list[str](), Counter[str](), 0
     for job in evidence.jobs:
         attempts = evidence.of("attempts", job)
