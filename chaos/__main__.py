@@ -58,6 +58,8 @@ def _summary(evidence: Evidence) -> None:
     kinds = Counter(fault.kind for fault in evidence.faults)
     for kind, count in sorted(kinds.items()):
         _say(f"faults  {count:3}  {kind}")
+    for kind, count in sorted(Counter(spell.kind for spell in evidence.spells).items()):
+        _say(f"spells  {count:3}  {kind}")
 
 
 def _say(text: str) -> None:

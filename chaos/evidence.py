@@ -13,7 +13,9 @@ from psycopg.rows import dict_row
 from chaos.faults import Fault
 from chaos.load import Notes, Order
 from chaos.receiver import Receipt
+from chaos.redis_lists import ListLength
 from chaos.stack import Life
+from chaos.weather import Spell
 
 Row = dict[str, Any]
 
@@ -34,7 +36,11 @@ _TABLES: dict[str, LiteralString] = {
     "ledger": "SELECT * FROM ledger_entries",
     "wallets": "SELECT * FROM wallets",
     "events": "SELECT * FROM events ORDER BY id",
-    "deliveries": "SELECT * FROM deliveries",
+    "deliveries": """
+        SELECT *, extract(epoch FROM created_at)::float8 AS created,
+            extract(epoch FROM finished_at)::float8 AS finished
+        FROM deliveries
+    """,
     "processes": """
         SELECT *, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age FROM processes
     """,
@@ -58,10 +64,13 @@ class Evidence:
         tables: the rows of each table, by its name.
         objects: the contents of the storage, by storage key.
         calls: the entries of the simulator's log (docs/simulator.md, "Control").
+        faults, spells: what was done to our own processes, and weather over the upstreams that lasted.
+        lists: the lengths of the lists in Redis while clients, weather and faults were at work.
         logged: the structured log lines of the stack's processes, oldest first.
         calm_at: when the faults had ended.
         drained_at: when nothing was open any more; None if that took too long.
         hands: what did not work without a person after the run.
+        pids: the pid of each process that registered, by its process id.
         by_job: the rows of a table by job id, for the tables that have one.
     """
 
@@ -73,14 +82,22 @@ class Evidence:
     notes: Notes
     orders: list[Order]
     faults: list[Fault]
+    spells: list[Spell]
+    lists: list[ListLength]
     lives: list[Life]
     logged: list[Row]
     calm_at: float
     drained_at: float | None
     hands: list[str]
+    pids: dict[str, int] = field(default_factory=dict[str, int])
     by_job: dict[str, dict[Any, list[Row]]] = field(default_factory=dict[str, dict[Any, list[Row]]])
 
     def __post_init__(self) -> None:
+        self.pids = {
+            str(line["process_id"]): int(line["pid"])
+            for line in self.logged
+            if line.get("event") == "process_registered"
+        }
         for name in ("attempts", "images", "ledger", "events", "deliveries"):
             grouped = defaultdict[Any, list[Row]](list)
             for row in self.tables[name]:

@@ -20,12 +20,15 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from chaos.bucket import Bucket
+from chaos.receiver import Receiver
 from chaos.stack import Stack
 
 PAUSE_SECONDS = (3.0, 15.0)
 """Between two faults. The shortest is less than a restart takes, so that faults meet."""
 STOP_SECONDS = (5.0, 40.0)
 """How long a process is stopped: the failure detector takes it for dead after 20 to 25 s, so both happen."""
+RECEIVER_SECONDS = (20.0, 40.0)
+"""How long the receiver hangs: webhooks for it then fill every slot of the workers that deliver."""
 STORAGE_SECONDS = 20.0
 """How long the storage refuses puts: longer than a call and several tries to store its image."""
 RESTART_SECONDS = 10.0
@@ -48,9 +51,17 @@ class Fault:
 class Faults:
     """Makes faults in a thread until `stop`, which also ends those that last."""
 
-    def __init__(self, stack: Stack, bucket: Bucket, random: Random, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        bucket: Bucket,
+        receiver: Receiver,
+        random: Random,
+        say: Callable[[str], None],
+    ) -> None:
         self.done: list[Fault] = []
-        self._stack, self._bucket, self._random, self._say = stack, bucket, random, say
+        self._stack, self._bucket, self._receiver = stack, bucket, receiver
+        self._random, self._say = random, say
         self._over = threading.Event()
         self._lasting = list[threading.Thread]()
         self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
@@ -65,6 +76,7 @@ class Faults:
             "postgres immediate stop": self._stop_postgres,
             "connections terminated": self._terminate_connections,
             "storage refuses puts": self._refuse_puts,
+            "receiver hangs": self._hang_receiver,
         }
 
     def start(self) -> None:
@@ -163,6 +175,15 @@ class Faults:
             return None
         self._bucket.refusing.set()
         self._later(STORAGE_SECONDS, fault, self._bucket.refusing.clear)
+        return fault
+
+    def _hang_receiver(self) -> Fault | None:
+        if self._receiver.hanging.is_set():
+            return None
+        seconds = self._random.uniform(*RECEIVER_SECONDS)
+        fault = Fault("receiver hangs", f"for {seconds:.0f} s", 0, time.time(), 0)
+        self._receiver.hanging.set()
+        self._later(seconds, fault, self._receiver.hanging.clear)
         return fault
 
     def _later(self, seconds: float, fault: Fault, undo: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
@@ -11,11 +12,18 @@ from random import Random
 import httpx
 
 from chaos.upstreams import MODEL
+from chaos.weather import FIREWALLED, ODD, POISON
 
 THREADS = 12
 """Clients that submit at the same time: enough that slow answers hold no order up."""
 WEBHOOK_SHARE = 0.6
 CANCEL_SHARE = 0.04
+STRANGERS_SHARE = 0.2
+"""Of the submits come from a second account, and all those that every firewall refuses."""
+FIREWALLED_SHARE, ODD_SHARE = 0.03, 0.01
+"""Of the prompts are refused by some firewalls, and by the upstreams."""
+POISON_PERIOD, POISON_UNTIL = 40, 0.2
+"""Every 40th prompt of the first fifth is refused by all firewalls: it takes over two minutes to give up."""
 _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
 
 
@@ -31,6 +39,7 @@ class Order:
     lane: str
     webhook: bool
     cancel: bool
+    account: int = 0
 
 
 @dataclass(slots=True)
@@ -60,22 +69,40 @@ def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]
             number=number,
             due=number * seconds / count,
             key=f"chaos-{seed}-{number}",
-            prompt=f"chaos {seed} job {number:06d}",
+            prompt=f"chaos {seed} job {number:06d}{_word(random, number, count)}",
             images=random.choices((1, 2, 3, 4), (85, 6, 4, 5))[0],
             lane=random.choice(("interactive", "backfill")),
             webhook=random.random() < WEBHOOK_SHARE,
             cancel=random.random() < CANCEL_SHARE,
+            account=int(_is_poison(number, count) or random.random() < STRANGERS_SHARE),
         )
         for number in range(count)
     ]
 
 
-class Load:
-    """The clients, each in a thread."""
+def _is_poison(number: int, count: int) -> bool:
+    return number < count * POISON_UNTIL and number % POISON_PERIOD == POISON_PERIOD - 1
 
-    def __init__(self, url: str, api_key: str, receiver_url: str, wanted: list[Order], seed: int) -> None:
+
+def _word(random: Random, number: int, count: int) -> str:
+    """The word of a prompt that some upstream, or something before it, refuses."""
+    if _is_poison(number, count):
+        return f" {POISON}"
+    drawn = random.random()
+    if drawn < FIREWALLED_SHARE:
+        return f" {FIREWALLED}"
+    return f" {ODD}" if drawn < FIREWALLED_SHARE + ODD_SHARE else ""
+
+
+class Load:
+    """The clients, each in a thread. `api_keys` has a key for each account."""
+
+    def __init__(
+        self, url: str, api_keys: Sequence[str], receiver_url: str, wanted: list[Order], seed: int
+    ) -> None:
         self.notes = Notes()
-        self._url, self._api_key, self._receiver_url = url, api_key, receiver_url
+        self._url, self._api_keys, self._receiver_url = url, api_keys, receiver_url
+        self._known: list[tuple[str, str]] = []  # request id and API key
         self._wanted = iter(wanted)
         self._lock = threading.Lock()
         self._random = Random(seed)
@@ -116,7 +143,8 @@ class Load:
                 self._submit(client, order)
 
     def _submit(self, client: httpx.Client, order: Order) -> None:
-        headers = {"Idempotency-Key": order.key, "X-Lane": order.lane}
+        api_key = self._api_keys[order.account]
+        headers = {"Idempotency-Key": order.key, "X-Lane": order.lane, "api-key": api_key}
         if order.webhook:
             headers["X-Webhook-URL"] = f"{self._receiver_url}/hook/{order.number}"
         body = {"prompt": order.prompt, "num_images": order.images, "aspect_ratio": "1:1"}
@@ -128,9 +156,10 @@ class Load:
             return
         request_id = str(answer.json()["request_id"])
         self.notes.acknowledged[order.key] = request_id
+        self._known.append((request_id, api_key))
         if order.cancel:
             cancelled = self._until_answered(
-                client, f"/v2/requests/{request_id}/cancel", {}, None, request_id
+                client, f"/v2/requests/{request_id}/cancel", {"api-key": api_key}, None, request_id
             )
             if cancelled is not None:
                 self.notes.cancels[request_id] = cancelled.status_code
@@ -160,13 +189,13 @@ class Load:
         seen = dict[str, int]()
         with self._client() as client:
             while not self._over.wait(0.05):
-                known = list(self.notes.acknowledged.values())[-400:]
+                known = self._known[-400:]
                 if known:
-                    self._look(client, self._random.choice(known), seen)
+                    self._look(client, *self._random.choice(known), seen)
 
-    def _look(self, client: httpx.Client, request_id: str, seen: dict[str, int]) -> None:
+    def _look(self, client: httpx.Client, request_id: str, api_key: str, seen: dict[str, int]) -> None:
         try:
-            answer = client.get(f"/v2/requests/status/{request_id}")
+            answer = client.get(f"/v2/requests/status/{request_id}", headers={"api-key": api_key})
         except httpx.HTTPError:
             return
         if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -184,7 +213,6 @@ class Load:
         limits = httpx.Limits(max_keepalive_connections=1)
         return httpx.Client(
             base_url=self._url,
-            headers={"api-key": self._api_key},
             timeout=15,
             trust_env=False,
             limits=limits,

@@ -19,8 +19,10 @@ from chaos.faults import Faults
 from chaos.invariants.jobs import FINAL_SECONDS
 from chaos.load import Load, Order, orders
 from chaos.receiver import Receiver
+from chaos.redis_lists import ListSampler
 from chaos.stack import Stack
-from chaos.upstreams import KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+from chaos.upstreams import DEPLOYMENTS, KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+from chaos.weather import Weather
 
 FUNDS_USD = 10_000
 """For each wallet: more than a run can spend, because 402 is no subject of it."""
@@ -67,14 +69,21 @@ def run(plan: Plan, say: Say) -> Evidence:
         exits.enter_context(stack)
         url = str(stack.file()["api_url"])
         say(f"ready   {url}, {len(stack.running())} processes")
+        keys = [stack.key(), stack.open_account("stranger")]
         _deposit(stack)
         wanted = plan.orders()
-        load = Load(url, stack.key(), receiver.url, wanted, plan.seed)
-        faults = Faults(stack, bucket, Random(plan.seed + 1), say)
-        calm_at = _storm(plan, load, upstreams, faults)
-        say(f"calm    after {len(faults.done)} faults and {upstreams.armed} spells of bad weather")
+        load = Load(url, keys, receiver.url, wanted, plan.seed)
+        faults = Faults(stack, bucket, receiver, Random(plan.seed + 1), say)
+        weather = Weather(upstreams.url, DEPLOYMENTS, plan.seed)
+        lists = ListSampler(lambda: str(stack.file()["redis_url"]))
+        lists.begin()
+        calm_at = _storm(plan, load, weather, faults)
+        say(
+            f"calm    after {len(faults.done)} faults, {weather.gusts} gusts and {len(weather.spells)} spells"
+        )
         load.join(FINAL_SECONDS)
         drained_at = _drain(stack, say)
+        lists.end()
         load.stop()
         hands = _ask_for_hands(stack, url)
         return Evidence(
@@ -86,6 +95,8 @@ def run(plan: Plan, say: Say) -> Evidence:
             notes=load.notes,
             orders=wanted,
             faults=faults.done,
+            spells=weather.spells,
+            lists=lists.samples,
             lives=list(stack.lives.values()),
             logged=stack.logged(),
             calm_at=calm_at,
@@ -122,14 +133,14 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
-def _storm(plan: Plan, load: Load, upstreams: Upstreams, faults: Faults) -> float:
+def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults) -> float:
     """Let clients, weather and faults work for the planned time; returns when the faults had ended."""
     load.start()
-    upstreams.storm()
+    weather.begin()
     faults.start()
     time.sleep(plan.seconds)
     faults.stop()
-    upstreams.calm()
+    weather.end()
     return time.time()
 
 

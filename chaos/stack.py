@@ -17,6 +17,10 @@ from typing import Any, Self
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120.0
 """Most that a start may take: it makes a database cluster, on a busy machine."""
+WORKERS = 2
+"""Worker processes for each queue."""
+CONCURRENCY = 24
+"""Worker slots of each."""
 STOP_SECONDS = 60.0
 """Most that a stop may take before the supervisor is killed; it gives its processes 20 s."""
 _LOOK_SECONDS = 0.1
@@ -44,8 +48,8 @@ class Stack:
         self.output = directory / "up.out"
         self.lives: dict[tuple[str, int], Life] = {}
         self._command = [sys.executable, "-P", "-m", "cli", "up", "--port", "0", "--data-dir", str(self.data)]
-        self._command += ["--catalog", str(catalog), "--workers", "2", "--api-workers", "2"]
-        self._command += ["--concurrency", "24", "--stop-timeout", "20"]
+        self._command += ["--catalog", str(catalog), "--workers", str(WORKERS), "--api-workers", "2"]
+        self._command += ["--concurrency", str(CONCURRENCY), "--stop-timeout", "20"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
         self._environment = {**inherited, **environment, "PYTHONPATH": str(ROOT)}
         self._ended = threading.Event()
@@ -97,6 +101,17 @@ class Stack:
             if line.startswith("key "):
                 return line.split()[1]
         raise StackDown("no key was printed")
+
+    def open_account(self, name: str) -> str:
+        """Open an account, and return its API key."""
+        answer = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-P", "-m", "cli", "keys", "create", name, "--json"],
+            env={**self._environment, **self.file()["env"]},
+            check=True,
+            capture_output=True,
+            timeout=START_SECONDS,
+        )
+        return str(json.loads(answer.stdout)["key"])
 
     def logged(self) -> list[dict[str, Any]]:
         """Every structured line that the stack's processes logged, oldest first."""

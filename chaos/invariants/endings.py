@@ -38,13 +38,14 @@ def every_error_has_its_reason(evidence: Evidence) -> Finding:
     for job in evidence.jobs:
         if job["status"] != "ERROR":
             continue
-        reason = _reason(evidence, job)
+        reason = reason_of_error(evidence, job)
         reasons[reason or "none"] += 1
         wrong += [] if reason else [f"{job['id']}: {job['body']}"]
     return Finding("every error has its reason", {"errors": reasons.total(), **reasons}, wrong)
 
 
-def _reason(evidence: Evidence, job: Row) -> str | None:
+def reason_of_error(evidence: Evidence, job: Row) -> str | None:
+    """The rule by which a job is ERROR; None if no rule says so."""
     attempts = evidence.of("attempts", job)
     if len({attempt["process_id"] for attempt in attempts if attempt["process_died"]}) >= MAX_DEATHS:
         return "deaths"

@@ -16,15 +16,10 @@ _AFTERWARDS_SECONDS = 10.0
 
 def no_attempt_of_a_live_process_was_rescued(evidence: Evidence) -> Finding:
     """The process of every rescued attempt had ended, or was stopped for long enough to be taken for dead."""
-    pids = {
-        line["process_id"]: (int(line["pid"]), _seconds(line))
-        for line in evidence.logged
-        if line.get("event") == "process_registered"
-    }
     rescued = [line for line in evidence.logged if line.get("event") == "attempt_rescued"]
     wrong, dead, stopped = list[str](), 0, 0
     for line in rescued:
-        pid, _ = pids.get(line["process_id"], (0, 0.0))
+        pid = evidence.pids.get(str(line["process_id"]), 0)
         if _had_ended(evidence, pid, _seconds(line)):
             dead += 1
         elif _stood_still(evidence, pid, _seconds(line)):
@@ -61,17 +56,12 @@ def storage_away_repeats_no_call(evidence: Evidence) -> Finding:
     }
     states = {attempt["id"]: attempt for attempt in evidence.tables["attempts"]}
     hurt = {fault.pid for fault in evidence.faults if fault.pid}
-    pids = {
-        UUID(line["process_id"]): int(line["pid"])
-        for line in evidence.logged
-        if line.get("event") == "process_registered"
-    }
     wrong = [
         f"attempt {id_} is {states[id_]['state']}"
         for id_ in postponed
         if id_ in states
         and states[id_]["state"] != "SUCCEEDED"
-        and pids.get(states[id_]["process_id"], 0) not in hurt
+        and evidence.pids.get(str(states[id_]["process_id"]), 0) not in hurt
     ]
     counts = {"puts refused": evidence.refused_puts, "images that waited": len(postponed)}
     return Finding("while the storage is away no call is repeated", counts, wrong)

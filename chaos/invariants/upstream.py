@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from chaos.evidence import Evidence, Finding
+from chaos.upstreams import RPM
 
 _CALLED = {"SUCCEEDED", "REFUSED", "THROTTLED", "UNAVAILABLE", "MISCONFIGURED", "UNKNOWN", "LOST"}
 _WINDOW_NS = 60 * 10**9
@@ -19,11 +20,10 @@ def no_window_has_more_than_its_quota(evidence: Evidence) -> Finding:
             times[call["quota"]].append(call["monotonic_ns"])
         throttled[call["quota"]] += call["outcome"] == "throttled"
     densest = {quota: _densest(sorted(moments)) for quota, moments in sorted(times.items())}
-    limits = {"east": 240, "west": 240, "aiml": 180, "openrouter": 180, "pixazo": 120}
     wrong = [
         f"{quota}: {count} calls in a minute"
         for quota, count in densest.items()
-        if count > limits[quota.split("/", maxsplit=1)[0]]
+        if count > RPM[quota.split("/", maxsplit=1)[0]]
     ]
     shown = {quota.split("/", maxsplit=1)[0]: count for quota, count in densest.items()}
     counts = {"calls": len(evidence.calls), "densest": shown, "turned away": throttled.total()}
