@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -12,10 +13,10 @@ from chaos.faults import Fault
 from chaos.invariants.paid import what_was_paid_is_stored_or_its_loss_explained
 from tests.chaos.runs import NOW, WORKER_PID, call_at_east, faultless, reread
 
-FAILED = {"state": "UNAVAILABLE", "reason": "the answer holds no image"}
+FAILED: dict[str, Any] = {"state": "UNAVAILABLE", "reason": "the answer holds no image"}
 
 
-def bought_twice(run: Evidence, fault: str | None = None, **lost: object) -> None:
+def bought_twice(run: Evidence, fault: str | None = None, **lost: Any) -> None:
     """Another call was billed before the one that brought the image."""
     run.calls.append(call_at_east(0, fault=fault))
     run.tables["attempts"].append(run.tables["attempts"][0] | {"id": uuid4()} | lost)
