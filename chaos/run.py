@@ -57,6 +57,16 @@ class Plan:
         return orders(Random(self.seed), self.seed, count, self.seconds * 0.95)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs during a run: the stack, and the servers around it."""
+
+    upstreams: Upstreams
+    bucket: Bucket
+    receiver: Receiver
+    stack: Stack
+
+
 def run(plan: Plan, say: Say) -> Evidence:
     """Make one run and return its evidence; nothing that it started runs afterwards."""
     with contextlib.ExitStack() as exits:
@@ -67,42 +77,44 @@ def run(plan: Plan, say: Say) -> Evidence:
         file.write_text(catalog(upstreams.url))
         stack = Stack(plan.directory, file, _environment(upstreams, bucket, receiver))
         exits.enter_context(stack)
-        url = str(stack.file()["api_url"])
-        say(f"ready   {url}, {len(stack.running())} processes")
-        keys = [stack.key(), stack.open_account("stranger")]
-        _deposit(stack)
-        wanted = plan.orders()
-        load = Load(url, keys, receiver.url, wanted, plan.seed)
-        faults = Faults(stack, bucket, receiver, Random(plan.seed + 1), say)
-        weather = Weather(upstreams.url, DEPLOYMENTS, plan.seed)
-        lists = ListSampler(lambda: str(stack.file()["redis_url"]))
-        lists.begin()
-        calm_at = _storm(plan, load, weather, faults)
-        say(
-            f"calm    after {len(faults.done)} faults, {weather.gusts} gusts and {len(weather.spells)} spells"
-        )
-        load.join(FINAL_SECONDS)
-        drained_at = _drain(stack, say)
-        lists.end()
-        load.stop()
-        hands = _ask_for_hands(stack, url)
-        return Evidence(
-            tables=read_tables(str(stack.file()["database_url"])),
-            objects={key.removeprefix("run/"): content for key, content in bucket.objects.items()},
-            refused_puts=bucket.refused,
-            calls=upstreams.calls(),
-            receipts=list(receiver.receipts),
-            notes=load.notes,
-            orders=wanted,
-            faults=faults.done,
-            spells=weather.spells,
-            lists=lists.samples,
-            lives=list(stack.lives.values()),
-            logged=stack.logged(),
-            calm_at=calm_at,
-            drained_at=drained_at,
-            hands=hands,
-        )
+        say(f"ready   {stack.file()['api_url']}, {len(stack.running())} processes")
+        return _run(plan, _Parts(upstreams, bucket, receiver, stack), say)
+
+
+def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
+    stack = parts.stack
+    keys = [stack.key(), stack.open_account("stranger")]
+    _deposit(stack)
+    wanted, url = plan.orders(), str(stack.file()["api_url"])
+    load = Load(url, keys, parts.receiver.url, wanted, plan.seed)
+    faults = Faults(stack, parts.bucket, parts.receiver, Random(plan.seed + 1), say)
+    weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed)
+    lists = ListSampler(lambda: str(stack.file()["redis_url"]))
+    lists.begin()
+    calm_at = _storm(plan, load, weather, faults)
+    say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
+    load.join(FINAL_SECONDS)
+    drained_at = _drain(stack, say)
+    lists.end()
+    load.stop()
+    hands = _ask_for_hands(stack, url)
+    return Evidence(
+        tables=read_tables(str(stack.file()["database_url"])),
+        objects={key.removeprefix("run/"): content for key, content in parts.bucket.objects.items()},
+        refused_puts=parts.bucket.refused,
+        calls=parts.upstreams.calls(),
+        receipts=list(parts.receiver.receipts),
+        notes=load.notes,
+        orders=wanted,
+        faults=faults.done,
+        spells=weather.spells,
+        lists=lists.samples,
+        lives=list(stack.lives.values()),
+        logged=stack.logged(),
+        calm_at=calm_at,
+        drained_at=drained_at,
+        hands=hands,
+    )
 
 
 def _environment(upstreams: Upstreams, bucket: Bucket, receiver: Receiver) -> dict[str, str]:
