@@ -63,7 +63,7 @@ class Evidence:
     Attributes:
         tables: the rows of each table, by its name.
         objects: the contents of the storage, by storage key.
-        calls: the entries of the simulator's log (docs/simulator.md, "Control, below `/_sim`").
+        calls: the entries of the simulator's log (docs/simulator.md, "What counts").
         faults, spells: what was done to our own processes, and weather over the upstreams that lasted.
         lists: the lengths of the lists in Redis while clients, weather and faults were at work.
         logged: the structured log lines of the stack's processes, oldest first.
