@@ -45,11 +45,12 @@ class ListSampler:
     def _run(self) -> None:
         while not self._over.wait(SAMPLE_SECONDS):
             try:
-                self._sample()
+                self.sample()
             except (RedisError, OSError, ValueError):
                 continue  # Redis is away, or `stack.json` is being written
 
-    def _sample(self) -> None:
+    def sample(self) -> None:
+        """Take one sample of every list."""
         options: dict[str, Any] = {"socket_timeout": 5, "socket_connect_timeout": 5, "decode_responses": True}
         with Redis.from_url(self._url(), **options) as client:  # pyright: ignore[reportUnknownMemberType]
             for name in client.scan_iter(count=1000, _type="list"):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
