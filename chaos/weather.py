@@ -52,6 +52,7 @@ _GUSTS: tuple[Armed, ...] = (
     {"kind": "compressed", "count": 4},
     {"kind": "compressed", "encoding": "deflate", "count": 4},
     {"kind": "compressed", "count": 4, "match": {"upstream": POLLED, "operation": "poll"}},
+    {"kind": "compressed", "count": 4, "match": {"upstream": LINKING[0], "operation": "download"}},
     {"kind": "line_breaks", "count": 4},
     {"kind": "raw_image", "count": 3},
     {"kind": "url_text", "count": 3},
