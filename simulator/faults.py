@@ -35,6 +35,7 @@ FaultKind = Literal[
     "line_breaks",  # base64 in lines of 76 characters
     "raw_image",  # the first image itself as the body
     "url_text",  # the images' URLs as text, in place of JSON
+    "redirected_links",  # URLs that lead over `hops` redirects to the image, where the answer has URLs
     "relative_url",  # URLs without scheme and host, where the answer has URLs
     "one_for_array",  # an array with one value is that value
     "job_failed",  # submit-and-poll upstreams: the job ends FAILED with `message`
@@ -92,6 +93,7 @@ class Fault(BaseModel):
     bytes_per_second: int = Field(default=1000, ge=1)
     size_bytes: int = Field(default=100_000_000, ge=1)
     location: str | None = None
+    hops: int = Field(default=1, ge=1, le=9)
     encoding: Literal["gzip", "deflate"] = "gzip"
 
     @model_validator(mode="after")

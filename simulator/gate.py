@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+from simulator.billing import billed_images
 from simulator.call import Call
 from simulator.config import RetryAfterForm, quota_name
 from simulator.faults import Fault
@@ -44,6 +45,7 @@ class _Record:
     def write(
         self, outcome: Outcome, status: int | None, fault: Fault | None = None, moment: int | None = None
     ) -> None:
+        """Write it; `moment` is when the call was admitted, if it was."""
         call = self.call
         self.simulator.log.append(
             upstream=call.upstream.name,
@@ -60,6 +62,7 @@ class _Record:
             prompt=call.prompt and call.prompt[:PROMPT_CHARACTERS],
             image_count=call.ask.count if call.ask else None,
             reference=call.reference,
+            billed_images=billed_images(call.ask, fault) if outcome == "admitted" else 0,
         )
 
 

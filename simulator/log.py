@@ -31,6 +31,7 @@ class Entry:
     body, a fault before admission). unauthorized: wrong credentials.
     `status` is None when the answer has none (hang, reset). `operation` is generate, edit, or foreign for
     the simulator's own foreign traffic. `prompt` is cut to 500 characters. `reference` is the upstream's id.
+    `billed_images` are those that the upstream charges for.
     """
 
     sequence: int
@@ -48,6 +49,7 @@ class Entry:
     prompt: str | None
     image_count: int | None
     reference: str
+    billed_images: int = 0
 
     def as_line(self) -> str:
         """The entry as JSON on one line."""
@@ -125,7 +127,7 @@ class CallLog:
                 self.entries.clear()
                 self._last = line["reset"]
             else:
-                entry = Entry(**{name: line[name] for name in _NAMES})
+                entry = Entry(**{name: line[name] for name in _NAMES if name in line})
                 self.entries.append(entry)
                 self._last = entry.sequence
 

@@ -149,7 +149,10 @@ def _published(simulator: Simulator, call: Call, fault: Fault | None, pictures: 
     wire = fault if fault is not None and fault.kind == "oversized" else None
     names = [simulator.media.put(StoredFile(picture, target, wire)) for picture in pictures]
     relative = fault is not None and fault.kind == "relative_url"
-    return [f"{urlsplit(call.base_url).path if relative else call.base_url}/files/{name}" for name in names]
+    redirected = fault is not None and fault.kind == "redirected_links"
+    base = urlsplit(call.base_url).path if relative else call.base_url
+    folder = f"moved/{fault.hops}" if fault is not None and redirected else "files"
+    return [f"{base}/{folder}/{name}" for name in names]
 
 
 def _queue(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: int) -> Answer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -67,6 +68,29 @@ def test_what_fails_for_a_while_is_tried_again(editing: Pipeline, origin: Origin
     editing.run()
     assert (editing.status(job_id), editing.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
     assert editing.rows("SELECT failures, deaths, not_before FROM jobs") == [(0, 0, None)]
+
+
+def test_an_input_image_that_its_server_compresses_unasked_is_unpacked(
+    editing: Pipeline, origin: Origin
+) -> None:
+    origin.bodies["/image.png"] = gzip.compress(origin.bodies["/image.png"])
+    origin.headers["Content-Encoding"] = "gzip"
+    job_id = edit(editing, f"{origin.url}/image.png")
+    editing.run()
+    assert (editing.status(job_id), editing.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
+
+
+def test_an_input_image_that_cannot_be_unpacked_is_tried_again(editing: Pipeline, origin: Origin) -> None:
+    whole = gzip.compress(origin.bodies["/image.png"])
+    origin.bodies["/image.png"] = whole[:20] + bytes(100) + whole[120:]
+    origin.headers["Content-Encoding"] = "gzip"
+    job_id = edit(editing, f"{origin.url}/image.png")
+    assert editing.fetch() == 1
+    assert editing.rows("SELECT status, failures FROM jobs") == [("QUEUED", 1)]
+    origin.bodies["/image.png"] = whole
+    editing.execute(DUE)
+    editing.run()
+    assert editing.status(job_id) == "COMPLETED"
 
 
 def test_what_fails_again_and_again_fails_the_job(editing: Pipeline, origin: Origin) -> None:
