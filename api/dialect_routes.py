@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request, Response
+from pydantic import BaseModel
 
 from api.form import FORM
 from api.job_answers import cancel_job, show_job
@@ -93,7 +94,28 @@ def _documented(route: DialectRoute) -> dict[str, Any]:
     if not route.bodies:
         return {"parameters": parameters}
     content = {
-        _TYPES[kind]: {"schema": {"anyOf": [model.model_json_schema() for model in models]}}
+        _TYPES[kind]: {"schema": {"anyOf": [_schema(model) for model in models]}}
         for kind, models in route.bodies.items()
     }
     return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
+
+
+def _schema(model: type[BaseModel]) -> Any:
+    """The schema of a body without references: those of a body lead nowhere in the whole document."""
+    schema = model.model_json_schema()
+    parts: dict[str, Any] = schema.pop("$defs", {})
+    return _whole(schema, parts)
+
+
+def _whole(schema: Any, parts: Mapping[str, Any]) -> Any:
+    """A schema with its parts in the place of their references. No body contains itself."""
+    match schema:
+        case {"$ref": str(reference), **more}:
+            return _whole({**parts[reference.rpartition("/")[2]], **more}, parts)
+        case dict():
+            fields = cast("dict[str, Any]", schema)
+            return {name: _whole(value, parts) for name, value in fields.items() if name != "discriminator"}
+        case list():
+            return [_whole(value, parts) for value in cast("list[Any]", schema)]
+        case _:
+            return schema

@@ -70,6 +70,18 @@ READABLE = AfterValidator(_readable)
 """For a prompt, behind its limits of length: not blank, and nothing in it that the database cannot store."""
 
 
+def require_readable(text: str, field: str) -> str:
+    """A prompt that was put together from several fields, checked as `READABLE` does.
+
+    Raises:
+        InvalidRequest: names `field` and what is wrong with it.
+    """
+    try:
+        return _readable(text)
+    except ValueError as error:
+        raise InvalidRequest(f"{field}: {error}") from None
+
+
 def _whole(value: object, info: ValidationInfo) -> object:
     if isinstance(value, float) and value.is_integer():
         return int(value)

@@ -117,6 +117,13 @@ class Deployment(CatalogEntry):
     callbacks: bool = False
     most_pixels: int | None = Field(default=None, ge=MEGAPIXEL, le=LARGEST_PIXELS)
     shortest_side: int | None = Field(default=None, ge=64, le=1024)
+    api: Literal["chat", "images"] = "chat"
+    modalities: Annotated[
+        tuple[Literal["image", "text"], ...],
+        Strict(strict=False),
+        Field(min_length=1),
+        AfterValidator(_without_doubles),
+    ] = ("image", "text")
     refused_fields: Annotated[
         tuple[OptionalField, ...], Strict(strict=False), AfterValidator(_without_doubles)
     ] = ()
@@ -133,6 +140,10 @@ class Deployment(CatalogEntry):
             raise ValueError('auth = "entra" is for Foundry deployments')
         if (self.most_pixels or self.shortest_side) and self.provider != "foundry":
             raise ValueError("most_pixels and shortest_side are for Foundry deployments")
+        if {"api", "modalities"} & self.model_fields_set and self.provider != "openrouter":
+            raise ValueError("api and modalities are for OpenRouter deployments")
+        if "image" not in self.modalities:
+            raise ValueError('modalities must have "image"')
         if self.auth == "key" and self.key_env is None:
             raise ValueError('key_env is missing (or say auth = "entra")')
         return self

@@ -51,8 +51,8 @@ class Provider(Protocol):
         """Why this upstream cannot serve the requirement, in words for clients; None when it can."""
         ...
 
-    def images_per_call(self, requirement: Requirement) -> int:
-        """How many images one call may ask for, at least 1."""
+    def images_per_call(self, requirement: Requirement, deployment: Deployment) -> int:
+        """How many images one call of the deployment may ask for, at least 1."""
         ...
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:

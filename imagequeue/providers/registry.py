@@ -47,4 +47,4 @@ def images_per_call(deployment: Deployment, requirement: Requirement) -> int:
     provider = PROVIDERS[deployment.provider]
     if requirement.unfetched or provider.refusal(requirement, deployment) is not None:
         return 0
-    return provider.images_per_call(requirement)
+    return provider.images_per_call(requirement, deployment)

@@ -1,7 +1,8 @@
-"""OpenRouter: images by chat completions and by responses, plain or as server-sent events."""
+"""OpenRouter: images by chat completions, by responses and by its images endpoint, also as events."""
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, JsonValue
@@ -11,6 +12,8 @@ from simulator.config import UpstreamConfig
 from simulator.content import Content
 from simulator.images import InputImage
 from simulator.providers.inputs import read_data_url
+from simulator.providers.openrouter_images import images_answer, read_images
+from simulator.providers.openrouter_wire import events, usage
 from simulator.providers.provider import (
     Ask,
     Failure,
@@ -113,21 +116,25 @@ class OpenRouter(Provider):
     }
 
     def route(self, method: str, path: str) -> Route | None:
-        """Two routes; whether they edit is said by the body."""
+        """Three routes; whether they edit is said by the body."""
         match method, path:
             case "POST", "/api/v1/chat/completions":
                 return Route("generate", flavour="chat")
             case "POST", "/api/v1/responses":
                 return Route("generate", flavour="responses")
+            case "POST", "/api/v1/images":
+                return Route("generate", flavour="images")
             case _:
                 return None
 
     def operation(self, route: Route, content: Content) -> Route:
-        """With an image part among the messages it is an edit."""
+        """With an image part among the messages, or with references, it is an edit."""
+        if route.flavour == "images":
+            return replace(route, operation="edit") if content.fields.get("input_references") else route
         parts = content.fields.get("messages") or content.fields.get("input")
         text = json.dumps(parts)
         edits = '"type": "image_url"' in text or '"type": "input_image"' in text
-        return Route("edit", flavour=route.flavour) if edits else route
+        return replace(route, operation="edit") if edits else route
 
     def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
         """A bearer key."""
@@ -135,6 +142,8 @@ class OpenRouter(Provider):
 
     def read(self, route: Route, content: Content) -> Ask:
         """The user's text is the prompt, the first image the one to edit."""
+        if route.flavour == "images":
+            return read_images(content.fields)
         if route.flavour == "chat":
             chat = checked(_Chat, content.fields)
             texts, urls = _chat_parts(chat.messages)
@@ -144,7 +153,9 @@ class OpenRouter(Provider):
         return _ask(responses, texts, urls)
 
     def success(self, success: Success) -> Answer:
-        """One image; the usage holds the cost."""
+        """The images; the usage holds the cost."""
+        if success.route.flavour == "images":
+            return images_answer(success)
         images = success.images or ()
         urls = [f"data:image/png;base64,{image}" for image in images]
         options = success.ask.options
@@ -152,9 +163,9 @@ class OpenRouter(Provider):
             urls, images = [], ()
         if success.route.flavour == "responses":
             body = _response(success, images)
-            return _events(_response_events(body)) if options["stream"] else json_answer(200, body)
+            return events(_response_events(body)) if options["stream"] else json_answer(200, body)
         if options["stream"]:
-            return _events([*_chunks(success, urls), "[DONE]"])
+            return events([*_chunks(success, urls), "[DONE]"])
         return json_answer(200, _completion(success, urls))
 
     def envelope(self, error: Failure) -> dict[str, Any]:
@@ -222,11 +233,6 @@ def _input_parts(given: str | Sequence[_InputMessage]) -> tuple[list[str], list[
     return texts, urls
 
 
-def _usage(success: Success, images: int) -> dict[str, Any]:
-    cost = float(success.config.cost_usd * images)
-    return {"prompt_tokens": 10, "completion_tokens": 1000, "total_tokens": 1010, "cost": cost}
-
-
 def _images(urls: Sequence[str]) -> list[dict[str, Any]]:
     return [
         {"type": "image_url", "image_url": {"url": url}, "index": index} for index, url in enumerate(urls)
@@ -244,7 +250,7 @@ def _completion(success: Success, urls: Sequence[str]) -> dict[str, Any]:
         "model": success.model,
         "provider": "Azure",
         "choices": [{"index": 0, "finish_reason": "stop", "message": message}],
-        "usage": _usage(success, len(urls)),
+        "usage": usage(success, len(urls)),
     }
 
 
@@ -255,7 +261,7 @@ def _chunks(success: Success, urls: Sequence[str]) -> list[str]:
         delta["images"] = _images(urls)
     first = {**head, "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
     last: dict[str, Any] = {**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]}
-    return [json.dumps(first), json.dumps({**last, "usage": _usage(success, len(urls))})]
+    return [json.dumps(first), json.dumps({**last, "usage": usage(success, len(urls))})]
 
 
 def _response(success: Success, images: Sequence[str]) -> dict[str, Any]:
@@ -270,7 +276,7 @@ def _response(success: Success, images: Sequence[str]) -> dict[str, Any]:
         "model": success.model,
         "status": "completed",
         "output": output,
-        "usage": _usage(success, len(images)),
+        "usage": usage(success, len(images)),
     }
 
 
@@ -280,8 +286,3 @@ def _response_events(body: dict[str, Any]) -> list[str]:
         json.dumps({"type": "response.created", "response": created}),
         json.dumps({"type": "response.completed", "response": body}),
     ]
-
-
-def _events(lines: Sequence[str]) -> Answer:
-    text = ": OPENROUTER PROCESSING\n\n" + "".join(f"data: {line}\n\n" for line in lines)
-    return Answer(200, text.encode(), {}, "text/event-stream")

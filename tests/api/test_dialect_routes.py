@@ -118,3 +118,14 @@ def test_the_documentation_shows_its_routes(second: Client) -> None:
     assert set(route["requestBody"]["content"]) == {"application/json", "multipart/form-data"}
     assert set(route["responses"]) == {"202", "400", "404"}
     assert [one["name"] for one in paths[f"{IMAGES}/{{request_id}}"]["get"]["parameters"]] == ["request_id"]
+
+
+def test_every_reference_of_the_documentation_leads_somewhere(second: Client) -> None:
+    document = second.http.get("/openapi.json").json()
+    found = set(re.findall(r'"\$ref": ?"#/([^"]+)"', second.http.get("/openapi.json").text))
+    assert found
+    for reference in found:
+        place = document
+        for name in reference.split("/"):
+            place = place[name]
+        assert place

@@ -15,7 +15,7 @@ class CallsBack:
     def parse_callback(self) -> None: ...
 
 
-PROVIDERS = {"foundry": object(), "aiml": object(), "poster": CallsBack()}
+PROVIDERS = {"foundry": object(), "aiml": object(), "openrouter": object(), "poster": CallsBack()}
 ENVIRONMENT = {"KEY": "the key", "EMPTY": ""}
 MODEL: dict[str, Any] = {"id": "mai-image-2", "price_usd": "0.036"}
 DEPLOYMENT: dict[str, Any] = {

@@ -18,6 +18,7 @@ def test_what_is_not_given_has_the_contracts_default() -> None:
     assert (made.pace, made.guard_ms, made.timeout_seconds, made.retry_ambiguous) == (True, 400, 180, True)
     assert made.cost_usd is None
     assert (made.most_pixels, made.shortest_side, made.refused_fields) == (None, None, ())
+    assert (made.api, made.modalities) == ("chat", ("image", "text"))
     assert model_with().operations == ("generate",)
 
 

@@ -124,6 +124,8 @@ WRONG_IN_DEPLOYMENTS: dict[str, list[object]] = {
     "most_pixels": [0, -1, True, "2359296", 2359296.0, 1_048_575, 4_194_305],
     "shortest_side": [0, 63, 1025, True, "768", 768.0],
     "refused_fields": ["quality", ["prompt"], ["quality", "quality"], [1], {}, True],
+    "api": ["", "responses", 1],
+    "modalities": ["image", [], ["video"], ["image", "image"], True],
     "colour": ["red"],
 }
 WRONG_IN_MODELS: dict[str, list[object]] = {
@@ -185,11 +187,19 @@ def test_a_missing_key_of_a_deployment_is_named(missing: str) -> None:
         ({"auth": "entra", "provider": "aiml"}, "entra.*Foundry"),
         ({"most_pixels": 2_359_296, "provider": "aiml"}, "most_pixels.*Foundry"),
         ({"shortest_side": 512, "provider": "aiml"}, "shortest_side.*Foundry"),
+        ({"api": "chat"}, "api.*OpenRouter"),
+        ({"modalities": ["image"]}, "modalities.*OpenRouter"),
+        ({"modalities": ["text"], "provider": "openrouter"}, "modalities must have"),
     ],
 )
 def test_what_does_not_go_together_is_refused(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(ConfigurationError, match=rf"deployments 'east': .*{complaint}"):
         deployment_with(**changes)
+
+
+def test_the_keys_of_openrouter_are_read() -> None:
+    made = deployment_with(provider="openrouter", api="images", modalities=["image"])
+    assert (made.api, made.modalities) == ("images", ("image",))
 
 
 def test_a_provider_that_nobody_wrote_is_refused_with_those_that_there_are() -> None:

@@ -37,6 +37,7 @@ SHOWN_WHOLE = {
 
 ADMITTED = {
     "AnswerFields": "what an answer of a dialect has, for its documentation; it is written, not read",
+    "BodyFields": "what clients may send; fields without effect are taken, and named in docs/dialects.md",
     "Fields": "what clients may send to the simulator; it has to be admitted, not to be read",
 }
 """Bases of such classes."""

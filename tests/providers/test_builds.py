@@ -30,7 +30,7 @@ def test_the_whole_matrix_is_refused_or_built_as_the_document_has_it(name: Provi
         if refusal is not None:
             assert len(refusal) > 20
             continue
-        for call in calls_of(ask, provider.images_per_call(requirement)):
+        for call in calls_of(ask, provider.images_per_call(requirement, place)):
             check(name, provider.build(call, place, "secret"), call)
             built += 1
     assert built > 100
@@ -56,7 +56,8 @@ def test_inputs_masks_and_prompts_are_refused_as_the_document_has_it(
 
 @pytest.mark.parametrize("name", NAMES)
 def test_images_per_call(name: ProviderName) -> None:
-    assert PROVIDERS[name].images_per_call(Requirement(image_count=10)) == document(name).images_per_call
+    most = PROVIDERS[name].images_per_call(Requirement(image_count=10), deployment(name))
+    assert most == document(name).images_per_call
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if document(name).most_inputs > 1])

@@ -74,7 +74,7 @@ def attempts(simulator: SimulatorThread, client: httpx.Client) -> Attempts:
 @pytest.mark.parametrize("ask", _asks(), ids=lambda ask: "-".join(map(str, ask)))
 def test_the_pairwise_selection_is_served(attempts: Attempts, ask: Ask) -> None:
     name = ask[1]
-    calls = calls_of(ask, PROVIDERS[name].images_per_call(requirement_of(ask)))
+    calls = calls_of(ask, PROVIDERS[name].images_per_call(requirement_of(ask), attempts.place(name)))
     # The calls of one ask differ in their image counts alone: one of each is enough here.
     different = {call.image_count: call for call in calls}
     images = [image for call in different.values() for image in attempts.make(name, call)]

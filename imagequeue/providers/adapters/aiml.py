@@ -36,8 +36,8 @@ class Aiml:
             return f"AIML API takes prompts of at most {LONGEST_PROMPT} characters"
         return ratio_refusal("AIML API", requirement.shape, RATIOS)
 
-    def images_per_call(self, requirement: Requirement) -> int:
-        del requirement
+    def images_per_call(self, requirement: Requirement, deployment: Deployment) -> int:
+        del requirement, deployment
         return 1  # the request has no field for a number of images
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:

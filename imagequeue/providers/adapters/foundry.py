@@ -31,8 +31,8 @@ class Foundry:
         edit = requirement.operation == "edit"
         return _edit_refusal(requirement) if edit else _size_refusal(requirement, deployment)
 
-    def images_per_call(self, requirement: Requirement) -> int:
-        del requirement
+    def images_per_call(self, requirement: Requirement, deployment: Deployment) -> int:
+        del requirement, deployment
         return 1  # the request has no field for a number of images
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:

@@ -44,8 +44,8 @@ class Omixa:
             return "Omixa takes no input image for a generation"
         return size_refusal("Omixa", requirement.shape)
 
-    def images_per_call(self, requirement: Requirement) -> int:
-        del requirement
+    def images_per_call(self, requirement: Requirement, deployment: Deployment) -> int:
+        del requirement, deployment
         return MOST_IMAGES
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:

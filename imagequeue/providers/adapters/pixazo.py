@@ -58,8 +58,8 @@ class Pixazo:
             return "Pixazo edits exactly one image, and takes none for a generation"
         return ratio_refusal("Pixazo", requirement.shape, EDIT_RATIOS if edit else GENERATE_RATIOS)
 
-    def images_per_call(self, requirement: Requirement) -> int:
-        del requirement
+    def images_per_call(self, requirement: Requirement, deployment: Deployment) -> int:
+        del requirement, deployment
         return MOST_IMAGES
 
     def build(self, call: Call, deployment: Deployment, secret: str) -> httpx.Request:

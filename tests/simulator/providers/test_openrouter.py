@@ -145,3 +145,63 @@ def test_nothing_usable(chat: Ask, arm: Callable[..., Any]) -> None:
         opened(url)
     arm(kind="oversized", size_bytes=1_000_000, count=1)
     assert len(chat().content) == 1_000_000
+
+
+@pytest.fixture
+def images(post: Ask) -> Ask:
+    def call(**changes: Any) -> httpx.Response:
+        return post("images", {"model": NAME, "prompt": "a fox", **changes})
+
+    return call
+
+
+def test_the_images_endpoint_answers_with_base64_and_the_cost_of_all(images: Ask) -> None:
+    body = images(n=3, size="640x320", output_format="webp", quality="high", seed=7).json()
+    pictures = [opened(entry["b64_json"]) for entry in body["data"]]
+    assert [(picture.format, picture.size) for picture in pictures] == [("WEBP", (640, 320))] * 3
+    assert {entry["media_type"] for entry in body["data"]} == {"image/webp"}
+    assert body["usage"]["cost"] == 0.12
+
+
+def test_references_make_it_an_edit(images: Ask, entries: Callable[..., Any]) -> None:
+    part = {"type": "image_url", "image_url": {"url": data_url()}}
+    picture = opened(images(input_references=[part, part]).json()["data"][0]["b64_json"])
+    assert picture.width / picture.height == pytest.approx(1.5, rel=0.02)
+    (entry,) = entries()
+    assert (entry["operation"], entry["prompt"]) == ("edit", "a fox")
+
+
+def test_streamed_images_are_an_event_each_and_the_last_has_the_usage(images: Ask) -> None:
+    response = images(n=2, resolution="512", stream=True)
+    told = [line.removeprefix("data: ") for line in response.text.splitlines() if line.startswith("data: ")]
+    assert told.pop() == "[DONE]"
+    first, last = map(json.loads, told)
+    assert first["type"] == last["type"] == "image_generation.completed"
+    assert opened(last["b64_json"]).size == (512, 512)
+    assert "usage" not in first
+    assert last["usage"]["cost"] == 0.08
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"n": 11}, "n"),
+        ({"prompt": ""}, "prompt"),
+        ({"size": "wide"}, "size"),
+        ({"size": "1024x1024", "aspect_ratio": "1:1"}, "aspect_ratio"),
+        ({"resolution": "2K", "size": "2K"}, "resolution"),
+        ({"quality": "hd"}, "quality"),
+        ({"output_format": "gif"}, "output_format"),
+        (
+            {"input_references": [{"type": "image_url", "image_url": {"url": "data:,x"}}]},
+            "input_references.0",
+        ),
+        ({"messages": []}, "messages"),
+    ],
+)
+def test_what_the_images_endpoint_does_not_have_is_400_and_named(
+    images: Ask, changes: dict[str, Any], named: str
+) -> None:
+    response = images(**changes)
+    assert response.status_code == 400
+    assert named in response.json()["error"]["message"]
