@@ -32,11 +32,21 @@ OUTAGES = (OperationalError, InterfaceError, PoolTimeout)
 
 
 class CallThreads:
-    """So many threads; `patience` is what a caller waits at most, in seconds. For one event loop."""
+    """So many threads; `patience` is what a caller waits at most, in seconds. For one event loop.
 
-    def __init__(self, name: str, count: int, patience: float = PATIENCE_SECONDS) -> None:
+    `now` is a clock in seconds that never goes back.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        count: int,
+        patience: float = PATIENCE_SECONDS,
+        now: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.count = count
         self._patience = patience
+        self._now = now
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._began: dict[asyncio.Future[Any], float] = {}
         self._refuse_until = 0.0
@@ -48,8 +58,9 @@ class CallThreads:
 
     def run(self, work: Callable[[], R]) -> asyncio.Future[R]:
         """Run `work` in a thread. What awaits the result must not cancel it: a thread cannot be stopped."""
+        began = self._now()
         running = asyncio.get_running_loop().run_in_executor(self._executor, work)
-        self._began[running] = time.monotonic()
+        self._began[running] = began
         running.add_done_callback(self._ended)
         return running
 
@@ -74,12 +85,12 @@ class CallThreads:
         self._executor.shutdown(cancel_futures=True)
 
     def _hang(self) -> bool:
-        if time.monotonic() < self._refuse_until:
+        if self._now() < self._refuse_until:
             return True
-        return self.is_full and time.monotonic() - max(self._began.values()) > self._patience
+        return self.is_full and self._now() - max(self._began.values()) > self._patience
 
     def _ended(self, running: asyncio.Future[Any]) -> None:
-        seconds = time.monotonic() - self._began.pop(running)
+        seconds = self._now() - self._began.pop(running)
         failure = None if running.cancelled() else running.exception()
         if isinstance(failure, OUTAGES) and seconds > SLOW_SECONDS:
-            self._refuse_until = time.monotonic() + BULK_CALLING.first_seconds
+            self._refuse_until = self._now() + BULK_CALLING.first_seconds

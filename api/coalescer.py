@@ -3,6 +3,10 @@
 Calls that arrive within about a millisecond make a group; while every thread is busy, later calls gather for
 the next group. So an idle service answers at once, and a busy one works in larger groups instead of queueing
 small ones (group commit).
+
+Each kind of call has threads of its own in each process (`CallThreads`). A caller waits for its result at
+most 5 s, and is then refused with ServiceUnavailable. It is refused at once while every thread hangs, or when
+the database has just been found to be away.
 """
 
 from __future__ import annotations

@@ -6,6 +6,7 @@ event and gets none twice. Comments keep silent connections open.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncGenerator
 
@@ -57,7 +58,8 @@ async def _stream(services: ApiServices, watch: Watch, job: RequestStatus, after
 async def _news(job: RequestStatus, watcher: Watcher) -> AsyncGenerator[str]:
     while True:
         try:
-            event = await watcher.next(PING_SECONDS)
+            async with asyncio.timeout(PING_SECONDS):
+                event = await watcher.next()
         except TimeoutError:
             yield ": waiting\n\n"
             continue

@@ -7,31 +7,37 @@ and for each placeholder the image is read and encoded piece by piece. So no ans
 
 from __future__ import annotations
 
+import asyncio
 import re
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
+from uuid import UUID
 
+import structlog
 from fastapi import Response
 from fastapi.responses import StreamingResponse
+from starlette.types import Message, Send
 
 from api.bulkhead import isolated
 from api.errors import rendered
+from api.image_budget import PIECE_BYTES
 from api.services import ApiServices
 from imagequeue.dialects.dialect import Rendered
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.domain.job_view import JobView, OutputImage
 from imagequeue.media.storage import StorageError
 
-PIECE_BYTES = 384 * 1024
-"""Bytes of an image that are read at a time: a multiple of 3, so that the base64 of pieces can be joined, and
-large enough that a bucket is asked a few times for an image, and not dozens of times."""
+log = structlog.get_logger()
 
 READ_THREADS = 8
 """How many pieces a process reads at a time; a bucket may answer each after tens of milliseconds."""
 READ_PATIENCE = 30.0
 """Seconds for a piece: a bucket is tried twice, for 10 s each."""
+
+STALLED_SECONDS = 60.0
+"""A client that takes no piece for so long has its answer broken off: others wait for its place."""
 
 
 class Placeholders:
@@ -94,20 +100,46 @@ class Piece:
     size: int
 
 
+class ImageResponse(StreamingResponse):
+    """A response that is sent in pieces, each of which the client has to take in time.
+
+    One that cannot be sent to its end is broken off: the connection is closed, so that the client notices.
+    """
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it."""
+
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(STALLED_SECONDS):
+                await send(message)
+
+        try:
+            await super().stream_response(send_in_time)
+        except (TimeoutError, ServiceUnavailable) as error:
+            log.warning("answer_broken_off", reason=type(error).__name__)
+
+
 async def image_answer(
-    services: ApiServices, answer: Rendered, placeholders: Placeholders, headers: Mapping[str, str]
+    services: ApiServices, account_id: UUID, answer: Rendered, body: ImageBody
 ) -> Response:
-    """The response that a dialect has written with placeholders, with headers of our own.
+    """The response that a dialect has written with placeholders; `body` is its text, cut there.
 
     Raises:
         ServiceUnavailable: an image cannot be read.
     """
-    body = placeholders.cut(answer.body)
     if not body.images:
-        return rendered(answer, headers)
+        return rendered(answer, {})
     await require_images(services, body.images)
-    sized = {**headers, **answer.headers, "Content-Length": str(body.length)}
-    return StreamingResponse(pieces(services, body), answer.status, sized, media_type=answer.media_type)
+    sized = {**answer.headers, "Content-Length": str(body.length)}
+    sent = placed_pieces(services, account_id, body)
+    return ImageResponse(sent, answer.status, sized, media_type=answer.media_type)
+
+
+async def placed_pieces(services: ApiServices, account_id: UUID, body: ImageBody) -> AsyncGenerator[bytes]:
+    """The bytes of a body, in pieces, as soon as there is a place for it."""
+    async with services.image_budget.place(account_id):
+        async for piece in pieces(services, body):
+            yield piece
 
 
 async def pieces(services: ApiServices, body: ImageBody) -> AsyncGenerator[bytes]:
@@ -123,6 +155,7 @@ async def pieces(services: ApiServices, body: ImageBody) -> AsyncGenerator[bytes
         for begin in range(0, part.size_bytes, PIECE_BYTES):
             size = min(PIECE_BYTES, part.size_bytes - begin)
             yield await read_piece(services, Piece(part.storage_key, begin, size))
+    yield b""  # asked for once the client has taken what was sent before: until then its place is not free
 
 
 @isolated(threads=READ_THREADS, patience=READ_PATIENCE)

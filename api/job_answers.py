@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from uuid import UUID
 
 from fastapi import Request, Response
 
 from api.auth import authenticate
+from api.coalescer import coalesced
 from api.errors import rendered
 from api.image_bodies import Placeholders, image_answer
-from api.query import query
 from api.requests import cancel_job as end_job
 from api.requests import own_job
 from api.services import ApiServices, services_of
@@ -30,7 +31,7 @@ async def show_job(request: Request, dialect: Dialect, asked: ClientRequest) -> 
         NotFound: there is none.
     """
     job = await _own_job(request, asked)
-    return await _answer(services_of(request), dialect, asked, job.job_id)
+    return await _answer(services_of(request), dialect, asked, (job.job_id, job.account_id))
 
 
 async def cancel_job(request: Request, dialect: Dialect, asked: ClientRequest) -> Response:
@@ -44,35 +45,18 @@ async def cancel_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     job = await _own_job(request, asked)
     if not await end_job(services, (job.account_id, job.job_id)):
         raise AlreadyFinal
-    return await _answer(services, dialect, asked, job.job_id)
+    return await _answer(services, dialect, asked, (job.job_id, job.account_id))
 
 
-async def final_answer(request: Request, dialect: Dialect, asked: ClientRequest, wait: JobWait) -> Response:
+async def final_answer(dialect: Dialect, asked: ClientRequest, wait: JobWait) -> Response:
     """Wait until an accepted job is final, and answer with it.
 
     Raises:
         StillRunning: as `JobWait.until_final`.
     """
-    async for _ in wait.until_final():
-        pass
-    accepted = wait.accepted
-    return await _answer(services_of(request), dialect, asked, accepted.job_id, replayed=accepted.replayed)
-
-
-async def _own_job(request: Request, asked: ClientRequest) -> RequestStatus:
-    return await own_job(request, await authenticate(request), asked.parameters["request_id"])
-
-
-async def _answer(
-    services: ApiServices, dialect: Dialect, asked: ClientRequest, job_id: UUID, *, replayed: bool = False
-) -> Response:
-    job = await read_view(services, dialect, job_id)
-    headers = {"Idempotent-Replayed": "true"} if replayed else {}
-    if not dialect.wants_content(asked, job):
-        return rendered(dialect.render(asked, job), headers)
-    placeholders = Placeholders()
-    answer = dialect.render(asked, placeholders.put_into(job))
-    return await image_answer(services, answer, placeholders, headers)
+    await wait.until_final()
+    job = wait.accepted.job_id, wait.account_id
+    return await _answer(services_of(wait.request), dialect, asked, job)
 
 
 async def read_view(services: ApiServices, dialect: Dialect, job_id: UUID) -> JobView:
@@ -81,9 +65,33 @@ async def read_view(services: ApiServices, dialect: Dialect, job_id: UUID) -> Jo
     Raises:
         NotFound: there is none, or the retention has deleted it.
     """
-    runtime = services.runtime
-    media_url = media_urls(runtime.settings, runtime.keyring)
-    found = await query(services, lambda connection: read_views(connection, [job_id], media_url).get(job_id))
+    found = await find_view(services, job_id)
     if found is None:
         raise NotFound("No such request")
     return found if found.dialect == dialect.name else replace(found, notes={})
+
+
+@coalesced(threads=2)
+def find_view(services: ApiServices, job_ids: list[UUID]) -> Sequence[JobView | None]:
+    """Jobs with their images, whosever they are; None where there is none."""
+    media_url = media_urls(services.runtime.settings, services.runtime.keyring)
+    with services.runtime.engine.connect() as connection:
+        found = read_views(connection, job_ids, media_url)
+    return [found.get(job_id) for job_id in job_ids]
+
+
+async def _own_job(request: Request, asked: ClientRequest) -> RequestStatus:
+    return await own_job(request, await authenticate(request), asked.parameters["request_id"])
+
+
+async def _answer(
+    services: ApiServices, dialect: Dialect, asked: ClientRequest, job: tuple[UUID, UUID]
+) -> Response:
+    """The answer about a job, given by its id and its account."""
+    job_id, account_id = job
+    view = await read_view(services, dialect, job_id)
+    if not dialect.wants_content(asked, view):
+        return rendered(dialect.render(asked, view), {})
+    placeholders = Placeholders()
+    answer = dialect.render(asked, placeholders.put_into(view))
+    return await image_answer(services, account_id, answer, placeholders.cut(answer.body))

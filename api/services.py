@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar, cast
 
 from fastapi import Request
 
+from api.image_budget import ImageBudget
 from imagequeue import wiring
 from imagequeue.runtime import Runtime
 from imagequeue.wakeup import Wakeups
@@ -35,6 +36,7 @@ class ApiServices:
         self.upstream_callbacks = wiring.upstream_callbacks(runtime, self.wakeups.polls_due)
         self.client_rate_limit = wiring.client_rate_limit(runtime)
         self.forecast = wiring.forecast_reader(runtime)
+        self.image_budget = ImageBudget()
         self._opened: dict[Callable[[ApiServices], Closable], Closable] = {}
 
     def opened(self, opening: Callable[[ApiServices], C]) -> C:

@@ -22,14 +22,14 @@ from api.coalescer import coalesced
 from api.errors import rendered
 from api.job_answers import final_answer
 from api.job_streams import stream_job
+from api.preferences import AnswerPlan, read_preferences
 from api.request_id_header import tag_request
 from api.requests import find_job
 from api.services import ApiServices, services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from api.waiting import JobWait
-from api.watch import watch_of
 from imagequeue.dialects.dialect import ClientRequest, Dialect, StreamingDialect, SubmittedBody
-from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError, InvalidRequest
+from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError, InvalidRequest, StillRunning
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
@@ -67,14 +67,36 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     else:
         accepted = await accept(services, submission)
     tag_request(request, accepted.request_id)
+    preferences = read_preferences(request.headers)
+    plan = preferences.plan(kind, services.runtime.settings.wait_seconds)
     repeat_joins = headers.idempotency_key is not None or headers.retry_count is not None
-    wait = JobWait(services, watch_of(request), accepted, repeat_joins)
-    if kind == "stream" and isinstance(dialect, StreamingDialect):
+    wait = JobWait(request, key.account_id, accepted, plan.seconds, repeat_joins)
+    answer = await _answered(dialect, asked, plan, wait)
+    response = answer or rendered(dialect.accepted(asked, accepted.request_id), {})
+    response.headers.update(preferences.applied(plan, accepted=answer is None))
+    if accepted.replayed:
+        response.headers["Idempotent-Replayed"] = "true"
+    return response
+
+
+async def _answered(
+    dialect: Dialect, asked: ClientRequest, plan: AnswerPlan, wait: JobWait
+) -> Response | None:
+    """The answer with the final job, or with its events; None: it is the job's id.
+
+    Raises:
+        StillRunning: the client has waited for long enough, and wants no id.
+    """
+    if plan.kind == "stream" and isinstance(dialect, StreamingDialect):
         return stream_job(dialect, asked, wait)
-    if kind == "job":
-        return await final_answer(request, dialect, asked, wait)
-    replayed = {"Idempotent-Replayed": "true"} if accepted.replayed else {}
-    return rendered(dialect.accepted(asked, accepted.request_id), replayed)
+    if plan.kind != "job":
+        return None
+    try:
+        return await final_answer(dialect, asked, wait)
+    except StillRunning:
+        if not plan.or_accepted:
+            raise
+        return None
 
 
 @dataclass(slots=True)
@@ -113,7 +135,7 @@ class Reading:
 
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
-        stored = ask.keep(services_of(self.request).runtime)
+        stored = ask.store_uploads(services_of(self.request).runtime)
         same = self.fingerprint(self.body)
         submission = _submission(self.key, self.dialect, self.headers, stored, same)
         return replace(submission, notes=ask.written_notes()), ask.answer or _usual(self.asked)

@@ -1,59 +1,69 @@
-"""Waiting for the end of an accepted job, within the answer to its submit."""
+"""Waiting for the end of an accepted job, within the answer to its submit.
+
+A client that waits costs a connection and two small tasks: no thread and no query. The watch wakes it.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from uuid import UUID
+
+from fastapi import Request
 
 from api.requests import find_job
-from api.services import ApiServices
-from api.watch import Watch, Watcher
+from api.services import services_of
+from api.watch import Watcher, watch_of
 from imagequeue.domain.errors import StillRunning
 from imagequeue.lifecycle.submit.submission import Accepted
-
-WAIT_SECONDS = 300.0
-"""Seconds for which a submit that waits is held open: a call may take 180, and waits for its start before."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobWait:
-    """A client that waits for its job; `repeat_joins`: a repeat of its submit would join the same job."""
+    """A client that waits for its job, for `seconds`; would a repeat of its submit join the same job?"""
 
-    services: ApiServices
-    watch: Watch
+    request: Request
+    account_id: UUID
     accepted: Accepted
+    seconds: float
     repeat_joins: bool
 
-    async def until_final(self, look_seconds: float = WAIT_SECONDS) -> AsyncGenerator[None]:
-        """Wait until the job is final; yields whenever there was no news for `look_seconds`.
+    async def until_final(self) -> None:
+        """Wait until the job is final.
 
         Raises:
-            StillRunning: it is not within `WAIT_SECONDS`, or this process ends; the job goes on.
+            StillRunning: it is not in time, this process ends, or the client has gone away; the job goes on.
         """
-        if await self._is_final():
+        if self.accepted.replayed and await self._is_final():
             return
-        until = asyncio.get_running_loop().time() + WAIT_SECONDS
-        with self.watch.watching(self.accepted.job_id, 0) as watcher:
-            while (left := until - asyncio.get_running_loop().time()) > 0:
-                try:
-                    if await self._ends(watcher, min(left, look_seconds)):
+        try:
+            async with asyncio.timeout(self.seconds), self._watching() as watcher:
+                while (event := await watcher.next()) is not None:
+                    if event.status.is_final:
                         return
-                except TimeoutError:
-                    yield
-        raise self._still_running()
+        except TimeoutError:
+            pass
+        message = f"The job goes on: ask for the status of {self.accepted.request_id}"
+        raise StillRunning(message, repeat_joins=self.repeat_joins)
+
+    @asynccontextmanager
+    async def _watching(self) -> AsyncGenerator[Watcher]:
+        """Watch the job until the client goes away."""
+        with watch_of(self.request).watching(self.accepted.job_id, 0) as watcher:
+            leaving = asyncio.create_task(self._end_with_the_client(watcher))
+            try:
+                yield watcher
+            finally:
+                leaving.cancel()
+
+    async def _end_with_the_client(self, watcher: Watcher) -> None:
+        while (await self.request.receive())["type"] != "http.disconnect":
+            pass
+        watcher.end()
 
     async def _is_final(self) -> bool:
         """Whether a job is over that an earlier submit made: its events may be gone."""
-        job = await find_job(self.services, self.accepted.job_id) if self.accepted.replayed else None
+        job = await find_job(services_of(self.request), self.accepted.job_id)
         return job is not None and job.status.is_final
-
-    async def _ends(self, watcher: Watcher, patience: float) -> bool:
-        event = await watcher.next(patience)
-        if event is None:
-            raise self._still_running()
-        return event.status.is_final
-
-    def _still_running(self) -> StillRunning:
-        message = f"The job goes on: ask for the status of {self.accepted.request_id}"
-        return StillRunning(message, repeat_joins=self.repeat_joins)

@@ -1,7 +1,8 @@
-"""Watch: passes new events of jobs on to the event streams that follow them.
+"""Watch: passes new events of jobs on to those who wait for them, event streams and submits that wait.
 
-One task reads the new events of all watched jobs with one query: at once on a wake-up in Redis, and every
-second anyway. So a lost wake-up, or an outage of Redis, delays an event by a second at most.
+One task reads events: on a wake-up in Redis at once those of the jobs that it names, and every second those
+of all watched jobs, with one query. So a lost wake-up, or an outage of Redis, delays an event by a second at
+most, and thousands that wait cost one query a second.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import AsyncGenerator, Generator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Collection, Generator, Iterable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from uuid import UUID
 
 import structlog
@@ -46,21 +48,16 @@ def _behind(after: dict[UUID, int], events: Iterable[StatusEvent]) -> list[Statu
 
 
 class Watcher:
-    """One event stream: it waits for the events of one job whose ids are above `after`."""
+    """Somebody who waits for the events of one job whose ids are above `after`."""
 
     def __init__(self, job_id: UUID, after: int) -> None:
         self.job_id = job_id
         self.after = after
         self._news: asyncio.Queue[StatusEvent | None] = asyncio.Queue()
 
-    async def next(self, patience: float) -> StatusEvent | None:
-        """The next event; None when the process ends.
-
-        Raises:
-            TimeoutError: there was none within `patience` seconds.
-        """
-        async with asyncio.timeout(patience):
-            return await self._news.get()
+    async def next(self) -> StatusEvent | None:
+        """The next event; None: nothing more comes."""
+        return await self._news.get()
 
     def tell(self, event: StatusEvent) -> None:
         """Pass an event on, unless it was passed on already."""
@@ -76,11 +73,13 @@ class Watcher:
 class Watch:
     """Reads events for all watchers of a process. For one event loop."""
 
-    def __init__(self, services: ApiServices) -> None:
+    def __init__(self, services: ApiServices, look_seconds: float = LOOK_SECONDS) -> None:
         self._services = services
+        self._look_seconds = look_seconds
         redis = open_redis(services.runtime.settings.redis_url.get_secret_value())
         self._listener = WakeupListener(redis, JOBS_FINAL)
-        self._watchers: set[Watcher] = set()
+        self._watchers: dict[UUID, set[Watcher]] = {}
+        self._rung: set[UUID] = set()
         self._awake = asyncio.Event()
         self._ended = threading.Event()
 
@@ -103,36 +102,48 @@ class Watch:
     def watching(self, job_id: UUID, after: int) -> Generator[Watcher]:
         """Watch a job for its events behind `after` (0: from its first)."""
         watcher = Watcher(job_id, after)
-        self._watchers.add(watcher)
+        self._watchers.setdefault(job_id, set()).add(watcher)
         if self._ended.is_set():
             watcher.end()
-        self._awake.set()
+        self._ring({job_id})
         try:
             yield watcher
         finally:
-            self._watchers.discard(watcher)
+            self._forget(watcher)
 
     def end(self) -> None:
         """End every watcher, because the process ends."""
         self._ended.set()
         self._listener.interrupt()
-        for watcher in self._watchers:
-            watcher.end()
+        for watchers in self._watchers.values():
+            for watcher in watchers:
+                watcher.end()
+
+    def _forget(self, watcher: Watcher) -> None:
+        watchers = self._watchers[watcher.job_id]
+        watchers.discard(watcher)
+        if not watchers:
+            del self._watchers[watcher.job_id]
 
     async def _run(self) -> None:
         """Look again and again. No `Loop`: that one has a thread, and watchers belong to the event loop."""
+        clock = asyncio.get_running_loop().time
+        look_at = clock()
         while True:
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(LOOK_SECONDS):
+                async with asyncio.timeout_at(look_at):
                     await self._awake.wait()
             self._awake.clear()
-            if self._watchers:
-                await self._look_once()
+            jobs, self._rung = self._rung, set()
+            if clock() >= look_at:
+                jobs, look_at = set(self._watchers), clock() + self._look_seconds
+            if jobs := jobs & self._watchers.keys():
+                await self._look_once(jobs)
 
-    async def _look_once(self) -> None:
-        watchers = sorted(self._watchers, key=lambda watcher: watcher.after, reverse=True)
-        try:  # of several watchers of a job the last one counts, who has seen least
-            seen = [(watcher.job_id, watcher.after) for watcher in watchers]
+    async def _look_once(self, jobs: Collection[UUID]) -> None:
+        """Read what is new of some jobs; of several watchers of a job the one counts that has seen least."""
+        try:
+            seen = [(job_id, min(one.after for one in self._watchers[job_id])) for job_id in jobs]
             events = await read_news(self._services, seen)
         except (SQLAlchemyError, ServiceUnavailable) as error:
             log.warning("watch_failed", reason=type(error).__name__)
@@ -141,20 +152,28 @@ class Watch:
             log.exception("watch_failed")
             return
         for event in events:
-            for watcher in watchers:
-                if watcher.job_id == event.job_id:
-                    watcher.tell(event)
+            for watcher in self._watchers.get(event.job_id, ()):
+                watcher.tell(event)
 
     def _listen_once(self, loop: asyncio.AbstractEventLoop) -> int:
-        """Pass rings on to the event loop; rings that name nobody's job wake nobody."""
+        """Pass rings on to the event loop."""
         names = self._listener.wait_names(LOOK_SECONDS)
         if names and not self._ended.is_set():
-            loop.call_soon_threadsafe(self._rung, frozenset(names))
+            loop.call_soon_threadsafe(self._ring, set(_ids(names)))
         return len(names or ())
 
-    def _rung(self, names: frozenset[str]) -> None:
-        if any(str(watcher.job_id) in names for watcher in self._watchers):
+    def _ring(self, jobs: AbstractSet[UUID]) -> None:
+        """Have the jobs looked at now; rings of jobs that nobody watches wake nobody."""
+        if rung := jobs & self._watchers.keys():
+            self._rung |= rung
             self._awake.set()
+
+
+def _ids(names: Iterable[str]) -> Iterator[UUID]:
+    """The ids of jobs; a name that is none was sent by nobody of ours."""
+    for name in names:
+        with contextlib.suppress(ValueError):
+            yield UUID(name)
 
 
 def watch_of(request: Request) -> Watch:

@@ -1,1 +1,1 @@
-"""Benchmarks: `make bench [ROWS=a,b] [RUNS=n]` runs rows on servers of their own and prints one table."""
+"""Benchmarks. `make bench [ROWS=a,b] [RUNS=n]` runs rows, each on its own servers, and prints one table."""

@@ -1,4 +1,4 @@
-"""`python -m bench [--rows a,b] [--runs n]`: run rows, print one table; the exit status tells of misses."""
+"""`python -m bench [--rows a,b] [--runs n]` prints a table of rows. Exit status 1: a target was missed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.table import Line, show
 
 
 def main() -> int:
-    """Run the rows that are asked for."""
+    """Run the rows that the command line names; the exit status."""
     parser = argparse.ArgumentParser(prog="bench", description="Rows: " + "; ".join(_described()))
     parser.add_argument("--rows", default=",".join(DEFAULT), help="comma-separated; default: %(default)s")
     parser.add_argument("--runs", type=int, default=1, help="how often each row is run")

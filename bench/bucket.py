@@ -1,6 +1,6 @@
-"""The baseline: an ordinary token bucket of capacity RPM, refilled at RPM a window. Not in the product.
+"""A baseline for comparison: a token bucket of capacity RPM, refilled at RPM per window. Not in the product.
 
-It is what most clients do, and it admits up to 2R - 1 calls in one sliding window
+Most clients do it like this, and so send up to 2R - 1 calls in one sliding window
 (docs/design/rate-limiting.md, "Why the usual buckets fail").
 """
 
@@ -15,13 +15,13 @@ import httpx
 
 from bench.stack import KEY
 
-_THREADS = 16
+_THREADS = 16  # calls at a time: 12 RPM and calls of up to 1 s need far fewer
 _BODY = {"model": "mai", "prompt": "an ordinary bucket", "width": 1024, "height": 1024}
 
 
 @dataclass(slots=True)
 class Bucket:
-    """`capacity` tokens at first, `capacity / window` more a second."""
+    """Starts with `capacity` tokens and gains `capacity / window` each second (`window` in seconds)."""
 
     capacity: int
     window: float
@@ -32,7 +32,7 @@ class Bucket:
         self.tokens = float(self.capacity)
 
     def seconds_until_token(self) -> float:
-        """Take a token and return 0, or return how long to wait for one."""
+        """Take a token and return 0; if there is none, return the seconds until there is."""
         now = time.monotonic()
         rate = self.capacity / self.window
         self.tokens = min(float(self.capacity), self.tokens + (now - self.filled_at) * rate)
@@ -44,18 +44,18 @@ class Bucket:
 
 
 def saturate(endpoint: str, capacity: int, window: float, stopping: threading.Event) -> None:
-    """Call as often as the bucket allows, until told to stop."""
+    """Call as often as the bucket allows, until `stopping` is set."""
     bucket = Bucket(capacity, window)
     with (
         httpx.Client(trust_env=False, timeout=60) as client,
         ThreadPoolExecutor(_THREADS) as pool,
     ):
         while not stopping.is_set():
-            rest = bucket.seconds_until_token()
-            if rest == 0:
+            wait_seconds = bucket.seconds_until_token()
+            if wait_seconds == 0:
                 pool.submit(_call, client, endpoint)
             else:
-                stopping.wait(rest)
+                stopping.wait(wait_seconds)
 
 
 def _call(client: httpx.Client, endpoint: str) -> None:

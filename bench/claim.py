@@ -1,12 +1,13 @@
-"""Row `claim`: what a grant with its claim costs over a million waiting jobs.
+"""Row `claim`: what a grant with its claim costs while a million jobs wait.
 
 Source: docs/design/pipeline.md, "Dispatch".
 
-One batch of a million jobs and a thousand accounts with twenty each wait. Every turn of the dispatcher
-finds the flows, locks the quota group, counts its tokens, claims by turns and inserts attempts. First while
-a transaction that began before the load holds its snapshot, so that no dead row can be vacuumed: a hundred
-thousand jobs that the batch has had before, and whatever is claimed, stay at the front of their flows' index,
-and only the cursors step over them. Then without.
+One batch of a million jobs waits, and a thousand accounts with twenty jobs each. Every pass of the dispatcher
+finds the flows, plans, locks the quota group, counts its tokens, claims jobs and inserts attempts.
+
+It is measured twice. The first time a transaction that began before the load holds its snapshot, so no dead
+row can be vacuumed: a hundred thousand earlier jobs of the batch, and those that are claimed, stay at the
+front of their flows' index, and the cursors step over them. The second time there is no such transaction.
 """
 
 from __future__ import annotations
@@ -37,8 +38,11 @@ from imagequeue.store.processes import ProcessRecord
 
 MODEL = "microsoft-mai-image-2-5"
 BATCH, BEFORE, ACCOUNTS, EACH = 1_000_000, 100_000, 1_000, 20
-WARM_UP, TURNS, AT_ONCE = 120, 400, 10
+"""Jobs of the batch that wait, and that were claimed before; the other accounts, and the jobs of each."""
+WARM_UP, PASSES, AT_ONCE = 120, 400, 10
+"""Passes before the measurement, and of it (four are slower than the p99); calls that each pass grants."""
 TARGET_MS = 5.0
+"""For the claim, p99."""
 
 _LOAD = (
     """
@@ -62,7 +66,7 @@ _LOAD = (
     FROM flows
     CROSS JOIN LATERAL generate_series(1, CASE lane WHEN 'backfill' THEN :batch ELSE :each END) AS number
     """,
-    # As when they had been claimed: each leaves a dead row at the front of the batch.
+    # As if they had been claimed: each leaves a dead row at the front of the batch.
     """
     UPDATE jobs SET status = 'PROCESSING', wanted = 0
     WHERE id IN (
@@ -80,9 +84,12 @@ _LOAD = (
 
 @dataclass(slots=True)
 class Stopwatch:
-    """Milliseconds of every turn, of its last transaction (the grant), and of the statement that claims."""
+    """Milliseconds of each pass, of its last transaction (the grant), and of each statement that claims.
 
-    turns: list[float] = field(default_factory=list[float])
+    Of the present pass: `began` and `asked` are seconds of `time.perf_counter`, `grant` is milliseconds.
+    """
+
+    passes: list[float] = field(default_factory=list[float])
     grants: list[float] = field(default_factory=list[float])
     claims: list[float] = field(default_factory=list[float])
     began: float = 0.0
@@ -90,17 +97,17 @@ class Stopwatch:
     asked: float = 0.0
 
     def watch(self, engine: Engine) -> None:
-        """Note what the engine does from now on."""
+        """Measure the transactions and statements of the engine from now on."""
         event.listen(engine, "begin", self._begun)
         event.listen(engine, "commit", self._committed)
         event.listen(engine, "before_cursor_execute", self._asked)
         event.listen(engine, "after_cursor_execute", self._answered)
 
-    def turn(self, dispatch: Dispatch) -> int:
-        """Let the dispatcher turn once; how many calls were granted."""
+    def measure_pass(self, dispatch: Dispatch) -> int:
+        """Let the dispatcher make one pass; how many calls it granted."""
         began = time.perf_counter()
         granted = dispatch.run_once()
-        self.turns.append((time.perf_counter() - began) * 1000)
+        self.passes.append((time.perf_counter() - began) * 1000)
         self.grants.append(self.grant)
         return granted
 
@@ -120,12 +127,12 @@ class Stopwatch:
 
 
 def percentile(times: list[float], share: float) -> float:
-    """The time that this share of them did not exceed."""
+    """The time that `share` (0 to 1) of the times do not exceed."""
     return sorted(times)[min(len(times) - 1, int(len(times) * share))]
 
 
 def run() -> list[Line]:
-    """Measure with and without somebody's old snapshot."""
+    """Measure with and without an old snapshot."""
     with ExitStack() as cleaning:
         directory = Path(cleaning.enter_context(TemporaryDirectory(prefix="imagequeue-bench-")))
         server = EmbeddedPostgres(directory / "postgres", extra_settings={"fsync": "off"})
@@ -181,16 +188,16 @@ def _measure(engine: Engine) -> Stopwatch:
     with engine.begin() as connection:
         processes.register(connection, worker)
     dispatch = Dispatch(engine, Eligibility(_catalog()), lambda _: None, at_once=AT_ONCE)
-    for _ in range(WARM_UP):  # learns the flows, and where the batch begins
+    for _ in range(WARM_UP):  # the dispatcher learns the flows, and where the batch begins
         dispatch.run_once()
     watch = Stopwatch()
-    dispatch.engine = engine.execution_options()  # the same pool; only what the dispatcher does is timed
+    dispatch.engine = engine.execution_options()  # the same pool, but only the dispatcher is measured
     watch.watch(dispatch.engine)
-    for _ in range(TURNS):
+    for _ in range(PASSES):
         with engine.begin() as connection:
             processes.beat(connection, worker.id, worker.slots)
-        if watch.turn(dispatch) != AT_ONCE:
-            raise RuntimeError("a turn of the dispatcher granted less than it could")
+        if watch.measure_pass(dispatch) != AT_ONCE:
+            raise RuntimeError("a pass of the dispatcher granted less than it could")
     return watch
 
 
@@ -199,7 +206,7 @@ def _lines(what: str, watch: Stopwatch) -> Iterator[Line]:
     median = percentile(watch.claims, 0.5)
     yield Line("claim", f"{what}: claim of {AT_ONCE} jobs, median", f"{median:.2f} ms")
     yield Line("claim", f"{what}: the same, p99", f"{worst:.2f} ms", "< 5 ms", worst < TARGET_MS)
-    for name, times in (("transaction of the grant", watch.grants), ("whole turn", watch.turns)):
+    for name, times in (("transaction of the grant", watch.grants), ("whole pass", watch.passes)):
         both = f"{percentile(times, 0.5):.2f} / {percentile(times, 0.99):.2f} ms"
         yield Line("claim", f"{what}: {name}, median / p99", both)
 

@@ -2,10 +2,11 @@
 
 Source: docs/design/rate-limiting.md, "Goal".
 
-Four deployments of 2, 4, 6 and 12 RPM, a saturated backlog, 0-300 ms of jitter on the way in, four worker
-processes, Redis emptied in the middle. The measure is the one of the design: per deployment the mean over i
-of W / (t[i+R] - t[i]) of the upstream's own admission times after the first window, weighted by R. Beside
-them, on upstreams of the same kind, an ordinary bucket of capacity RPM for comparison.
+Four deployments of 2, 4, 6 and 12 RPM, more jobs than they can serve, 0 to 300 ms of jitter on the way to the
+upstream, four worker processes, and Redis emptied in the middle. The used share of a deployment is the mean
+over i of W / (t[i+R] - t[i]), from the times at which the upstream admitted calls after the first window; the
+deployments are weighted by R. An ordinary bucket (`bucket.py`) calls upstreams of the same kind for
+comparison.
 """
 
 from __future__ import annotations
@@ -25,11 +26,12 @@ RPMS = (2, 4, 6, 12)
 MODEL = "microsoft-mai-image-2-5"
 WORKERS = 4
 TARGET = 0.99
+"""The used share that is due."""
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """How long a window is, how long is measured after the first one (seconds), and which share is due."""
+    """Seconds of a window, seconds that are measured after the first window, and the used share due."""
 
     name: str
     window: float
@@ -38,7 +40,7 @@ class Setting:
 
 
 LONG = Setting("quota", 60, 400, TARGET)
-# The guard stays what it is, so a short window loses more of itself: 10 / (10 + 0.4 + 0.2) are left.
+# The guard does not shrink with the window, so its share is larger: at most 10 / (10 + 0.4 + 0.2) is used.
 SHORT = Setting("quota-short", 10, 70, 10 / 10.6)
 
 

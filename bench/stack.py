@@ -1,4 +1,4 @@
-"""Servers and processes for a row: embedded Postgres and Redis, the simulator, dispatchers and workers."""
+"""The servers and processes of a row: embedded Postgres and Redis, the simulator, dispatchers, workers."""
 
 from __future__ import annotations
 
@@ -34,9 +34,11 @@ from imagequeue.store.migration import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
 KEY = "upstream-key"
-SECRET_KEY = "the secret key of the benchmarks which opens nothing"  # noqa: S105  # it opens nothing
+SECRET_KEY = "the secret key of the benchmarks which opens nothing"  # noqa: S105  # no real secret
 STOP_SECONDS = 20.0
+"""Until a process is killed: it finishes its calls, which take about 1 s."""
 LOOK_SECONDS = 0.2
+"""Between two queries of `wait_for`: rarely enough not to disturb what is measured."""
 
 
 @dataclass(slots=True)
@@ -51,7 +53,7 @@ class Stack:
     children: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
 
     def start(self, *arguments: str, program: Sequence[str] = ("cli",)) -> subprocess.Popen[bytes]:
-        """Start a process of imagequeue; its output goes to a file in the directory."""
+        """Start a process of imagequeue; its output goes to a log file in the directory."""
         log = self.directory / f"{'-'.join(arguments[:1])}-{len(self.children)}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  # this project's own program
@@ -65,7 +67,7 @@ class Stack:
         return child
 
     def stop(self) -> None:
-        """End what was started."""
+        """End the processes that were started."""
         for child in self.children:
             child.terminate()
         for child in self.children:
@@ -83,7 +85,7 @@ class Stack:
     def submit(
         self, count: int, model_id: str, *, account_id: UUID | None = None, lane: Lane = Lane.INTERACTIVE
     ) -> list[UUID]:
-        """Submit so many jobs, of the stack's account if no other is named; their ids."""
+        """Submit `count` jobs, for the stack's account if no other is given; their ids."""
         payer = account_id or self.account_id
         key_id = self._key_of(payer)
         submissions = [
@@ -106,7 +108,7 @@ class Stack:
             return connection.execute(statement, {"id": account_id}).scalar_one()
 
     def execute(self, statements: Sequence[str], **values: Any) -> None:
-        """Change the database, in one transaction without a time limit."""
+        """Run statements in one transaction without a time limit; each gets those `values` that it names."""
         with self.runtime.engine.begin() as connection:
             connection.execute(text("SET LOCAL statement_timeout = 0"))
             for statement in statements:
@@ -114,10 +116,10 @@ class Stack:
                 connection.execute(text(statement), used)
 
     def wait_for(self, count: str, least: int, seconds: float, **values: Any) -> None:
-        """Wait until a query counts so many; what happens in the processes rings nowhere else.
+        """Wait until the query `count` returns at least `least`. The processes send no event to wait for.
 
         Raises:
-            TimeoutError: it did not within so many seconds.
+            TimeoutError: it does not within `seconds`.
         """
         until = time.monotonic() + seconds
         while self.rows(count, **values)[0][0] < least:
@@ -126,12 +128,12 @@ class Stack:
             time.sleep(LOOK_SECONDS)
 
     def rows(self, query: str, **values: Any) -> list[Any]:
-        """Ask the database."""
+        """The rows of a query."""
         with self.runtime.engine.connect() as connection:
             return list(connection.execute(text(query), values))
 
     def simulator(self, path: str, **parameters: Any) -> dict[str, Any]:
-        """Ask the simulator below `/_sim`."""
+        """The JSON answer of the simulator's route `/_sim/{path}`."""
         answer = httpx.get(
             f"{self.simulator_url}/_sim/{path}", params=parameters, timeout=60, trust_env=False
         )
@@ -139,7 +141,7 @@ class Stack:
 
 
 def deployment(name: str, model: str, rpm: int, **more: float) -> str:
-    """A catalog entry for the upstream of its name: `rpm` calls a window; `more` are further keys."""
+    """A catalog entry for the upstream `name`: `rpm` calls per window; `more` has further keys."""
     fields: dict[str, str | float] = {
         "name": name,
         "model": model,
@@ -159,7 +161,7 @@ def running(upstreams: Mapping[str, Any], models: Sequence[str], catalog: str) -
     """A stack with these upstreams in its simulator; `{simulator}` in the catalog is its URL."""
     with ExitStack() as cleaning:
         directory = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="imagequeue-bench-")))
-        # Nothing of the machine's durability is measured here, and a shared disk would be.
+        # No row measures durability. With fsync the speed of the machine's disk would be in every number.
         postgres = EmbeddedPostgres(directory / "postgres", extra_settings={"fsync": "off"})
         redis = EmbeddedRedis(directory / "redis")
         cleaning.enter_context(postgres.running())

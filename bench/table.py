@@ -1,4 +1,4 @@
-"""What a row says, and how it is printed."""
+"""The lines of the table, and how they are printed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rich.table import Table
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One measured value. `holds` is None where there is no target."""
+    """One measured value. `holds`: whether it meets the target; None if there is no target."""
 
     row: str
     what: str

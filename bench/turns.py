@@ -1,8 +1,8 @@
-"""Row `turns`: who goes next, on running processes over a backfill of a million jobs.
+"""Row `turns`: whose job goes next while a backfill of a million jobs waits, in running processes.
 
-One deployment of 2 RPM has the million before it, and now and then one interactive job, which has to get the
-next grant. Another one serves ten equal accounts whose backlogs are not equal at all: what each was granted
-in a minute may differ by a factor of 1.2.
+At a deployment of 2 RPM the million waits, and now and then an interactive job is submitted, which must get
+the next grant. Another deployment serves ten accounts of equal weight with backlogs of different size; the
+grants that each gets in a minute may differ by a factor of 1.2.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from imagequeue.domain.jobs import Lane
 
 SCARCE, PLENTY = "microsoft-mai-image-2-5", "microsoft-mai-image-2e"
 RPM, PLENTY_RPM = 2, 600
+"""Calls a minute of the deployment with the backfill, and of the one with the ten accounts."""
 BATCH = 1_000_000
 BACKLOGS = (200, 200, 200, 220, 220, 250, 300, 500, 1_000, 5_000)
-"""How many jobs each of the equal accounts has: each more than its share of a minute."""
+"""Jobs of each account: each has more than its share of a minute, which is 60."""
 TRIALS = 3
-MINUTE, WARM_UP = 60.0, 5.0
-PATIENCE = 90.0
+"""Interactive jobs, one after the other: at 2 RPM each takes half a minute."""
+MINUTE_SECONDS, WARM_UP_SECONDS = 60.0, 5.0
+PATIENCE_SECONDS = 90.0
+"""For each wait, until the row has failed: at 2 RPM a grant comes within 30 s."""
 TARGET_FACTOR = 1.2
+"""Between the most and the fewest grants of an account in a minute."""
 
 _MILLION = (
     """
@@ -67,10 +71,10 @@ def run() -> list[Line]:
         stack.execute(_MILLION, **values)
         stack.start("dispatcher")
         stack.start("worker", "--concurrency", "64")
-        stack.wait_for("SELECT count(*) FROM attempts WHERE deployment = 'scarce'", RPM, PATIENCE)
-        began = _now(stack) + WARM_UP
+        stack.wait_for("SELECT count(*) FROM attempts WHERE deployment = 'scarce'", RPM, PATIENCE_SECONDS)
+        began = _now(stack) + WARM_UP_SECONDS
         trials = [_is_next(stack, number) for number in range(TRIALS)]
-        time.sleep(max(0.0, began + MINUTE - _now(stack)))
+        time.sleep(max(0.0, began + MINUTE_SECONDS - _now(stack)))
         shares = _shares(stack, began)
     return [*_lines(trials, [shares.get(account_id, 0) for account_id in accounts])]
 
@@ -83,12 +87,12 @@ def _is_next(stack: Stack, number: int) -> bool:
     """Whether the first grant after an interactive job's submit is that job's."""
     account_id = stack.open_account(f"interactive {number}")
     (job_id,) = stack.submit(1, SCARCE, account_id=account_id, lane=Lane.INTERACTIVE)
-    stack.wait_for(f"SELECT count(*) FROM ({_LATER}) AS later", 1, PATIENCE, id=job_id)  # noqa: S608
+    stack.wait_for(f"SELECT count(*) FROM ({_LATER}) AS later", 1, PATIENCE_SECONDS, id=job_id)  # noqa: S608
     return stack.rows(_LATER, id=job_id)[0][0] == job_id
 
 
 def _shares(stack: Stack, began: float) -> dict[UUID, int]:
-    """How many calls were granted to each account in the minute that began then."""
+    """Calls that were granted to each account in the minute from `began` on (seconds, database's clock)."""
     rows = stack.rows(
         """
         SELECT account_id, count(*) FROM attempts JOIN jobs ON jobs.id = job_id
@@ -97,7 +101,7 @@ def _shares(stack: Stack, began: float) -> dict[UUID, int]:
         GROUP BY account_id
         """,
         began=began,
-        minute=MINUTE,
+        minute=MINUTE_SECONDS,
     )
     return {row[0]: row[1] for row in rows}
 

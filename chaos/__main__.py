@@ -1,4 +1,4 @@
-"""`python -m chaos`: one run, and one line for each invariant. Ends with 1 when one was violated."""
+"""`python -m chaos`: one run, then a line for each invariant. Exits with 1 if one was violated."""
 
 from __future__ import annotations
 
@@ -18,12 +18,17 @@ from chaos.run import LEAST_JOBS, Plan, run
 from imagequeue.signals import exit_on
 
 SECONDS = 270.0
+"""Length of the faults: every kind of fault happens at least once."""
 LEAST_FAULTS = 20
+"""Of a run of full length; fewer show too little."""
 
 
 def main() -> int:
-    """Run; the seed is CHAOS_SEED or a fresh one, the length of the storm CHAOS_SECONDS."""
-    exit_on(signal.SIGTERM)  # as if a statement had ended it: everything that was started is stopped
+    """Make a run. CHAOS_SEED is its seed (any by default), CHAOS_SECONDS the length of its faults.
+
+    CHAOS_KEEP names a directory in which everything that the run writes stays.
+    """
+    exit_on(signal.SIGTERM)  # as an exception, so that everything that was started is stopped
     seed = int(os.environ.get("CHAOS_SEED") or SystemRandom().randrange(1, 100_000))
     seconds = float(os.environ.get("CHAOS_SECONDS") or SECONDS)
     began = time.monotonic()
@@ -53,6 +58,8 @@ def _summary(evidence: Evidence) -> None:
     kinds = Counter(fault.kind for fault in evidence.faults)
     for kind, count in sorted(kinds.items()):
         _say(f"faults  {count:3}  {kind}")
+    for kind, count in sorted(Counter(spell.kind for spell in evidence.spells).items()):
+        _say(f"spells  {count:3}  {kind}")
 
 
 def _say(text: str) -> None:

@@ -1,4 +1,4 @@
-"""An object storage over HTTP, as much of S3 as the project uses, that refuses puts when told to."""
+"""An object storage that speaks the part of S3 which the product uses, and refuses puts on demand."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ _REFUSAL = (
     b'<?xml version="1.0"?><Error><Code>ServiceUnavailable</Code><Message>No puts now.</Message></Error>'
 )
 _EXISTS = b'<?xml version="1.0"?><Error><Code>PreconditionFailed</Code><Message>It exists.</Message></Error>'
-_MISSING = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>There is none.</Message></Error>'
+_MISSING = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>'
 
 
 class Bucket:
-    """Objects by key, and whether puts are refused. `url` is the endpoint; the bucket's name is any."""
+    """A server on loopback with its objects by key. `url` is the endpoint; every bucket name is taken.
+
+    While `refusing` is set every put is answered with 503, and counted in `refused`.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
@@ -45,7 +48,7 @@ class _Server(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """Clients are killed in the middle of requests here: that is no news."""
+        """Print nothing: workers are killed in the middle of requests."""
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -53,10 +56,10 @@ class _Handler(BaseHTTPRequestHandler):
     server: _Server  # pyright: ignore[reportIncompatibleVariableOverride]
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  # the base class names it so
-        """Say nothing."""
+        """Print nothing."""
 
     def do_PUT(self) -> None:
-        """Store an object, once."""
+        """Store an object, or refuse to replace one (`If-None-Match: *`)."""
         content = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         bucket = self.server.bucket
         if bucket.refusing.is_set():
@@ -71,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, b"", etag=content)
 
     def do_GET(self) -> None:
-        """Read an object."""
+        """Send an object."""
         content = self.server.bucket.objects.get(self._key)
         if content is None:
             self._answer(HTTPStatus.NOT_FOUND, _MISSING)
@@ -79,7 +82,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(HTTPStatus.OK, content, etag=content)
 
     def do_HEAD(self) -> None:
-        """Whether there is an object."""
+        """Say whether there is an object."""
         self.do_GET()
 
     def do_DELETE(self) -> None:

@@ -1,4 +1,4 @@
-"""The checker: every invariant (docs/design/pipeline.md, "Invariants"), over what a run left behind."""
+"""The checker applies every invariant (docs/design/pipeline.md, "Invariants") to the evidence of a run."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Callable, Sequence
 
 from chaos.evidence import Evidence, Finding
 from chaos.invariants import (
-    callbacks,
     cancelled,
     clients,
     endings,
+    failover,
     images,
     jobs,
     life,
+    lists,
     money,
+    paid,
     recovery,
     rescues,
     upstream,
+    webhooks,
 )
 
 INVARIANTS: Sequence[Callable[[Evidence], Finding]] = (
@@ -30,30 +33,34 @@ INVARIANTS: Sequence[Callable[[Evidence], Finding]] = (
     money.ledger_equals_wallets,
     images.every_completed_job_has_its_images,
     images.every_paid_image_has_its_record,
+    paid.what_was_paid_is_stored_or_its_loss_explained,
     upstream.no_window_has_more_than_its_quota,
     upstream.every_call_has_its_attempt,
     upstream.every_extra_call_has_its_reason,
     endings.attempts_are_bounded,
     endings.every_error_has_its_reason,
-    callbacks.every_final_job_told_its_receiver,
-    callbacks.one_webhook_id_for_a_job,
+    failover.no_job_is_error_beside_an_idle_deployment,
+    webhooks.every_final_job_told_its_receiver,
+    webhooks.one_webhook_id_for_a_job,
     cancelled.a_job_cancelled_in_time_was_not_called,
     recovery.an_emptied_redis_is_made_good,
+    lists.no_list_in_redis_outgrows_its_work,
     rescues.no_attempt_of_a_live_process_was_rescued,
     rescues.storage_away_repeats_no_call,
     life.no_process_needs_a_hand,
 )
 
 _SHOWN = 10
+"""Violations that are printed: one fault of the product often violates an invariant for hundreds of jobs."""
 
 
 def check(evidence: Evidence) -> list[Finding]:
-    """Judge a run."""
+    """The finding of each invariant, in the order of `INVARIANTS`."""
     return [invariant(evidence) for invariant in INVARIANTS]
 
 
 def line(finding: Finding) -> str:
-    """One line for an invariant, and one for each of its first violations."""
+    """The text about a finding: a line with its counts, and a line for each of its first violations."""
     verdict = "ok  " if not finding.violations else "FAIL"
     counts = ", ".join(f"{name} {value}" for name, value in finding.counts.items())
     shown = [f"      - {violation}" for violation in finding.violations[:_SHOWN]]

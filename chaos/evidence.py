@@ -1,4 +1,4 @@
-"""What the checker judges by: Postgres, the storage, the logs of upstreams, receiver, stack and clients."""
+"""The evidence of a run: Postgres, the storage, and the logs of upstreams, receiver, stack and clients."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from psycopg.rows import dict_row
 from chaos.faults import Fault
 from chaos.load import Notes, Order
 from chaos.receiver import Receipt
+from chaos.redis_lists import ListLength
 from chaos.stack import Life
+from chaos.weather import Spell
 
 Row = dict[str, Any]
 
@@ -34,7 +36,11 @@ _TABLES: dict[str, LiteralString] = {
     "ledger": "SELECT * FROM ledger_entries",
     "wallets": "SELECT * FROM wallets",
     "events": "SELECT * FROM events ORDER BY id",
-    "deliveries": "SELECT * FROM deliveries",
+    "deliveries": """
+        SELECT *, extract(epoch FROM created_at)::float8 AS created,
+            extract(epoch FROM finished_at)::float8 AS finished
+        FROM deliveries
+    """,
     "processes": """
         SELECT *, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age FROM processes
     """,
@@ -43,7 +49,7 @@ _TABLES: dict[str, LiteralString] = {
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one invariant came to: how much was looked at, what was counted, and what was wrong."""
+    """What one invariant found: what it counted, by name, and a sentence for each violation."""
 
     invariant: str
     counts: Mapping[str, object]
@@ -52,7 +58,21 @@ class Finding:
 
 @dataclass(slots=True)
 class Evidence:
-    """Everything that is left of a run. Times are seconds since the epoch."""
+    """Everything that is left of a run. Times are seconds since the epoch.
+
+    Attributes:
+        tables: the rows of each table, by its name.
+        objects: the contents of the storage, by storage key.
+        calls: the entries of the simulator's log (docs/simulator.md, "What counts").
+        faults, spells: what was done to our own processes, and weather over the upstreams that lasted.
+        lists: the lengths of the lists in Redis while clients, weather and faults were at work.
+        logged: the structured log lines of the stack's processes, oldest first.
+        calm_at: when the faults had ended.
+        drained_at: when nothing was open any more; None if that took too long.
+        hands: what did not work without a person after the run.
+        pids: the pid of each process that registered, by its process id.
+        by_job: the rows of a table by job id, for the tables that have one.
+    """
 
     tables: dict[str, list[Row]]
     objects: Mapping[str, bytes]
@@ -62,14 +82,22 @@ class Evidence:
     notes: Notes
     orders: list[Order]
     faults: list[Fault]
+    spells: list[Spell]
+    lists: list[ListLength]
     lives: list[Life]
     logged: list[Row]
     calm_at: float
     drained_at: float | None
     hands: list[str]
+    pids: dict[str, int] = field(default_factory=dict[str, int])
     by_job: dict[str, dict[Any, list[Row]]] = field(default_factory=dict[str, dict[Any, list[Row]]])
 
     def __post_init__(self) -> None:
+        self.pids = {
+            str(line["process_id"]): int(line["pid"])
+            for line in self.logged
+            if line.get("event") == "process_registered"
+        }
         for name in ("attempts", "images", "ledger", "events", "deliveries"):
             grouped = defaultdict[Any, list[Row]](list)
             for row in self.tables[name]:
@@ -78,7 +106,7 @@ class Evidence:
 
     @property
     def jobs(self) -> list[Row]:
-        """Every job."""
+        """The rows of the jobs."""
         return self.tables["jobs"]
 
     def of(self, table: str, job: Row) -> list[Row]:
@@ -87,7 +115,7 @@ class Evidence:
 
 
 def read_tables(database_url: str) -> dict[str, list[Row]]:
-    """Read everything, as one snapshot."""
+    """Read all tables in one snapshot."""
     with psycopg.connect(database_url) as connection, connection.cursor(row_factory=dict_row) as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
         return {name: cursor.execute(query).fetchall() for name, query in _TABLES.items()}

@@ -1,4 +1,7 @@
-"""The faults: every 3 to 15 s one, from a shuffled deck, so that every kind has its turn."""
+"""Faults of our own processes and servers: one every 3 to 15 s.
+
+They are drawn from a shuffled deck, so that every kind happens before one happens again.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,26 @@ from redis import Redis
 from redis.exceptions import RedisError
 
 from chaos.bucket import Bucket
+from chaos.receiver import Receiver
 from chaos.stack import Stack
 
 PAUSE_SECONDS = (3.0, 15.0)
+"""Between two faults. The shortest is less than a restart takes, so that faults meet."""
 STOP_SECONDS = (5.0, 40.0)
+"""How long a process is stopped: the failure detector takes it for dead after 20 to 25 s, so both happen."""
+RECEIVER_SECONDS = (20.0, 40.0)
+"""How long the receiver hangs: webhooks for it then fill every slot of the workers that deliver."""
 STORAGE_SECONDS = 20.0
+"""How long the storage refuses puts: longer than a call and several tries to store its image."""
 RESTART_SECONDS = 10.0
-"""What a killed process gets until it must work again, in the reckoning of the checker."""
+"""How long a killed process counts as away in the checker: until the supervisor has it at work again."""
 
 _APPLICATION = ("api", "dispatcher", "worker")
 
 
 @dataclass(slots=True)
 class Fault:
-    """What was done, to whom, and from when to when (seconds since the epoch)."""
+    """One fault: its kind, the process or server, its pid (0: none), its time (seconds since the epoch)."""
 
     kind: str
     target: str
@@ -40,11 +49,19 @@ class Fault:
 
 
 class Faults:
-    """Makes faults until it is told to stop; then everything that was stopped goes on."""
+    """Makes faults in a thread until `stop`, which also ends those that last."""
 
-    def __init__(self, stack: Stack, bucket: Bucket, random: Random, say: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        stack: Stack,
+        bucket: Bucket,
+        receiver: Receiver,
+        random: Random,
+        say: Callable[[str], None],
+    ) -> None:
         self.done: list[Fault] = []
-        self._stack, self._bucket, self._random, self._say = stack, bucket, random, say
+        self._stack, self._bucket, self._receiver = stack, bucket, receiver
+        self._random, self._say = random, say
         self._over = threading.Event()
         self._lasting = list[threading.Thread]()
         self._thread = threading.Thread(target=self._run, name="faults", daemon=True)
@@ -59,14 +76,15 @@ class Faults:
             "postgres immediate stop": self._stop_postgres,
             "connections terminated": self._terminate_connections,
             "storage refuses puts": self._refuse_puts,
+            "receiver hangs": self._hang_receiver,
         }
 
     def start(self) -> None:
-        """Begin."""
+        """Begin to make faults."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End, and put everything right."""
+        """Make no more faults, and wait until those that last are over."""
         self._over.set()
         self._thread.join()
         for thread in self._lasting:
@@ -115,7 +133,7 @@ class Faults:
         return fault
 
     def _empty_redis(self) -> Fault | None:
-        """Redis loses everything: killed, its files gone, started again by the supervisor."""
+        """Kill Redis and remove its files; the supervisor starts it again, empty."""
         picked = self._pick("redis")
         if picked is None or not self._signal(picked[1], signal.SIGSTOP):
             return None
@@ -157,6 +175,15 @@ class Faults:
             return None
         self._bucket.refusing.set()
         self._later(STORAGE_SECONDS, fault, self._bucket.refusing.clear)
+        return fault
+
+    def _hang_receiver(self) -> Fault | None:
+        if self._receiver.hanging.is_set():
+            return None
+        seconds = self._random.uniform(*RECEIVER_SECONDS)
+        fault = Fault("receiver hangs", f"for {seconds:.0f} s", 0, time.time(), 0)
+        self._receiver.hanging.set()
+        self._later(seconds, fault, self._receiver.hanging.clear)
         return fault
 
     def _later(self, seconds: float, fault: Fault, undo: Callable[[], object]) -> None:

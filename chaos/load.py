@@ -1,9 +1,10 @@
-"""The clients: they repeat what they are not sure of, under one key, and note what they were told."""
+"""The clients: they submit, repeat a submit that got no answer under the same key, cancel and poll."""
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
@@ -11,16 +12,24 @@ from random import Random
 import httpx
 
 from chaos.upstreams import MODEL
+from chaos.weather import FIREWALLED, ODD, POISON
 
 THREADS = 12
+"""Clients that submit at the same time: enough that slow answers hold no order up."""
 WEBHOOK_SHARE = 0.6
 CANCEL_SHARE = 0.04
+STRANGERS_SHARE = 0.2
+"""Of the submits come from a second account, and all those that every firewall refuses."""
+FIREWALLED_SHARE, ODD_SHARE = 0.03, 0.01
+"""Of the prompts are refused by some firewalls, and by the upstreams."""
+POISON_PERIOD, POISON_UNTIL = 40, 0.2
+"""Every 40th prompt of the first fifth is refused by all firewalls: it takes over two minutes to give up."""
 _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What a client wants: `due` in seconds after the start."""
+    """One submit that a client is to make; `due` is in seconds after the start of the run."""
 
     number: int
     due: float
@@ -30,43 +39,70 @@ class Order:
     lane: str
     webhook: bool
     cancel: bool
+    account: int = 0
 
 
 @dataclass(slots=True)
 class Notes:
-    """What the clients were told. Shared by threads; every entry is written once."""
+    """What the clients were told. The threads share it; every entry is written once.
 
-    acknowledged: dict[str, str] = field(default_factory=dict[str, str])  # request_id by key
+    Attributes:
+        acknowledged: the request id, by `Idempotency-Key`.
+        answers: answers that were no outage.
+        repeats: requests that were made again after an outage.
+        cancels: the status code of each cancel, by request id.
+        wrong: answers that the contract does not allow.
+    """
+
+    acknowledged: dict[str, str] = field(default_factory=dict[str, str])
     answers: int = 0
     repeats: int = 0
-    cancels: dict[str, int] = field(default_factory=dict[str, int])  # status code by request_id
+    cancels: dict[str, int] = field(default_factory=dict[str, int])
     polls: int = 0
-    wrong: list[str] = field(default_factory=list[str])  # answers that should not be
+    wrong: list[str] = field(default_factory=list[str])
 
 
 def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]:
-    """What is asked for in a run, in the order of time."""
+    """The submits of a run, spread evenly over `seconds`."""
     return [
         Order(
             number=number,
             due=number * seconds / count,
             key=f"chaos-{seed}-{number}",
-            prompt=f"chaos {seed} job {number:06d}",
+            prompt=f"chaos {seed} job {number:06d}{_word(random, number, count)}",
             images=random.choices((1, 2, 3, 4), (85, 6, 4, 5))[0],
             lane=random.choice(("interactive", "backfill")),
             webhook=random.random() < WEBHOOK_SHARE,
             cancel=random.random() < CANCEL_SHARE,
+            account=int(_is_poison(number, count) or random.random() < STRANGERS_SHARE),
         )
         for number in range(count)
     ]
 
 
-class Load:
-    """Clients in threads. `done` is set when every order is acknowledged."""
+def _is_poison(number: int, count: int) -> bool:
+    return number < count * POISON_UNTIL and number % POISON_PERIOD == POISON_PERIOD - 1
 
-    def __init__(self, url: str, api_key: str, receiver_url: str, wanted: list[Order], seed: int) -> None:
+
+def _word(random: Random, number: int, count: int) -> str:
+    """The word of a prompt that some upstream, or something before it, refuses."""
+    if _is_poison(number, count):
+        return f" {POISON}"
+    drawn = random.random()
+    if drawn < FIREWALLED_SHARE:
+        return f" {FIREWALLED}"
+    return f" {ODD}" if drawn < FIREWALLED_SHARE + ODD_SHARE else ""
+
+
+class Load:
+    """The clients, each in a thread. `api_keys` has a key for each account."""
+
+    def __init__(
+        self, url: str, api_keys: Sequence[str], receiver_url: str, wanted: list[Order], seed: int
+    ) -> None:
         self.notes = Notes()
-        self._url, self._api_key, self._receiver_url = url, api_key, receiver_url
+        self._url, self._api_keys, self._receiver_url = url, api_keys, receiver_url
+        self._known: list[tuple[str, str]] = []  # request id and API key
         self._wanted = iter(wanted)
         self._lock = threading.Lock()
         self._random = Random(seed)
@@ -92,7 +128,7 @@ class Load:
         return not any(thread.is_alive() for thread in self._submitters)
 
     def stop(self) -> None:
-        """Let the poller, and clients that still wait, end."""
+        """End the polling, and clients that still wait for an answer."""
         self._over.set()
         self._poller.join()
 
@@ -107,11 +143,12 @@ class Load:
                 self._submit(client, order)
 
     def _submit(self, client: httpx.Client, order: Order) -> None:
-        headers = {"Idempotency-Key": order.key, "X-Lane": order.lane}
+        api_key = self._api_keys[order.account]
+        headers = {"Idempotency-Key": order.key, "X-Lane": order.lane, "api-key": api_key}
         if order.webhook:
             headers["X-Webhook-URL"] = f"{self._receiver_url}/hook/{order.number}"
         body = {"prompt": order.prompt, "num_images": order.images, "aspect_ratio": "1:1"}
-        answer = self._surely(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
+        answer = self._until_answered(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
         if answer is None:
             return
         if answer.status_code != HTTPStatus.ACCEPTED:
@@ -119,15 +156,18 @@ class Load:
             return
         request_id = str(answer.json()["request_id"])
         self.notes.acknowledged[order.key] = request_id
+        self._known.append((request_id, api_key))
         if order.cancel:
-            cancelled = self._surely(client, f"/v2/requests/{request_id}/cancel", {}, None, request_id)
+            cancelled = self._until_answered(
+                client, f"/v2/requests/{request_id}/cancel", {"api-key": api_key}, None, request_id
+            )
             if cancelled is not None:
                 self.notes.cancels[request_id] = cancelled.status_code
 
-    def _surely(
+    def _until_answered(
         self, client: httpx.Client, path: str, headers: dict[str, str], body: object, name: str
     ) -> httpx.Response | None:
-        """Ask until somebody answers with something that is not an outage."""
+        """Repeat a request until its answer is no outage; None if the run ends before."""
         pause = 0.2
         while not self._over.is_set():
             try:
@@ -145,17 +185,17 @@ class Load:
         return None
 
     def _poll(self) -> None:
-        """Look at jobs again and again: none may ever move backwards."""
+        """Poll random jobs and note each that moves backwards."""
         seen = dict[str, int]()
         with self._client() as client:
             while not self._over.wait(0.05):
-                known = list(self.notes.acknowledged.values())[-400:]
+                known = self._known[-400:]
                 if known:
-                    self._look(client, self._random.choice(known), seen)
+                    self._look(client, *self._random.choice(known), seen)
 
-    def _look(self, client: httpx.Client, request_id: str, seen: dict[str, int]) -> None:
+    def _look(self, client: httpx.Client, request_id: str, api_key: str, seen: dict[str, int]) -> None:
         try:
-            answer = client.get(f"/v2/requests/status/{request_id}")
+            answer = client.get(f"/v2/requests/status/{request_id}", headers={"api-key": api_key})
         except httpx.HTTPError:
             return
         if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
@@ -173,7 +213,6 @@ class Load:
         limits = httpx.Limits(max_keepalive_connections=1)
         return httpx.Client(
             base_url=self._url,
-            headers={"api-key": self._api_key},
             timeout=15,
             trust_env=False,
             limits=limits,

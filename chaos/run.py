@@ -1,4 +1,4 @@
-"""One run: bring everything up, let clients, weather and faults loose, calm down, collect the evidence."""
+"""One run: start everything, let clients work during faults, wait for the end, collect the evidence."""
 
 from __future__ import annotations
 
@@ -19,14 +19,21 @@ from chaos.faults import Faults
 from chaos.invariants.jobs import FINAL_SECONDS
 from chaos.load import Load, Order, orders
 from chaos.receiver import Receiver
+from chaos.redis_lists import ListSampler
 from chaos.stack import Stack
-from chaos.upstreams import KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+from chaos.upstreams import DEPLOYMENTS, KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+from chaos.weather import Weather
 
 FUNDS_USD = 10_000
+"""For each wallet: more than a run can spend, because 402 is no subject of it."""
 JOBS_PER_SECOND = 7.8
+"""Two thirds of what the quotas allow, so that a backlog from an outage shrinks again."""
 LEAST_JOBS = 2000
+"""Of a run of full length; fewer show too little."""
 PROBE_SECONDS = 60.0
+"""Most that the job may take that is submitted after the run."""
 LOOK_SECONDS = 5.0
+"""Between two looks at what is still open."""
 _OPEN = """
     SELECT (SELECT count(*) FROM jobs WHERE status IN ('QUEUED', 'PROCESSING')),
         (SELECT count(*) FROM deliveries WHERE state = 'PENDING'),
@@ -38,20 +45,30 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a run is to be."""
+    """A run: its seed, the length of its faults in seconds, and the directory for all that it writes."""
 
     seed: int
     seconds: float
     directory: Path
 
     def orders(self) -> list[Order]:
-        """What the clients will ask for."""
+        """The submits of the clients."""
         count = round(self.seconds * JOBS_PER_SECOND)
         return orders(Random(self.seed), self.seed, count, self.seconds * 0.95)
 
 
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What runs during a run: the stack, and the servers around it."""
+
+    upstreams: Upstreams
+    bucket: Bucket
+    receiver: Receiver
+    stack: Stack
+
+
 def run(plan: Plan, say: Say) -> Evidence:
-    """Make one run; returns what is left of it, and leaves nothing running."""
+    """Make one run and return its evidence; nothing that it started runs afterwards."""
     with contextlib.ExitStack() as exits:
         upstreams = exits.enter_context(Upstreams(plan.directory, plan.seed))
         bucket = exits.enter_context(Bucket())
@@ -60,33 +77,44 @@ def run(plan: Plan, say: Say) -> Evidence:
         file.write_text(catalog(upstreams.url))
         stack = Stack(plan.directory, file, _environment(upstreams, bucket, receiver))
         exits.enter_context(stack)
-        url = str(stack.file()["api_url"])
-        say(f"ready   {url}, {len(stack.running())} processes")
-        _deposit(stack)
-        wanted = plan.orders()
-        load = Load(url, stack.key(), receiver.url, wanted, plan.seed)
-        faults = Faults(stack, bucket, Random(plan.seed + 1), say)
-        calm_at = _rage(plan, load, upstreams, faults)
-        say(f"calm    after {len(faults.done)} faults and {upstreams.armed} spells of bad weather")
-        load.join(FINAL_SECONDS)
-        drained_at = _drain(stack, say)
-        load.stop()
-        hands = _ask_for_hands(stack, url)
-        return Evidence(
-            tables=read_tables(str(stack.file()["database_url"])),
-            objects={key.removeprefix("run/"): content for key, content in bucket.objects.items()},
-            refused_puts=bucket.refused,
-            calls=upstreams.calls(),
-            receipts=list(receiver.receipts),
-            notes=load.notes,
-            orders=wanted,
-            faults=faults.done,
-            lives=list(stack.lives.values()),
-            logged=stack.logged(),
-            calm_at=calm_at,
-            drained_at=drained_at,
-            hands=hands,
-        )
+        say(f"ready   {stack.file()['api_url']}, {len(stack.running())} processes")
+        return _run(plan, _Parts(upstreams, bucket, receiver, stack), say)
+
+
+def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
+    stack = parts.stack
+    keys = [stack.key(), stack.open_account("stranger")]
+    _deposit(stack)
+    wanted, url = plan.orders(), str(stack.file()["api_url"])
+    load = Load(url, keys, parts.receiver.url, wanted, plan.seed)
+    faults = Faults(stack, parts.bucket, parts.receiver, Random(plan.seed + 1), say)
+    weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed)
+    lists = ListSampler(lambda: str(stack.file()["redis_url"]))
+    lists.begin()
+    calm_at = _storm(plan, load, weather, faults)
+    say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
+    load.join(FINAL_SECONDS)
+    drained_at = _drain(stack, say)
+    lists.end()
+    load.stop()
+    hands = _ask_for_hands(stack, url)
+    return Evidence(
+        tables=read_tables(str(stack.file()["database_url"])),
+        objects={key.removeprefix("run/"): content for key, content in parts.bucket.objects.items()},
+        refused_puts=parts.bucket.refused,
+        calls=parts.upstreams.calls(),
+        receipts=list(parts.receiver.receipts),
+        notes=load.notes,
+        orders=wanted,
+        faults=faults.done,
+        spells=weather.spells,
+        lists=lists.samples,
+        lives=list(stack.lives.values()),
+        logged=stack.logged(),
+        calm_at=calm_at,
+        drained_at=drained_at,
+        hands=hands,
+    )
 
 
 def _environment(upstreams: Upstreams, bucket: Bucket, receiver: Receiver) -> dict[str, str]:
@@ -104,7 +132,7 @@ def _environment(upstreams: Upstreams, bucket: Bucket, receiver: Receiver) -> di
 
 
 def _deposit(stack: Stack) -> None:
-    """Money for everything that will be asked, through the ledger as everybody else's."""
+    """Fund every wallet, with a ledger entry as an operator's deposit has."""
     statement = """
         WITH entry AS (
             INSERT INTO ledger_entries (id, account_id, kind, amount)
@@ -117,25 +145,25 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
-def _rage(plan: Plan, load: Load, upstreams: Upstreams, faults: Faults) -> float:
-    """Everything at once, for as long as planned; when it was over."""
+def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults) -> float:
+    """Let clients, weather and faults work for the planned time; returns when the faults had ended."""
     load.start()
-    upstreams.storm()
+    weather.begin()
     faults.start()
     time.sleep(plan.seconds)
     faults.stop()
-    upstreams.calm()
+    weather.end()
     return time.time()
 
 
 def _drain(stack: Stack, say: Say) -> float | None:
-    """Wait until nothing is open any more; when that was, None: too late."""
+    """Wait until no job, delivery or attempt is open; returns when that was, or None if it took too long."""
     deadline, told = time.monotonic() + FINAL_SECONDS, ""
     while time.monotonic() < deadline:
         found = _open_counts(stack)
         if found == (0, 0, 0):
             return time.time()
-        words = "{} jobs, {} callbacks, {} attempts"
+        words = "{} jobs, {} deliveries, {} attempts"
         text = "the database is away" if found is None else words.format(*found)
         if text != told:
             say(f"open    {text}")
@@ -153,7 +181,7 @@ def _open_counts(stack: Stack) -> tuple[int, int, int] | None:
 
 
 def _ask_for_hands(stack: Stack, url: str) -> list[str]:
-    """What does not work by itself after a run: a supervisor that is gone, a new job that is not served."""
+    """What a person would have to mend: a supervisor that ended, a new job that is not served."""
     if not stack.alive:
         return ["the supervisor has ended"]
     with httpx.Client(base_url=url, headers={"api-key": stack.key()}, timeout=10, trust_env=False) as client:

@@ -1,4 +1,4 @@
-"""The stack under test: `imagequeue up`, whose processes are watched as they come and go."""
+"""The stack under test: `imagequeue up`, and a record of which of its processes ran when."""
 
 from __future__ import annotations
 
@@ -16,8 +16,15 @@ from typing import Any, Self
 
 ROOT = Path(__file__).resolve().parents[1]
 START_SECONDS = 120.0
+"""Most that a start may take: it makes a database cluster, on a busy machine."""
+WORKERS = 2
+"""Worker processes for each queue."""
+CONCURRENCY = 24
+"""Worker slots of each."""
 STOP_SECONDS = 60.0
+"""Most that a stop may take before the supervisor is killed; it gives its processes 20 s."""
 _LOOK_SECONDS = 0.1
+"""Between two looks at the running processes: how exactly the end of a process is known."""
 
 
 @dataclass(slots=True)
@@ -30,19 +37,19 @@ class Life:
 
 
 class StackDown(Exception):
-    """The stack did not start, or its supervisor ended."""
+    """The stack did not start, or printed no key."""
 
 
 class Stack:
-    """`imagequeue up` on a data directory."""
+    """`imagequeue up` on a data directory of its own. `lives` are its processes, by name and pid."""
 
     def __init__(self, directory: Path, catalog: Path, environment: Mapping[str, str]) -> None:
         self.data = directory / "data"
         self.output = directory / "up.out"
         self.lives: dict[tuple[str, int], Life] = {}
         self._command = [sys.executable, "-P", "-m", "cli", "up", "--port", "0", "--data-dir", str(self.data)]
-        self._command += ["--catalog", str(catalog), "--workers", "2", "--api-workers", "2"]
-        self._command += ["--concurrency", "24", "--stop-timeout", "20"]
+        self._command += ["--catalog", str(catalog), "--workers", str(WORKERS), "--api-workers", "2"]
+        self._command += ["--concurrency", str(CONCURRENCY), "--stop-timeout", "20"]
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
         self._environment = {**inherited, **environment, "PYTHONPATH": str(ROOT)}
         self._ended = threading.Event()
@@ -81,7 +88,7 @@ class Stack:
         return self._process.poll() is None
 
     def file(self) -> dict[str, Any]:
-        """What `stack.json` says."""
+        """The content of `stack.json`, by which other programs find the stack."""
         return json.loads((self.data / "stack.json").read_text())
 
     def running(self) -> dict[str, int]:
@@ -89,11 +96,22 @@ class Stack:
         return {str(one["name"]): int(one["pid"]) for one in self.file()["processes"]}
 
     def key(self) -> str:
-        """The first API key, which `up` printed."""
+        """The API key that `up` made and printed at its first start."""
         for line in self.output.read_text().splitlines():
             if line.startswith("key "):
                 return line.split()[1]
         raise StackDown("no key was printed")
+
+    def open_account(self, name: str) -> str:
+        """Open an account, and return its API key."""
+        answer = subprocess.run(  # noqa: S603  # our own program
+            [sys.executable, "-P", "-m", "cli", "keys", "create", name, "--json"],
+            env={**self._environment, **self.file()["env"]},
+            check=True,
+            capture_output=True,
+            timeout=START_SECONDS,
+        )
+        return str(json.loads(answer.stdout)["key"])
 
     def logged(self) -> list[dict[str, Any]]:
         """Every structured line that the stack's processes logged, oldest first."""
@@ -119,7 +137,7 @@ class Stack:
             try:
                 running = self.running()
             except (OSError, ValueError):
-                continue  # it is being written
+                continue  # it is not written yet
             now = time.time()
             for name, pid in running.items():
                 self.lives.setdefault((name, pid), Life(name, pid, now)).last = now

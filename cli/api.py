@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 STOP_SECONDS = 10
-"""How long requests that are being served may take once SIGTERM has come."""
+"""Seconds that requests may still take once SIGTERM has come. By default `up` kills after 11 s."""
+
+BACKLOG = 2048
+"""Connections that the kernel lets wait in the socket's queue: a burst comes while the process starts."""
 
 
 def api(
@@ -30,7 +33,7 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
         return socket.socket(fileno=fd)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         typer.echo(f"imagequeue: cannot listen on {host}:{port}: {error.strerror}", err=True)
         raise typer.Exit(1) from None

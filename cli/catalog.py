@@ -1,4 +1,4 @@
-"""`imagequeue catalog`: check a catalog file, or have a running stack read its own again."""
+"""`imagequeue catalog`: check a catalog file, or let the processes of a running stack reload theirs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ app = typer.Typer(name="catalog", help="The catalog of models and deployments.",
 @app.command()
 @reported
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A catalog.toml.")]) -> None:
-    """Check a file as the processes would at their start; a mistake is named, with exit status 1."""
+    """Check a file as processes do at their start; name the mistake and exit with 1 if there is one."""
     console.print(f"{file}: {_described(load_catalog(file, os.environ, PROVIDERS))}", soft_wrap=True)
 
 

@@ -1,4 +1,7 @@
-"""`imagequeue deployments`: how every deployment does. Needs DATABASE_URL and CATALOG."""
+"""`imagequeue deployments`: the state of every deployment.
+
+Needs IMAGEQUEUE_DATABASE_URL and IMAGEQUEUE_CATALOG.
+"""
 
 from __future__ import annotations
 

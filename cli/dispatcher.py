@@ -1,4 +1,4 @@
-"""`imagequeue dispatcher`: grant, release, sweep."""
+"""`imagequeue dispatcher`: grant quota, claim jobs, sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A refusal ends a command with one line on standard error and status 1, never with a traceback."""
+"""How commands fail: with one line on standard error and exit status 1, never with a traceback."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ R = TypeVar("R")
 
 
 def reported(command: Callable[P, R]) -> Callable[P, R]:
-    """Wrap a command so that what it refuses is told in one line."""
+    """Wrap a command so that any error that it raises becomes one line and exit status 1."""
 
     @functools.wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return command(*args, **kwargs)
         except ImagequeueError as error:
-            complaint = error.message
+            message = error.message
         except (typer.Exit, Abort, ClickException):
             raise
-        except Exception as error:  # noqa: BLE001  # whatever it is, a user is told in one line
-            complaint = _told(error)
-        typer.echo(f"imagequeue: {complaint}", err=True)
+        except Exception as error:  # noqa: BLE001  # a user gets one line, whatever went wrong
+            message = _explained(error)
+        typer.echo(f"imagequeue: {message}", err=True)
         raise typer.Exit(1)
 
     return wrapper
 
 
-def _told(error: Exception) -> str:
-    """What a failure means for the one who typed the command."""
+def _explained(error: Exception) -> str:
+    """What a failure means for the user of the command."""
     match error:
         case OperationalError():
             return f"The database does not answer: {_first_line(error.orig)}"

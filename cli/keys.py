@@ -1,4 +1,7 @@
-"""`imagequeue keys`: accounts and their API keys. Needs only DATABASE_URL and SECRET_KEY."""
+"""`imagequeue keys`: accounts and their API keys.
+
+Needs only IMAGEQUEUE_DATABASE_URL and IMAGEQUEUE_SECRET_KEY.
+"""
 
 from __future__ import annotations
 
@@ -29,13 +32,13 @@ from imagequeue.store.money.accounts import StoredKey, all_keys
 app = typer.Typer(name="keys", help="Accounts and their API keys.", no_args_is_help=True)
 
 MOST_RPM = 1_000_000
-"""Submits a minute: beyond what any installation takes, and within the column's range."""
+"""Submits a minute: more than any installation can take, and within the range of the column."""
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def create_first_key(engine: Engine, keyring: Keyring, name: str, funds: Decimal) -> IssuedKey | None:
-    """Make the account `name` with an operator's key and funds in USD, if there is no key at all yet."""
+    """Make the account `name` with an operator's key and `funds` in USD; None if any key exists already."""
     with engine.connect() as connection:
         if all_keys(connection):
             return None
@@ -55,7 +58,7 @@ def create(  # noqa: PLR0913  # the command's options
     account: Annotated[str | None, typer.Option(help="Add the key to this account instead.")] = None,
     weight: Annotated[
         int | None,
-        typer.Option(min=1, max=100, help="Turns of the new account for each of an account with 1."),
+        typer.Option(min=1, max=100, help="Turns of the account for each turn of one with weight 1."),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -100,7 +103,7 @@ def revoke(
 
 
 def usd(text: str) -> Decimal:
-    """Read an amount.
+    """Read an amount of USD.
 
     Raises:
         InvalidRequest: it is not a plain decimal number.

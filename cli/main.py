@@ -30,8 +30,8 @@ class Command:
 COMMANDS = {
     "up": Command("cli.up", "up", "Run the whole stack: Postgres, Redis, API, dispatcher, workers."),
     "api": Command("cli.api", "api", "Serve the HTTP API."),
-    "dispatcher": Command("cli.dispatcher", "dispatcher", "Grant quota, release jobs, sweep."),
-    "worker": Command("cli.worker", "worker", "Call the image services and deliver callbacks."),
+    "dispatcher": Command("cli.dispatcher", "dispatcher", "Grant quota, claim jobs, sweep."),
+    "worker": Command("cli.worker", "worker", "Call the image services and deliver webhooks."),
     "migrate": Command("cli.migrate", "migrate", "Bring the database's schema up to date."),
     "simulator": Command("cli.simulator", "simulator", "The stand-in for the upstream services."),
     "submit": Command("cli.submit", "submit", "Queue a job over HTTP."),
@@ -40,14 +40,14 @@ COMMANDS = {
     "demo": Command("cli.demo.command", "demo", "Try everything: a stack of its own, real jobs, images."),
     "env": Command("cli.env", "env", "Print the variables of a running stack, for a shell."),
     "catalog": Command("cli.catalog", "app", "Check or reload the catalog."),
-    "deployments": Command("cli.deployments", "deployments", "How every deployment does."),
+    "deployments": Command("cli.deployments", "deployments", "The state of every deployment."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),
 }
 
 
 def application(words: Sequence[str]) -> typer.Typer:
-    """All commands; those that `words` name are loaded, the others are there to be listed."""
+    """All commands. Only those that `words` name are imported; `--help` lists the others as well."""
     app = typer.Typer(
         name="imagequeue",
         help="An asynchronous job queue for image generation, with webhooks.",
@@ -74,7 +74,7 @@ def _add(app: typer.Typer, name: str, command: Command, loaded: "Callable[..., A
 
 
 def _options() -> None:
-    """Without options of its own, `imagequeue` still is a group when it has a single command."""
+    """A callback makes typer treat `imagequeue` as a group of commands, even of a single one."""
 
 
 def _unloaded() -> None:

@@ -12,7 +12,7 @@ console = Console()
 """For people: tables and sentences."""
 
 notices = Console(stderr=True)
-"""For progress and complaints."""
+"""For people, beside the results: progress."""
 
 
 def print_json(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""How a process command starts: settings, logs, runtime; a wrong setting is one line, not a traceback."""
+"""How the command of a process starts: settings, logs, runtime. A wrong setting ends it with one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from imagequeue.settings import Settings, load_settings
 
 
 def settings() -> Settings:
-    """Read the settings and start the logs; a wrong setting ends the command."""
+    """Read the settings and configure the logs; a wrong setting ends the command with status 2."""
     try:
         read = load_settings()
     except ConfigurationError as error:
@@ -38,6 +38,6 @@ def opened(name: str) -> Generator[Runtime]:
 
 
 def refusal(error: ConfigurationError) -> typer.Exit:
-    """Say what is wrong and end with 2."""
+    """Print what is wrong; the exception to raise, which ends the command with status 2."""
     typer.echo(f"imagequeue: {error.message}", err=True)
     return typer.Exit(2)

@@ -1,4 +1,4 @@
-"""Waiting for jobs with a display of how far they are; on standard error, so that results can be piped."""
+"""Wait for jobs and show how far they are, on standard error, so that results can be piped."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from imagequeue.domain.jobs import FINAL, JobStatus
 Body = dict[str, Any]
 
 LONGEST_OUTAGE_SECONDS = 600.0
-"""How long a server that has answered before may be away: longer than a restart or an upgrade takes."""
+"""How long a server that has answered before may be away: a restart or an upgrade takes less."""
 
 
 def follow(server: Remote, request_ids: Sequence[str], *, as_json: bool) -> None:
@@ -54,19 +54,19 @@ def _wait(server: Remote, request_ids: list[str]) -> list[Body]:
     columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeElapsedColumn(), console=notices, transient=True) as progress:
         task = progress.add_task("waiting", total=len(request_ids))
-        looks, outages = 0, _Outages()
+        polls, outages = 0, _Outages()
         while True:
             waiting = [request_id for request_id, body in bodies.items() if body["status"] not in FINAL]
             progress.update(task, completed=len(bodies) - len(waiting), description=_summary(bodies))
             if not waiting:
                 return list(bodies.values())
-            looks += 1
-            time.sleep(JOB_WATCHING.full_seconds(looks))
+            polls += 1
+            time.sleep(JOB_WATCHING.full_seconds(polls))
             bodies |= outages.statuses(server, waiting)
 
 
 class _Outages:
-    """Lets a server be away for a while: its API is restarted, or its database is."""
+    """Tolerates that the server is away for a while, because its API or its database restarts."""
 
     def __init__(self) -> None:
         self._answered_at = time.monotonic()

@@ -1,4 +1,4 @@
-"""The client's side of the HTTP API: where it is, which key, and what its refusals say."""
+"""The HTTP API as commands use it: where it is, with which key, and what its error answers say."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from imagequeue.domain.errors import ConfigurationError, ImagequeueError
 URL_VARIABLE = "IMAGEQUEUE_URL"
 KEY_VARIABLE = "IMAGEQUEUE_KEY"
 DEFAULT_URL = "http://127.0.0.1:8000"
-_TIMEOUT_SECONDS = 30.0
+_TIMEOUT_SECONDS = 30.0  # for each step of a request; the API answers or refuses within 5 s
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
 _NOT_NOW = frozenset({429, 502, 503, 504})
-"""Statuses that a server, or a proxy before it, answers for a while only."""
+"""Statuses by which a server, or a proxy in front of it, says that it cannot answer at the moment."""
 
 
 class RemoteRefusal(ImagequeueError):
@@ -34,7 +34,7 @@ class RemoteAway(RemoteRefusal):
 
 
 class Remote:
-    """A server and a key."""
+    """A server, and the key for it."""
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
@@ -43,7 +43,7 @@ class Remote:
         """Queue a job; returns the answer with its `request_id`.
 
         Raises:
-            RemoteRefusal: the server refused; or it is no imagequeue.
+            RemoteRefusal: the server refused, or the URL is not that of an imagequeue.
             RemoteAway: it does not answer.
         """
         name = quote(model, safe="")
@@ -55,7 +55,7 @@ class Remote:
         """The status body of a job.
 
         Raises:
-            RemoteRefusal: the server refused; or it is no imagequeue.
+            RemoteRefusal: the server refused, or the URL is not that of an imagequeue.
             RemoteAway: it does not answer.
         """
         body = self._ask("GET", f"/v2/requests/status/{quote(request_id, safe='')}")
@@ -69,7 +69,7 @@ class Remote:
         if answer.is_success:
             return _object(answer)
         kind = RemoteAway if answer.status_code in _NOT_NOW else RemoteRefusal
-        raise kind(f"{answer.status_code} {_complaint(answer)}")
+        raise kind(f"{answer.status_code} {_message(answer)}")
 
     def _expected(self, body: dict[str, Any], names: AbstractSet[str]) -> dict[str, Any]:
         if not names <= body.keys():
@@ -84,7 +84,7 @@ def remote() -> Generator[Remote]:
     """The server of IMAGEQUEUE_URL, with the key of IMAGEQUEUE_KEY.
 
     Raises:
-        ConfigurationError: there is no key, or it cannot be one; or the URL is none.
+        ConfigurationError: there is no key, or the key or the URL is not well formed.
     """
     key = os.environ.get(KEY_VARIABLE, "").strip()
     if not key:
@@ -103,7 +103,7 @@ def remote() -> Generator[Remote]:
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:
-    """The JSON object of an answer; empty where it is none."""
+    """The body of an answer, if it is a JSON object; otherwise an empty one."""
     try:
         body = answer.json()
     except ValueError:
@@ -111,6 +111,6 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
 
-def _complaint(answer: httpx.Response) -> str:
-    told = _object(answer)
-    return f"{told.get('error', answer.reason_phrase)}: {told.get('message', '')}".rstrip(": ")
+def _message(answer: httpx.Response) -> str:
+    body = _object(answer)
+    return f"{body.get('error', answer.reason_phrase)}: {body.get('message', '')}".rstrip(": ")

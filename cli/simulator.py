@@ -12,9 +12,9 @@ def simulator(
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: a free one.")],
     host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
     config: Annotated[
-        Path | None, typer.Option(help="Upstreams and quotas (JSON); see docs/simulator.md.")
+        Path | None, typer.Option(help="Upstreams and quotas (JSON), in the form of docs/simulator.md.")
     ] = None,
-    log: Annotated[Path | None, typer.Option(help="Every call, as JSON lines.")] = None,
+    log: Annotated[Path | None, typer.Option(help="File for a JSON line about every call.")] = None,
 ) -> None:
     """Serve the simulated upstreams until SIGTERM."""
     from simulator.config import load_config  # noqa: PLC0415  # heavy imports belong to the command

@@ -1,4 +1,4 @@
-"""What a stack needs to know from the rest of the program while `up` keeps it (`cli.stack.hooks`)."""
+"""The functions of the program that `up` calls for its stack (`cli.stack.hooks` says when)."""
 
 import os
 import socket
@@ -25,11 +25,11 @@ from imagequeue.store.tables import processes
 FIRST_ACCOUNT = "first"
 FIRST_FUNDS_USD = Decimal(100)
 _CATALOG = Path(__file__).with_name("simulator.toml")
-_FRESH = func.make_interval(0, 0, 0, 0, 0, 0, 15)
+_FRESH = func.make_interval(0, 0, 0, 0, 0, 0, 15)  # seconds: a process sends a heartbeat every 2 s
 
 
 def hooks() -> Hooks:
-    """The answers of the real program."""
+    """All of them."""
     return Hooks(
         simulator_catalog=simulator_catalog,
         check=check,
@@ -45,7 +45,7 @@ def simulator_catalog(url: str) -> str:
 
 
 def check(env: Mapping[str, str]) -> None:
-    """Refuse a wrong catalog or secret key before any process is started with it.
+    """Check the catalog and the secret key before a process is started with them.
 
     Raises:
         ConfigurationError: names what is wrong.
@@ -66,7 +66,7 @@ def first_key(env: Mapping[str, str]) -> str | None:
 
 
 def reload(env: Mapping[str, str]) -> str:
-    """Check the catalog and ask every process to take it up; what to tell the user."""
+    """Check the catalog and ask every process to reload it; the line that tells the user about it."""
     try:
         check(env)
         with _engine(env) as engine:
@@ -83,7 +83,7 @@ def reload(env: Mapping[str, str]) -> str:
 def all_beat(env: Mapping[str, str], pids: Collection[int]) -> bool:
     """Whether each of these processes of this machine has written a heartbeat, in the last 15 s.
 
-    The age keeps out an earlier process that had the same pid. A database that is away has seen none.
+    The age excludes an earlier process that had the same pid. While the database is away: False.
     """
     seen = select(func.count(distinct(processes.c.pid))).where(
         processes.c.host == socket.gethostname(),

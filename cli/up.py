@@ -1,4 +1,4 @@
-"""`imagequeue up`."""
+"""`imagequeue up`: run the whole stack."""
 
 import os
 from pathlib import Path
@@ -20,7 +20,7 @@ def up(  # noqa: PLR0913  # the command's options
     *,
     host: Annotated[str, typer.Option(help="Address on which the API listens.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port of the API; 0 takes a free one.")] = 8000,
-    data_dir: Annotated[Path, typer.Option(help="Folder for everything that is kept.")] = Path(".imagequeue"),
+    data_dir: Annotated[Path, typer.Option(help="Folder of all data and logs.")] = Path(".imagequeue"),
     catalog: Annotated[
         Path | None,
         typer.Option(

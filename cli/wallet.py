@@ -1,4 +1,4 @@
-"""`imagequeue wallet`: what accounts have, hold and have spent. Needs only DATABASE_URL."""
+"""`imagequeue wallet`: what accounts have, hold and have spent. Needs only IMAGEQUEUE_DATABASE_URL."""
 
 from __future__ import annotations
 

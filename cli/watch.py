@@ -24,7 +24,7 @@ def status(request_ids: RequestIds, *, as_json: AsJson = False) -> None:
 
 @reported
 def watch(request_ids: RequestIds, *, as_json: AsJson = False) -> None:
-    """Wait until jobs are final; status 1 if one was not completed."""
+    """Wait until jobs are final; exit with 1 if one of them is not COMPLETED."""
     from cli.progress import follow  # noqa: PLC0415
     from cli.remote import remote  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""`imagequeue worker`: consume doorbells of some queues."""
+"""`imagequeue worker`: answer the doorbells of some queues."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def worker(
     ] = "generate.interactive,generate.backfill,deliveries",
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Calls at the same time.")] = 64,
 ) -> None:
-    """Make upstream calls and deliver callbacks until SIGTERM."""
+    """Make upstream calls and deliver webhooks until SIGTERM."""
     from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
     from worker.app import QUEUES  # noqa: PLC0415
     from worker.worker import run_worker  # noqa: PLC0415

@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     spill_dir: Path | None = None
     liveness_seconds: float = Field(default=5.0, gt=0)
+    wait_seconds: float = Field(default=300.0, gt=0, le=86_400)
 
     @cached_property
     def sqlalchemy_url(self) -> str:

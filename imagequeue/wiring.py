@@ -154,9 +154,11 @@ def inputs(runtime: Runtime) -> Inputs:
     return Inputs(runtime.storage, runtime.guarded_client(), runtime.policy)
 
 
-def fetching(runtime: Runtime, settlement: Settlement, wake: Callable[[], None]) -> Fetching:
-    """The verb `fetch`; `wake`: a job waits for a call."""
-    return Fetching(runtime.engine, inputs(runtime), settlement, wake)
+def fetching(
+    runtime: Runtime, settlement: Settlement, wake: Callable[[], None], stopping: threading.Event
+) -> Fetching:
+    """The verb `fetch`; `wake`: a job waits for a call; `stopping` is set when the process is to end."""
+    return Fetching(runtime.engine, inputs(runtime), settlement, wake, stopping)
 
 
 def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:

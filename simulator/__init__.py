@@ -1,1 +1,1 @@
-"""The upstream services, simulated: strict, observable, faulty on demand. Imports nothing of the rest."""
+"""Simulates the upstream services: strict, observable, faulty on demand. Imports nothing of the product."""

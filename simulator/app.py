@@ -16,8 +16,8 @@ from simulator.state import Simulator
 def create_app(config: SimulatorConfig | None = None, log: Path | None = None) -> FastAPI:
     """A new simulator with the given upstreams (default: those of the demo).
 
-    Run it under `simulator.connection.ConnectionProtocol`, or faults that reset connections raise
-    RuntimeError. The simulator's state is in `app.state.simulator`.
+    Run it under `simulator.connection.ConnectionProtocol`; under another protocol, faults that reset
+    connections raise RuntimeError. The simulator's state is in `app.state.simulator`.
     """
     simulator = Simulator(config or default_config(), log)
     foreign = ForeignTraffic(simulator)

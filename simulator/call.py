@@ -1,4 +1,4 @@
-"""A call as the simulator understood it: who asks whom for what, or why that cannot be served."""
+"""One call, read: which upstream and model is asked for what, or why the call cannot be served."""
 
 from dataclasses import dataclass, replace
 from uuid import uuid4
@@ -13,6 +13,7 @@ from simulator.providers.provider import Ask, InvalidAskError, Provider, Refusal
 from simulator.state import Simulator
 
 POLICY_WORD = "forbidden-content"
+"""A prompt with this word violates the content policy of every upstream."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,9 @@ class Upstream:
 class Call:
     """One call. `model` is set once it is known to exist; then its quota counts the call, valid or not.
 
-    Exactly one of `ask` and `refusal` is set after reading. `base_url` is the upstream's, as the client
-    wrote it; `reference` is the id that the upstream gives the call; `callback_url` is where its
-    end is to be told.
+    After `read_call` exactly one of `ask` and `refusal` is set. `base_url` is that of the upstream, as the
+    client wrote it. `reference` is the id that the upstream gives to the call. `callback_url` is where the
+    upstream posts the final status body.
     """
 
     upstream: Upstream
@@ -45,24 +46,24 @@ class Call:
 
     @property
     def target(self) -> Target:
-        """What faults are matched with."""
+        """What a fault is matched with."""
         return Target(self.upstream.name, self.route.operation, self.model, self.prompt)
 
     @property
     def model_config(self) -> ModelConfig | None:
-        """The configuration of the model, None when it is not known."""
+        """The configuration of the model; None if the upstream has no such model."""
         return None if self.model is None else self.upstream.config.models[self.model]
 
 
 def new_reference(route: Route) -> str:
-    """An id for a call; submit-and-poll ids begin with the model that the path names."""
+    """An id for a call. Where the path names the model (submit-and-poll), the id begins with it."""
     if route.model is None:
         return uuid4().hex
     return f"{route.shown_model}_{uuid4()}"
 
 
 async def read_call(simulator: Simulator, call: Call, headers: Headers, connection: Connection) -> Call:
-    """Read the body and everything in it. Raises ClientGoneError; whatever is wrong is in `refusal`."""
+    """Read the body and check it. What is wrong with it is in `refusal`; raises ClientGoneError."""
     try:
         body = await connection.body()
     except BodyTooLargeError:

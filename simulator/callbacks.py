@@ -1,7 +1,7 @@
-"""Callbacks of submit-and-poll upstreams: the final status body, posted once its job has ended.
+"""Upstream callbacks: a submit-and-poll upstream posts the final status body when a job has ended.
 
-Only this machine is ever called: what a test forgot to change must reach nobody's server. So of a URL whose
-host is no loopback address nothing comes, as if it could not be reached.
+Only this machine is ever called, because a test may name the URL of a real server by mistake. A URL whose
+host is no loopback address gets nothing, as if it could not be reached.
 """
 
 import asyncio
@@ -18,15 +18,15 @@ from simulator.jobs import Job
 from simulator.quota import NANOSECONDS
 
 PAUSES_SECONDS = (0.0, 0.5, 1.0, 2.0, 4.0)
-"""Before each try; the first that is answered with 2xx is the last."""
-TRY_SECONDS = 5.0
-"""So long a try may take, the answer's body included."""
+"""Before each attempt. The first attempt that is answered with 2xx is the last."""
+ATTEMPT_SECONDS = 5.0
+"""The most that one attempt may take, with the body of its answer."""
 AT_ONCE = 16
-"""So many tries are under way at a time; the others wait."""
+"""The most attempts that are made at a time, so that a test with many jobs opens few connections."""
 
 
 def is_of_this_machine(url: str) -> bool:
-    """Is the URL's host a loopback address?"""
+    """Whether the host of a URL is a loopback address."""
     host = urlsplit(url).hostname
     try:
         return host == "localhost" or ip_address(host or "").is_loopback
@@ -35,31 +35,31 @@ def is_of_this_machine(url: str) -> bool:
 
 
 class Callbacks:
-    """All that are to come. For one event loop."""
+    """The callbacks that are to be made. For one event loop."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[None]] = set()
         self._places = asyncio.Semaphore(AT_ONCE)
 
-    def promise(self, job: Job, url: str, body: Callable[[], bytes]) -> None:
-        """Post `body()` to the URL when the job has ended; a stuck one never does."""
+    def schedule(self, job: Job, url: str, body: Callable[[], bytes]) -> None:
+        """Post `body()` to the URL when the job has ended; a job that is stuck never ends."""
         if job.stuck or not is_of_this_machine(url):
             return
-        task = asyncio.create_task(self._keep(job, url, body))
+        task = asyncio.create_task(self._post_at_the_end(job, url, body))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def forget(self) -> None:
-        """Take all promises back."""
+    def cancel(self) -> None:
+        """Cancel all callbacks."""
         for task in self._tasks:
             task.cancel()
 
     async def stop(self) -> None:
-        """Take all promises back, and wait until nothing is under way."""
-        self.forget()
+        """Cancel all callbacks, and wait until none is being made."""
+        self.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _keep(self, job: Job, url: str, body: Callable[[], bytes]) -> None:
+    async def _post_at_the_end(self, job: Job, url: str, body: Callable[[], bytes]) -> None:
         left = job.accepted_ns + job.duration_ns - time.monotonic_ns()
         await asyncio.sleep(max(0.0, left / NANOSECONDS))
         for pause in PAUSES_SECONDS:
@@ -70,11 +70,12 @@ class Callbacks:
 
 
 async def _posted(url: str, body: bytes) -> bool:
-    # An empty context: reading the machine's certificates would hold the event loop up, and with it the
-    # times of the log. What this calls is on this machine, and speaks http.
+    # An empty TLS context. Reading the machine's certificates would block the event loop and so change the
+    # times in the log; they are not needed, because the URL is http and on this machine.
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     with contextlib.suppress(httpx.HTTPError, httpx.InvalidURL, TimeoutError):
-        async with asyncio.timeout(TRY_SECONDS), httpx.AsyncClient(trust_env=False, verify=context) as client:
+        client = httpx.AsyncClient(trust_env=False, verify=context)
+        async with asyncio.timeout(ATTEMPT_SECONDS), client:
             answer = await client.post(url, content=body, headers={"content-type": "application/json"})
             return answer.is_success
     return False

@@ -12,7 +12,7 @@ RetryAfterForm = Literal["seconds", "date", "milliseconds", "x-ms-milliseconds",
 
 DEMO_KEY = "simulator-key"
 DEMO_ENTRA_TOKEN = "simulator-entra-token"  # noqa: S105  # a documented value that opens nothing but the simulator
-DEMO_RPM = 600
+DEMO_RPM = 600  # calls a minute: ten a second, so that a demo ends soon
 
 
 class _Strict(BaseModel):
@@ -23,9 +23,10 @@ class ModelConfig(_Strict):
     """One model (or Foundry deployment) of an upstream.
 
     `rpm` counts calls in any half-open window of `window_seconds`. Models that name the same `quota` share
-    one log, also over several upstreams; without a name each model has its own. Times are milliseconds,
-    drawn uniformly from the given range. `max_images` caps what one call returns, silently, as Omixa's
-    document says of `n`; `texture = "noise"` makes images that do not compress (about 3 MB at 1024 x 1024).
+    one log, also over several upstreams; without a name each model has its own. Latency and jitter are in
+    milliseconds, drawn uniformly from the given range. `max_images` caps what one call returns, silently, as
+    Omixa's document says of `n`; `texture = "noise"` makes images that do not compress (about 3 MB at 1024 x
+    1024).
     """
 
     rpm: int = Field(ge=0)

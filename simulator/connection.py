@@ -1,7 +1,7 @@
-"""The TCP connection under an ASGI call: bodies, pauses that notice a client who leaves, and real resets.
+"""The TCP connection under an ASGI call: bodies, waits that end when the client leaves, and real resets.
 
-ASGI hides the transport, and a reset needs it: SO_LINGER with zero seconds makes the kernel answer with RST
-and throw away what was not sent. So the server's protocol class puts the transport into the scope's state.
+A reset needs the transport, which ASGI hides: SO_LINGER with zero seconds makes the kernel send RST and drop
+what was not sent. So the server's protocol class puts the transport into the state of the scope.
 """
 
 import asyncio
@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 _TRANSPORT = "simulator_transport"
 _LINGER_ZERO = struct.pack("ii", 1, 0)
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.1  # while the body is not read no event tells that the client has left
 MAX_BODY_BYTES = 64 * 1024 * 1024
+"""A larger request is answered 413, so that no call fills the memory."""
 
 
 class ConnectionProtocol(HttpToolsProtocol):
@@ -29,7 +30,7 @@ class ConnectionProtocol(HttpToolsProtocol):
 
 
 class ClientGoneError(Exception):
-    """The client closed the connection, or the simulator reset it: there is nobody left to answer."""
+    """The client closed the connection, or the simulator reset it, so no answer can be sent."""
 
 
 class BodyTooLargeError(Exception):
@@ -37,7 +38,7 @@ class BodyTooLargeError(Exception):
 
 
 class Connection:
-    """One call's connection. Use as an async context manager: it ends what it started."""
+    """The connection of one call. An async context manager, which ends the tasks that it started."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._scope = scope
@@ -75,7 +76,7 @@ class Connection:
         return bytes(body)
 
     async def pause(self, seconds: float | None) -> None:
-        """Wait, for ever with None, after the body was read; raises ClientGoneError if the client leaves."""
+        """Wait after the body was read; None waits for ever. Raises ClientGoneError if the client leaves."""
         if seconds == 0:
             return
         done, _ = await asyncio.wait({self._departure()}, timeout=seconds)
@@ -83,7 +84,10 @@ class Connection:
             raise ClientGoneError
 
     async def pause_unread(self, seconds: float | None) -> None:
-        """Wait without reading the body; what the client sends piles up in the kernel's buffers."""
+        """Wait without reading the body, which stays in the kernel's buffers; None waits for ever.
+
+        Raises ClientGoneError if the client leaves.
+        """
         loop = asyncio.get_running_loop()
         end = float("inf") if seconds is None else loop.time() + seconds
         while (left := end - loop.time()) > 0:
@@ -101,7 +105,7 @@ class Connection:
         raise ClientGoneError
 
     async def start(self, status: int, headers: Mapping[str, str]) -> None:
-        """Send the head of the answer; a content-length among the headers frames the body."""
+        """Send the head of the answer. Without a content-length among the headers the body is chunked."""
         pairs = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers.items()]
         await self._send({"type": "http.response.start", "status": status, "headers": pairs})
 

@@ -9,6 +9,7 @@ from starlette.datastructures import Headers
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 MAX_FILE_BYTES = 32 * 1024 * 1024
+"""Of one part of a form: more than the 20 MiB that imagequeue takes for an input image."""
 
 
 class UnreadableBodyError(Exception):

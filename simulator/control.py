@@ -1,4 +1,4 @@
-"""The operator's side of the simulator, below `/_sim`: faults, foreign traffic, log, quotas, upstreams."""
+"""The routes below `/_sim`, by which a test controls the simulator: faults, log, quotas and more."""
 
 from typing import Annotated, Any
 
@@ -112,12 +112,12 @@ def _add_changes(router: APIRouter, simulator: Simulator, foreign: ForeignTraffi
 
 
 def _log_body(last: int, entries: list[Entry]) -> str:
-    # Entry by entry, not in one call of the encoder, which would hold up the event loop's thread.
+    # Entry by entry: one call of the encoder for all of them would block the event loop by the global lock.
     return f'{{"last":{last},"entries":[{",".join(entry.as_line() for entry in entries)}]}}'
 
 
 def quota_report(simulator: Simulator, entries: list[Entry]) -> list[dict[str, Any]]:
-    """Per quota, recomputed from these entries of the log: counts, peak, use.
+    """For each quota, computed from these entries of the log: counts, peak and used share.
 
     `maximum_in_window` is the largest number admitted in any half-open window; `utilisation` is None until
     more than rpm calls were admitted.

@@ -1,9 +1,10 @@
 """Faults on demand: which calls they hit, and how often.
 
-A fault is asked for at a *stage* of a call. `before_body`: nothing of the body was read, so only upstream and
-operation can be matched. `before_admission`: the call is known and takes no place of its quota.
-`after_admission`: it took its place, and is lost all the same, as with real upstreams. `mid_response`: the
-first half of the answer is out. What a fault then does to the answer is said in `wire.py` and `images.py`.
+A fault hits a call at a *stage*. `before_body`: nothing of the body was read, so only upstream and operation
+can be matched. `before_admission`: the call was read, and takes no place of its quota. `after_admission`: the
+call has taken its place and fails all the same, as at real upstreams. `mid_response`: the first half of the
+answer has been sent. `perform.py`, `wire.py` and `images.py` do to the answer what the kind of the fault
+says.
 """
 
 import random
@@ -30,15 +31,16 @@ FaultKind = Literal[
     "fewer_images",  # one image less than asked
     "no_data",  # a success that holds no images
     "redirect",  # `status` 307 to `location`
-    "compressed",  # the true answer with `encoding`, which nobody asked for
+    "compressed",  # the true answer with `encoding`, although the request did not accept it
     "line_breaks",  # base64 in lines of 76 characters
     "raw_image",  # the first image itself as the body
     "url_text",  # the images' URLs as text, in place of JSON
+    "redirected_links",  # URLs that lead over `hops` redirects to the image, where the answer has URLs
     "relative_url",  # URLs without scheme and host, where the answer has URLs
     "one_for_array",  # an array with one value is that value
     "job_failed",  # submit-and-poll upstreams: the job ends FAILED with `message`
-    "job_error",  # likewise, ERROR
-    "job_stuck",  # likewise, never ends
+    "job_error",  # submit-and-poll upstreams: the job ends ERROR with `message`
+    "job_stuck",  # submit-and-poll upstreams: the job never ends
 ]
 TargetOperation = Literal["generate", "edit", "poll", "download"]
 
@@ -50,9 +52,9 @@ _STAGES: dict[str, frozenset[FaultKind]] = {
 
 
 class FaultMatch(BaseModel):
-    """Which calls are hit; every field that is given must fit.
+    """Which calls are hit: those that fit every field that is given.
 
-    Without `operation` generate and edit calls are meant: polls and downloads are hit only when named.
+    Without `operation` only generate and edit calls fit; polls and downloads fit only where it names them.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -63,7 +65,7 @@ class FaultMatch(BaseModel):
     prompt_contains: str | None = None
 
     def fits(self, target: "Target") -> bool:
-        """Does this call fit?"""
+        """Whether this call fits."""
         return (
             self.upstream in (None, target.upstream)
             and self.model in (None, target.model)
@@ -73,7 +75,7 @@ class FaultMatch(BaseModel):
 
 
 class Fault(BaseModel):
-    """One fault as asked for. `count` calls are hit (None: until deleted), each with `probability`."""
+    """One fault. `count` calls are hit (None: until it is deleted), each with `probability`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -91,6 +93,7 @@ class Fault(BaseModel):
     bytes_per_second: int = Field(default=1000, ge=1)
     size_bytes: int = Field(default=100_000_000, ge=1)
     location: str | None = None
+    hops: int = Field(default=1, ge=1, le=9)
     encoding: Literal["gzip", "deflate"] = "gzip"
 
     @model_validator(mode="after")
@@ -107,7 +110,7 @@ class Fault(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is known of a call when a fault is looked for."""
+    """What a fault is matched with: as much of a call as is known at the stage."""
 
     upstream: str
     operation: str
@@ -117,7 +120,7 @@ class Target:
 
 @dataclass(slots=True)
 class ArmedFault:
-    """A fault with its history: how often it fitted a call, and how often it was applied."""
+    """A fault, and how often it has fitted a call and was applied."""
 
     identifier: int
     fault: Fault
@@ -126,7 +129,7 @@ class ArmedFault:
     applied: int = 0
 
     def strikes(self) -> bool:
-        """Count a call that fits; True when this one is hit."""
+        """Count a call that fits; whether it is hit."""
         if self.spent:
             return False
         self.fitted += 1
@@ -136,7 +139,7 @@ class ArmedFault:
 
     @property
     def spent(self) -> bool:
-        """Has it hit as many calls as were asked for?"""
+        """Whether it has hit `count` calls."""
         return self.fault.count is not None and self.applied >= self.fault.count
 
     def as_json(self) -> dict[str, Any]:
@@ -150,7 +153,7 @@ class ArmedFault:
 
 
 class FaultBook:
-    """All armed faults; the oldest that fits and strikes is applied, at most one per stage of a call."""
+    """All faults. At each stage of a call the oldest fault that fits and strikes is applied, and no other."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
@@ -158,9 +161,9 @@ class FaultBook:
         self._armed: dict[int, ArmedFault] = {}
 
     def add(self, fault: Fault) -> ArmedFault:
-        """Arm a fault. Its chances depend only on the seed and on how many faults were armed before."""
+        """Add a fault. Which calls it hits depends only on the seed and on how many were added before."""
         self._number += 1
-        # Reproducible chances are the point here; nothing secret depends on them.
+        # A run must be repeatable from its seed; nothing secret depends on these numbers.
         chance = random.Random(f"{self._seed}/{self._number}")  # noqa: S311
         armed = ArmedFault(self._number, fault, chance)
         self._armed[self._number] = armed
@@ -171,7 +174,7 @@ class FaultBook:
         return self._take(target, lambda fault: fault.stage in stages)
 
     def take_now(self, target: Target) -> Fault | None:
-        """The fault before admission, other than a delay, that ends this call at the gate."""
+        """The fault before admission that ends this call. Delays do not; `take_delay` finds those."""
         return self._take(target, lambda fault: fault.stage == "before_admission" and fault.kind != "delay")
 
     def _take(self, target: Target, suits: Callable[[Fault], bool]) -> Fault | None:
@@ -181,17 +184,17 @@ class FaultBook:
         return None
 
     def take_delay(self, target: Target) -> Fault | None:
-        """The delay before admission that hits this call; it passes before the gate is asked."""
+        """The delay that hits this call before admission. It passes before the gate decides."""
         return self._take(target, lambda fault: fault.stage == "before_admission" and fault.kind == "delay")
 
     def all(self) -> list[ArmedFault]:
-        """Every armed fault, spent ones included, oldest first."""
+        """Every fault, oldest first, with those that have hit all their calls."""
         return list(self._armed.values())
 
     def remove(self, identifier: int) -> bool:
-        """Disarm one; False when there is none with this id."""
+        """Remove a fault; False if there is none with this id."""
         return self._armed.pop(identifier, None) is not None
 
     def clear(self) -> None:
-        """Disarm all."""
+        """Remove all faults."""
         self._armed.clear()

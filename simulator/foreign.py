@@ -1,4 +1,4 @@
-"""Foreign traffic: somebody else who uses the same quota, at an even rate."""
+"""Foreign traffic: calls of another client on the same quota, at an even rate."""
 
 import asyncio
 import contextlib
@@ -14,7 +14,7 @@ from simulator.state import Simulator
 
 
 class ForeignRequest(BaseModel):
-    """Ask for calls on the quota of this model, at `share` of its rate (0.3: 30 % of rpm)."""
+    """Foreign calls on the quota of a model, at `share` of its rate (0.3: 30 % of rpm)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -51,7 +51,7 @@ class ForeignTraffic:
         self._streams[key] = _Stream(request, task)
 
     def running(self) -> list[ForeignRequest]:
-        """What was asked for and still runs."""
+        """The streams that run."""
         return [stream.request for stream in self._streams.values()]
 
     async def stop(self) -> None:
@@ -71,7 +71,7 @@ class ForeignTraffic:
             await asyncio.sleep(due - loop.time())
 
     def run_once(self, request: ForeignRequest, quota: str) -> None:
-        """One foreign call: takes a place, or is throttled; logged as operation `foreign`."""
+        """Make one foreign call, which takes a place or is throttled. The log has it as `foreign`."""
         moment = self._simulator.quotas[quota].admit()
         self._simulator.log.append(
             upstream=request.upstream,

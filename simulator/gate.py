@@ -1,9 +1,9 @@
-"""Where the fate of a call is decided, at one instant.
+"""The gate decides what happens to a call, at one instant.
 
-Between the first and the last line of `decide` there is no await. In this order: credentials and model;
-faults before admission; the quota; the rules of the request; faults after admission. The decision is logged
-here, and only afterwards is time spent on it. So the log is exact about what a real upstream would have
-counted: a throttled call takes no place, a call that is refused or broken later does.
+`decide` has no await, so nothing happens between its steps: credentials and model; faults before admission;
+the quota; the rules of the request; faults after admission. It writes the decision into the log, and only
+then does the simulator wait, paint and answer. So the log is exact about what a real upstream would have
+counted: a throttled call takes no place of the quota, a call that is refused or fails later does.
 """
 
 import math
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
+from simulator.billing import billed_images
 from simulator.call import Call
 from simulator.config import RetryAfterForm, quota_name
 from simulator.faults import Fault
@@ -21,12 +22,12 @@ from simulator.quota import NANOSECONDS
 from simulator.state import Simulator
 from simulator.wire import Answer
 
-MILLISECOND = 1_000_000
+MILLISECOND = 1_000_000  # in nanoseconds
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What will be done: send `answer`, or apply `fault`, or (neither) serve the call."""
+    """What is to be done: send `answer`, or apply `fault`, or, with neither, serve the call."""
 
     call: Call
     answer: Answer | None = None
@@ -44,6 +45,7 @@ class _Record:
     def write(
         self, outcome: Outcome, status: int | None, fault: Fault | None = None, moment: int | None = None
     ) -> None:
+        """Write it; `moment` is when the call was admitted, if it was."""
         call = self.call
         self.simulator.log.append(
             upstream=call.upstream.name,
@@ -60,11 +62,12 @@ class _Record:
             prompt=call.prompt and call.prompt[:PROMPT_CHARACTERS],
             image_count=call.ask.count if call.ask else None,
             reference=call.reference,
+            billed_images=billed_images(call.ask, fault) if outcome == "admitted" else 0,
         )
 
 
 def decide(simulator: Simulator, call: Call) -> Decision:
-    """Decide and log; see the module."""
+    """Decide what happens to a call, in the order of the module's docstring, and log it."""
     record = _Record(simulator, call)
     if call.model is None:
         return _turned_away(record)
@@ -80,7 +83,7 @@ def decide(simulator: Simulator, call: Call) -> Decision:
 
 
 def decide_unread(simulator: Simulator, call: Call) -> Fault | None:
-    """The fault that hits the call before its body is read; one that ends the call is logged."""
+    """The fault that hits the call before its body is read. If it ends the call, that is logged here."""
     fault = simulator.faults.take(call.target, "before_body")
     if fault is not None and fault.kind != "delay":
         _Record(simulator, call).write("refused", fault_status(fault, None), fault)
@@ -88,7 +91,10 @@ def decide_unread(simulator: Simulator, call: Call) -> Fault | None:
 
 
 def fault_status(fault: Fault, otherwise: int | None) -> int | None:
-    """The status that a call hit by this fault answers with; None when it never does."""
+    """The status of the answer to a call that this fault hits; None if there is no answer.
+
+    `otherwise` is the status without the fault.
+    """
     match fault.kind:
         case "status":
             return fault.status or 500
@@ -127,7 +133,7 @@ def _admitted(record: _Record, moment: int) -> Decision:
 
 
 def retry_after(form: RetryAfterForm, wait_ns: int) -> dict[str, str]:
-    """The hint of an answer 429 in the configured form; never shorter than the true wait."""
+    """The headers by which an answer 429 says how long to wait; never less than the true wait."""
     seconds = math.ceil(wait_ns / NANOSECONDS)
     milliseconds = str(math.ceil(wait_ns / MILLISECOND))
     match form:

@@ -1,4 +1,4 @@
-"""The ASGI application under every upstream's base URL: finds upstream and route, then serves the call."""
+"""The ASGI application of all upstreams: finds the upstream and the route of a call, then serves it."""
 
 import contextlib
 import re
@@ -21,7 +21,10 @@ from simulator.providers.provider import Refusal, Route
 from simulator.state import Simulator
 from simulator.wire import Answer, json_answer, send
 
-_FILE = re.compile(r"/files/([0-9a-f]{32}\.(?:png|jpeg|webp))")
+_NAME = r"([0-9a-f]{32}\.(?:png|jpeg|webp))"
+_FILE = re.compile(f"/files/{_NAME}")
+_MOVED = re.compile(f"/moved/([1-9])/{_NAME}")
+_MOVED_STATUSES = (302, 307, 301, 308, 303)
 
 
 class Gateway:
@@ -35,7 +38,7 @@ class Gateway:
         name, path = _split(scope["path"])
         config = self._simulator.upstream(name)
         async with Connection(scope, receive, send_message) as connection:
-            # A client that leaves is an everyday event here, and there is nobody to tell.
+            # Clients that leave are a part of many tests, and no answer can reach them.
             with contextlib.suppress(ClientGoneError):
                 if config is None:
                     return await send(
@@ -51,6 +54,9 @@ class Gateway:
         file = _FILE.fullmatch(path)
         if file is not None and request.method == "GET":
             return await self._download(upstream, file.group(1), connection)
+        moved = _MOVED.fullmatch(path)
+        if moved is not None and request.method == "GET":
+            return await send(connection, _moved(request, upstream, int(moved.group(1)), moved.group(2)))
         route = upstream.provider.route(request.method, path)
         if route is None:
             refusal = Refusal("unknown_route", f"{request.method} {path} does not exist")
@@ -118,6 +124,14 @@ class Gateway:
         if fault is not None and fault.stage != "mid_response":
             answer = await interrupt(fault, upstream.provider, connection) or answer
         await send(connection, answer, fault or stored)
+
+
+def _moved(request: Request, upstream: Upstream, hops: int, name: str) -> Answer:
+    """A redirect one hop nearer to the file; every second one without scheme and host, as RFC 9110 allows."""
+    path = f"/{upstream.name}/moved/{hops - 1}/{name}" if hops > 1 else f"/{upstream.name}/files/{name}"
+    host = "" if hops % 2 == 0 else f"{request.url.scheme}://{request.url.netloc}"
+    status = _MOVED_STATUSES[hops % len(_MOVED_STATUSES)]
+    return Answer(status, b"", {"location": f"{host}{path}"}, "text/plain")
 
 
 def _split(path: str) -> tuple[str, str]:

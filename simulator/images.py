@@ -1,7 +1,7 @@
-"""Real images that show their prompt, made quickly: two cores serve everything.
+"""Paints real images that show their prompt, fast, because two cores serve the simulator and its clients.
 
-A cached gradient, a few lines of text, weak compression: about 15 ms for a PNG of 1024 x 1024. `paint` is
-meant for a thread: the event loop, which measures the quotas, must not be held up.
+A cached gradient, a few lines of text, weak compression: about 15 ms for a PNG of 1024 x 1024. Call `paint`
+in a thread: it must not block the event loop, which measures the quotas.
 """
 
 import functools
@@ -22,9 +22,9 @@ Texture = Literal["smooth", "noise"]
 MEDIA_TYPES: dict[Format, str] = {"png": "image/png", "jpeg": "image/jpeg", "webp": "image/webp"}
 
 _SHADES = ("#1b3a5c", "#5c1b4a", "#1b5c43", "#5c4a1b", "#3d1b5c", "#5c241b")
-_INPUT_SIDE = 512
-_INPUT_PIXELS = 50_000_000
-_SMALLEST_TEXT = 12
+_INPUT_SIDE = 512  # pixels of the longer side of an input image's copy, which saves time and memory
+_INPUT_PIXELS = 50_000_000  # docs/design/protocols.md, "Input and output images"
+_SMALLEST_TEXT = 12  # pixels: smaller type cannot be read
 
 
 class UnreadableImageError(Exception):
@@ -42,7 +42,7 @@ class InputImage:
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """All that is needed to paint one image; cheap to keep until somebody downloads it."""
+    """All that is needed to paint one image. It is small, so it can wait in memory for a download."""
 
     text: str
     caption: str
@@ -59,7 +59,7 @@ class Picture:
 
 
 def paint(picture: Picture) -> bytes:
-    """The bytes of the image, or of what stands in its place. Takes 5 to 100 ms of one core."""
+    """The bytes of the image, or of what a fault puts in its place. Takes 5 to 100 ms of one core."""
     match picture.spoil:
         case "not_an_image":
             return NOT_AN_IMAGE
@@ -75,7 +75,7 @@ def paint(picture: Picture) -> bytes:
 
 
 def read_input(data: bytes, allowed: tuple[Format, ...]) -> InputImage:
-    """Decode an input image, small; raises UnreadableImageError, also for a format that is not allowed."""
+    """Decode an input image; raises UnreadableImageError, also for a format that is not in `allowed`."""
     try:
         with Image.open(io.BytesIO(data), formats=[name.upper() for name in allowed]) as image:
             name = (image.format or "").lower()
@@ -127,7 +127,7 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 
 
 def _fit(text: str, room: tuple[int, int]) -> tuple[str, ImageFont.FreeTypeFont | ImageFont.ImageFont]:
-    """Wrap the text in the largest type in which it fits; what does not fit in the smallest is cut off."""
+    """Wrap the text in the largest type in which it fits. In the smallest type the rest is cut off."""
     size = max(_SMALLEST_TEXT, min(room) // 16)
     while True:
         columns, rows = max(8, int(room[0] / (size * 0.56))), max(1, int(room[1] / (size * 1.35)))

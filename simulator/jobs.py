@@ -1,4 +1,4 @@
-"""Jobs of submit-and-poll upstreams. Their state is a function of the clock: nothing runs in between."""
+"""Jobs of submit-and-poll upstreams. The status of a job is computed from the clock at each poll."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -6,14 +6,15 @@ from typing import Literal
 
 Status = Literal["QUEUED", "PROCESSING", "COMPLETED", "FAILED", "ERROR"]
 MAX_JOBS = 100_000
-_QUEUED_SHARE = 0.2
+"""Bounds the memory of a long run; no test polls for more jobs at a time."""
+_QUEUED_SHARE = 0.2  # of a job's duration
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """One accepted submit; times are nanoseconds of the monotonic clock, `created` is a Unix time.
 
-    `media` are the URLs of the result, None for a result without any. `stuck` jobs never end.
+    `media` has the URLs of the images; None makes a result without any. A job that is `stuck` never ends.
     """
 
     reference: str
@@ -31,7 +32,7 @@ class Job:
     stuck: bool = False
 
     def status(self, now_ns: int) -> Status:
-        """Where the job stands: the first fifth of its time it is queued."""
+        """The status at a moment: for the first fifth of the duration QUEUED, then PROCESSING, then final."""
         age = now_ns - self.accepted_ns
         if age >= self.duration_ns and not self.stuck:
             return self.ending
@@ -45,7 +46,7 @@ class JobShelf:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
 
     def put(self, job: Job) -> None:
-        """Keep a job; the oldest makes room."""
+        """Add a job. Above 100,000 the oldest is dropped."""
         self._jobs[job.reference] = job
         while len(self._jobs) > MAX_JOBS:
             self._jobs.popitem(last=False)

@@ -1,9 +1,9 @@
-"""The strict log: one entry for every call that reached the simulator, in the order of the decisions.
+"""The strict log: one entry for every call that reached the simulator, in the order of the gate's decisions.
 
-An entry is complete when it is made: the fate of a call (admitted or not, its status, its fault) is decided
-at one instant, before the answer is built. So one JSON line per call, written at that instant, is enough,
-and a simulator that is killed afterwards has still counted the call. A simulator that starts on an old
-file continues its sequence, and its quotas remember what was admitted: a restart must not forgive anything.
+An entry is complete when it is made, because the gate decides everything about a call (admitted or not,
+status, fault) at one instant, before the answer is built. It is written as one JSON line at that instant, so
+a call is counted even if the simulator is killed afterwards. A simulator that starts on an old file continues
+its sequence, and its quotas count the calls that the file says were admitted: a restart frees no place.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ Outcome = Literal["admitted", "throttled", "refused", "unauthorized"]
 FaultStage = Literal["before_body", "before_admission", "after_admission", "mid_response"]
 
 PROMPT_CHARACTERS = 500
+"""Of a prompt in an entry: enough to recognise the call, and a line stays short."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +31,7 @@ class Entry:
     body, a fault before admission). unauthorized: wrong credentials.
     `status` is None when the answer has none (hang, reset). `operation` is generate, edit, or foreign for
     the simulator's own foreign traffic. `prompt` is cut to 500 characters. `reference` is the upstream's id.
+    `billed_images` are those that the upstream charges for.
     """
 
     sequence: int
@@ -47,6 +49,7 @@ class Entry:
     prompt: str | None
     image_count: int | None
     reference: str
+    billed_images: int = 0
 
     def as_line(self) -> str:
         """The entry as JSON on one line."""
@@ -70,11 +73,11 @@ class CallLog:
 
     @property
     def last(self) -> int:
-        """The newest sequence number, also of entries that a reset removed."""
+        """The newest sequence number. A reset does not start the sequence again."""
         return self._last
 
     def append(self, **values: Any) -> Entry:
-        """Make the next entry, write it, and wake those who wait for it."""
+        """Make the next entry, write it, and wake the calls of `wait_after`."""
         self._last += 1
         entry = Entry(sequence=self._last, **values)
         self.entries.append(entry)
@@ -89,7 +92,7 @@ class CallLog:
         return [entry for entry in self.entries[start:] if upstream in (None, entry.upstream)]
 
     async def wait_after(self, sequence: int, upstream: str | None, seconds: float) -> list[Entry]:
-        """The same, but wait up to `seconds` for the first such entry."""
+        """Entries newer than `sequence`. If there are none, wait up to `seconds` for the first."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 while not self.after(sequence, upstream):
@@ -105,7 +108,7 @@ class CallLog:
         ]
 
     def reset(self) -> None:
-        """Forget all entries; the file keeps its lines and gets a mark that a later start honours."""
+        """Drop all entries. The file gets a line that makes a later start drop them as well."""
         self.entries.clear()
         self._write(json.dumps({"reset": self._last}))
 
@@ -124,7 +127,7 @@ class CallLog:
                 self.entries.clear()
                 self._last = line["reset"]
             else:
-                entry = Entry(**{name: line[name] for name in _NAMES})
+                entry = Entry(**{name: line[name] for name in _NAMES if name in line})
                 self.entries.append(entry)
                 self._last = entry.sequence
 

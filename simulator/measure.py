@@ -1,7 +1,8 @@
-"""What the admission times of one quota say: was it ever exceeded, and how much of it was used.
+"""From the admission times of one quota: whether it was ever exceeded, and which share of it was used.
 
-Times are ascending integer nanoseconds. The measure of use is the one of the project's rate-limiting design:
-the mean over i of W / (t[i+R] - t[i]). A count over a few windows would depend on the phase.
+Times are integer nanoseconds, ascending. The used share is the mean over i of W / (t[i+R] - t[i])
+(docs/design/rate-limiting.md, "Goal"). The number of calls in a few windows would not do, because it depends
+on where the windows begin.
 """
 
 from collections.abc import Sequence

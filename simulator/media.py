@@ -1,4 +1,4 @@
-"""Files behind the URLs that some upstreams answer with; they are painted when somebody downloads them."""
+"""The files behind the URLs that some upstreams answer with. A file is painted when it is downloaded."""
 
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -8,11 +8,12 @@ from simulator.faults import Fault, Target
 from simulator.images import Picture
 
 MAX_FILES = 20_000
+"""Bounds the memory of a long run; clients download within seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredFile:
-    """What a URL leads to, and the fault of its call where that one concerns the file."""
+    """What a URL leads to. `fault` is that of the call, if it is to be applied to the file."""
 
     picture: Picture
     target: Target
@@ -26,7 +27,7 @@ class MediaShelf:
         self._files: OrderedDict[str, StoredFile] = OrderedDict()
 
     def put(self, file: StoredFile) -> str:
-        """Keep a file and return its name; the oldest makes room."""
+        """Add a file and return its name. Above 20,000 the oldest is dropped."""
         name = f"{uuid4().hex}.{file.picture.format}"
         self._files[name] = file
         while len(self._files) > MAX_FILES:

@@ -1,4 +1,4 @@
-"""Carrying a decision out: waiting, painting, answering, or doing what a fault says."""
+"""Carries a decision out: waits, paints images and answers, or does what a fault says."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ from simulator.spoiled import Spoil
 from simulator.state import Simulator
 from simulator.wire import Answer, html_answer, json_answer, redirect_answer, send
 
-_LINE = 76  # characters, as MIME breaks base64
+_LINE = 76  # characters: MIME's limit for a line of base64
 
 _SPOILS: dict[FaultKind, Spoil] = {
     "not_an_image": "not_an_image",
@@ -30,7 +30,7 @@ _SPOILS: dict[FaultKind, Spoil] = {
 
 
 async def perform(simulator: Simulator, decision: Decision, connection: Connection) -> None:
-    """Carry it out; raises ClientGoneError when nobody is left to answer."""
+    """Carry a decision out; raises ClientGoneError when the client has left."""
     fault = decision.fault
     if fault is not None and fault.stage != "mid_response":
         replacement = await interrupt(fault, decision.call.upstream.provider, connection)
@@ -41,7 +41,7 @@ async def perform(simulator: Simulator, decision: Decision, connection: Connecti
 
 
 async def interrupt(fault: Fault, provider: Provider, connection: Connection) -> Answer | None:
-    """Apply a fault that comes in place of the answer; None when the true answer is still to be made."""
+    """Apply a fault; the answer that takes the place of the true one, None if that is still to be made."""
     match fault.kind:
         case "hang":
             await connection.pause(None)
@@ -61,7 +61,7 @@ async def interrupt(fault: Fault, provider: Provider, connection: Connection) ->
 
 
 async def interrupt_unread(fault: Fault, provider: Provider, connection: Connection) -> Answer | None:
-    """The same, before the body is read."""
+    """Apply a fault before the body is read; the answer, None if the body is to be read now."""
     if fault.kind in {"hang", "delay"}:
         await connection.pause_unread(None if fault.kind == "hang" else fault.seconds)
         return None
@@ -69,7 +69,7 @@ async def interrupt_unread(fault: Fault, provider: Provider, connection: Connect
 
 
 def status_answer(fault: Fault, provider: Provider) -> Answer:
-    """The error that the fault asks for: its own body, or the provider's envelope."""
+    """The error answer of a `status` fault: with its own body, or in the provider's envelope."""
     status = fault.status or 500
     if isinstance(fault.body, str):
         return Answer(status, fault.body.encode(), {"content-type": "text/plain", **fault.headers})
@@ -149,7 +149,10 @@ def _published(simulator: Simulator, call: Call, fault: Fault | None, pictures: 
     wire = fault if fault is not None and fault.kind == "oversized" else None
     names = [simulator.media.put(StoredFile(picture, target, wire)) for picture in pictures]
     relative = fault is not None and fault.kind == "relative_url"
-    return [f"{urlsplit(call.base_url).path if relative else call.base_url}/files/{name}" for name in names]
+    redirected = fault is not None and fault.kind == "redirected_links"
+    base = urlsplit(call.base_url).path if relative else call.base_url
+    folder = f"moved/{fault.hops}" if fault is not None and redirected else "files"
+    return [f"{base}/{folder}/{name}" for name in names]
 
 
 def _queue(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: int) -> Answer:
@@ -157,7 +160,7 @@ def _queue(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: i
     simulator.jobs.put(job)
     provider = call.upstream.provider
     if call.callback_url:
-        simulator.callbacks.promise(
+        simulator.callbacks.schedule(
             job, call.callback_url, lambda: provider.polled(job, time.monotonic_ns()).body
         )
     return provider.accepted(job, call.base_url)

@@ -1,9 +1,9 @@
 """The quota of an upstream as a strict sliding log.
 
-The rule that every client is measured by: no half-open window of W holds more than R admitted calls. Two
-calls exactly W apart are never in one half-open window, so a call at `now` has a place if and only if the
-R-th newest admission is at least W old. A refused call takes no place: hammering a spent quota does not
-prolong it. Times are integer nanoseconds of one monotonic clock, so that "exactly W" has no rounding.
+The rule: no half-open window of W holds more than R admitted calls. Two calls exactly W apart are never in
+one half-open window, so a call at `now` has a place if and only if the R-th newest admission is at least W
+old. A call that is refused takes no place, so calls to a quota that is used up do not keep it used up for
+longer. Times are integer nanoseconds of one monotonic clock, so that "exactly W" has no rounding.
 """
 
 from collections import deque

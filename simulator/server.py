@@ -1,4 +1,4 @@
-"""Runs the simulator as a program: prints when it listens, and ends at once on SIGTERM."""
+"""Runs the simulator as a program, which prints its URL when it listens, and ends at once on SIGTERM."""
 
 import asyncio
 import contextlib
@@ -14,19 +14,19 @@ from simulator.app import create_app
 from simulator.config import SimulatorConfig
 from simulator.connection import ConnectionProtocol
 
-_BACKLOG = 2048
+_BACKLOG = 2048  # connections in the socket's queue: a test may open a thousand at once
 
 
 class _Server(uvicorn.Server):
-    """uvicorn, but open calls do not hold up the end: hanging is what some of them are for."""
+    """uvicorn, but its end does not wait for open calls: some of them hang on purpose."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        """Take no signals: `_run` does, and a SIGTERM is then a clean end with exit status 0."""
+        """Handle no signals: `_run` does that, so that SIGTERM leads to exit status 0."""
         yield
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Abort every connection; the calls on them notice and end."""
+        """Abort every connection. The calls on them notice it and end."""
         for connection in list(self.server_state.connections):
             if isinstance(connection, ConnectionProtocol):
                 connection.transport.abort()
@@ -46,8 +46,8 @@ def serve(host: str, port: int, config: SimulatorConfig | None = None, log: Path
 def listen(host: str, port: int) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one. Raises OSError.
 
-    The protocol is named on purpose: asyncio sets TCP_NODELAY only where it is, and `socket.create_server`
-    leaves it 0. Without it every answer waits 40 ms for a delayed acknowledgement.
+    IPPROTO_TCP is given explicitly, because asyncio sets TCP_NODELAY only on such sockets, and without that
+    every answer waits 40 ms for a delayed acknowledgement. `socket.create_server` gives 0 instead.
     """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -1,10 +1,10 @@
 """Output sizes: from a ratio, or from an input image."""
 
-MEGAPIXEL = 1024 * 1024
+MEGAPIXEL = 1024 * 1024  # pixels
 
 
 def ratio_size(ratio: str) -> tuple[int, int]:
-    """A size of at most a megapixel with sides that are multiples of 8; `ratio` is like 16:9, or auto."""
+    """Width and height of at most a megapixel, multiples of 8; `ratio` is like 16:9, or auto (1:1)."""
     if ratio == "auto":
         ratio = "1:1"
     width, _, height = ratio.partition(":")

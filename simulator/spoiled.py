@@ -8,9 +8,9 @@ from typing import Literal
 
 Spoil = Literal["not_an_image", "bomb", "oversized", "truncated"]
 
-BOMB_SIDE = 30_000
+BOMB_SIDE = 30_000  # pixels: 900 megapixels, far above every limit
 NOT_AN_IMAGE = b"The image is being prepared. This text was sent in its place.\n" * 8
-# Stands for the image in an answer that is then sent with a body far too large (see wire.py).
+# Stands in the answer where `wire.py` sends filler, so that the body becomes far too large.
 OVERSIZED_MARK = b"here the simulator sends filler in place of an image"
 
 

@@ -18,13 +18,15 @@ from simulator.quota import SlidingLog, nanoseconds
 
 PAINTERS = 2
 READERS = 2
+"""Threads for each kind of slow work: the cores of a small machine."""
 QUICK_BODY_BYTES = 16 * 1024
+"""A body of at most this size has no input image, and is read in well under a millisecond."""
 
 Result = TypeVar("Result")
 
 
 class Simulator:
-    """One simulator; everything in it belongs to one event loop, except what runs beside it."""
+    """One simulator. It belongs to one event loop; only the methods `..._beside` run in other threads."""
 
     def __init__(self, config: SimulatorConfig, log_path: Path | None = None) -> None:
         self.config = config
@@ -59,7 +61,7 @@ class Simulator:
         self.log.reset()
         self.media.clear()
         self.jobs.clear()
-        self.callbacks.forget()
+        self.callbacks.cancel()
         self.quotas.clear()
         self._build_quotas()
 
@@ -68,21 +70,21 @@ class Simulator:
         return self._random.uniform(*range_ms) / 1000
 
     async def paint_beside(self, function: Callable[[], Result]) -> Result:
-        """Make an answer's images beside the event loop."""
+        """Run `function`, which paints images, in a thread beside the event loop."""
         return await asyncio.get_running_loop().run_in_executor(self._painters, function)
 
     async def read_beside(self, function: Callable[[], Result], size: int) -> Result:
-        """Understand a request; beside the event loop when its body of `size` bytes is large.
+        """Run `function`, which reads a request of `size` bytes; in a thread if that is large.
 
-        Reading never waits for painting: it lies before admission, where a queue would move calls together
-        that their client had spaced.
+        Painting has other threads. Reading comes before admission, and calls that their client had spaced
+        would bunch up there if they waited for the painting of earlier ones.
         """
         if size <= QUICK_BODY_BYTES:
             return function()
         return await asyncio.get_running_loop().run_in_executor(self._readers, function)
 
     async def report_beside(self, function: Callable[[], Result]) -> Result:
-        """Put a report together beside the event loop: looking must not disturb what is measured."""
+        """Run `function`, which makes a report, in a thread, so that it does not change what is measured."""
         return await asyncio.get_running_loop().run_in_executor(self._readers, function)
 
     def close(self) -> None:
@@ -92,13 +94,13 @@ class Simulator:
         self._readers.shutdown(wait=False, cancel_futures=True)
 
     def _build_quotas(self) -> None:
-        # Quotas that are no longer configured stay: a call may just be on its way to one of them.
+        # Quotas that are no longer configured stay, because a call that is being read may need one of them.
         for name, upstream in self.config.upstreams.items():
             for quota, config in upstream.quotas(name).items():
                 self.quotas[quota] = self._sliding_log(quota, config)
 
     def _sliding_log(self, quota: str, config: ModelConfig) -> SlidingLog:
-        # A time in the future was written before this machine was last started: another clock.
+        # A time in the future was written before this machine was last started: its clock began anew then.
         now = time.monotonic_ns()
         admitted = [moment for moment in self.log.admitted_ns(quota) if moment <= now]
         return SlidingLog(config.rpm, nanoseconds(config.window_seconds), time.monotonic_ns, admitted)

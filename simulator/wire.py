@@ -1,4 +1,4 @@
-"""How an answer travels, and what a fault makes of it on the way."""
+"""Sends an answer, and applies the faults that change how it is sent."""
 
 import base64
 import gzip
@@ -13,7 +13,7 @@ from simulator.faults import Fault
 from simulator.spoiled import OVERSIZED_MARK
 
 _FILLER = b"A" * 65536
-_DRIP_SECONDS = 0.05
+_DRIP_SECONDS = 0.05  # between two pieces of an answer that drips
 _LEAD_SECONDS = 0.05  # lets the first half reach the client before the reset overtakes it
 _GLANCE_SECONDS = 0.0001  # only to see whether the client is still there
 _HTML = b"<!doctype html><html><head><title>Service</title></head><body><h1>Welcome</h1></body></html>"
@@ -46,7 +46,7 @@ def redirect_answer(fault: Fault) -> Answer:
 
 
 async def send(connection: Connection, answer: Answer, fault: Fault | None = None) -> None:
-    """Send the answer, bent by the fault where its kind is one of the wire; raises ClientGoneError."""
+    """Send the answer, changed by the fault if that concerns the sending; raises ClientGoneError."""
     kind = fault.kind if fault else None
     answer = _changed(answer, fault)
     if fault is not None and kind == "drip":
@@ -62,7 +62,7 @@ async def send(connection: Connection, answer: Answer, fault: Fault | None = Non
 
 
 def _changed(answer: Answer, fault: Fault | None) -> Answer:
-    """The answer in a form that its document does not have."""
+    """The answer, in a form that its document does not describe if the fault says so."""
     if fault is not None and fault.kind == "compressed":
         pack = gzip.compress if fault.encoding == "gzip" else zlib.compress
         return replace(
@@ -109,7 +109,7 @@ async def _drip(connection: Connection, answer: Answer, bytes_per_second: int) -
 
 
 async def _oversized(connection: Connection, answer: Answer, size: int) -> None:
-    # Chunked, so that no Content-Length warns the client; never whole in the simulator's own memory.
+    # Chunked, so that no Content-Length warns the client; and the body is never in memory as a whole.
     head, tail = _around_filler(answer.body)
     if tail is None:
         return await _whole(connection, answer, answer.body)
@@ -124,7 +124,7 @@ async def _oversized(connection: Connection, answer: Answer, size: int) -> None:
 
 
 def _around_filler(body: bytes) -> tuple[bytes, bytes | None]:
-    """What comes before and after the filler; no tail where nothing is to be filled (URLs, no image)."""
+    """The body before and after the filler; the second is None if the answer has no image in it."""
     for mark in (base64.b64encode(OVERSIZED_MARK), OVERSIZED_MARK):
         head, found, tail = body.partition(mark)
         if found:

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from redis import Redis
 from sqlalchemy import URL, Engine, make_url
+from sqlalchemy.pool import QueuePool
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling
 
@@ -22,6 +25,9 @@ SHARE_A_STACK = {
     for name in ("documents", "examples", "openai_package", "readme", "redis_emptied", "reload")
 }
 """Files that go to one process, because their stack takes ten seconds of a core to start."""
+
+RETURN_SECONDS = 60
+"""For a thread that still has a connection: the longest statement may take 30 s."""
 
 
 class FileByFile(LoadScopeScheduling):
@@ -80,7 +86,20 @@ def engine(database_url: str) -> Iterator[Engine]:
     """A pool of connections to `database_url`."""
     engine = open_engine(database_url, pool_size=8, name="tests")
     yield engine
+    _await_returned(engine)
     engine.dispose()
+
+
+def _await_returned(engine: Engine) -> None:
+    """Wait until no thread of the test has a connection any more.
+
+    One that is given back to a pool that was disposed of is never closed. Its warning would come whenever the
+    garbage is collected, and fail whichever test runs then.
+    """
+    pool, deadline = cast("QueuePool", engine.pool), time.monotonic() + RETURN_SECONDS
+    while pool.checkedout():
+        assert time.monotonic() < deadline, "this test leaves a thread behind that has a connection"
+        time.sleep(0.01)
 
 
 @pytest.fixture(scope="session")

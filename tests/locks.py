@@ -25,9 +25,9 @@ def wait_until_blocked(engine: Engine) -> None:
     """Wait until some statement in this database waits for a lock.
 
     Raises:
-        TimeoutError: none does within ten seconds.
+        TimeoutError: none does within two minutes.
     """
-    until = time.monotonic() + 10
+    until = time.monotonic() + 120
     while time.monotonic() < until:
         with engine.connect() as connection:
             if connection.execute(_BLOCKED).scalar_one():

@@ -20,12 +20,14 @@ from tests.servers import ServerThread
 class Origin(AbstractContextManager["Origin"]):
     """Answers `/image.png` with an image, what is in `bodies` with that, and everything else with a page.
 
-    `statuses` come first, one for each request. While `held` is clear, `/held.png` is not answered.
+    `statuses` and `first_bodies` come first, one for each request. While `held` is clear, `/held.png` is not
+    answered.
     """
 
     def __init__(self) -> None:
         self.requests = Counter[str]()
         self.statuses = deque[int]()
+        self.first_bodies = deque[bytes]()
         self.headers = dict[str, str]()
         image = picture(size=(800, 800))
         self.bodies = {"/image.png": image, "/held.png": image}
@@ -47,11 +49,13 @@ class Origin(AbstractContextManager["Origin"]):
         self.requests[path] += 1
         if path == "/held.png":
             self.reached.set()
-            self.held.wait(60)
+            self.held.wait(120)
         status = self.statuses.popleft() if self.statuses else 200
-        body = self.bodies.get(path)
+        body = self.first_bodies.popleft() if self.first_bodies else self.bodies.get(path)
         media_type = "text/html" if body is None else "image/png"
-        return Response(body or b"<html>", status, headers=self.headers, media_type=media_type)
+        return Response(
+            b"<html>" if body is None else body, status, headers=self.headers, media_type=media_type
+        )
 
     def __enter__(self) -> Self:
         self._server.__enter__()

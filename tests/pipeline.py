@@ -60,7 +60,11 @@ class SeenDispatch(Dispatch):
 
 @dataclass
 class Pipeline:
-    """Everything between an accepted submit and a settled job, driven by hand."""
+    """Everything between an accepted submit and a settled job, driven by hand.
+
+    If it `is_punctual`, a start whose moment has passed is moved to the moment of its answer, so that a busy
+    machine misses none. Where a quota is what is tested it is not, because such a call comes too late for it.
+    """
 
     runtime: Runtime
     simulator: SimulatorThread
@@ -69,6 +73,7 @@ class Pipeline:
     process_id: UUID = field(default_factory=new_id)
     rung: list[Doorbell] = field(default_factory=list[Doorbell])
     final: list[UUID] = field(default_factory=list[UUID])
+    is_punctual: bool = True
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
@@ -77,7 +82,7 @@ class Pipeline:
         self.health = StorageHealth()
         self.image_storer = wiring.image_storer(runtime, self.health, self.stopping)
         self.spill = self.image_storer.spill
-        self.fetching = wiring.fetching(runtime, self.settlement, lambda: None)
+        self.fetching = wiring.fetching(runtime, self.settlement, lambda: None, self.stopping)
         self.generation = wiring.generation(runtime, process, self.image_storer, self.settlement)
         dispatch = wiring.dispatch(runtime, self.ring)
         self.dispatch = SeenDispatch(dispatch.engine, dispatch.eligibility, self.ring, beat=self.beat)
@@ -144,8 +149,15 @@ class Pipeline:
         """Answer every doorbell that was rung; how many."""
         rung, self.rung[:] = list(self.rung), []
         for doorbell in rung:
+            if self.is_punctual:
+                self.start_now(doorbell.attempt_id)
             self.generation.run(doorbell.attempt_id)
         return len(rung)
+
+    def start_now(self, attempt_id: UUID) -> None:
+        """Let the start of a call that waits for a worker be now, if it lies behind."""
+        now = "UPDATE attempts SET slot_at = clock_timestamp() WHERE id = :id AND state = 'RELEASED'"
+        self.execute(f"{now} AND slot_at < clock_timestamp()", id=attempt_id)
 
     def run(self) -> None:
         """Fetch, dispatch and answer until nothing is left to do now."""

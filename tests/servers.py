@@ -16,8 +16,8 @@ from simulator.connection import ConnectionProtocol
 from simulator.server import listen
 from simulator.state import Simulator
 
-START_SECONDS = 10
-STOP_SECONDS = 10
+START_SECONDS = 120
+STOP_SECONDS = 120
 
 
 class _EventServer(uvicorn.Server):
@@ -47,7 +47,7 @@ class ServerThread:
     """Runs an ASGI app while the context is open; `url` is its base URL, without a slash at the end.
 
     Open connections are aborted at the end, so hanging handlers do not hold a test up. Raises RuntimeError
-    when the app does not start or stop within ten seconds.
+    when the app does not start or stop within two minutes.
     """
 
     def __init__(self, app: Any, *, http: type[asyncio.Protocol] | str = "auto") -> None:

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-PATIENCE = 30
+PATIENCE = 120
 _BEGIN = """
 import asyncio, os, signal, sys, threading
 from imagequeue.signals import exit_on, on_hangup, on_signals_of_a_terminal, on_termination

@@ -58,13 +58,13 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     catalog, liveness = CatalogWatch(runtime), Liveness(runtime.redis, queues, activity, give_up)
     on_hangup(lambda _: catalog.hung_up.set())
     check = StorageCheck(runtime.storage, health)
-    fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting)
+    fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting, stopping)
     # The heartbeat outlives `stopping`: calls that still run are this process's to the end.
     with beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping):
         _unspill(runtime, settlement)
         # Nobody waits for the end of these: a storage that hangs must not keep the process.
         Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()
-        Loop.every(storage_check.INTERVAL_SECONDS, "probe", check.run_once, stopping).start()
+        Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
         _fetch(runtime, fetching, queues, slots, stopping)
         return _consume(app, queues, threads, stopping, catalog.hung_up)

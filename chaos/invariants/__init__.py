@@ -1,1 +1,1 @@
-"""The invariants, one file for each family. Each takes the evidence and says what it counted."""
+"""The invariants, a file for each family. Each is a function from the evidence to a finding."""

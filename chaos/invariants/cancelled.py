@@ -1,4 +1,4 @@
-"""Cancelled: a job that was cancelled before it began cost nobody anything."""
+"""Cancelled jobs: a job that was cancelled while QUEUED makes no upstream call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from chaos.evidence import Evidence, Finding
 
 
 def a_job_cancelled_in_time_was_not_called(evidence: Evidence) -> Finding:
-    """Cancelled while QUEUED: no upstream call, and FAILED, whatever else happened."""
+    """A job whose cancel was accepted is FAILED, and was not called if it was QUEUED."""
     seen = Counter(str(call["prompt"]) for call in evidence.calls)
     accepted = {id_[-36:] for id_, status in evidence.notes.cancels.items() if status == HTTPStatus.ACCEPTED}
     wrong, waiting = list[str](), 0

@@ -1,4 +1,4 @@
-"""Clients: whatever went on behind it, the API answered what the contract says."""
+"""Clients: during every fault the API answered as its contract says."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from chaos.evidence import Evidence, Finding
 
 
 def every_answer_was_an_answer(evidence: Evidence) -> Finding:
-    """202, 409 to a late cancel, 503 while the database is away, and nothing else."""
+    """Every answer was a 202, a 409 to a late cancel, or a 503 while the database was away."""
     wrong = [note for note in evidence.notes.wrong if "moved backwards" not in note]
     wrong += [
         f"cancel of {id_}: {status}"

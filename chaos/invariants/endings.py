@@ -1,4 +1,4 @@
-"""Endings: trying has an end, and no job ends as an error without its reason."""
+"""Endings: the attempts of a job are bounded, and a job is ERROR only for a reason that the rules name."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from chaos.evidence import Evidence, Finding, Row
 from chaos.upstreams import DEPLOYMENTS, MAX_ATTEMPTS
 
 MAX_DEATHS = 3
+"""A job is ERROR when so many processes died while they called for it."""
 _FAILED = ("UNAVAILABLE", "UNKNOWN")
 
 
 def attempts_are_bounded(evidence: Evidence) -> Finding:
-    """No deployment fails a job more often than it may, and once more before the job ends.
+    """No deployment fails a job more than `max_attempts` times and once more before the job ends.
 
-    Nor in more attempts than so many rounds can have.
+    Attempts that ran at the same time are one failure, and there are at most as many as images.
     """
     wrong, most = list[str](), 0
     for job in evidence.jobs:
@@ -27,23 +28,24 @@ def attempts_are_bounded(evidence: Evidence) -> Finding:
 
 
 def every_error_has_its_reason(evidence: Evidence) -> Finding:
-    """All deployments failed it as often as they may, three processes died over it, or its deadline passed.
+    """A job is ERROR because every deployment failed it `max_attempts` times, or for one of three reasons.
 
-    Of the deployments some may have been out, if one that failed it as often as it may served another job.
-
-    None of these deployments forbids to repeat a call whose outcome is unknown, so that is no reason here.
+    These are: three processes died while they called for it; its deadline passed; or one deployment failed
+    it `max_attempts` times and served another job meanwhile, and the others were out. A call whose outcome
+    is unknown is no reason, because all deployments of this catalog allow to repeat it.
     """
     wrong, reasons = list[str](), Counter[str]()
     for job in evidence.jobs:
         if job["status"] != "ERROR":
             continue
-        reason = _reason(evidence, job)
+        reason = reason_of_error(evidence, job)
         reasons[reason or "none"] += 1
         wrong += [] if reason else [f"{job['id']}: {job['body']}"]
     return Finding("every error has its reason", {"errors": reasons.total(), **reasons}, wrong)
 
 
-def _reason(evidence: Evidence, job: Row) -> str | None:
+def reason_of_error(evidence: Evidence, job: Row) -> str | None:
+    """The rule by which a job is ERROR; None if no rule says so."""
     attempts = evidence.of("attempts", job)
     if len({attempt["process_id"] for attempt in attempts if attempt["process_died"]}) >= MAX_DEATHS:
         return "deaths"
@@ -70,7 +72,7 @@ def _served_others(evidence: Evidence, job: Row, deployment: str, failed: list[R
 
 
 def _rounds(failed: list[Row]) -> int:
-    """How many failures count: each of an attempt that was granted after the one before had failed."""
+    """How many failures count: those of attempts that were granted after the one before had failed."""
     rounds, last = 0, float("-inf")
     for attempt in sorted(failed, key=lambda one: one["finished"]):
         if attempt["created"] > last:

@@ -1,4 +1,4 @@
-"""Images: what a client was charged for is there, and what an upstream was paid for is on record."""
+"""Images: those of COMPLETED jobs are in the storage, and what is in the storage has an attempt."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from chaos.evidence import Evidence, Finding, Row
 
 
 def every_completed_job_has_its_images(evidence: Evidence) -> Finding:
-    """As many as asked, each in the storage, and each decodes."""
+    """A COMPLETED job has as many images as were asked for; each is stored, and decodes at its size."""
     wrong, decoded = list[str](), 0
     for job in evidence.jobs:
         rows = evidence.of("images", job) if job["status"] == "COMPLETED" else []
@@ -39,7 +39,7 @@ def _complaint(evidence: Evidence, row: Row) -> str | None:
 
 
 def every_paid_image_has_its_record(evidence: Evidence) -> Finding:
-    """A stored image belongs to an attempt that succeeded, or whose outcome is on record as unknown."""
+    """Every stored image belongs to an attempt that succeeded, or whose outcome is on record as unknown."""
     states = {attempt["id"]: str(attempt["state"]) for attempt in evidence.tables["attempts"]}
     outputs = [key for key in evidence.objects if key.startswith("v1/")]
     used = {row["storage_key"] for row in evidence.tables["images"]}

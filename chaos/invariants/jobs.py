@@ -1,4 +1,4 @@
-"""Jobs: none is lost, none is made twice, each becomes final, none moves backwards."""
+"""Jobs: none is lost, none is made twice, each becomes final, and none moves backwards."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from chaos.evidence import Evidence, Finding
 
 FINAL = {"COMPLETED", "FAILED", "ERROR"}
 FINAL_SECONDS = 150.0
+"""After the faults: a breaker that is open (30 s), the longest back-off of a job (60 s), and the backlog."""
 _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
 
 
 def every_acknowledged_request_exists(evidence: Evidence) -> Finding:
-    """Whatever a client was promised is in the database."""
+    """Every request that was acknowledged is a job, and every order was acknowledged in the end."""
     known = {str(job["id"]) for job in evidence.jobs}
     promised = evidence.notes.acknowledged
     lost = [f"{key}: {id_}" for key, id_ in promised.items() if id_[-36:] not in known]
@@ -22,7 +23,7 @@ def every_acknowledged_request_exists(evidence: Evidence) -> Finding:
 
 
 def one_key_is_one_job(evidence: Evidence) -> Finding:
-    """However often a client repeated itself."""
+    """There is one job for each `Idempotency-Key`, however often its client repeated the submit."""
     per_prompt = Counter(str(job["prompt"]) for job in evidence.jobs)
     twice = [f"{prompt}: {count} jobs" for prompt, count in per_prompt.items() if count > 1]
     ids = Counter(evidence.notes.acknowledged.values())
@@ -32,7 +33,7 @@ def one_key_is_one_job(evidence: Evidence) -> Finding:
 
 
 def every_job_is_final_in_time(evidence: Evidence) -> Finding:
-    """No job stays in the middle when the faults are over."""
+    """Every job is final, and was so within `FINAL_SECONDS` after the faults."""
     statuses = Counter(str(job["status"]) for job in evidence.jobs)
     open_jobs = [
         f"{job['id']} is {job['status']}" for job in evidence.jobs if str(job["status"]) not in FINAL
@@ -46,7 +47,7 @@ def every_job_is_final_in_time(evidence: Evidence) -> Finding:
 
 
 def no_job_moved_backwards(evidence: Evidence) -> Finding:
-    """Each status was entered once, in order, and no poller saw anything else."""
+    """Each job entered each status once and in order, and no client saw another order."""
     wrong = list[str]()
     for job in evidence.jobs:
         ranks = [_RANK[str(event["status"])] for event in evidence.of("events", job)]

@@ -1,4 +1,4 @@
-"""Life: afterwards everything runs, and nobody had to do anything for it."""
+"""Life: after the run everything works, without a person's help."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from collections import Counter
 from chaos.evidence import Evidence, Finding
 
 FRESH_SECONDS = 15
+"""The age of the last heartbeat of a process that works: heartbeats come every 2 s."""
 WORKERS = 6
+"""Worker processes of the stack: two for each of three queues."""
 
 
 def no_process_needs_a_hand(evidence: Evidence) -> Finding:
-    """The supervisor brought everything back, everybody beats, and a new job is served."""
+    """The supervisor runs, every process sends heartbeats, and a new job is served."""
     kinds = Counter(str(row["kind"]) for row in evidence.tables["processes"] if row["age"] < FRESH_SECONDS)
     lives = Counter(life.name for life in evidence.lives)
     restarts = sum(count - 1 for count in lives.values())

@@ -1,4 +1,4 @@
-"""Money: one hold for a job, one end for a hold, and the wallets are what the ledger says."""
+"""Money: each job has one hold, each hold one end, and the wallets equal the ledger."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from chaos.evidence import Evidence, Finding, Row
 
 
 def every_hold_ends_once(evidence: Evidence) -> Finding:
-    """One HOLD for each job, and one CAPTURE or VOID for each HOLD of a final job."""
+    """Each job has one HOLD, and each HOLD one CAPTURE or one VOID."""
     wrong = list[str]()
     for job in evidence.jobs:
         kinds = sorted(str(entry["kind"]) for entry in evidence.of("ledger", job))
@@ -21,7 +21,7 @@ def every_hold_ends_once(evidence: Evidence) -> Finding:
 
 
 def only_completed_jobs_are_charged(evidence: Evidence) -> Finding:
-    """COMPLETED: captured at its price. FAILED and ERROR: nothing."""
+    """A COMPLETED job is captured once, at its price (USD); any other is not captured."""
     wrong = list[str]()
     charged = Decimal(0)
     for job in evidence.jobs:
@@ -34,7 +34,7 @@ def only_completed_jobs_are_charged(evidence: Evidence) -> Finding:
 
 
 def ledger_equals_wallets(evidence: Evidence) -> Finding:
-    """Available = sum of the entries, held = open holds, spent = captured."""
+    """Of each wallet `available` is the sum of the entries, `held` the open holds, `spent` the captures."""
     entries = defaultdict[Any, list[Row]](list)
     for entry in evidence.tables["ledger"]:
         entries[entry["account_id"]].append(entry)

@@ -1,4 +1,4 @@
-"""Rescues: nobody who lives is taken for dead, and an absent storage is no reason to pay twice."""
+"""Rescues: no live process is taken for dead, and no call is repeated because the storage is away."""
 
 from __future__ import annotations
 
@@ -8,23 +8,18 @@ from uuid import UUID
 from chaos.evidence import Evidence, Finding, Row
 
 _STOPPED_SECONDS = 15.0
-"""A process that is taken for dead stood still for 20 s; the logs' clocks may differ from ours a little."""
+"""A process that is taken for dead stood still for 20 s. Less, because it may have been between two beats."""
 
 _AFTERWARDS_SECONDS = 10.0
-"""So long after it went on, what was begun before may still be rescued."""
+"""After a process goes on, a rescue that was begun before may still be logged for so long."""
 
 
 def no_attempt_of_a_live_process_was_rescued(evidence: Evidence) -> Finding:
-    """Every rescued attempt's process had ended, or stood still for as long as the rule says."""
-    pids = {
-        line["process_id"]: (int(line["pid"]), _seconds(line))
-        for line in evidence.logged
-        if line.get("event") == "process_registered"
-    }
+    """The process of every rescued attempt had ended, or was stopped for long enough to be taken for dead."""
     rescued = [line for line in evidence.logged if line.get("event") == "attempt_rescued"]
     wrong, dead, stopped = list[str](), 0, 0
     for line in rescued:
-        pid, _ = pids.get(line["process_id"], (0, 0.0))
+        pid = evidence.pids.get(str(line["process_id"]), 0)
         if _had_ended(evidence, pid, _seconds(line)):
             dead += 1
         elif _stood_still(evidence, pid, _seconds(line)):
@@ -53,7 +48,7 @@ def _seconds(line: Row) -> float:
 
 
 def storage_away_repeats_no_call(evidence: Evidence) -> Finding:
-    """An attempt whose image could not be stored at once ended with that image, unless its process died."""
+    """An attempt whose image was refused by the storage succeeds with it, unless its process died."""
     postponed = {
         UUID(str(line["storage_key"]).split("/")[2])
         for line in evidence.logged
@@ -61,17 +56,12 @@ def storage_away_repeats_no_call(evidence: Evidence) -> Finding:
     }
     states = {attempt["id"]: attempt for attempt in evidence.tables["attempts"]}
     hurt = {fault.pid for fault in evidence.faults if fault.pid}
-    pids = {
-        UUID(line["process_id"]): int(line["pid"])
-        for line in evidence.logged
-        if line.get("event") == "process_registered"
-    }
     wrong = [
         f"attempt {id_} is {states[id_]['state']}"
         for id_ in postponed
         if id_ in states
         and states[id_]["state"] != "SUCCEEDED"
-        and pids.get(states[id_]["process_id"], 0) not in hurt
+        and evidence.pids.get(str(states[id_]["process_id"]), 0) not in hurt
     ]
     counts = {"puts refused": evidence.refused_puts, "images that waited": len(postponed)}
     return Finding("while the storage is away no call is repeated", counts, wrong)

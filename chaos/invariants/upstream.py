@@ -1,10 +1,11 @@
-"""Upstream: the quota is never exceeded, and every call is accounted for."""
+"""Upstreams: no quota is exceeded, and every call has an attempt and a reason."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 
 from chaos.evidence import Evidence, Finding
+from chaos.upstreams import RPM
 
 _CALLED = {"SUCCEEDED", "REFUSED", "THROTTLED", "UNAVAILABLE", "MISCONFIGURED", "UNKNOWN", "LOST"}
 _WINDOW_NS = 60 * 10**9
@@ -12,18 +13,17 @@ _MAKES_IMAGES = ("generate", "edit")
 
 
 def no_window_has_more_than_its_quota(evidence: Evidence) -> Finding:
-    """By the upstreams' own log: at most R calls in any half-open window, and none turned away for it."""
+    """By the simulator's log an upstream admitted at most R calls in any half-open window of 60 s."""
     times, throttled = defaultdict[str, list[int]](list), Counter[str]()
     for call in evidence.calls:
         if call["outcome"] == "admitted" and call["operation"] in _MAKES_IMAGES:
             times[call["quota"]].append(call["monotonic_ns"])
         throttled[call["quota"]] += call["outcome"] == "throttled"
     densest = {quota: _densest(sorted(moments)) for quota, moments in sorted(times.items())}
-    limits = {"east": 240, "west": 240, "aiml": 180, "openrouter": 180, "pixazo": 120}
     wrong = [
         f"{quota}: {count} calls in a minute"
         for quota, count in densest.items()
-        if count > limits[quota.split("/", maxsplit=1)[0]]
+        if count > RPM[quota.split("/", maxsplit=1)[0]]
     ]
     shown = {quota.split("/", maxsplit=1)[0]: count for quota, count in densest.items()}
     counts = {"calls": len(evidence.calls), "densest": shown, "turned away": throttled.total()}
@@ -40,7 +40,7 @@ def _densest(moments: list[int]) -> int:
 
 
 def every_call_has_its_attempt(evidence: Evidence) -> Finding:
-    """The upstreams saw no call that has no attempt of its own."""
+    """The upstreams got no more calls for a job than the job has attempts that called."""
     seen = Counter(str(call["prompt"]) for call in evidence.calls if call["operation"] in _MAKES_IMAGES)
     wrong, attempts = list[str](), 0
     for job in evidence.jobs:
@@ -53,7 +53,7 @@ def every_call_has_its_attempt(evidence: Evidence) -> Finding:
 
 
 def every_extra_call_has_its_reason(evidence: Evidence) -> Finding:
-    """A completed job's calls are those that brought its images, and those whose failure is on record."""
+    """Every attempt that succeeded brought an image, and no attempt of a final job is still open."""
     wrong, reasons, duplicates = list[str](), Counter[str](), 0
     for job in evidence.jobs:
         attempts = evidence.of("attempts", job)

@@ -1,1 +1,1 @@
-"""`imagequeue demo`: the whole stack, seen through a client's eyes."""
+"""`imagequeue demo`: starts a whole stack and uses it as a client does."""

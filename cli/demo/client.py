@@ -1,4 +1,4 @@
-"""The service as an application sees it: five requests over HTTP, and nothing from inside."""
+"""The service as an application uses it: five requests over HTTP."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cli.demo.errors import DemoFailed
 from cli.demo.orders import Order
 
 REQUEST_SECONDS = 30.0
+"""For each step of a request; the service answers or refuses within 5 s."""
 
 
 class Client:
@@ -29,7 +30,7 @@ class Client:
         return queued
 
     def status(self, request_id: str) -> bytes:
-        """The status body, as it came."""
+        """The bytes of the status body."""
         return self._ask("GET", f"/v2/requests/status/{request_id}").content
 
     def deployments(self, request_id: str) -> list[str]:
@@ -70,7 +71,7 @@ def _succeeded(answer: httpx.Response) -> httpx.Response:
     """The answer, if it is a success.
 
     Raises:
-        DemoFailed: it is not; with what it says.
+        DemoFailed: it is not; the message has its status and its text.
     """
     if not answer.is_success:
         asked = f"{answer.request.method} {answer.request.url}"

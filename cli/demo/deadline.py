@@ -23,7 +23,7 @@ class DemoDeadline:
         """Seconds that are left.
 
         Raises:
-            DemoFailed: none; the message says what was waited for.
+            DemoFailed: the time is over; the message says what was waited for.
         """
         seconds = self.moment - time.monotonic()
         if seconds <= 0:

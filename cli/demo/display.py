@@ -1,4 +1,4 @@
-"""What one sees while the demo runs: a line for each event, and a bar where there is a terminal."""
+"""What the user sees while the demo runs: a line for each event, and a bar if there is a terminal."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class Display:
     started: float = field(default_factory=time.monotonic)
 
     def say(self, text: str) -> None:
-        """One line, with the seconds since the demo began."""
+        """Print one line, with the seconds since the demo began."""
         line = f"{time.monotonic() - self.started:5.1f} s  {text}"
         self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     @contextmanager
     def bar(self, total: int) -> Generator[Bar]:
-        """A bar of `total` jobs, below the lines."""
+        """Show a bar of `total` jobs below the lines, while the context is open."""
         columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
         with Progress(
             *columns,
@@ -49,7 +49,7 @@ class Display:
             yield Bar(progress, total)
 
     def table(self, results: Sequence[Result]) -> None:
-        """One row for each image."""
+        """Print a table with a row for each image."""
         table = Table(*HEADINGS, box=None, padding=(0, 2, 0, 0))
         for result in results:
             for cells in result.rows():
@@ -58,12 +58,12 @@ class Display:
 
 
 class Bar:
-    """How many jobs are final."""
+    """Shows how many jobs are final."""
 
     def __init__(self, progress: Progress, total: int) -> None:
         self._progress = progress
         self._task = progress.add_task("jobs", total=total)
 
     def advance(self) -> None:
-        """One more is."""
+        """Count one more job as final."""
         self._progress.advance(self._task)

@@ -1,4 +1,4 @@
-"""What the demo asks for: models, shapes, an edit, a job with two images, one with a callback."""
+"""What the demo asks for: models, shapes, an edit, a job with two images, one with a webhook."""
 
 from __future__ import annotations
 
@@ -22,33 +22,33 @@ class Order:
         ratio: aspect ratio, or `auto`.
         prompt: what the simulator paints on the image.
         images: how many.
-        callback: whether the result is announced to the demo's receiver; without it the demo polls.
-        edit: whether an image is sent along, to be changed.
+        webhook: whether the service tells the demo's receiver that the job is final; if not, the demo polls.
+        edit: whether an image is sent along, which the model is to change.
     """
 
     model: str
     ratio: str
     prompt: str
     images: int = 1
-    callback: bool = False
+    webhook: bool = False
     edit: bool = False
 
     @property
     def label(self) -> str:
-        """The model's name in the path: Pixazo's document has edits as a model of their own."""
+        """The model's name in the path. In Pixazo's document edits have a model name of their own."""
         return f"{self.model}-edit" if self.edit else self.model
 
     @property
     def body(self) -> dict[str, Any]:
-        """What is posted."""
+        """The JSON body of the submit."""
         asked = {"prompt": self.prompt, "aspect_ratio": self.ratio, "num_images": self.images}
         return asked | ({"image_urls": [sketch()]} if self.edit else {})
 
     def fits(self, width: int, height: int) -> bool:
         """Whether a size in pixels is what was asked for.
 
-        Upstreams have sizes of their own for a ratio; 1 % is what the service promises (`foundry_sizes`).
-        With `auto` the upstream decides.
+        Upstreams have sizes of their own for a ratio, and the service promises the ratio to 1 %
+        (`imagequeue/providers/foundry_sizes.py`). With `auto` the upstream decides.
         """
         ratio = Shape.parse(self.ratio).ratio
         if ratio is None:
@@ -67,9 +67,7 @@ ORDERS = (
     Order("microsoft-mai-image-2-5", "16:9", "A lighthouse at dusk, waves breaking over the rocks"),
     Order("microsoft-mai-image-2-5", "1:1", "A ceramic teapot on a linen cloth, soft window light"),
     Order("microsoft-mai-image-2-5", "9:16", "A narrow street in the rain, seen from above"),
-    Order(
-        "microsoft-mai-image-2-5", "3:2", "A fox asleep in the snow; announced by a callback", callback=True
-    ),
+    Order("microsoft-mai-image-2-5", "3:2", "A fox asleep in the snow; announced by a webhook", webhook=True),
     Order("microsoft-mai-image-2-5", "auto", "The same hills in winter", edit=True),
     Order("microsoft-mai-image-2-5-flash", "4:3", "A paper boat on a pond, two versions", images=2),
     Order("microsoft-mai-image-2-5-flash", "4:5", "A botanical drawing of a thistle"),

@@ -1,4 +1,4 @@
-"""What was delivered must be what was asked for."""
+"""Checks that the images that came are those that were asked for, and writes them to files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cli.demo.errors import DemoFailed
 from cli.demo.orders import Order
 
 
-def keep(content: bytes, order: Order, path: Path) -> tuple[int, int]:
+def save_checked(content: bytes, order: Order, path: Path) -> tuple[int, int]:
     """Check an image and write it; its width and height in pixels.
 
     Raises:

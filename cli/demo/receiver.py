@@ -1,4 +1,4 @@
-"""The demo's receiver of callbacks: an HTTP server on loopback that believes a signature and nothing else."""
+"""The demo's receiver of webhooks: an HTTP server on loopback that checks their signatures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from standardwebhooks import Webhook, WebhookVerificationError
 from cli.demo.deadline import DemoDeadline
 from cli.demo.errors import DemoFailed
 
-PATH = "/callbacks"
-LARGEST_BODY = 1024 * 1024
+PATH = "/webhooks"
+LARGEST_BODY_BYTES = 1024 * 1024
+"""Of a webhook: a status body has a few kilobytes."""
 
 
 class Receiver:
-    """Takes callbacks on `address` (host:port)."""
+    """Takes webhooks on `address` (host:port)."""
 
     def __init__(self) -> None:
         self._arrived: queue.SimpleQueue[tuple[Mapping[str, str], bytes]] = queue.SimpleQueue()
@@ -39,33 +40,33 @@ class Receiver:
             thread.join()
             self._server.server_close()
 
-    def callback(self, secret: str, deadline: DemoDeadline) -> tuple[str, bytes]:
-        """Wait for a callback; its `webhook-id` and its body, whose signature is right.
+    def webhook(self, secret: str, deadline: DemoDeadline) -> tuple[str, bytes]:
+        """Wait for a webhook and check its signature; its `webhook-id` and its body.
 
         Raises:
             DemoFailed: none came in time, or it was not signed with `secret`.
         """
         try:
-            headers, body = self._arrived.get(timeout=deadline.left("the callback"))
+            headers, body = self._arrived.get(timeout=deadline.left("the webhook"))
         except queue.Empty:
-            raise DemoFailed("The callback did not come in time") from None
+            raise DemoFailed("The webhook did not come in time") from None
         try:
             Webhook(secret).verify(body.decode(), dict(headers))
         except WebhookVerificationError as refused:
-            raise DemoFailed(f"The callback's signature is wrong: {refused}") from None
+            raise DemoFailed(f"The webhook's signature is wrong: {refused}") from None
         return headers["webhook-id"], body
 
 
 def _handler(arrived: queue.SimpleQueue[tuple[Mapping[str, str], bytes]]) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # the name that http.server calls
-            size = min(int(self.headers.get("content-length", 0)), LARGEST_BODY)
+        def do_POST(self) -> None:  # http.server calls it by this name
+            size = min(int(self.headers.get("content-length", 0)), LARGEST_BODY_BYTES)
             body = self.rfile.read(size)
             self.send_response(204)
             self.end_headers()
             arrived.put(({name.lower(): value for name, value in self.headers.items()}, body))
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing: the demo tells what arrived."""
+            """Log nothing: the demo prints what has arrived."""
 
     return Handler

@@ -1,4 +1,4 @@
-"""What became of one order."""
+"""What came of one order."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Result:
         order: what was asked for.
         body: the final status body.
         files: the images' files, in order, with width and height.
-        deployments: which deployment made each.
+        deployments: which deployment made each image.
     """
 
     order: Order
@@ -31,7 +31,7 @@ class Result:
 
     def rows(self) -> Iterator[tuple[str, ...]]:
         """The cells of the table, a row for each image."""
-        announced = "callback" if self.order.callback else "polling"
+        announced = "webhook" if self.order.webhook else "polling"
         for (name, (width, height)), deployment in zip(self.files.items(), self.deployments, strict=True):
             yield (name, f"{width} x {height}", deployment, f"{seconds(self.body):.1f}", announced)
 
@@ -40,7 +40,7 @@ def require_completed(body: dict[str, Any]) -> list[str]:
     """The media URLs of a final status body.
 
     Raises:
-        DemoFailed: the job is not COMPLETED; with its own reason.
+        DemoFailed: the job is not COMPLETED; the message has its error.
     """
     if body["status"] != "COMPLETED":
         raise DemoFailed(f"{body['request_id']} ended as {body['status']}: {body['error']}")
@@ -49,6 +49,6 @@ def require_completed(body: dict[str, Any]) -> list[str]:
 
 
 def seconds(body: dict[str, Any]) -> float:
-    """From the submit to the final status."""
+    """Seconds from the submit to the final status."""
     created, completed = (datetime.fromisoformat(body[name]) for name in ("created_at", "completed_at"))
     return (completed - created).total_seconds()

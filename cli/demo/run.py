@@ -24,13 +24,18 @@ from cli.demo.receiver import Receiver
 from cli.demo.result import FINAL, Result, require_completed
 
 FUNDS_USD = Decimal(10)
+"""What the demo's account has: its jobs cost about 1 USD."""
+
 POLL_SECONDS = 0.1
+"""Between two polls: the demo's jobs take about 1 s."""
+
 COMMAND_SECONDS = 60.0
+"""For the command that makes the account: it takes seconds on a busy machine, most of them for imports."""
 
 
 @dataclass
 class Job:
-    """An order that was submitted, and its final status body once there is one."""
+    """An order that was submitted, and its final status body, which is empty until the job is final."""
 
     order: Order
     request_id: str
@@ -46,10 +51,10 @@ class Job:
 def run(
     output: Path, display: Display, deadline: DemoDeadline, orders: Sequence[Order] = ORDERS
 ) -> list[Path]:
-    """Run the demo; the images it wrote to `output`.
+    """Run the demo; the files of the images that it wrote to `output`.
 
     Raises:
-        DemoFailed: something was not as promised. The logs of the stack have been shown by then.
+        DemoFailed: the service did not do what it promises. The ends of the stack's logs have been printed.
     """
     with tempfile.TemporaryDirectory(prefix="imagequeue-demo-") as name, Receiver().open() as receiver:
         directory = Path(name)
@@ -58,18 +63,18 @@ def run(
         try:
             with stack.running(directory, allowed, deadline) as running:
                 display.say(f"ready {running.api_url}")
-                results = _Visit(running, receiver, display, deadline).pay(orders, output)
+                results = _Session(running, receiver, display, deadline).run(orders, output)
             display.say("everything has stopped")
         except (DemoFailed, httpx.HTTPError):
-            display.console.print(stack.last_words(directory), highlight=False, markup=False, soft_wrap=True)
+            display.console.print(stack.log_tails(directory), highlight=False, markup=False, soft_wrap=True)
             raise
     display.table(results)
     return [output / file for result in results for file in result.files]
 
 
 @dataclass
-class _Visit:
-    """A client's visit at a running stack."""
+class _Session:
+    """What one client does with a running stack."""
 
     stack: stack.Stack
     receiver: Receiver
@@ -77,8 +82,8 @@ class _Visit:
     deadline: DemoDeadline
     jobs: list[Job] = field(default_factory=list[Job])
 
-    def pay(self, orders: Sequence[Order], output: Path) -> list[Result]:
-        """Submit the orders and see that each is served as promised, and paid once."""
+    def run(self, orders: Sequence[Order], output: Path) -> list[Result]:
+        """Submit the orders; check that each is served as the service promises, and paid once."""
         words = ("keys", "create", "demo", "--funds", str(FUNDS_USD), "--json")
         account = self.stack.command(*words, seconds=min(COMMAND_SECONDS, self.deadline.left("a key")))
         self.display.say(f"an account with {FUNDS_USD} USD, and its key")
@@ -91,7 +96,7 @@ class _Visit:
         return results
 
     def _tour(self, service: Client, output: Path) -> list[Result]:
-        """Let every upstream serve every operation that it has; the jobs that showed it."""
+        """Let every upstream serve each of its operations; the results, one for each stop."""
         every = tour.stops(Path(self.stack.env["IMAGEQUEUE_CATALOG"]))
         self.display.say(f"a tour of the upstreams: {len(every)} times an operation of one of them")
         results, missing = list[Result](), set(every)
@@ -122,20 +127,20 @@ class _Visit:
 
     def _submit(self, service: Client, orders: Sequence[Order]) -> None:
         for order in orders:
-            webhook_url = self.receiver.url if order.callback else None
+            webhook_url = self.receiver.url if order.webhook else None
             self.jobs.append(Job(order, service.submit(order, webhook_url)))
         self.display.say(f"{len(orders)} jobs submitted, {sum(order.images for order in orders)} images")
 
     def _await_all(self, service: Client, secret: str) -> None:
         with self.display.bar(len(self.jobs)) as bar:
-            self._poll(service, [job for job in self.jobs if not job.order.callback], bar)
+            self._poll(service, [job for job in self.jobs if not job.order.webhook], bar)
             for job in self.jobs:
-                if job.order.callback:
-                    self._await_callback(service, job, secret)
+                if job.order.webhook:
+                    self._await_webhook(service, job, secret)
                     bar.advance()
 
     def _poll(self, service: Client, waiting: list[Job], bar: Bar) -> None:
-        """Poll as a client does: there is nothing else on its side that it could wait for."""
+        """Poll until all are final. A client has no event to wait for."""
         while waiting:
             for job in waiting:
                 body = service.status(job.request_id)
@@ -147,13 +152,13 @@ class _Visit:
             if waiting:
                 time.sleep(min(POLL_SECONDS, self.deadline.left(f"{len(waiting)} jobs")))
 
-    def _await_callback(self, service: Client, job: Job, secret: str) -> None:
-        """The callback carries the very bytes that the status route answers."""
-        webhook_id, job.body = self.receiver.callback(secret, self.deadline)
+    def _await_webhook(self, service: Client, job: Job, secret: str) -> None:
+        """Wait for the webhook of a job; it must have the same bytes as the answer of the status route."""
+        webhook_id, job.body = self.receiver.webhook(secret, self.deadline)
         if job.body != service.status(job.request_id):
-            raise DemoFailed(f"The callback {webhook_id} is not the status of {job.request_id}")
+            raise DemoFailed(f"The webhook {webhook_id} is not the status of {job.request_id}")
         self.display.say(f"{job.status['status']} {job.request_id}")
-        self.display.say(f"announced by the callback {webhook_id}, whose signature is right")
+        self.display.say(f"announced by the webhook {webhook_id}, whose signature is right")
 
     def _collect(self, service: Client, output: Path) -> list[Result]:
         output.mkdir(parents=True, exist_ok=True)
@@ -166,7 +171,7 @@ class _Visit:
         files: dict[str, tuple[int, int]] = {}
         for ordinal, url in enumerate(urls, 1):
             name = job.order.file_name(number, ordinal)
-            files[name] = pictures.keep(service.download(url), job.order, output / name)
+            files[name] = pictures.save_checked(service.download(url), job.order, output / name)
         return Result(job.order, job.status, files, service.deployments(job.request_id))
 
     def _check_wallet(self, service: Client) -> None:

@@ -1,4 +1,4 @@
-"""A stack of the demo's own: `imagequeue up` as a child, on free ports and a data directory of its own."""
+"""The demo's own stack: `imagequeue up` as a child, on free ports and in a temporary folder."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Stack:
 
     Attributes:
         api_url: where the API answers.
-        env: the variables for commands on this stack.
+        env: the environment variables for commands on this stack.
     """
 
     api_url: str
@@ -40,7 +40,7 @@ class Stack:
         """Run `imagequeue WORDS...` on this stack and read its JSON.
 
         Raises:
-            DemoFailed: it failed, or took longer than `seconds`.
+            DemoFailed: the command failed, or took longer than `seconds`.
         """
         try:
             done = subprocess.run(  # noqa: S603  # our own program
@@ -62,7 +62,7 @@ class Stack:
 def running(directory: Path, variables: Mapping[str, str], deadline: DemoDeadline) -> Generator[Stack]:
     """Start a stack in `directory`, wait until it is ready, stop it at the end.
 
-    No setting of the user's environment reaches it, so a demo never touches another database.
+    It gets none of the user's settings, so a demo never uses another database.
 
     Raises:
         DemoFailed: it did not start in time, or did not stop cleanly.
@@ -73,14 +73,14 @@ def running(directory: Path, variables: Mapping[str, str], deadline: DemoDeadlin
             content = json.loads(DataDirectory(directory).stack_file.read_text(encoding="utf-8"))
             yield Stack(content["api_url"], content["env"])
         except BaseException:
-            with suppress(DemoFailed):  # what went wrong first is what is told
+            with suppress(DemoFailed):  # the first error is the one to report
                 _stop(process)
             raise
         _stop(process)
 
 
-def last_words(directory: Path) -> str:
-    """The last lines of every log of a stack: why it may have failed."""
+def log_tails(directory: Path) -> str:
+    """The last lines of every log of a stack, which may say why it failed."""
     paths = [directory / "up.log", *sorted((directory / "logs").glob("*.log"))]
     tails = [(path.name, tail(path)) for path in paths if path.is_file()]
     return (
@@ -90,7 +90,7 @@ def last_words(directory: Path) -> str:
 
 @contextmanager
 def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subprocess.Popen[bytes]]:
-    """A session of its own keeps a Ctrl-C from the stack, which is then stopped in order."""
+    """Start `up` in a session of its own: a Ctrl-C reaches the demo alone, which then stops the stack."""
     words: Sequence[str] = (*IMAGEQUEUE, "up", "--port", "0", "--data-dir", str(directory))
     outside = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
     with (directory / "up.log").open("wb") as log:
@@ -106,7 +106,7 @@ def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subproc
 
 
 def _until_ready(process: subprocess.Popen[bytes], deadline: DemoDeadline) -> None:
-    """Read what `up` prints until it says `ready`; the key that it prints stays unused."""
+    """Read what `up` prints until it prints `ready`. Its key is not used."""
     output = process.stdout
     assert output is not None  # noqa: S101  # it was asked for
     seen = b""

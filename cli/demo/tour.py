@@ -1,9 +1,9 @@
 """The tour: every upstream of a model makes an image, and edits one if it can.
 
-No client asks for an upstream. Jobs that wait at the same time start on all deployments of the model at once
-(`imagequeue/lifecycle/dispatch/balance.py`), so a burst of as many jobs as there are upstreams meets each of
-them. What was not met, because jobs came a moment too late for that, is looked for in another round, with
-more jobs.
+A client cannot choose an upstream. But jobs that wait at the same time start on all deployments of the model
+(`imagequeue/lifecycle/dispatch/plan.py`), so a round of as many jobs as there are upstreams usually reaches
+each of them. If one was not reached, because jobs came a moment too late, another round with more jobs
+follows.
 """
 
 from __future__ import annotations
@@ -20,8 +20,9 @@ from imagequeue.providers.registry import PROVIDERS
 
 MODEL = "microsoft-mai-image-2-5"
 ROUNDS = 12
+"""The most rounds, until the tour has failed."""
 LARGEST = 3
-"""A round has up to so many jobs for each upstream."""
+"""The most jobs for each upstream in one round."""
 _ORDERS: dict[Operation, Order] = {
     "generate": Order(MODEL, "1:1", "A harbour in the morning, by every upstream"),
     "edit": Order(MODEL, "auto", "The same hills by night, by every upstream", edit=True),
@@ -32,7 +33,7 @@ Stop = tuple[Operation, str]
 
 
 def stops(catalog: Path) -> set[Stop]:
-    """What the deployments of the model can do."""
+    """Each operation of each deployment of the model."""
     tables = tomllib.loads(catalog.read_text("utf-8"))
     keys = {str(entry.get("key_env")): "unused" for entry in tables["deployments"]}
     deployments = parse_catalog(tables, keys, PROVIDERS).deployments_of(MODEL)
@@ -53,7 +54,7 @@ def round_of(number: int, every: Collection[Stop], missing: Collection[Stop]) ->
 
 
 def stop_of(order: Order, deployment: str) -> Stop:
-    """Where an order was served."""
+    """The stop at which an order was served."""
     return ("edit" if order.edit else "generate"), deployment
 
 

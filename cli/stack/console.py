@@ -1,4 +1,4 @@
-"""Where `up` tells the user what happens."""
+"""Where `up` prints what the user shall know."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Console:
-    """Two places, as the functions that take a line each.
+    """Two functions that print one line each.
 
     Attributes:
-        say: what belongs to standard output: the first key, and that the stack is ready.
-        report: what belongs to standard error: what goes on.
+        say: prints results to standard output: the first key, and that the stack is ready.
+        report: prints events to standard error, such as the end of a process.
     """
 
     say: Callable[[str], None]

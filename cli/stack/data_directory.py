@@ -1,4 +1,4 @@
-"""The folder in which a stack keeps everything, and the right to work on it."""
+"""The folder in which a stack stores everything, and the lock that admits one stack at a time to it."""
 
 import os
 from collections.abc import Generator
@@ -28,9 +28,9 @@ class DataDirectory:
 
     @contextmanager
     def held(self) -> Generator[None]:
-        """Make the folder, and keep others from running a stack on it.
+        """Make the folder and lock it, so that no other stack runs on it.
 
-        Waits for the processes of a stack whose supervisor was killed.
+        It waits until the processes of a stack whose supervisor was killed have ended.
 
         Raises:
             DirectoryInUse: another supervisor runs on it.
@@ -50,7 +50,7 @@ class DataDirectory:
         return self._locks / name
 
     def _prepare(self) -> None:
-        """A folder used for something else before keeps its mode: everything below is private anyway."""
+        """Make the folders. One that holds other files keeps its mode: each file of the stack is private."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         if self._lock.exists() or not any(self.path.iterdir()):
             self.path.chmod(0o700)

@@ -1,4 +1,4 @@
-"""The variables with which every process of a stack, and every later command on it, is started."""
+"""The environment of every process of a stack, and of every later command on it."""
 
 import tomllib
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ _FOR_STORAGE = "AWS_"
 
 
 def inherited(outside: Mapping[str, str], catalog: str) -> dict[str, str]:
-    """Of the variables `outside`: the project's own, those of S3, the keys that the catalog's text names."""
+    """Those of the user's variables that the stack takes over: ours, those of S3, the catalog's keys."""
     keys = key_variables(catalog)
     return {
         name: value
@@ -22,7 +22,7 @@ def inherited(outside: Mapping[str, str], catalog: str) -> dict[str, str]:
 
 
 def key_variables(catalog: str) -> set[str]:
-    """The variables from which a catalog takes its keys; its own reader says what else may be wrong in it."""
+    """The variables that a catalog names as `key_env`; nothing else in it is checked here."""
     deployments: list[dict[str, Any]] = tomllib.loads(catalog).get("deployments", [])
     return {str(deployment["key_env"]) for deployment in deployments if "key_env" in deployment}
 

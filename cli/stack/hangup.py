@@ -1,8 +1,8 @@
-"""What SIGHUP means to `up`: its terminal is gone, or the catalog has changed.
+"""What SIGHUP means to `up`: that its terminal is gone, or that the catalog has changed.
 
-The kernel and shells send it when a terminal hangs up, so a stack that was started at one stops. Without a
-controlling terminal (systemd, a container, cron, `setsid`) only somebody who means it sends SIGHUP, and there
-it has the meaning that every single process gives to it.
+The kernel and shells send SIGHUP when a terminal hangs up, so a stack that was started at a terminal stops.
+Without a controlling terminal (systemd, a container, cron, `setsid`) only an operator sends it, and then it
+means what it means to each process of the stack: reload the catalog.
 """
 
 import os
@@ -10,8 +10,8 @@ from contextlib import suppress
 
 
 def has_terminal() -> bool:
-    """Whether this process has a controlling terminal. Ask at the start: one that hung up is gone."""
-    with suppress(OSError):  # ENXIO: there is none
+    """Whether this process has a controlling terminal. To be asked at the start, before it hangs up."""
+    with suppress(OSError):  # ENXIO: it has none
         os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
         return True
     return False

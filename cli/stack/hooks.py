@@ -1,4 +1,4 @@
-"""What `up` asks of the rest of the program; handed in, so that the stack can be tested without it."""
+"""The functions of the program that `up` calls. They are handed in, so that tests need no program."""
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -6,14 +6,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class Hooks:
-    """What is asked, with the environment of the stack's processes. The last three are asked in a thread.
+    """All but the first are given the environment of the stack's processes. The last three run in a thread.
 
     Attributes:
         simulator_catalog: the text of the built-in catalog, for a simulator at the given URL.
         check: raises when the environment or the catalog is wrong, before anything is started with it.
-        first_key: called once the schema is there; makes the first API key and returns what to tell the user,
-            or returns None when there is one.
-        reload: asks every process to take up the catalog again; returns what to tell the user.
+        first_key: called once the schema is there; makes the first API key and returns the text that tells
+            it to the user; None if there is a key already.
+        reload: asks every process to reload the catalog; returns the line that tells the user about it.
         all_beat: whether each of the processes with these pids has written a heartbeat since its start.
     """
 

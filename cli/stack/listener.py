@@ -1,20 +1,20 @@
 """The socket on which the API answers, bound by the supervisor and inherited by every api process.
 
-While an api process is away connections wait in the socket's queue instead of being refused.
+While no api process runs, connections wait in the socket's queue and are not refused.
 """
 
 import socket
 
 from cli.stack.supervisor.errors import StackError
 
-_QUEUE = 2048
+_QUEUE = 2048  # connections: what clients open in the seconds that a restart takes
 
 
 def listen(host: str, port: int) -> socket.socket:
     """Bind and listen; port 0 takes a free one.
 
     Raises:
-        StackError: the address cannot be had; the message says why.
+        StackError: the address cannot be bound; the message says why.
     """
     try:
         return _bound(host, port)
@@ -30,7 +30,7 @@ def _bound(host: str, port: int) -> socket.socket:
 
 
 def url_of(host: str, listener: socket.socket) -> str:
-    """How a client on this machine reaches the listener."""
+    """The URL by which a client on this machine reaches the listener."""
     port = listener.getsockname()[1]
     everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}
     name = everywhere.get(host, host)

@@ -10,8 +10,8 @@ class Options:
 
     Attributes:
         host: the address on which the API listens.
-        port: likewise; 0 takes a free one.
-        data_dir: the folder for everything.
+        port: the port on which the API listens; 0 takes a free one.
+        data_dir: the folder for everything that the stack stores.
         catalog: None for `IMAGEQUEUE_CATALOG`, and without that the built-in catalog and the simulator.
         api_workers: how many api processes.
         workers: how many worker processes for each queue.

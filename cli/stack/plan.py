@@ -1,4 +1,4 @@
-"""Everything about a stack that is settled before its first process starts."""
+"""Everything about a stack that is decided before its first process starts."""
 
 import os
 import socket
@@ -18,8 +18,7 @@ from cli.stack.servers.server import EmbeddedServer
 from cli.stack.supervisor import private_file
 from imagequeue.signing import new_secret_key
 
-# The one that the simulator takes by default; it opens nothing else.
-_SIMULATOR_KEY = "simulator-key"
+_SIMULATOR_KEY = "simulator-key"  # the simulator's default; it is valid nowhere else
 
 
 @dataclass(frozen=True)
@@ -42,17 +41,17 @@ class Plan:
 
 
 def make(options: Options, data: DataDirectory, hooks: Hooks) -> Plan:
-    """Bind the API's socket, make what is missing in the data directory, choose ports.
+    """Bind the API's socket, make what is missing in the data directory, and choose the ports.
 
     Raises:
         StackError: something is missing or taken; the message says what to do.
     """
     listener = listen(options.host, options.port)
     api_url = url_of(options.host, listener)
-    simulator = None if _own_catalog(options) else port.kept(data.simulator_port)
+    simulator = None if _own_catalog(options) else port.stored_or_free(data.simulator_port)
     catalog, text = _catalog(options, data, hooks, simulator)
     env = {
-        "IMAGEQUEUE_SECRET_KEY": private_file.kept(data.secret_key, new_secret_key),
+        "IMAGEQUEUE_SECRET_KEY": private_file.read_or_make(data.secret_key, new_secret_key),
         "IMAGEQUEUE_STORAGE_URL": data.media.as_uri(),
         "IMAGEQUEUE_SPILL_DIR": str(data.spill),
         "IMAGEQUEUE_PUBLIC_URL": api_url,
@@ -89,7 +88,7 @@ def _simulated(port: int, catalog: str) -> dict[str, str]:
 
 
 def _servers(data: DataDirectory, env: Mapping[str, str]) -> dict[str, EmbeddedServer]:
-    """The servers for which the user has no URL."""
+    """The servers of which the user has named none by a URL."""
     embedded: dict[str, EmbeddedServer] = {
         "DATABASE_URL": EmbeddedPostgres(data.postgres),
         "REDIS_URL": EmbeddedRedis(data.redis),

@@ -1,4 +1,4 @@
-"""The list of processes that make up a stack, next to the servers: names, commands, environment."""
+"""The processes of a stack besides its servers: their names, commands and environment."""
 
 import os
 import sys
@@ -13,7 +13,7 @@ from cli.stack.supervisor.process import Process
 
 QUEUES = ("generate.interactive", "generate.backfill", "deliveries")
 
-# `-P` keeps the current folder from the import path: somebody's own `api` folder there must not be imported.
+# `-P` leaves the current folder out of the import path, where the user may have an `api` folder.
 IMAGEQUEUE = (sys.executable, "-P", "-m", "cli")
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -24,8 +24,8 @@ class Processes:
 
     Attributes:
         data: where their locks are.
-        env: the variables of the stack, next to those that the supervisor has itself.
-        program: what is run, before the name of the command and its arguments.
+        env: the variables of the stack; those of the supervisor are passed on as well.
+        program: the words before the name of the command and its arguments.
     """
 
     data: DataDirectory
@@ -70,7 +70,7 @@ class Processes:
 
 
 def import_path() -> dict[str, str]:
-    """From a checkout that is not installed, the checkout is where the commands are."""
+    """PYTHONPATH for a checkout that is not installed: the commands are imported from there."""
     if str(_ROOT) in sysconfig.get_paths().values():
         return {}
     inherited = os.environ.get("PYTHONPATH")

@@ -34,5 +34,5 @@ class StackFile:
         private_file.replace(self.path, json.dumps(content, indent=2) + "\n")
 
     def remove(self) -> None:
-        """A stack that does not run has no file."""
+        """Remove it: only a stack that runs has the file."""
         self.path.unlink(missing_ok=True)

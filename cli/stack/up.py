@@ -30,16 +30,16 @@ def up(
 
     Args:
         options: the user's choices.
-        hooks: what the rest of the program answers.
-        console: where the user is told of it.
-        program: what the processes run; see `Processes`.
+        hooks: the functions of the program.
+        console: prints what the user shall know.
+        program: the words that start a command of the program (`Processes.program`).
 
     Raises:
-        StackError: the stack could not be started; whatever had been started has been stopped.
+        StackError: the stack could not be started; every process that had been started has been stopped.
     """
     data = DataDirectory(options.data_dir)
     with data.held():
-        data.stack_file.unlink(missing_ok=True)  # a killed supervisor has left its own
+        data.stack_file.unlink(missing_ok=True)  # that of a supervisor which was killed
         console.report(f"data in {data.path}, logs in {data.logs}")
         made = plan.make(options, data, hooks)
         with closing(made.listener):
@@ -49,7 +49,7 @@ def up(
 
 
 class _Run:
-    """One life of a stack."""
+    """One run of a stack, from its start until everything has stopped."""
 
     def __init__(
         self,
@@ -95,16 +95,16 @@ class _Run:
 
     async def _start(self) -> None:
         for server in self._plan.servers:
-            self._supervisor.keep(server.process())
+            self._supervisor.start_stage(server.process())
             await readiness.until(server.answers)
         await self._supervisor.run_once(self._processes.migrate())
         key = await asyncio.to_thread(self._hooks.first_key, self._plan.env)
         if key is not None:
             self._console.say(key)
         if self._plan.simulator_port is not None:
-            self._supervisor.keep(self._processes.simulator(self._plan.simulator_port))
+            self._supervisor.start_stage(self._processes.simulator(self._plan.simulator_port))
         listener = self._plan.listener.fileno()
-        self._supervisor.keep(*self._processes.application(self._options, listener))
+        self._supervisor.start_stage(*self._processes.application(self._options, listener))
         await self._until_ready()
 
     async def _until_ready(self) -> None:
@@ -115,7 +115,7 @@ class _Run:
         self._console.say(f"ready {self._plan.api_url}")
 
     async def _reload(self) -> None:
-        """Let all processes take up the catalog, once they are there, each time that SIGHUP asks for it."""
+        """Ask all processes to reload the catalog at each SIGHUP, once the stack is ready."""
         await self._ready.wait()
         while True:
             await self._hung_up.wait()
@@ -133,7 +133,7 @@ class _Run:
     def _changed(self, running: Sequence[tuple[str, int]]) -> None:
         try:
             self._stack_file.write(running)
-        except OSError as refused:  # a full disk stops no process
+        except OSError as refused:  # a full disk must stop no process
             self._report(f"{self._stack_file.path} cannot be written: {refused}")
 
     def _watch_signals(self) -> None:
@@ -148,5 +148,5 @@ class _Run:
         if self._stop.is_set():
             self._supervisor.hurry()
             return
-        self._report("stopping; once more to end what still runs at once")
+        self._report("stopping; a second signal kills what still runs")
         self._stop.set()

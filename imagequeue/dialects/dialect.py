@@ -4,6 +4,10 @@ A dialect reads what a client sent into an `ImageRequest`, and writes every answ
 document's words. It knows no web framework, no database and no settings. `api/` serves its routes: keys,
 limits, bodies, headers and the submit are the same for all dialects. Processes without HTTP call the same
 functions, so a line of a file is read as a body is, and its result is written as an answer is.
+
+`read` returns a `RequestWithUploads`: the `ImageRequest`, the input images as they came (stored later, before
+the job exists), and notes that are stored with the job for its dialect. `render` is given a `JobView`: the
+status, images, times and error of one job, and those notes.
 """
 
 from __future__ import annotations

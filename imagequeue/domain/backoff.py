@@ -151,6 +151,12 @@ INPUT_STORING: Final = _constant(5.0)
 The fault is ours, so it counts as no try of `INPUT_FETCH`.
 """
 
+FETCH_RECORDING: Final = RetryPolicy(0.5, 10.0)
+"""The result of a fetch that the database does not take. Until it does, or the process stops.
+
+A result that is not recorded would count as the death of its process.
+"""
+
 INPUT_READING: Final = _constant(5.0)
 """A worker slot whose call was given back, because the storage did not give an input image. Until it does.
 

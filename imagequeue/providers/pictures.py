@@ -13,6 +13,8 @@ from urllib.parse import unquote_to_bytes, urljoin, urlsplit
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.upstream import Images, RawImage, Unavailable
 
+HEAD_BYTES = 12
+"""Of these the format of an image can be told."""
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a")
 _LONGEST_HEAD = 200
 """Characters of a data URL before its comma: a media type and its parameters."""

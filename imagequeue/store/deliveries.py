@@ -134,7 +134,8 @@ def claim_due(connection: Connection, room: int, waiting: int, most: int) -> lis
 def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> DeliveryTask | None:
     """Begin the attempt that a doorbell asks for; from now on no earlier one can be recorded.
 
-    None when another doorbell began it, or the delivery is finished. `blocked`: the egress guard's code.
+    None when another doorbell began it, or the delivery is finished. `blocked` is the outcome of an attempt
+    that the egress guard stopped. The task has the number of those, because the third one ends the delivery.
     """
     values = {"id": claimed.id, "fence": claimed.fence, "blocked": blocked, "seconds": LEASE_SECONDS}
     row = connection.execute(_BEGIN, values).one_or_none()

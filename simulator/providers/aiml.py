@@ -24,9 +24,9 @@ from simulator.providers.provider import (
 from simulator.shapes import ratio_size
 from simulator.wire import Answer, json_answer
 
-CREDITS_PER_USD = 2_000_000  # as the document's example has it
+CREDITS_PER_USD = 2_000_000  # as in the example of the document
 
-NO_LIMIT = 1_000_000_000
+NO_LIMIT = 1_000_000_000  # the default of a field that has no documented limit
 
 PositiveInt = Annotated[int, Field(ge=1)]
 
@@ -56,11 +56,9 @@ class Aiml(Provider):
     }
 
     def route(self, method: str, path: str) -> Route | None:
-        """One route."""
         return Route("generate") if (method, path) == ("POST", "/v1/images/generations") else None
 
     def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
-        """A bearer key."""
         return bearer(headers) in upstream.keys
 
     def read(self, route: Route, content: Content) -> Ask:  # noqa: ARG002  # there is one route
@@ -69,7 +67,6 @@ class Aiml(Provider):
         return Ask(fields.prompt, 1, ratio_size(fields.aspect_ratio))
 
     def inline(self, ask: Ask) -> bool:  # noqa: ARG002  # never
-        """Always URLs."""
         return False
 
     def success(self, success: Success) -> Answer:
@@ -88,5 +85,4 @@ class Aiml(Provider):
         return phrase(status).lower().replace(" ", "_")
 
     def envelope(self, error: Failure) -> dict[str, Any]:
-        """As OpenAI."""
         return openai_envelope(error)

@@ -24,8 +24,8 @@ from simulator.providers.provider import (
 from simulator.shapes import MEGAPIXEL, scaled
 from simulator.wire import Answer, json_answer
 
-MIN_SIDE = 768
-# The document limits the prompt to 32,000 tokens; without its tokenizer four characters count as one.
+MIN_SIDE = 768  # pixels
+# The document limits the prompt to 32,000 tokens. The tokenizer is not here, so four characters count as one.
 MAX_PROMPT_CHARACTERS = 4 * 32_000
 
 Prompt = Annotated[str, Field(min_length=1, max_length=MAX_PROMPT_CHARACTERS)]
@@ -60,7 +60,6 @@ class Foundry(Provider):
     }
 
     def route(self, method: str, path: str) -> Route | None:
-        """Two routes."""
         match method, path:
             case "POST", "/mai/v1/images/generations":
                 return Route("generate")

@@ -77,7 +77,6 @@ class Omixa(Provider):
         return Route("edit") if content.fields.get("input_images") else route
 
     def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
-        """A bearer key."""
         return bearer(headers) in upstream.keys
 
     def read(self, route: Route, content: Content) -> Ask:  # noqa: ARG002  # there is one route
@@ -106,7 +105,6 @@ class Omixa(Provider):
         return phrase(status).lower().replace(" ", "_")
 
     def envelope(self, error: Failure) -> dict[str, Any]:
-        """As OpenAI."""
         return openai_envelope(error)
 
 

@@ -26,7 +26,7 @@ from simulator.providers.provider import (
 )
 from simulator.wire import Answer, json_answer
 
-MAX_INPUT_IMAGES = 16
+MAX_INPUT_IMAGES = 16  # of an edit with a GPT image model
 
 Size = Literal["auto", "1024x1024", "1024x1536", "1536x1024"]
 
@@ -67,7 +67,6 @@ class OpenAi(Provider):
     }
 
     def route(self, method: str, path: str) -> Route | None:
-        """Two routes."""
         match method, path:
             case "POST", "/v1/images/generations":
                 return Route("generate")
@@ -77,7 +76,6 @@ class OpenAi(Provider):
                 return None
 
     def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
-        """A bearer key."""
         return bearer(headers) in upstream.keys
 
     def read(self, route: Route, content: Content) -> Ask:
@@ -100,7 +98,6 @@ class OpenAi(Provider):
         return phrase(status).lower().replace(" ", "_")
 
     def envelope(self, error: Failure) -> dict[str, Any]:
-        """OpenAI's own."""
         return openai_envelope(error)
 
 

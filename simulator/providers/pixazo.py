@@ -62,9 +62,9 @@ class _Edit(Fields):
 class Pixazo(Provider):
     """Queues every call but those in `sync_mode`, which wait and get data URIs.
 
-    A prompt against the content policy is accepted and its job ends FAILED, since models are asked only
-    after the submit; in `sync_mode` it is a 400. An http(s) image is accepted by the look of its URL and
-    not fetched. What `X-Webhook-URL` names gets the final status body (`simulator/callbacks.py`).
+    A prompt against the content policy is accepted, and its job ends FAILED, because the model gets it only
+    after the submit; in `sync_mode` it is a 400. Of an http(s) image only the URL is checked; it is not
+    fetched. The final status body is posted to `X-Webhook-URL` (`simulator/callbacks.py`).
     """
 
     table: ClassVar[Mapping[Reason, tuple[int, str]]] = {
@@ -93,7 +93,6 @@ class Pixazo(Provider):
         return Route("generate", model=name)
 
     def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
-        """A subscription key."""
         return headers.get("ocp-apim-subscription-key") in upstream.keys
 
     def read(self, route: Route, content: Content) -> Ask:
@@ -118,7 +117,6 @@ class Pixazo(Provider):
         return json_answer(202, {"request_id": job.reference, "status": "QUEUED", "polling_url": url})
 
     def polled(self, job: Job, now_ns: int) -> Answer:
-        """The status body."""
         status = job.status(now_ns)
         final = status not in {"QUEUED", "PROCESSING"}
         ended = job.created + job.duration_ns / NANOSECONDS
@@ -157,7 +155,7 @@ class Pixazo(Provider):
         return json_answer(200, body)
 
     def status_name(self, status: int) -> str:
-        """The document has one of its own for 402."""
+        """The standard phrase; the document has its own for 402."""
         return "Insufficient Balance" if status == HTTPStatus.PAYMENT_REQUIRED else phrase(status)
 
     def envelope(self, error: Failure) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What a provider is to the simulator: routes, checks, envelopes. No state, no clock, no socket."""
+"""What a provider is in the simulator: routes, checks and envelopes, without state, clock or socket."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -31,7 +31,10 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A matched path: the operation, how its body is read, and what the path itself says."""
+    """A route that was matched: the operation, the kind of body, and what the path names.
+
+    `flavour` tells two paths of one provider apart that have different bodies.
+    """
 
     operation: Literal["generate", "edit", "poll"]
     body: Literal["json", "multipart", "none"] = "json"
@@ -41,7 +44,7 @@ class Route:
 
     @property
     def shown_model(self) -> str | None:
-        """The model as the path has it: an edit appends `-edit`."""
+        """The model as it stands in the path, with `-edit` for an edit."""
         return f"{self.model}-edit" if self.model and self.operation == "edit" else self.model
 
 
@@ -49,7 +52,8 @@ class Route:
 class Ask:
     """A valid request, in terms that are common to all providers.
 
-    `queued`: answered at once, and polled for. `options` is what only its own provider understands.
+    `size` is width and height in pixels. `queued`: the answer has an id at once, and the client polls.
+    `options` has what only the provider itself reads.
     """
 
     prompt: str
@@ -63,7 +67,10 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a call is not served; `status` and `code` replace the provider's own for this reason."""
+    """Why a call is not served. `status` and `code`, if given, replace those of the provider's table.
+
+    `subject` is the model that an error message names.
+    """
 
     reason: Reason
     message: str
@@ -94,8 +101,8 @@ class InvalidAskError(Exception):
 class Success:
     """What a successful answer is made of.
 
-    `images` are base64 texts, or URLs where the provider answers with those; None asks for a success
-    without any images. `created` is a Unix time in seconds.
+    `images` are base64 texts, or URLs if the provider answers with those; None makes a success without
+    images. `created` is a Unix time in seconds.
     """
 
     ask: Ask
@@ -118,7 +125,7 @@ class Provider(ABC):
 
     @abstractmethod
     def authorized(self, headers: Headers, upstream: UpstreamConfig) -> bool:
-        """Are the credentials right?"""
+        """Whether the credentials are right."""
 
     @abstractmethod
     def read(self, route: Route, content: Content) -> Ask:
@@ -133,7 +140,7 @@ class Provider(ABC):
         """The body of an error."""
 
     def model(self, route: Route, content: Content) -> str | None:
-        """The model that the request names, if it can be told."""
+        """The model that the request names; None if it names none."""
         value = route.model or content.fields.get("model")
         return value if isinstance(value, str) else None
 
@@ -142,15 +149,15 @@ class Provider(ABC):
         return route
 
     def inline(self, ask: Ask) -> bool:  # noqa: ARG002  # providers that answer with URLs look at it
-        """Does the answer hold the images themselves?"""
+        """Whether the answer holds the images themselves, and not their URLs."""
         return True
 
     def refuses_policy(self, ask: Ask) -> bool:
-        """Is a prompt against the content policy refused at once? Otherwise its job fails later."""
+        """Whether a prompt against the content policy is refused at once; if not, its job fails later."""
         return not ask.queued
 
     def callback_url(self, headers: Headers) -> str | None:  # noqa: ARG002  # most upstreams never call back
-        """Where the client wants to be called back; raises InvalidAskError for what cannot be a URL."""
+        """The URL that the client names for the upstream callback; raises InvalidAskError if it is none."""
         return None
 
     def accepted(self, job: Job, base_url: str) -> Answer:
@@ -162,13 +169,13 @@ class Provider(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {now_ns}")
 
     def fault_code(self, status: int) -> str:
-        """The code of an injected error: this provider's own for the status, or a name of the status."""
+        """The error code of a `status` fault: the provider's own for that status, or the status's name."""
         usual: tuple[Reason, ...] = ("invalid", "unauthorized", "unknown_model", "policy", "throttled")
         own = {self.table[reason][0]: self.table[reason][1] for reason in reversed(usual)}
         return own.get(status) or self.status_name(status)
 
     def status_name(self, status: int) -> str:
-        """What an error is called that this provider does not document."""
+        """The error code for a status that the provider does not document."""
         return str(status)
 
     def refuse(self, refusal: Refusal, headers: Mapping[str, str] | None = None) -> Answer:
@@ -190,7 +197,7 @@ AnyFields = TypeVar("AnyFields", bound=Fields)
 
 
 def checked(model: type[AnyFields], values: Mapping[str, Any], *, strict: bool = True) -> AnyFields:
-    """Validate; raises InvalidAskError that names the first wrong field. Forms hold text: not strict."""
+    """Validate; raises InvalidAskError that names the first wrong field. Forms have text: not strict."""
     try:
         return model.model_validate(values, strict=strict)
     except ValidationError as error:
@@ -213,7 +220,7 @@ def openai_envelope(error: Failure) -> dict[str, Any]:
 
 
 def phrase(status: int) -> str:
-    """The usual words for a status, or its number where there are none."""
+    """The standard phrase of a status, or its number if it has none."""
     try:
         return HTTPStatus(status).phrase
     except ValueError:
@@ -221,5 +228,5 @@ def phrase(status: int) -> str:
 
 
 def offers(config: ModelConfig, operation: Operation) -> bool:
-    """Is this operation configured for the model?"""
+    """Whether the model is configured with this operation."""
     return operation in config.operations

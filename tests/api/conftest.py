@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 
 from tests.api.second import MOST_BYTES
 from tests.api.service import Client, Service, serving
+from tests.api.waiting import Waiting, waiting_clients
 from tests.dialects.with_second import WITH_SECOND
 
 
@@ -32,3 +33,10 @@ def second(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Client
     settings = {"storage_url": f"file://{tmp_path}/media", "max_body_bytes": MOST_BYTES}
     with serving(engine, database_url, dialects=WITH_SECOND, **settings) as service:
         yield service.client()
+
+
+@pytest.fixture
+def waiting(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Waiting]:
+    """Clients that wait at a server without Redis, and the pipeline."""
+    with waiting_clients(engine, database_url, tmp_path) as waiting:
+        yield waiting

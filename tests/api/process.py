@@ -46,7 +46,7 @@ class ApiProcess:
 
     def end(self) -> int:
         """Wait for the end; returns the exit code."""
-        self.output, _ = self.process.communicate(timeout=20)
+        self.output, _ = self.process.communicate(timeout=120)
         return self.process.returncode
 
 

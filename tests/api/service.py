@@ -54,7 +54,9 @@ class Client:
         self.account_id = account_id
         self.key_id = key_id
         self.key = key
-        self.http = httpx.Client(base_url=service.url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=20)
+        self.http = httpx.Client(
+            base_url=service.url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=120
+        )
 
     def generate(
         self, route: str = ROUTE, headers: dict[str, str] | None = None, **fields: Any

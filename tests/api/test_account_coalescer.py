@@ -123,7 +123,7 @@ def test_a_caller_that_was_seen_waiting_gets_the_outcome_of_the_commit_however_l
     def bulk(group: CallGroup[Item]) -> Sequence[int]:
         assert group.waits(0)
         seen.set()
-        committed.wait(timeout=10)
+        committed.wait(timeout=120)
         return [7]
 
     async def run() -> int:
@@ -146,7 +146,7 @@ def test_a_caller_that_gave_up_is_not_seen_waiting() -> None:
     given_up, seen = threading.Event(), list[bool]()
 
     def bulk(group: CallGroup[Item]) -> Sequence[int]:
-        given_up.wait(timeout=10)
+        given_up.wait(timeout=120)
         seen.append(group.waits(0))
         return [0]
 

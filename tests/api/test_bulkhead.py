@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import time
 from functools import partial
 
 import pytest
@@ -12,6 +11,7 @@ from sqlalchemy.exc import OperationalError
 
 from api.bulkhead import Bulkhead
 from api.call_threads import SLOW_SECONDS, CallThreads
+from imagequeue.domain.backoff import BULK_CALLING
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
 
 
@@ -107,16 +107,23 @@ def test_while_all_threads_hang_new_calls_are_refused_at_once() -> None:
 
 
 def test_after_an_outage_that_took_long_to_notice_nobody_else_waits_for_it() -> None:
+    seconds = 0.0
+
     def connect() -> None:
-        time.sleep(SLOW_SECONDS)
+        nonlocal seconds
+        seconds += 2 * SLOW_SECONDS
         raise OperationalError("SELECT", {}, Exception("timeout"))
 
-    async def run() -> None:
-        bulkhead = Bulkhead(CallThreads("test", 1))
+    async def run() -> int:
+        nonlocal seconds
+        bulkhead = Bulkhead(CallThreads("test", 1, now=lambda: seconds))
         with pytest.raises(OperationalError):
             await bulkhead.call(connect)
         with pytest.raises(ServiceUnavailable):
             await bulkhead.call(lambda: 1)
+        seconds += BULK_CALLING.first_seconds
+        found = await bulkhead.call(lambda: 1)
         bulkhead.close()
+        return found
 
-    asyncio.run(run())
+    assert asyncio.run(run()) == 1

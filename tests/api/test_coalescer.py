@@ -29,7 +29,7 @@ class Bulk:
     def __call__(self, items: list[int]) -> Sequence[int | Exception]:
         self.groups.append(items)
         self.started.set()
-        self.gate.wait(timeout=10)
+        self.gate.wait(timeout=120)
         if self.away:
             raise OperationalError("SELECT", {}, Exception("gone"))
         if 99 in items:

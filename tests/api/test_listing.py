@@ -24,7 +24,7 @@ from tests.builders import MODEL
 
 LISTS = 2
 """As many as there are threads for lists."""
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 120
 
 
 def ids(answer: httpx.Response) -> list[str]:

@@ -37,7 +37,7 @@ class Scraper:
     def scrape(self) -> dict[str, Samples]:
         """By name: the values by the labels' values, in the order of the labels' names."""
         found: dict[str, Samples] = {}
-        text = httpx.get(self._url, headers={"api-key": self._key}, timeout=20).raise_for_status().text
+        text = httpx.get(self._url, headers={"api-key": self._key}, timeout=120).raise_for_status().text
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 labels = tuple(value for _, value in sorted(sample.labels.items()))

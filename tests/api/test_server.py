@@ -19,7 +19,7 @@ def test_the_process_serves_ends_on_sigterm_and_logs_no_secret(
 ) -> None:
     _, issued = account(engine, "client")
     with api_process(database_url, tmp_path) as process:
-        with httpx.Client(base_url=process.url, headers={"api-key": issued.key}, timeout=60) as http:
+        with httpx.Client(base_url=process.url, headers={"api-key": issued.key}, timeout=120) as http:
             _misbehave(http, engine)
         assert process.terminate() == 0
     assert "unexpected_error" in process.output

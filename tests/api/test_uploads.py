@@ -238,12 +238,12 @@ def decoders_are_busy() -> Iterator[threading.Event]:
 
     def hold() -> None:
         with DECODING:
-            inside.wait(10)
-            release.wait(30)
+            inside.wait(120)
+            release.wait(120)
 
     with ThreadPoolExecutor(places) as pool:
         holders = [pool.submit(hold) for _ in range(places)]
-        inside.wait(10)
+        inside.wait(120)
         yield release
         release.set()
     assert all(holder.exception() is None for holder in holders)

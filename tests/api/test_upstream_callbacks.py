@@ -20,7 +20,7 @@ from tests.builders import MODEL, catalog
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
 
-SECONDS = 30
+SECONDS = 120
 PIXAZO: dict[str, Any] = {"provider": "pixazo", "upstream_model": MODEL, "callbacks": True}
 BODY = {"request_id": f"{MODEL}_1", "status": "COMPLETED", "error": None, "output": {"media_url": ["x"]}}
 
@@ -36,7 +36,7 @@ def api(pipeline: Pipeline) -> Iterator[httpx.Client]:
     """A client of an API on the same database."""
     with (
         ServerThread(create_app(pipeline.runtime)) as server,
-        httpx.Client(base_url=server.url, trust_env=False, timeout=20) as client,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=120) as client,
     ):
         yield client
 
@@ -139,7 +139,7 @@ def test_the_dispatcher_is_woken(
         listener = WakeupListener(service.runtime.redis, POLLS_DUE)
         assert not listener.wait(0.05)
         assert httpx.post(service.url + path, json=BODY).status_code == 204
-        assert listener.wait(20)
+        assert listener.wait(120)
         listener.close()
 
 

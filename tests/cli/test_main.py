@@ -13,7 +13,7 @@ from cli.main import COMMANDS, application
 
 def _run(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-X", "importtime", "-m", "cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_help_lists_every_command_and_imports_nothing_heavy() -> None:

@@ -72,7 +72,6 @@ class Crash:
 
     def start(self, verb: str, argument: object = "", failpoint: str = "") -> int:
         """Begin to run a verb in a process of its own; its pid."""
-        self.pipeline.execute("UPDATE attempts SET slot_at = clock_timestamp() WHERE state = 'RELEASED'")
         place = asdict(self.place) | {"process_id": str(new_id())}
         order = {"verb": verb, "place": place, "argument": str(argument), "failpoint": failpoint}
         return self.mother.begin(order)

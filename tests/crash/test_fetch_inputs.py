@@ -48,7 +48,7 @@ def test_the_job_is_fetched_again_unless_its_inputs_are_stored(
 def test_in_the_middle_of_a_fetch(crash: Crash, origin: Origin) -> None:
     crash.pipeline.submit(operation="edit", input_images=(f"{origin.url}/held.png",))
     pid = crash.start("fetch")
-    assert origin.reached.wait(30)
+    assert origin.reached.wait(120)
     os.kill(pid, signal.SIGKILL)
     assert crash.mother.end() == -signal.SIGKILL
     origin.held.set()

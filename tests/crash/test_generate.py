@@ -60,7 +60,7 @@ def test_an_attempt_whose_process_lives_is_left_alone(crash: Crash) -> None:
 def test_in_the_middle_of_the_answers_body(crash: Crash) -> None:
     job_id, attempt_id = crash.release()
     crash.pipeline.fault(kind="drip", bytes_per_second=100, count=1)
-    pid, deadline = crash.start("generate", attempt_id), time.monotonic() + 20
+    pid, deadline = crash.start("generate", attempt_id), time.monotonic() + 120
     while not crash.pipeline.rows("SELECT 1 FROM attempts WHERE sent_at IS NOT NULL"):
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -93,7 +93,7 @@ def test_after_a_submit_and_poll_upstream_took_the_request(make_crash: MakeCrash
     crash.die("generate", "generate.sleeping", attempt_id)
     crash.bury()
     assert crash.pipeline.sweep.recover() == 0
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while crash.pipeline.status(job_id) == "PROCESSING":
         assert time.monotonic() < deadline
         crash.pipeline.execute("UPDATE attempts SET poll_after = clock_timestamp()")

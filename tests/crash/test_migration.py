@@ -37,7 +37,7 @@ def test_a_migration_is_whole_or_not_there(crash: Crash, empty: str) -> None:
     crash.place = replace(crash.place, database_url=empty)
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE ledger_entries ()"))  # the migration stops at this name
-        pid, deadline = crash.start("migrate"), time.monotonic() + 20
+        pid, deadline = crash.start("migrate"), time.monotonic() + 120
         while not connection.execute(waits).scalar_one():
             assert time.monotonic() < deadline
             time.sleep(0.02)

@@ -18,7 +18,7 @@ from tests.builders import MODEL, catalog
 from tests.crash.conftest import Crash, MakeCrash
 
 IMAGES = 3
-SECONDS = 30
+SECONDS = 120
 PIXAZO: dict[str, Any] = {"provider": "pixazo", "upstream_model": MODEL, "callbacks": True}
 
 

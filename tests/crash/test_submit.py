@@ -28,11 +28,11 @@ def test_a_repeat_with_the_same_key_makes_exactly_one_job(
     headers = {"api-key": issued.key, "Idempotency-Key": "once"}
     with api_process(database_url, tmp_path, IMAGEQUEUE_FAILPOINT=f"{point}:kill") as process:
         with pytest.raises(httpx.TransportError):
-            httpx.post(process.url + ROUTE, json=BODY, headers=headers, timeout=60)
+            httpx.post(process.url + ROUTE, json=BODY, headers=headers, timeout=120)
         assert process.end() == -signal.SIGKILL
     assert {count(engine, table) for table in TABLES} == {1 if survives else 0}
     with api_process(database_url, tmp_path) as process:
-        answer = httpx.post(process.url + ROUTE, json=BODY, headers=headers, timeout=60)
+        answer = httpx.post(process.url + ROUTE, json=BODY, headers=headers, timeout=120)
         wallet = httpx.get(process.url + "/v2/wallet", headers=headers).json()
         assert process.terminate() == 0
     assert answer.status_code == 202

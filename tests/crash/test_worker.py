@@ -19,7 +19,7 @@ from tests.crash.conftest import Crash, MakeCrash
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
 
-SECONDS = 40
+SECONDS = 120
 CATALOG = """
 [[models]]
 id = "{model}"

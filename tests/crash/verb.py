@@ -79,6 +79,7 @@ def _fetch(pipeline: Pipeline, place: Place, argument: str) -> None:
 
 def _generate(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place
+    pipeline.start_now(UUID(argument))
     pipeline.generation.run(UUID(argument))
 
 

@@ -71,6 +71,6 @@ def test_the_clients_model_decides_on_the_tier_before_the_upstreams_name(seed: s
     root = Path(__file__).parents[2]
     environment = {**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(root)}
     told = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True, timeout=120
     )
     assert told.stdout.split() == ["30", "30"]

@@ -18,7 +18,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = "microsoft-mai-image-2-5"
-PATIENCE_SECONDS = 60
+PATIENCE_SECONDS = 120
 SUBMIT = f"/{MODEL}/v1/{MODEL}-request"
 
 
@@ -71,7 +71,7 @@ class LiveStack:
         self.process.send_signal(signal.SIGTERM)
         assert self.process.stdout
         self.process.stdout.read()
-        assert self.process.wait(30) == 0
+        assert self.process.wait(120) == 0
         self.process.stdout.close()
 
     def kill(self, name: str) -> None:
@@ -87,7 +87,7 @@ class LiveStack:
         """SIGKILL `imagequeue up` itself."""
         self.client.close()
         self.process.kill()
-        self.process.wait(30)
+        self.process.wait(120)
         assert self.process.stdout
         self.process.stdout.close()
 
@@ -127,7 +127,7 @@ class LiveStack:
     def _last_event(self, request_id: str) -> str:
         """Read the events to their end; the stream ends early when the API dies or the database is away."""
         last: dict[str, Any] = {}
-        with self.client.stream("GET", f"/v2/requests/{request_id}/events", timeout=60) as response:
+        with self.client.stream("GET", f"/v2/requests/{request_id}/events", timeout=120) as response:
             for line in response.iter_lines():
                 if line.startswith("data:"):
                     last = json.loads(line.removeprefix("data:"))

@@ -69,7 +69,7 @@ def require(program: str) -> None:
 
 
 def _answer(arguments: list[str]) -> dict[str, str]:
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=120, check=True)
     return json.loads(done.stdout)
 
 

@@ -50,7 +50,6 @@ cold_start = "fresh"
 """
 
 
-@pytest.mark.timeout(180)
 def test_calls_in_flight_keep_their_result_and_nobody_is_taken_for_dead(tmp_path: Path) -> None:
     slow = {"east": {"rpm": 1000, "latency_ms": [LATENCY_MS, LATENCY_MS]}}
     server = EmbeddedPostgres(tmp_path / "postgres")

@@ -29,7 +29,7 @@ def _run(stack: LiveStack, *command: str, given: str | None = None) -> str:
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

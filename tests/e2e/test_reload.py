@@ -12,7 +12,7 @@ from tests.e2e.live import MODEL, LiveStack
 
 pytestmark = pytest.mark.long
 
-SECONDS = 60.0
+SECONDS = 120.0
 
 
 def _reloads(stack: LiveStack) -> dict[str, int]:

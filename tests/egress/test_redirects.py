@@ -15,7 +15,7 @@ from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, Script
 from tests.egress.way import NAME, PATIENT, QUICK, Way
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 IMAGE = b"\x89PNG and so on"
 
 

@@ -19,7 +19,7 @@ from tests.egress.receiver import Receiver, answering
 from tests.egress.way import NAME, PATIENT, QUICK, Way
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 
 
 class Answers:
@@ -77,7 +77,7 @@ def test_a_slow_look_up_ends_and_does_not_hold_up_another_name(authority: Author
 
     def resolve(host: str, port: int) -> list[str]:
         if host.startswith("slow"):
-            release.wait(15)
+            release.wait(120)
         return ["127.0.0.1"]
 
     resolver = BoundedResolver(resolve, at_once=2)

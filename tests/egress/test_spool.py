@@ -13,7 +13,7 @@ from tests.egress.receiver import Conversation, Receiver, Script, answering
 from tests.egress.scripts import HEAD, drips_body, never_answers, never_ends_body
 from tests.egress.way import PATIENT, QUICK, Way
 
-BOUND = pytest.mark.timeout(20)
+BOUND = pytest.mark.timeout(120)
 
 
 @BOUND

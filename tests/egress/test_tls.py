@@ -18,7 +18,7 @@ from tests.egress.receiver import Conversation, Receiver, answering
 from tests.egress.way import NAME, PATIENT, QUICK, Way
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 
 
 class Answers:

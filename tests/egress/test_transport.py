@@ -19,7 +19,7 @@ from tests.egress.receiver import Conversation, Receiver
 from tests.egress.way import NAME, to_loopback
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(120)
 
 
 def keeps_alive(conversation: Conversation) -> None:
@@ -45,12 +45,12 @@ def _within(seconds: float) -> dict[str, object]:
 def test_a_reused_connection_has_the_deadline_of_the_request_that_uses_it_now() -> None:
     with Receiver(keeps_alive) as receiver, _client(deadline_transport(max_idle=8)) as client:
         url = f"http://127.0.0.1:{receiver.port}"
-        first = _within(0.3)
+        first = _within(2)
         assert client.get(f"{url}/", extensions=first).content == b"ok"
-        threading.Event().wait(0.35)  # the first request's deadline passes; the second has its own
-        assert client.get(f"{url}/", extensions=_within(15)).content == b"ok"
+        threading.Event().wait(2.05)  # the first request's deadline passes; the second has its own
+        assert client.get(f"{url}/", extensions=_within(120)).content == b"ok"
         with pytest.raises(TimedOut) as failure:
-            client.get(f"{url}/hang", extensions=_within(0.2))
+            client.get(f"{url}/hang", extensions=_within(1.5))
         assert failure.value.sent
         assert receiver.connections == 1
 
@@ -59,11 +59,11 @@ def test_a_dripping_body_ends_at_the_deadline_and_its_connection_is_not_used_aga
     with Receiver(keeps_alive) as receiver, _client(deadline_transport(max_idle=8)) as client:
         url = f"http://127.0.0.1:{receiver.port}"
         with (
-            client.stream("GET", f"{url}/drip", extensions=_within(0.3)) as response,
+            client.stream("GET", f"{url}/drip", extensions=_within(2)) as response,
             pytest.raises(TimedOut),
         ):
             response.read()
-        assert client.get(f"{url}/", extensions=_within(15)).content == b"ok"
+        assert client.get(f"{url}/", extensions=_within(120)).content == b"ok"
         assert receiver.connections == 2
 
 
@@ -78,7 +78,7 @@ def test_the_trace_tells_when_the_request_was_written() -> None:
         client.post(
             f"http://127.0.0.1:{receiver.port}/",
             content=b"body",
-            extensions={**_within(15), "trace": note},
+            extensions={**_within(120), "trace": note},
         )
     assert events.index("http11.send_request_body.complete") < events.index(
         "http11.receive_response_headers.started"
@@ -97,8 +97,8 @@ def test_a_closed_idle_connection_is_replaced() -> None:
     with Receiver(answers_once) as receiver, _client(deadline_transport(max_idle=8)) as client:
         for _ in range(3):
             gone.clear()
-            assert client.post(f"http://127.0.0.1:{receiver.port}/", extensions=_within(15)).content == b"ok"
-            assert gone.wait(10)
+            assert client.post(f"http://127.0.0.1:{receiver.port}/", extensions=_within(120)).content == b"ok"
+            assert gone.wait(120)
         assert receiver.connections == 3
 
 
@@ -106,7 +106,7 @@ def test_waiting_for_the_pool_ends_at_the_deadline_and_never_sent() -> None:
     with (
         Receiver(keeps_alive) as receiver,
         _client(deadline_transport(max_connections=1)) as client,
-        client.stream("GET", f"http://127.0.0.1:{receiver.port}/drip", extensions=_within(15)),
+        client.stream("GET", f"http://127.0.0.1:{receiver.port}/drip", extensions=_within(120)),
         pytest.raises(TimedOut) as failure,
     ):
         client.get(f"http://127.0.0.1:{receiver.port}/", extensions=_within(0.2))
@@ -121,7 +121,7 @@ def test_threads_share_it() -> None:
     ):
         url = f"http://127.0.0.1:{receiver.port}/"
         once = {"Connection": "close"}  # as the exchange sends it
-        answers = [threads.submit(client.get, url, headers=once, extensions=_within(15)) for _ in range(300)]
+        answers = [threads.submit(client.get, url, headers=once, extensions=_within(120)) for _ in range(300)]
         assert [answer.result().content for answer in answers] == [b"ok"] * 300
         assert receiver.connections == 300
 
@@ -133,11 +133,11 @@ def test_a_refused_connection_and_an_unknown_name_never_sent() -> None:
     with Receiver(keeps_alive) as receiver:
         port = receiver.port
     with _client(deadline_transport()) as client, pytest.raises(ConnectFailed) as refused:
-        client.get(f"http://127.0.0.1:{port}/", extensions=_within(10))
+        client.get(f"http://127.0.0.1:{port}/", extensions=_within(120))
     assert refused.value.never_sent
     transport = deadline_transport(resolver=BoundedResolver(unknown))
     with _client(transport) as client, pytest.raises(NameNotResolved) as nameless:
-        client.get("http://upstream.example.com/", extensions=_within(10))
+        client.get("http://upstream.example.com/", extensions=_within(120))
     assert nameless.value.never_sent
 
 
@@ -147,7 +147,7 @@ def test_errors_are_also_those_of_httpx_and_know_their_request() -> None:
 
     with Receiver(closes) as receiver, _client(deadline_transport()) as client:
         with pytest.raises(httpx.RemoteProtocolError) as failure:
-            client.get(f"http://127.0.0.1:{receiver.port}/here", extensions=_within(10))
+            client.get(f"http://127.0.0.1:{receiver.port}/here", extensions=_within(120))
         assert isinstance(failure.value, ConnectionBroken)
         assert failure.value.request.url.path == "/here"
     assert issubclass(TimedOut, httpx.TimeoutException)
@@ -170,11 +170,11 @@ def test_https_is_verified(authority: Authority, tmp_path: Path) -> None:
         url = f"https://{NAME}:{receiver.port}/"
         trusting = deadline_transport(tls=tls_context(authority.pem), resolver=resolver)
         with _client(trusting) as client:
-            assert client.get(url, extensions=_within(15)).content == b"ok"
-            assert client.get(url, extensions=_within(15)).content == b"ok"
+            assert client.get(url, extensions=_within(120)).content == b"ok"
+            assert client.get(url, extensions=_within(120)).content == b"ok"
         assert receiver.connections == 2
         with _client(deadline_transport(resolver=resolver)) as client, pytest.raises(httpx.ConnectError):
-            client.get(url, extensions=_within(15))
+            client.get(url, extensions=_within(120))
 
 
 @pytest.mark.parametrize("extensions", [{}, {"deadline": "soon"}, {"deadline": None}])

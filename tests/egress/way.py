@@ -12,8 +12,10 @@ from imagequeue.egress.tls import tls_context
 from tests.egress.certificates import Authority
 
 NAME = "receiver.example.com"
-QUICK = Limits(total_seconds=0.4, dns_seconds=0.2, connect_seconds=0.3, first_byte_seconds=0.25)
-PATIENT = Limits(total_seconds=20.0, first_byte_seconds=20.0)
+QUICK = Limits(total_seconds=1.5, dns_seconds=1.0, connect_seconds=1.0, first_byte_seconds=1.2)
+"""For what is to end at its limit: on a busy machine as well, all that goes before takes less."""
+PATIENT = Limits(total_seconds=120.0, first_byte_seconds=120.0)
+"""For what is to succeed."""
 
 
 def to_loopback(host: str, port: int) -> list[str]:

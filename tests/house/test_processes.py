@@ -144,7 +144,6 @@ def _until_answered(url: str, deadline: DemoDeadline) -> None:
                 return
 
 
-@pytest.mark.timeout(180)
 def test_every_process_by_itself_serves_a_job(
     tmp_path: Path, empty_database: str, redis_url: str, bucket: str
 ) -> None:

@@ -23,7 +23,7 @@ def pipeline(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipe
 
 
 TWO: dict[str, dict[str, Any]] = {
-    "east": {"rpm": 1000, "pace": False, "timeout_seconds": 1.0},
+    "east": {"rpm": 1000, "pace": False, "timeout_seconds": 3.0},
     "west": {"rpm": 1000, "pace": False, "cost_usd": "1"},  # dearer: asked second
 }
 

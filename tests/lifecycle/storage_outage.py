@@ -31,11 +31,11 @@ class Outage:
         self.storage.away.set()
         thread = threading.Thread(target=self.pipeline.answer, daemon=True)
         thread.start()
-        assert self.storage.refused.wait(10)
+        assert self.storage.refused.wait(120)
         return job_id, thread
 
     def end(self, thread: threading.Thread) -> None:
         """Give the storage back, and wait until the image is stored."""
         self.storage.away.clear()
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()

@@ -13,11 +13,11 @@ def test_gate_lets_its_number_in_and_a_thread_twice() -> None:
     def hold() -> None:
         with gate, gate:
             inside.set()
-            release.wait(10)
+            release.wait(120)
 
     holder = threading.Thread(target=hold)
     holder.start()
-    assert inside.wait(10)
+    assert inside.wait(120)
     entered = threading.Event()
 
     def enter() -> None:
@@ -28,6 +28,6 @@ def test_gate_lets_its_number_in_and_a_thread_twice() -> None:
     waiter.start()
     assert not entered.wait(0.1)
     release.set()
-    assert entered.wait(10)
-    holder.join(10)
-    waiter.join(10)
+    assert entered.wait(120)
+    holder.join(120)
+    waiter.join(120)

@@ -22,7 +22,7 @@ def scripted_server(script: Script) -> Generator[str]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
-        thread.join(10)
+        thread.join(120)
 
 
 def _accept(listener: socket.socket, script: Script) -> None:
@@ -34,7 +34,7 @@ def _accept(listener: socket.socket, script: Script) -> None:
             runner.start()
             runners.append(runner)
     for runner in runners:
-        runner.join(10)
+        runner.join(120)
 
 
 def _run(connection: socket.socket, script: Script) -> None:

@@ -52,7 +52,7 @@ def test_sent_is_noted_before_the_answer_comes(client: httpx.Client) -> None:
 
     def script(connection: socket.socket) -> None:
         read_request(connection)
-        assert noted.wait(5)
+        assert noted.wait(120)
         connection.sendall(answer(200, b"{}"))
 
     with scripted_server(script) as url, send(client, url, sent=lambda _: noted.set()) as response:
@@ -65,7 +65,7 @@ def test_before_send_runs_on_an_open_connection_before_the_first_byte(client: ht
 
     def script(connection: socket.socket) -> None:
         accepted.set()
-        assert asked.wait(5)
+        assert asked.wait(120)
         connection.settimeout(0.2)
         with contextlib.suppress(TimeoutError):
             first_bytes.append(connection.recv(1))
@@ -78,9 +78,9 @@ def test_before_send_runs_on_an_open_connection_before_the_first_byte(client: ht
     go = threading.Event()
 
     def before() -> None:
-        assert accepted.wait(5)
+        assert accepted.wait(120)
         asked.set()
-        assert go.wait(5)
+        assert go.wait(120)
 
     with scripted_server(script) as url, send(client, url, before=before) as response:
         assert response.status == 200
@@ -98,7 +98,7 @@ def test_before_send_can_withdraw_the_call(client: httpx.Client) -> None:
         received.append(connection.recv(100))
 
     def before() -> None:
-        assert accepted.wait(5)
+        assert accepted.wait(120)
         raise Withdrawn
 
     sent = Sent()

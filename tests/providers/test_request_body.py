@@ -51,7 +51,7 @@ def test_a_request_without_images_does_not_wait_behind_those_that_load_some() ->
 
     def load() -> httpx.Request:
         waiting.release()
-        loaded.wait(60)
+        loaded.wait(120)
         return httpx.Request("POST", "http://x.example", content=b"image")
 
     def build(*, large: bool) -> bytes:
@@ -62,7 +62,7 @@ def test_a_request_without_images_does_not_wait_behind_those_that_load_some() ->
     with ThreadPoolExecutor(6) as pool:
         edits = [pool.submit(build, large=True) for _ in range(5)]
         for _ in range(4):
-            assert waiting.acquire(timeout=20)
+            assert waiting.acquire(timeout=120)
         try:
             assert pool.submit(build, large=False).result(20) == b"prompt"
             assert not waiting.acquire(blocking=False), "only four load at a time"

@@ -51,7 +51,7 @@ def shared_simulator() -> Iterator[SimulatorThread]:
 @pytest.fixture(scope="package")
 def shared_client(shared_simulator: SimulatorThread) -> Iterator[httpx.Client]:
     """One client likewise: making one reads all certificates of the machine."""
-    with httpx.Client(base_url=shared_simulator.url, trust_env=False, timeout=20) as client:
+    with httpx.Client(base_url=shared_simulator.url, trust_env=False, timeout=120) as client:
         yield client
 
 

@@ -20,7 +20,7 @@ from tests.servers import ServerThread
 from tests.simulator.conftest import KEY, one_model
 
 NAME = "microsoft-mai-image-2-5"
-SECONDS = 20
+SECONDS = 120
 
 Submit = Callable[..., httpx.Response]
 

@@ -29,7 +29,7 @@ def raw_call(simulator: SimulatorThread, announced: int = 0) -> Generator[socket
     body = json.dumps({"model": "mai", "prompt": "x"}).encode()
     head = f"POST {PATH} HTTP/1.1\r\nHost: s\r\napi-key: {KEY}\r\nContent-Type: application/json\r\n"
     head += f"Content-Length: {announced or len(body)}\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", simulator.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", simulator.port), timeout=120) as connection:
         connection.sendall(head.encode() + (b"" if announced else body))
         yield connection
 
@@ -131,7 +131,7 @@ def test_hanging_calls_do_not_hold_the_server_up() -> None:
         for number in range(3):
             calls.enter_context(raw_call(server))
             query = {"after": number, "wait": 10}
-            response = httpx.get(f"{server.url}/_sim/log", params=query, trust_env=False, timeout=20)
+            response = httpx.get(f"{server.url}/_sim/log", params=query, trust_env=False, timeout=120)
             assert response.json()["last"] == number + 1
         started = time.monotonic()
         server.stop()

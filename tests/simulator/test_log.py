@@ -42,8 +42,8 @@ def test_after_and_wait_follow_the_log(client: httpx.Client, generate: Generate,
     waiter = threading.Thread(target=lambda: seen.extend(entries(after=first, wait=10)))
     waiter.start()
     caller.start()
-    waiter.join(10)
-    caller.join(10)
+    waiter.join(120)
+    caller.join(120)
     assert [entry["prompt"] for entry in seen] == ["the second"]
     assert entries(after=first + 1, wait=0.05) == []
 

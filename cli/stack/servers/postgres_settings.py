@@ -1,7 +1,7 @@
-"""The settings of the embedded Postgres: those that a durable queue on one machine wants.
+"""The settings of the embedded Postgres, for a durable queue on one machine.
 
-fsync, full_page_writes and synchronous_commit stay at their defaults, on: what was acknowledged survives a
-power cut.
+fsync, full_page_writes and synchronous_commit keep their defaults (on), so that a commit survives a power
+cut.
 """
 
 SETTINGS = {
@@ -10,15 +10,15 @@ SETTINGS = {
     "max_connections": "200",
     "timezone": "UTC",
     "log_timezone": "UTC",
-    "shared_buffers": "256MB",  # touched page by page, so an idle stack does not use it
-    "max_wal_size": "2GB",  # checkpoints by time, not by volume, while a backfill is loaded
+    "shared_buffers": "256MB",  # used page by page, so an idle stack does not take it
+    "max_wal_size": "2GB",  # so that checkpoints come by time, not by volume, while a backfill is loaded
     "checkpoint_timeout": "10min",
-    "random_page_cost": "1.1",  # the index, also on a big table: the queue's partial indexes are small
-    "jit": "off",  # short statements only
-    "max_parallel_workers_per_gather": "0",  # likewise
-    "autovacuum_naptime": "10s",  # dead rows slow a claim (docs: pipeline, tables)
+    "random_page_cost": "1.1",  # an index is cheap: the partial indexes of the queue are small
+    "jit": "off",  # all statements are short
+    "max_parallel_workers_per_gather": "0",  # all statements are short
+    "autovacuum_naptime": "10s",  # dead rows slow a claim down (docs/design/pipeline.md, "Tables")
     "autovacuum_vacuum_cost_delay": "0",
-    "idle_in_transaction_session_timeout": "60s",  # nobody pins dead rows for longer
+    "idle_in_transaction_session_timeout": "60s",  # an open transaction keeps dead rows from being vacuumed
     "log_checkpoints": "off",
     "log_line_prefix": "%m [%p] ",
 }

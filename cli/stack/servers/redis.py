@@ -2,10 +2,10 @@
 
 The password stands in a configuration file of mode 0600, never on the command line.
 
-A kill leaves half a command at the end of the append-only file, which Redis itself can pass over; a power cut
-may leave zeros there instead, and then it refuses to start. So before each start the file is cut after its
-last whole command. Nothing is lost by that for good: Postgres is the queue of record, and what Redis holds is
-rung again.
+A kill leaves half a command at the end of the append-only file, which Redis skips. A power cut may leave
+zeros there instead, and with those Redis refuses to start. So before each start the file is cut after its
+last whole command. That loses no job: Postgres is the queue of record, and the dispatcher sends lost
+doorbells again.
 """
 
 import signal
@@ -22,7 +22,7 @@ from cli.stack.servers.server import EmbeddedServer
 from cli.stack.supervisor import inherited_lock, private_file
 from cli.stack.supervisor.process import Process
 
-_CHECK_SECONDS = 60.0
+_CHECK_SECONDS = 60.0  # the check reads the whole file, which may have gigabytes
 _SETTINGS = """\
 bind 127.0.0.1
 protected-mode yes
@@ -42,11 +42,11 @@ class EmbeddedRedis(EmbeddedServer):
 
     @property
     def url(self) -> str:
-        """The URL of database 0; after `initialise`."""
+        """The URL of database 0; available after `initialise`."""
         return f"redis://:{self.password}@127.0.0.1:{self.port}/0"
 
     def initialise(self) -> None:
-        """Write the configuration file; see the base class."""
+        """Write the configuration file."""
         binaries.redis_server()
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         with inherited_lock.holding(self.lock):
@@ -58,13 +58,13 @@ class EmbeddedRedis(EmbeddedServer):
             name="redis",
             argv=[str(binaries.redis_server()), str(self._configuration)],
             lock=self.lock,
-            clear=self._mend,
+            clear=self._cut_append_only_file,
             stop_signal=signal.SIGTERM,
         )
 
     def answers(self) -> bool:
         """Whether it has loaded its file and answers a PING."""
-        at_once = Retry(NoBackoff(), 0)  # the default tries for seconds
+        at_once = Retry(NoBackoff(), 0)  # the default repeats for seconds
         try:
             with Redis(port=self.port, password=self.password, retry=at_once, socket_timeout=2) as client:
                 return bool(client.ping())  # pyright: ignore[reportUnknownMemberType] -- redis's annotations
@@ -75,11 +75,11 @@ class EmbeddedRedis(EmbeddedServer):
     def _configuration(self) -> Path:
         return self.directory / "redis.conf"
 
-    def _mend(self) -> None:
-        """The server's program is the checking one too, by the name it is called by."""
+    def _cut_append_only_file(self) -> None:
+        """Cut it after its last whole command; the server's program does that when it has another name."""
         for file in (self.directory / "appendonly.aof", *self.directory.glob("appendonlydir/*.manifest")):
             if file.exists() and file.stat().st_size:
-                subprocess.run(  # noqa: S603 -- the server says itself what it still refuses
+                subprocess.run(  # noqa: S603 -- what cannot be mended the server reports itself
                     ["redis-check-aof", "--fix", str(file)],  # noqa: S607 -- a name, not a path
                     executable=binaries.redis_server(),
                     input=b"y\n",

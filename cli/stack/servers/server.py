@@ -1,4 +1,4 @@
-"""What the embedded Postgres and Redis have in common: a folder, a password, a port, a life as a child."""
+"""What the embedded Postgres and Redis have in common: a folder, a password, a port, a child process."""
 
 import secrets
 import subprocess
@@ -16,8 +16,8 @@ from cli.stack.supervisor.errors import StartFailed
 from cli.stack.supervisor.logs import tail
 from cli.stack.supervisor.process import Process
 
-START_SECONDS = 60.0
-STOP_SECONDS = 10.0
+START_SECONDS = 60.0  # after a crash the server first reads its log again
+STOP_SECONDS = 10.0  # then it is killed; both servers recover from that
 # Neither wheel's server can report that it is ready (that needs systemd's libraries), so it is asked.
 ASK_EVERY_SECONDS = 0.02
 
@@ -32,19 +32,19 @@ class EmbeddedServer(ABC):
     @property
     @abstractmethod
     def url(self) -> str:
-        """Where and with which password it is reached; after `initialise`."""
+        """Its address with the password; available after `initialise`."""
 
     @abstractmethod
     def initialise(self) -> None:
-        """Make what is missing in the directory; waits for an earlier server that is still shutting down.
+        """Make what is missing in the directory. It waits for an earlier server that is still shutting down.
 
         Raises:
-            StackError: it cannot be done; the message says why.
+            StackError: something cannot be made; the message says why.
         """
 
     @abstractmethod
     def process(self) -> Process:
-        """The server as a child of this process; after `initialise`."""
+        """The server as a child of this process; available after `initialise`."""
 
     @abstractmethod
     def answers(self) -> bool:
@@ -57,28 +57,28 @@ class EmbeddedServer(ABC):
 
     @property
     def port(self) -> int:
-        """The port on loopback, kept in the directory while nobody else takes it."""
+        """The port on loopback. It is stored in the directory; another one is taken if it is not free."""
         if self._port is None:
-            self._port = port.kept(self.directory / "port")
+            self._port = port.stored_or_free(self.directory / "port")
         return self._port
 
     @property
     def password(self) -> str:
-        """The password, kept in the directory; its characters mean nothing special in a URL."""
-        return private_file.kept(self.directory / "password", secrets.token_urlsafe)
+        """The password, which is stored in the directory. It needs no escaping in a URL."""
+        return private_file.read_or_make(self.directory / "password", secrets.token_urlsafe)
 
     def command(self) -> list[str]:
-        """The command that starts it tethered to this process; after `initialise`."""
+        """The command that starts it so that it ends with this process; available after `initialise`."""
         return self.process().command()
 
     @contextmanager
     def running(self) -> Generator[Self]:
-        """Run the server for the length of a `with` block, its output in `server.log` of the directory.
+        """Run the server while the context is open; its output goes to `server.log` in the directory.
 
         Enter from the main thread: the server dies with the thread that starts it.
 
         Raises:
-            StackError: it did not come up.
+            StackError: it did not start.
         """
         self.initialise()
         log = self.directory / "server.log"
@@ -99,7 +99,7 @@ class EmbeddedServer(ABC):
         deadline = time.monotonic() + START_SECONDS
         while not self.answers():
             if child.poll() is not None or time.monotonic() > deadline:
-                raise StartFailed(f"{child.args!r} did not come up:\n{tail(log)}")
+                raise StartFailed(f"{child.args!r} did not start:\n{tail(log)}")
             time.sleep(ASK_EVERY_SECONDS)
 
     def _stop(self, child: subprocess.Popen[bytes]) -> None:

@@ -1,9 +1,9 @@
 """A folder for Postgres outside root's home, for a root whose system refuses user namespaces.
 
-Postgres does not run as root, so it runs as a user id that nobody has; that id cannot pass a home folder of
-mode 700, where both the data directory and the virtual environment may be. Nothing there is opened up for it.
-Instead it gets a folder of its own, mode 700 and owned by it, with a copy of the programs and the data; a
-symbolic link in the data directory leads a later `up` to it. The folder's name has the user id in it.
+Postgres does not run as root, so it runs under a user id that no user of the system has. That id cannot enter
+a home folder of mode 700, in which the data directory and the virtual environment may be, and no permission
+there is changed for it. Instead it owns a folder of mode 700 with a copy of the programs, and the data. A
+symbolic link in the data directory leads a later `up` to that folder, whose name contains the user id.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ class UnprivilegedHome:
         return self.folder / "data"
 
     def own(self, path: Path) -> None:
-        """Give `path`, and what is below it, to the lodger."""
+        """Give `path`, and what is below it, to the user id of this home."""
         give(path, self.uid)
 
     def programs(self, installation: Path, version: str) -> Path:
@@ -49,7 +49,7 @@ class UnprivilegedHome:
 
 
 def _copy(installation: Path, folder: Path) -> None:
-    """Copy what running needs; the programs find the wheel's shared libraries by a relative path."""
+    """Copy what the programs need to run. They find the wheel's shared libraries by a relative path."""
     package = installation.parent
     for part in _PARTS:
         shutil.copytree(installation / part, folder / package.name / installation.name / part, symlinks=True)
@@ -67,7 +67,7 @@ def give(path: Path, uid: int) -> None:
 
 
 def existing(link: Path) -> UnprivilegedHome:
-    """The lodging that `link` leads to.
+    """The home that `link` leads to.
 
     Raises:
         StackError: the folder is gone.
@@ -81,9 +81,9 @@ def existing(link: Path) -> UnprivilegedHome:
 
 
 def create(link: Path, base: Path | None = None) -> UnprivilegedHome:
-    """A new lodging below `base` (`/var/lib`, else the temporary folder), and `link` leading to its data.
+    """Make a home below `base` (`/var/lib`, else the temporary folder), and `link`, which leads to its data.
 
-    A cluster that stands in the place of `link`, from a time when namespaces were allowed, moves in.
+    A cluster that is found in the place of `link` was made while namespaces were allowed; it is moved there.
     """
     uid = _free_uid(link)
     folder = Path(tempfile.mkdtemp(prefix=f"imagequeue-{uid}-", dir=base or _base()))

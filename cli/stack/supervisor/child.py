@@ -20,8 +20,10 @@ from cli.stack.supervisor.logs import Logs
 from cli.stack.supervisor.process import Process
 
 GIVE_UP_AFTER = 5
-_LAST_SECONDS = 1.0
-_PATIENCE_SECONDS = 5.0
+"""Failures in a row before the stack was ready: a program that cannot start is reported after about 1 s."""
+
+_LAST_SECONDS = 1.0  # between the signal of `finish` and SIGKILL: time to write, not to finish calls
+_LOCK_SECONDS = 5.0  # for one wait for the lock; an earlier process that shuts down usually takes less
 
 
 class Child:
@@ -31,10 +33,10 @@ class Child:
         process: what to run.
         logs: where its output goes.
         changed: called after each start and each end.
-        report: called with a line for the user after each end that was not asked for.
-        settled: whether the stack was ready once. Until then, a process that fails five times in a row by
-            itself is a mistake that no restart cures, and `run` raises `StartFailed`; one that was killed is
-            always started again.
+        report: called with a line for the user after each end that the supervisor did not cause.
+        settled: whether the stack has been ready. Until then, `run` raises `StartFailed` when the process
+            ends by itself with an error five times in a row, because no restart cures that. A process that
+            was killed is always started again.
     """
 
     def __init__(
@@ -89,7 +91,7 @@ class Child:
             raise StartFailed(f"{self.name} {_ending(code)}:\n{self._logs.tail(self.name)}")
 
     def ask_to_stop(self) -> None:
-        """Send the stop signal and start it no more."""
+        """Send the stop signal; the process is not started again."""
         self._stopping.set()
         self._send(self.process.stop_signal)
 
@@ -98,7 +100,7 @@ class Child:
         await self._over.wait()
 
     async def finish(self) -> None:
-        """End it by force: what the kernel would send if the supervisor died, one second later SIGKILL."""
+        """End it by force: send its orphan signal, and one second later SIGKILL."""
         self._send(self.process.orphan_signal)
         try:
             await asyncio.wait_for(self._over.wait(), _LAST_SECONDS)
@@ -107,17 +109,17 @@ class Child:
             await self._over.wait()
 
     async def _live(self) -> int:
-        """One life; the exit code, negative for a signal."""
+        """Run the process once; its exit code, negative for a signal."""
         try:
-            child = self._start(await asyncio.to_thread(self._make_room))
+            child = self._start(await asyncio.to_thread(self._lock_and_clear))
         except (DirectoryInUse, OSError, subprocess.SubprocessError) as refused:
             self._report(f"{self.name}: {refused}")
             return 1
         return 0 if child is None else await self._end_of(child)
 
-    def _make_room(self) -> int:
-        """Wait for the lock, mend what was left; the descriptor of the lock."""
-        held = inherited_lock.acquire(self.process.lock, _PATIENCE_SECONDS)
+    def _lock_and_clear(self) -> int:
+        """Wait for the lock, then mend what an earlier process has left; the descriptor of the lock."""
+        held = inherited_lock.acquire(self.process.lock, _LOCK_SECONDS)
         try:
             self.process.clear()
         except BaseException:

@@ -14,4 +14,4 @@ class DirectoryInUse(StackError):
 
 
 class StartFailed(StackError):
-    """A process did not come up; the message has the end of its output."""
+    """A process did not start; the message has the end of its output."""

@@ -1,23 +1,23 @@
-"""Become another program, which cannot outlive its parent.
+"""Become another program, which ends when its parent ends.
 
 `exec_with_pdeathsig.py PARENT SIGNAL IDENTITY PROGRAM [ARG...]`
 
-The supervisor starts each process through this file, so that none is left when the supervisor is killed with
-SIGKILL and can clean up nothing itself. The kernel does the work: prctl(PR_SET_PDEATHSIG) makes it send
-SIGNAL to this process when the *thread* that started it ends (prctl(2)). The order below matters:
+The supervisor starts each process through this file, because a supervisor that is killed with SIGKILL cannot
+stop its processes itself. prctl(PR_SET_PDEATHSIG) makes the kernel send SIGNAL to this process when the
+*thread* that started it ends (prctl(2)). The order of the steps matters:
 
 1. The credentials change first, because the kernel forgets the death signal whenever they change.
 2. The death signal is asked for.
-3. The parent is compared with PARENT: had it died before step 2, no signal would ever come.
+3. The parent's pid is compared with PARENT: if the parent died before step 2, no signal would ever come.
 4. The program replaces this one (execv), so the pid that the supervisor knows is the program's own. An exec
    keeps the death signal unless the program is set-uid or has file capabilities.
 
-IDENTITY is who the program runs as:
+IDENTITY says as whom the program runs:
 
 `same`       nothing changes.
-`inside:N`   a new user namespace in which this user is called N. A program that refuses to run as root
-             (Postgres) is content; outside, the process is still root's own, so root's files are its own,
-             without the capabilities of root, which are lost at the exec (user_namespaces(7)).
+`inside:N`   a new user namespace in which this user has the id N. A program that refuses to run as root
+             (Postgres) runs there. Outside of the namespace the process still has root's user id, so it can
+             use root's files. It loses root's capabilities at the exec (user_namespaces(7)).
 `uid:N`      for root: user and group N, no other group, where namespaces are refused.
 
 Run with `python -I -S`, standard library only: that starts in a few milliseconds and reads nothing from the
@@ -30,7 +30,7 @@ import sys
 
 _PR_SET_PDEATHSIG = 1
 _CLONE_NEWUSER = 0x10000000
-_CANNOT_RUN = 126
+_CANNOT_RUN = 126  # the exit code that shells use for a command that cannot be run
 _FOUR_WORDS = 4
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -84,7 +84,7 @@ def _die_with(parent: int, signal: int) -> None:
 
 
 def main(words: list[str]) -> None:
-    """Take the identity, tie the death signal, become the program.
+    """Take the identity, ask for the death signal, become the program.
 
     Raises:
         OSError: a step was refused.

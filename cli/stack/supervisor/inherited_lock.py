@@ -2,10 +2,10 @@
 
 flock(2) locks belong to the open file, not to a process, and a forked process shares its parent's open files.
 A server is started with the locked file among its inherited descriptors, and so are the processes that it
-forks itself (Postgres has one for each connection). Whoever gets the lock next knows that none of them is
-left: no pid has to be remembered, none can be mistaken for a later process of the same number, and no
-permission to look at other processes is needed. So a Postgres that is still shutting down is waited for and
-never fought, and a `postmaster.pid` found under the lock is stale.
+forks itself (Postgres has one for each connection). The next process that gets the lock therefore knows that
+all of them have ended. No pid has to be stored, none can be mistaken for a later process with the same
+number, and no permission to see other processes is needed. A supervisor waits for a Postgres that is still
+shutting down, and a `postmaster.pid` that is found under the lock is stale.
 """
 
 import fcntl
@@ -18,6 +18,7 @@ from pathlib import Path
 from cli.stack.supervisor.errors import DirectoryInUse
 
 PATIENCE_SECONDS = 30.0
+"""How long a lock is waited for: a Postgres with much to write takes seconds to shut down."""
 
 
 @contextmanager
@@ -59,7 +60,7 @@ def _locked_at_once(descriptor: int) -> bool:
 
 
 def _locked_within(descriptor: int, seconds: float) -> bool:
-    """Flock has no timeout, so a thread waits; one that gets the lock too late closes it."""
+    """A thread waits, because flock has no timeout; a thread that gets the lock too late closes it."""
     turn = threading.Lock()
     taken, given_up = threading.Event(), threading.Event()
 

@@ -1,8 +1,8 @@
 """The children's output, one file for each in `DATA_DIR/logs`.
 
-A child writes into its file directly, not through the supervisor, so a busy supervisor never holds it up. All
-writers append, which is what makes `trim` possible while they write: the file is copied, then cut to nothing,
-and the next line goes to its start. Lines written between the two are lost.
+A child writes into its file directly and not through the supervisor, so a busy supervisor never delays it.
+All writers append, so `trim` works while they write: it copies the file and cuts it to length 0, and the next
+line goes to its start. Lines that are written between the copy and the cut are lost.
 """
 
 import shutil
@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import IO
 
 LARGEST_BYTES = 16 * 1024 * 1024
-_TAIL_BYTES = 2000
+"""Of a log file before it is trimmed. With the piece before it, ten logs take about 320 MiB."""
+
+_TAIL_BYTES = 2000  # about twenty lines: enough for a traceback
 
 
 class Logs:
@@ -26,7 +28,7 @@ class Logs:
         return self._path(name).open("ab", buffering=0)
 
     def trim(self) -> None:
-        """Move what is in files that have become too large to `NAME.log.1`."""
+        """Move the content of files that have become too large to `NAME.log.1`."""
         for path in self.folder.glob("*.log"):
             if path.stat().st_size > self._largest_bytes:
                 shutil.copyfile(path, path.with_name(f"{path.name}.1"))

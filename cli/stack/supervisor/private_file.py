@@ -1,4 +1,4 @@
-"""Files that only their owner may read, written whole or not at all."""
+"""Files that only their owner may read, and that are written whole or not at all."""
 
 import os
 import tempfile
@@ -21,8 +21,8 @@ def replace(path: Path, text: str) -> None:
         raise
 
 
-def kept(path: Path, make: Callable[[], str]) -> str:
-    """The text in `path`; the first call asks `make` for it."""
+def read_or_make(path: Path, make: Callable[[], str]) -> str:
+    """The text in `path`. If there is no such file, `make` returns the text, and it is stored."""
     if not path.exists():
         replace(path, make())
     return path.read_text(encoding="utf-8").strip()

@@ -1,4 +1,4 @@
-"""What the supervisor knows about one child, as plain data, and how it is started."""
+"""One child as plain data, and how it is started."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from cli.stack.supervisor import inherited_lock, run_as
 
 
 def _nothing() -> None:
-    """Most processes leave nothing behind that would have to be cleared."""
+    """Clear nothing: most processes leave nothing behind."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,11 +23,11 @@ class Process:
         argv: the program, an absolute path, and its arguments.
         env: its whole environment; None for the supervisor's own.
         lock: the file that it and its descendants hold locked while any of them lives (`inherited_lock`).
-        clear: called under the lock before each start, in any thread; mends what a killed process has left.
+        clear: called under the lock before each start, in any thread; removes what a killed process has left.
         pass_fds: descriptors that it inherits under the same numbers.
-        identity: who it runs as (`exec_with_pdeathsig`).
-        stop_signal: what asks it to end.
-        orphan_signal: what the kernel sends it when the supervisor dies.
+        identity: as whom it runs (`exec_with_pdeathsig.py`).
+        stop_signal: the signal that asks it to end.
+        orphan_signal: the signal that the kernel sends it when the supervisor dies.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Process:
     orphan_signal: signal.Signals = signal.SIGKILL
 
     def command(self) -> list[str]:
-        """The command that starts it tethered to the calling process (see `run_as.tethered`)."""
+        """The command that starts it so that it ends with the calling process (`run_as.with_pdeathsig`)."""
         return run_as.with_pdeathsig(self.argv, orphan_signal=self.orphan_signal, identity=self.identity)
 
 
@@ -70,7 +70,7 @@ def start_alone(
     """Wait at most `seconds` for the lock of `process`, then start it.
 
     Raises:
-        DirectoryInUse: an earlier one did not end in time.
+        DirectoryInUse: an earlier process did not end in time.
     """
     with inherited_lock.holding(process.lock, seconds) as held:
         process.clear()

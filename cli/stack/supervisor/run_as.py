@@ -1,4 +1,4 @@
-"""Who a child runs as, and the command that starts it tethered to this process."""
+"""As whom a child runs, and the command that starts it so that it ends with this process."""
 
 import os
 import pwd
@@ -13,7 +13,7 @@ from cli.stack.supervisor.errors import StackError
 SAME = "same"
 
 _LAUNCHER = Path(__file__).with_name("exec_with_pdeathsig.py")
-_PROBE_SECONDS = 20.0
+_PROBE_SECONDS = 20.0  # the test command takes milliseconds, unless the machine is very busy
 
 
 def of_uid(uid: int) -> str:
@@ -27,9 +27,9 @@ def inside() -> str:
 
 
 def account() -> int:
-    """The id of a user without privileges whom the system knows by name: `nobody`, else the first but root.
+    """The id of a user that has a name and no privileges: the user `nobody`, else the first but root.
 
-    initdb looks up the name of who runs it and fails for an id that has none.
+    initdb looks up the name of the user that runs it, and fails for an id without a name.
 
     Raises:
         StackError: there is no such user.
@@ -41,7 +41,7 @@ def account() -> int:
 
 
 def has_name() -> bool:
-    """Whether the system knows this process's user by name; in a container it often does not."""
+    """Whether the user id of this process has a name in the system; in a container it often has none."""
     return any(entry.pw_uid == os.geteuid() for entry in pwd.getpwall())
 
 
@@ -53,10 +53,9 @@ def with_pdeathsig(
 ) -> list[str]:
     """`command`, started through `exec_with_pdeathsig.py`.
 
-    It gets `orphan_signal` when the calling thread's process dies.
-
-    The kernel watches the thread that forks, so the command must be started from a thread that lives as long
-    as the process, in practice the main thread. `command[0]` must be an absolute path.
+    It gets `orphan_signal` when this process dies. The kernel watches the thread that forks, so the command
+    must be started from a thread that lives as long as the process, in practice the main thread. `command[0]`
+    must be an absolute path.
     """
     launcher = [sys.executable, "-I", "-S", str(_LAUNCHER)]
     return [*launcher, str(os.getpid()), str(int(orphan_signal)), identity, *command]
@@ -65,9 +64,9 @@ def with_pdeathsig(
 def namespace_reaches(program: Path, directory: Path) -> bool:
     """Whether a process in a user namespace of its own can run `program` and write into `directory`.
 
-    False where namespaces are refused (many containers), and where a folder above belongs to another user and
-    is closed to others, as with `sudo` in somebody's home: inside the namespace root has no capability to
-    pass it.
+    It cannot where the system refuses namespaces (many containers), and where a parent folder belongs to
+    another user and is closed to others, such as that user's home under `sudo`: in the namespace root has no
+    capability to enter it.
     """
     question = ["/bin/sh", "-c", 'test -x "$1" && test -w "$2"', "sh", str(program), str(directory)]
     answer = subprocess.run(  # noqa: S603 -- a fixed program and paths of this installation

@@ -1,8 +1,8 @@
 """All children of a stack: started in stages, kept running, stopped in the reverse order.
 
-The supervisor holds no state that would be missed: everything is in Postgres, Redis and files, and children
-die with it (`exec_with_pdeathsig`). It lives on one event loop in the main thread, because the kernel ties
-children to the thread that forked them.
+The supervisor holds no state that a restart needs: everything is in Postgres, Redis and files, and its
+children end with it (`exec_with_pdeathsig.py`). It runs on one event loop in the main thread, because the
+kernel ends the children when the thread that forked them ends.
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from cli.stack.supervisor.child import Child
 from cli.stack.supervisor.logs import Logs
 from cli.stack.supervisor.process import Process
 
-_TRIM_EVERY_SECONDS = 60.0
-# When the stages, in the order of stopping, are ended by force, as parts of the whole time. The first has
-# the processes that finish calls; what follows needs little, and Postgres, the last, gets what is left.
+_TRIM_EVERY_SECONDS = 60.0  # in a minute no log grows by much more than its limit
+# When the stages are ended by force, in the order of stopping, as shares of the time for the whole stop. The
+# first stage has the processes that finish calls and needs most. The rest is for Postgres, which is the last.
 _FIRST_STAGE_UNTIL = 0.75
 _LAST_STAGE_UNTIL = 0.9
 
@@ -24,8 +24,8 @@ class Supervisor:
 
     Args:
         logs: where their output goes.
-        report: called with a line for the user when a child ended unasked.
-        changed: called with name and pid of what runs, after every start and end.
+        report: called with a line for the user after each end that the supervisor did not cause.
+        changed: called with name and pid of each process that runs, after every start and end.
     """
 
     def __init__(
@@ -44,8 +44,8 @@ class Supervisor:
         self._hurry = asyncio.Event()
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def keep(self, *processes: Process) -> None:
-        """Start a stage: processes that run side by side and are stopped together."""
+    def start_stage(self, *processes: Process) -> None:
+        """Start processes that are to run until `stop`, and are stopped together."""
         stage = [self._child(process) for process in processes]
         self._stages.append(stage)
         for child in stage:
@@ -65,7 +65,7 @@ class Supervisor:
         life = asyncio.create_task(child.run_once(), name=child.name)
         self._tasks.add(life)
         life.add_done_callback(self._tasks.discard)
-        await asyncio.shield(life)  # who is cancelled here leaves the process to `stop`
+        await asyncio.shield(life)  # if this wait is cancelled, `stop` ends the process
         self._stages.remove(stage)
 
     def running(self) -> list[tuple[str, int]]:
@@ -73,11 +73,11 @@ class Supervisor:
         return [(child.name, child.pid) for stage in self._stages for child in stage if child.pid is not None]
 
     def hurry(self) -> None:
-        """End what is still running at once: the user has asked to stop a second time."""
+        """End what still runs by force: the user has asked to stop a second time."""
         self._hurry.set()
 
     async def trim_logs(self) -> None:
-        """Keep the log files small, for ever."""
+        """Trim the log files again and again, until it is cancelled."""
         while True:
             await asyncio.sleep(_TRIM_EVERY_SECONDS)
             try:
@@ -125,7 +125,7 @@ class Supervisor:
 
 
 def _until(number: int, stages: int) -> float:
-    """The part of the time after which stage `number`, in the order of stopping, is ended by force."""
+    """The share of the time after which stage `number`, in the order of stopping, is ended by force."""
     if stages == 1:
         return _LAST_STAGE_UNTIL
     return _FIRST_STAGE_UNTIL + (_LAST_STAGE_UNTIL - _FIRST_STAGE_UNTIL) * number / (stages - 1)

@@ -184,6 +184,8 @@ class Dispatch:
         )
         claim = Claim(connection, self.backlog, known.limits, self._queue(pool), backfill_waits)
         calls = claim.take(planned, len(starts))
+        # For another plan of this pass: the claim has set the ids of the queued jobs that it found, so where
+        # an id is still missing, the flow has no queued job left.
         empty = {one.job.flow.id for one in planned if one.job.id is None}
         known.waiting = known.waiting.after_claim(_begun(calls), empty)
         failpoint("dispatch.claiming")
@@ -196,7 +198,7 @@ class Dispatch:
 
 
 def _begun(calls: Sequence[ClaimedCall]) -> set[int]:
-    """The flows of the jobs that want more than these calls bring."""
+    """The flows of the jobs that miss more images than these calls are to bring."""
     asked = Counter[UUID]()
     for call in calls:
         asked[call.job.id] += call.image_count

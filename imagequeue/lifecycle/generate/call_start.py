@@ -75,14 +75,14 @@ class CallStart:
         if self.process.stopping.wait(self.seconds_left):
             raise GivenBack("the worker stops", started=False)
         if self._is_late():
-            raise GivenBack("too late for the slot", started=False)
+            raise GivenBack("too late for its start", started=False)
         failpoint("generate.before_start")
         if not self._start():
             raise GivenBack("the call may not start", started=False)
         self.started = True
         failpoint("generate.started")
         if self._is_late():
-            raise GivenBack("too late for the slot", started=True)
+            raise GivenBack("too late for its start", started=True)
 
     def on_sent(self, moment: float) -> None:
         """Store when the request body was written (seconds of `time.monotonic`): then the token runs."""

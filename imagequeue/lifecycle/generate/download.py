@@ -1,8 +1,8 @@
 """Download: get an image that an upstream's answer names by URL, within the call's deadline.
 
 The image is paid for, so whatever its link answers, it is asked again until that deadline: a link may lead to
-a store that does not have the image yet, or not any more for a moment. An upstream that is polled can be
-asked for a fresh link instead; there a few tries are enough.
+a store that does not have the image yet, or not any more for a moment, and some stores say so with 200 and a
+page. An upstream that is polled can be asked for a fresh link instead; there a few tries are enough.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.redirects import download_image
+from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
 from imagequeue.media.images import MOST_OUTPUT_BYTES
+from imagequeue.providers.pictures import HEAD_BYTES, is_image
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +62,32 @@ class Downloading:
             download = download_image(
                 self.client, url, self.policy, max_bytes=MOST_OUTPUT_BYTES, limits=limits
             )
+            if download.status == HTTPStatus.OK:
+                return _image(download)
         except (DestinationRefused, DestinationBlocked) as error:
             raise Unavailable("the upstream points to a URL that is refused") from error
         except BodyTooLarge as error:
             raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB") from error
         except EgressError as error:
             raise LinkBroken(f"the image could not be downloaded: {error.code}") from error
-        if download.status == HTTPStatus.OK:
-            return download
         with download:
             raise LinkBroken(f"the image could not be downloaded: status {download.status}")
+
+
+def _image(download: Download) -> Download:
+    """A download without codings.
+
+    Raises:
+        LinkBroken: it does not begin as an image, or cannot be unpacked.
+        BodyTooLarge: it unpacks to more than an image may have.
+    """
+    try:
+        download = unpacked_download(download, MOST_OUTPUT_BYTES)
+    except Unavailable as error:
+        raise LinkBroken(f"the image could not be downloaded: {error.reason}") from error
+    begins_as_image = is_image(download.file.read(HEAD_BYTES))
+    download.file.seek(0)
+    if begins_as_image:
+        return download
+    with download:
+        raise LinkBroken("the image could not be downloaded: its link gives something that is no image")

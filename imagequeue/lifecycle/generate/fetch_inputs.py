@@ -3,7 +3,8 @@
 That happens before the job may be claimed, so a slow address costs no token. Until then the job is QUEUED in
 a flow whose requirement no deployment serves; then one transaction moves it to its real flow. When a fetch is
 due stands in Postgres, so Celery has no part in it: a worker has places for fetches beside its worker slots
-and takes the jobs that are due. A try that is not ended is due again when its lease is over (ADR 15).
+and takes the jobs that are due. A try that is not ended is due again when its lease is over (ADR 15), and
+counts as the death of a process. So a try whose result the database does not take now is recorded later.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
+from functools import partial
 from random import Random
 from uuid import UUID
 
@@ -20,12 +22,13 @@ import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.backoff import INPUT_FETCH, INPUT_STORING
+from imagequeue.domain.backoff import FETCH_RECORDING, INPUT_FETCH, INPUT_STORING
 from imagequeue.domain.images import ImageRequest, Requirement
 from imagequeue.domain.jobs import JobStatus, Lane
 from imagequeue.domain.verdicts import MAX_DEATHS, InputRefused
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.inputs import FETCH_SECONDS, Inputs, InputUnavailable
+from imagequeue.lifecycle.generate.record_outcome import INCURABLE
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.storage import StorageError
 from imagequeue.store.jobs import fetches
@@ -45,12 +48,13 @@ _KILLED = f"The job was ended after {MAX_DEATHS} processes died while fetching i
 
 @dataclass(frozen=True, slots=True)
 class Fetching:
-    """Fetches for one job. `wake` tells the dispatchers that a job waits."""
+    """Fetches for one job. `wake`: tell the dispatchers that it waits; `stopping`: the process is to end."""
 
     engine: Engine
     inputs: Inputs
     settlement: Settlement
     wake: Callable[[], None]
+    stopping: threading.Event
     random: Random = field(default_factory=Random)
 
     def claim(self, lanes: Collection[Lane], passed_over: Collection[UUID] = ()) -> UnfetchedJob | None:
@@ -61,27 +65,41 @@ class Fetching:
     def run(self, job: UnfetchedJob) -> None:
         """Make one try and record it; one that is not recorded is due again after its lease."""
         try:
-            self._run(job)
-        except SQLAlchemyError as error:
-            log.warning("fetch_unrecorded", job_id=str(job.id), reason=type(error).__name__)
-        except Exception:
+            record = self._tried(job)
+        except Exception as error:
             log.exception("fetch_broke", job_id=str(job.id))
+            reason = f"a fault of the queue itself: {type(error).__name__}"
+            record = partial(self._failed, job, reason, JobStatus.ERROR)
+        self._record(job, record)
 
-    def _run(self, job: UnfetchedJob) -> None:
+    def _tried(self, job: UnfetchedJob) -> Callable[[], None]:
+        """Make one try; what records its result."""
         if job.deaths > MAX_DEATHS:
-            self._end(job, JobStatus.ERROR, _KILLED)
-            return
+            return partial(self._end, job, JobStatus.ERROR, _KILLED)
         try:
             self.inputs.fetch(job.id, ImageRequest.from_parameters(job.model_id, job.prompt, job.parameters))
         except InputRefused as error:
-            self._end(job, JobStatus.FAILED, error.reason)
+            return partial(self._end, job, JobStatus.FAILED, error.reason)
         except InputUnavailable as error:
-            self._failed(job, str(error))
+            return partial(self._failed, job, str(error), JobStatus.FAILED)
         except StorageError as error:
             log.warning("fetch_not_stored", job_id=str(job.id), reason=str(error))
-            self._put_off(job, INPUT_STORING.first_seconds, failed=False)
-        else:
-            self._fetched(job)
+            return partial(self._put_off, job, INPUT_STORING.first_seconds, failed=False)
+        return partial(self._fetched, job)
+
+    def _record(self, job: UnfetchedJob, record: Callable[[], None]) -> None:
+        """Record a result for as long as the database needs to take it, or until the process stops."""
+        failures = 0
+        while True:
+            try:
+                return record()
+            except INCURABLE:
+                return log.exception("fetch_refused", job_id=str(job.id))
+            except SQLAlchemyError as error:
+                failures += 1
+                log.warning("fetch_unrecorded", job_id=str(job.id), reason=type(error).__name__)
+            if self.stopping.wait(FETCH_RECORDING.wait_seconds(failures, self.random)):
+                return None
 
     def _fetched(self, job: UnfetchedJob) -> None:
         requirement = replace(Requirement.parse(job.requirement), unfetched=False)
@@ -92,11 +110,11 @@ class Fetching:
         if moved:
             self.wake()
 
-    def _failed(self, job: UnfetchedJob, reason: str) -> None:
+    def _failed(self, job: UnfetchedJob, reason: str, at_last: JobStatus) -> None:
         tries = job.failures + 1
         log.info("fetch_failed", job_id=str(job.id), tries=tries, reason=reason)
         if tries >= INPUT_FETCH.tries:
-            self._end(job, JobStatus.FAILED, f"{reason} ({tries} tries)")
+            self._end(job, at_last, f"{reason} ({tries} tries)")
         else:
             self._put_off(job, INPUT_FETCH.wait_seconds(tries, self.random), failed=True)
 

@@ -1,8 +1,9 @@
 """Generate: one upstream call for one attempt, from the doorbell to its settled outcome.
 
 1. Read the attempt; a doorbell that is not needed is dropped.
-2. Call its deployment (`upstream_caller.py`), at the start that was planned for it (`call_start.py`). Where
-   the upstream has taken the request already, ask it for the result (`poll.py`).
+2. Call its deployment: `UpstreamCaller.call` loads input images, has the adapter build the request, opens the
+   connection, lets `CallStart` wait for the planned start and move the attempt to CALLING, and sends. Where
+   the upstream has taken the request already (the attempt is SLEEPING), ask it for the result (`poll.py`).
 3. Check and store the images of the answer (`store_images.py`).
 4. Settle what it came to (`record_outcome.py`).
 
@@ -72,6 +73,7 @@ class Generation:
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return None
+        # `starts_in` counts from some moment of the reading, so both ends of it are given.
         window = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
         return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window)
 
@@ -96,7 +98,7 @@ class Generation:
             response, parse = self._exchanged(start)
             with response:
                 return self._answered(start, response, parse)
-        except StillPending as error:
+        except StillPending as error:  # the poll failed, not the request: the attempt sleeps until the next
             wait = FAILED_POLL.wait_seconds(ticket.poll_failures + 1, self.random)
             return PollFailed(ticket.upstream_reference or "", wait, reason=error.reason)
         except LinkBroken as error:
@@ -145,7 +147,9 @@ class Generation:
                 self.process.stopping.wait(ANSWER_READING.full_seconds(failures))
 
     def _taken(self, start: CallStart, response: UpstreamResponse, parse: Parse) -> AttemptOutcome | Pending:
-        """Parse and check inside the decoding gate; what waits for a network waits outside of it.
+        """Parse and check inside `DECODING`, which lets few threads decode at a time, for their memory.
+
+        What waits for a network waits outside of it.
 
         A small answer is parsed at once: it may be a reference, which must not wait to be stored.
         """

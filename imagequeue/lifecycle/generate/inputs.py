@@ -18,6 +18,7 @@ from PIL import Image
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.errors import DestinationRefused, InvalidRequest
 from imagequeue.domain.images import MEDIA_TYPES, ImageRequest, is_url
+from imagequeue.domain.upstream import Unavailable
 from imagequeue.domain.verdicts import InputRefused
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.deadline import Limits
@@ -25,6 +26,7 @@ from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressErr
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.redirects import download_image
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
 from imagequeue.media.gate import DECODING
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
 from imagequeue.media.keys import checked_key
@@ -95,8 +97,8 @@ class Inputs:
             ) as download:
                 _require_success(name, download.status)
                 failpoint("fetch.fetched")
-                with DECODING:
-                    return prepare(download.file.read(), name=name)
+                with unpacked_download(download, MOST_INPUT_BYTES) as image, DECODING:
+                    return prepare(image.file.read(), name=name)
         except DestinationRefused as error:
             raise InputRefused(f"{name}: {error.message}") from error
         except InvalidRequest as error:
@@ -105,6 +107,8 @@ class Inputs:
             raise InputRefused(f"{name}: it could not be fetched: {error.code}") from error
         except EgressError as error:
             raise InputUnavailable(f"{name}: it could not be fetched: {error.code}") from error
+        except Unavailable as error:
+            raise InputUnavailable(f"{name}: it could not be fetched: {error.reason}") from error
 
 
 def _require_success(name: str, status: int) -> None:

@@ -5,7 +5,7 @@ the submit, so whoever polls next pays nothing again: a worker may die in betwee
 "An attempt"). Even when the total deadline has passed it is asked for once more: the result may have been
 there for long, and nobody was.
 
-One that sleeps without a reference waits for its upstream to call back (`callback.py`).
+One that sleeps without a reference waits for its upstream to call back (`upstream_callback.py`).
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 
-_FAULTS = (IntegrityError, DataError, ProgrammingError, NoResultFound, MultipleResultsFound)
+INCURABLE = (IntegrityError, DataError, ProgrammingError, NoResultFound, MultipleResultsFound)
 """What no repetition cures."""
 
 
@@ -61,7 +61,7 @@ class OutcomeRecorder:
         while True:
             try:
                 self._record(ticket, outcome)
-            except _FAULTS as error:
+            except INCURABLE as error:
                 log.exception("settle_refused", attempt_id=str(ticket.attempt_id))
                 raise HandedToSweep(type(error).__name__) from error
             except SQLAlchemyError as error:

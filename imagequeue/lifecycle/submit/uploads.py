@@ -75,7 +75,7 @@ class RequestWithUploads:
             raise InvalidRequest("The request has more fields, or longer ones, than can be kept with a job")
         return text
 
-    def keep(self, runtime: Runtime) -> ImageRequest:
+    def store_uploads(self, runtime: Runtime) -> ImageRequest:
         """Store the images that came as data and check the URLs; the request that names both.
 
         A job must name the stored images within a day, or the retention deletes them. This decodes images

@@ -76,6 +76,8 @@ _INSERT_JOBS = text("""
         INSERT INTO jobs
             (id, account_id, flow_id, status, image_count, wanted, price_usd, start_by, finish_by, not_before)
         SELECT id, account_id, flow_id, 'QUEUED', image_count, image_count, price_usd, start_by, finish_by,
+            -- When a worker is to fetch the input images that are URLs: now. NULL: there is none to fetch.
+            -- Until they are fetched no deployment serves the job's flow, so dispatch does not claim it.
             CASE WHEN unfetched THEN clock_timestamp() END
         FROM new
     ), request AS (

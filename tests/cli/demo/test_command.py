@@ -26,7 +26,7 @@ def _demo(folder: Path, *words: str) -> subprocess.Popen[str]:
 
 def test_a_demo_that_runs_out_of_time_says_so_and_leaves_nothing(tmp_path: Path) -> None:
     with _demo(tmp_path, "--timeout", "1") as demo:
-        output, errors = demo.communicate(timeout=60)
+        output, errors = demo.communicate(timeout=120)
     assert demo.returncode == 1
     assert "imagequeue up" in errors
     assert "--- " in output
@@ -39,7 +39,7 @@ def test_a_terminated_demo_stops_its_stack(tmp_path: Path) -> None:
         assert "starting" in demo.stdout.readline()
         stack = _descendants_once_there(demo.pid)
         demo.send_signal(signal.SIGTERM)
-        demo.communicate(timeout=60)
+        demo.communicate(timeout=120)
     assert demo.returncode == 128 + signal.SIGTERM
     assert not [process for process in stack if _lives(process)]
     assert not list(tmp_path.glob("imagequeue-demo-*"))

@@ -12,4 +12,4 @@ def test_the_orders_have_files_of_their_own() -> None:
         for ordinal in range(1, order.images + 1)
     ]
     assert len(set(files)) == len(files) == sum(order.images for order in ORDERS)
-    assert sum(order.callback for order in ORDERS) == 1
+    assert sum(order.webhook for order in ORDERS) == 1

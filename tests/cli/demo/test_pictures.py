@@ -24,7 +24,7 @@ def _picture(size: tuple[int, int], kind: str = "PNG") -> bytes:
 
 def test_an_image_of_the_asked_size_is_kept(tmp_path: Path) -> None:
     content = _picture(SIZE)
-    assert pictures.keep(content, ORDER, tmp_path / "image.png") == SIZE
+    assert pictures.save_checked(content, ORDER, tmp_path / "image.png") == SIZE
     assert (tmp_path / "image.png").read_bytes() == content
 
 
@@ -41,5 +41,5 @@ def test_an_image_of_the_asked_size_is_kept(tmp_path: Path) -> None:
 )
 def test_anything_else_is_not(tmp_path: Path, content: bytes) -> None:
     with pytest.raises(DemoFailed):
-        pictures.keep(content, ORDER, tmp_path / "image.png")
+        pictures.save_checked(content, ORDER, tmp_path / "image.png")
     assert not list(tmp_path.iterdir())

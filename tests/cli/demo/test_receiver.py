@@ -24,7 +24,7 @@ def test_a_signed_webhook_is_believed() -> None:
     secret = new_webhook_secret()
     with Receiver().open() as receiver:
         _deliver(receiver, secret)
-        assert receiver.callback(secret, DemoDeadline.after(5)) == ("msg_1", BODY)
+        assert receiver.webhook(secret, DemoDeadline.after(5)) == ("msg_1", BODY)
 
 
 def test_a_changed_body_is_not_believed() -> None:
@@ -32,16 +32,16 @@ def test_a_changed_body_is_not_believed() -> None:
     with Receiver().open() as receiver:
         _deliver(receiver, secret, BODY.replace(b"COMPLETED", b"FAILED"))
         with pytest.raises(DemoFailed, match="signature"):
-            receiver.callback(secret, DemoDeadline.after(5))
+            receiver.webhook(secret, DemoDeadline.after(5))
 
 
 def test_another_accounts_signature_is_not_believed() -> None:
     with Receiver().open() as receiver:
         _deliver(receiver, new_webhook_secret())
         with pytest.raises(DemoFailed, match="signature"):
-            receiver.callback(new_webhook_secret(), DemoDeadline.after(5))
+            receiver.webhook(new_webhook_secret(), DemoDeadline.after(5))
 
 
 def test_a_webhook_that_never_comes_ends_the_demo() -> None:
-    with Receiver().open() as receiver, pytest.raises(DemoFailed, match="callback"):
-        receiver.callback(new_webhook_secret(), DemoDeadline.after(0.05))
+    with Receiver().open() as receiver, pytest.raises(DemoFailed, match="webhook"):
+        receiver.webhook(new_webhook_secret(), DemoDeadline.after(0.05))

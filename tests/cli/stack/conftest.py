@@ -18,7 +18,7 @@ from tests.cli.stack.processes_of import family
 
 PROGRAM = Path(__file__).with_name("dummy_up.py")
 ROOT = PROGRAM.parents[3]
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 AT_A_TERMINAL = """
 import fcntl, os, sys, termios
 fcntl.ioctl(0, termios.TIOCSCTTY, 0)
@@ -129,7 +129,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Up]:
         yield Starter(tmp_path_factory.mktemp("running"), ending)().until_ready()
 
 
-def eventually(question: Callable[[], bool], seconds: float = 20.0) -> None:
+def eventually(question: Callable[[], bool], seconds: float = 120.0) -> None:
     """Ask until the answer is yes: for what another process does and cannot announce."""
     deadline = time.monotonic() + seconds
     while not question():

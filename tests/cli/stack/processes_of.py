@@ -9,7 +9,7 @@ from pathlib import Path
 
 import psutil
 
-GONE_WITHIN_SECONDS = 20.0
+GONE_WITHIN_SECONDS = 120.0
 
 
 def family(pid: int) -> list[psutil.Process]:

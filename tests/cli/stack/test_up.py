@@ -43,7 +43,7 @@ def test_a_terminal_that_hangs_up_stops_everything_cleanly(start: Starter) -> No
     os.close(end)
     processes = up.family()
     os.close(terminal)  # the kernel sends SIGHUP
-    assert up.process.wait(60) == 0
+    assert up.process.wait(120) == 0
     assert survivors(processes) == []
     assert "reloaded" not in up.notes
 
@@ -96,7 +96,7 @@ def test_a_second_up_continues_after_a_clean_stop(start: Starter) -> None:
 def test_two_at_a_time_are_refused(start: Starter) -> None:
     first = start().until_ready()
     second = start()
-    assert second.process.wait(20) == 1
+    assert second.process.wait(120) == 1
     assert f"already runs on {first.data} (pid {first.process.pid})" in second.errors
     assert psutil.pid_exists(first.pids["api-1"])
     assert (first.data / "stack.json").exists()
@@ -129,7 +129,7 @@ def test_a_child_that_cannot_start_ends_up_with_its_own_words(start: Starter) ->
     processes: list[psutil.Process] = []
     eventually(lambda: bool(up.data.joinpath("stack.json").exists()), 60)
     processes += up.family()
-    assert up.process.wait(60) == 1
+    assert up.process.wait(120) == 1
     assert "again and again" in up.errors
     assert "worker is broken" in up.errors
     assert survivors(processes) == []
@@ -138,7 +138,7 @@ def test_a_child_that_cannot_start_ends_up_with_its_own_words(start: Starter) ->
 def test_a_failed_migration_ends_up_with_its_own_words(start: Starter) -> None:
     (start.folder / "broken-migrate").touch()
     up = start()
-    assert up.process.wait(60) == 1
+    assert up.process.wait(120) == 1
     assert "migrate ended with code 1" in up.errors
     assert "migrate is broken" in up.errors
 

@@ -40,8 +40,8 @@ class RefusingStorage(LocalStorage):
 
 
 @contextmanager
-def breaking_commit(engine: Engine, statement: str, *, after: bool) -> Generator[list[str]]:
-    """Break the connection at the first commit of a transaction with this statement; what was broken.
+def breaking_commit(engine: Engine, statement: str, *, after: bool, times: int = 1) -> Generator[list[str]]:
+    """Break the connection at the first commits of transactions with this statement; what was broken.
 
     `after`: the server has committed already, and only its answer is lost.
     """
@@ -57,7 +57,7 @@ def breaking_commit(engine: Engine, statement: str, *, after: bool) -> Generator
         marked.on = False
 
     def on_commit(connection: Any) -> None:
-        if broken or not marked.on:
+        if len(broken) == times or not marked.on:
             return
         broken.append(statement)
         driver = connection.connection.driver_connection

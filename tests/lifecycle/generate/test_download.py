@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import time
+import zlib
 from collections.abc import Iterator
 from random import Random
 
@@ -12,6 +14,7 @@ from imagequeue.domain.upstream import LinkBroken, Unavailable
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.lifecycle.generate.download import Downloading
+from imagequeue.media.images import MOST_OUTPUT_BYTES
 from tests.origin import Origin
 
 
@@ -62,6 +65,40 @@ def test_where_a_fresh_link_can_be_had_a_few_tries_are_enough(
     with pytest.raises(LinkBroken, match="status 404"):
         downloading.run(f"{origin.url}/image.png", time.monotonic() + 120, tries=2)
     assert origin.requests["/image.png"] == 2
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip"])
+def test_an_image_that_its_store_compresses_unasked_is_unpacked(
+    origin: Origin, downloading: Downloading, coding: str
+) -> None:
+    image = origin.bodies["/image.png"]
+    origin.bodies["/image.png"] = zlib.compress(image) if coding == "deflate" else gzip.compress(image)
+    origin.headers["Content-Encoding"] = coding
+    with downloading.run(f"{origin.url}/image.png", time.monotonic() + 60) as download:
+        assert download.file.read() == image
+    assert origin.requests["/image.png"] == 1
+
+
+def test_a_small_file_that_unpacks_to_too_much_is_no_image(origin: Origin, downloading: Downloading) -> None:
+    origin.bodies["/image.png"] = gzip.compress(bytes(MOST_OUTPUT_BYTES + 1))
+    origin.headers["Content-Encoding"] = "gzip"
+    with pytest.raises(Unavailable, match="64 MiB"):
+        downloading.run(f"{origin.url}/image.png", time.monotonic() + 60)
+
+
+@pytest.mark.parametrize("body", [b"<html>Not ready", b'{"status": "pending"}', b"", b"Please wait"])
+def test_a_link_that_answers_200_with_no_image_is_asked_again_while_there_is_time(
+    origin: Origin, downloading: Downloading, body: bytes
+) -> None:
+    origin.first_bodies.append(body)
+    with downloading.run(f"{origin.url}/image.png", time.monotonic() + 60) as download:
+        assert download.file.read() == origin.bodies["/image.png"]
+    assert origin.requests["/image.png"] == 2
+
+
+def test_a_link_that_never_gives_an_image_is_broken(origin: Origin, downloading: Downloading) -> None:
+    with pytest.raises(LinkBroken, match="no image"):
+        downloading.run(f"{origin.url}/page", time.monotonic() + 60, tries=2)
 
 
 def test_a_link_may_redirect_and_not_to_a_private_address(origin: Origin, downloading: Downloading) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from decimal import Decimal
@@ -19,6 +20,7 @@ from imagequeue.lifecycle.generate.fetch_inputs import Fetches
 from imagequeue.media.inputs import MOST_INPUT_BYTES
 from imagequeue.store.money.ledger import read_wallets
 from tests import builders
+from tests.lifecycle.generate.refusing import breaking_commit
 from tests.media.pictures import bomb, encoded
 from tests.origin import Origin
 from tests.pipeline import Pipeline
@@ -40,7 +42,7 @@ def test_a_slow_url_delays_nobody_and_holds_no_token(editing: Pipeline, origin: 
     woken = Event()
     fetches = Fetches(replace(editing.fetching, wake=woken.set), list(Lane), lambda: 64)
     assert fetches.run_once() == 1
-    assert origin.reached.wait(20)
+    assert origin.reached.wait(120)
     others = editing.submit(3)
     assert editing.dispatch.run_once() == 3
     assert editing.answer() == 3
@@ -48,7 +50,7 @@ def test_a_slow_url_delays_nobody_and_holds_no_token(editing: Pipeline, origin: 
     assert (editing.status(slow), editing.states(slow)) == ("QUEUED", [])
     assert editing.dispatch.run_once() == 0
     origin.held.set()
-    assert woken.wait(20)
+    assert woken.wait(120)
     fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
     assert editing.dispatch.run_once() == 1
     assert editing.answer() == 1
@@ -66,6 +68,29 @@ def test_what_fails_for_a_while_is_tried_again(editing: Pipeline, origin: Origin
     editing.run()
     assert (editing.status(job_id), editing.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
     assert editing.rows("SELECT failures, deaths, not_before FROM jobs") == [(0, 0, None)]
+
+
+def test_an_input_image_that_its_server_compresses_unasked_is_unpacked(
+    editing: Pipeline, origin: Origin
+) -> None:
+    origin.bodies["/image.png"] = gzip.compress(origin.bodies["/image.png"])
+    origin.headers["Content-Encoding"] = "gzip"
+    job_id = edit(editing, f"{origin.url}/image.png")
+    editing.run()
+    assert (editing.status(job_id), editing.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
+
+
+def test_an_input_image_that_cannot_be_unpacked_is_tried_again(editing: Pipeline, origin: Origin) -> None:
+    whole = gzip.compress(origin.bodies["/image.png"])
+    origin.bodies["/image.png"] = whole[:20] + bytes(100) + whole[120:]
+    origin.headers["Content-Encoding"] = "gzip"
+    job_id = edit(editing, f"{origin.url}/image.png")
+    assert editing.fetch() == 1
+    assert editing.rows("SELECT status, failures FROM jobs") == [("QUEUED", 1)]
+    origin.bodies["/image.png"] = whole
+    editing.execute(DUE)
+    editing.run()
+    assert editing.status(job_id) == "COMPLETED"
 
 
 def test_what_fails_again_and_again_fails_the_job(editing: Pipeline, origin: Origin) -> None:
@@ -141,7 +166,7 @@ def test_a_job_that_is_cancelled_while_it_is_fetched_stays_so(editing: Pipeline,
     job_id = edit(editing, f"{origin.url}/held.png")
     with ThreadPoolExecutor(1) as pool:
         fetched = pool.submit(editing.fetch)
-        assert origin.reached.wait(20)
+        assert origin.reached.wait(120)
         assert editing.settlement.end([job_id], JobStatus.FAILED, "Cancelled") == [job_id]
         origin.held.set()
         assert fetched.result(30) == 1
@@ -175,6 +200,42 @@ def test_a_job_whose_inputs_killed_three_processes_is_ended(editing: Pipeline, o
         editing.execute(DUE)
     editing.fetch()
     assert (editing.status(job_id), origin.requests.total()) == ("ERROR", 0)
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before the commit", "after the commit"])
+@pytest.mark.parametrize(
+    ("path", "recorded_by", "status"),
+    [
+        ("/image.png", "not_before = NULL, failures = 0", "QUEUED"),
+        ("/page", "SET status = ", "FAILED"),
+        ("/late.png", "failures = failures +", "QUEUED"),
+    ],
+    ids=["fetched", "refused", "put off"],
+)
+def test_a_result_that_the_database_does_not_take_at_once_is_no_death(
+    editing: Pipeline, origin: Origin, path: str, recorded_by: str, status: str, *, after: bool
+) -> None:
+    origin.statuses.extend([503] if path == "/late.png" else [])
+    job_id = edit(editing, f"{origin.url}{path}")
+    job = editing.fetching.claim(Lane)
+    assert job is not None
+    with breaking_commit(editing.runtime.engine, recorded_by, after=after, times=3) as broken:
+        editing.fetching.run(job)
+    assert len(broken) == 3 or after
+    assert (editing.status(job_id), origin.requests.total()) == (status, 1)
+    assert editing.rows("SELECT deaths FROM jobs WHERE status = 'QUEUED'") in ([], [(0,)])
+
+
+def test_a_fetch_that_breaks_by_a_fault_of_ours_is_no_death_and_ends_as_an_error(editing: Pipeline) -> None:
+    job_id = edit(editing, "http://127.0.0.1:1/image.png")
+    editing.execute('UPDATE job_requests SET parameters = \'{"operation": "edit"}\'')
+    for tries in range(1, INPUT_FETCH.tries):
+        assert editing.fetch() == 1
+        assert editing.rows("SELECT failures, deaths FROM jobs") == [(tries, 0)]
+        editing.execute(DUE)
+    editing.fetch()
+    assert (editing.status(job_id), editing.calls()) == ("ERROR", [])
+    assert "a fault of the queue itself" in error_of(editing, job_id)
 
 
 def test_while_the_storage_is_away_the_job_waits(editing: Pipeline, origin: Origin, tmp_path: Path) -> None:

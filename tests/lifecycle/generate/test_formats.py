@@ -80,7 +80,7 @@ def _turned() -> bytes:
 
 def _kept(pipeline: Pipeline, content: bytes) -> tuple[str, ...]:
     ask = RequestWithUploads(ImageRequest(MODEL, "x", "edit"), (Upload("image_urls", content),))
-    return ask.keep(pipeline.runtime).input_images
+    return ask.store_uploads(pipeline.runtime).input_images
 
 
 def _finished(pipeline: Pipeline, job_id: UUID) -> dict[str, Any]:

@@ -229,7 +229,7 @@ def test_a_process_that_stops_does_not_wait_for_the_database_for_ever(pipeline: 
     pipeline.dispatch.run_once()
     thread = threading.Thread(target=pipeline.answer, daemon=True)
     thread.start()
-    thread.join(20)
+    thread.join(120)
     assert not thread.is_alive()
     assert pipeline.states(job_id) == ["CALLING"]
     pipeline.execute("DELETE FROM processes")

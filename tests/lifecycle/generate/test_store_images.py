@@ -30,7 +30,7 @@ def test_the_image_waits_and_nothing_new_is_bought(outage: Outage) -> None:
 def test_a_process_that_stops_leaves_the_image_to_the_sweep(outage: Outage) -> None:
     job_id, thread = outage.begin()
     outage.pipeline.stopping.set()
-    thread.join(20)
+    thread.join(120)
     assert not thread.is_alive(), "stopping must not wait for the storage"
     assert outage.slots() == 0
     outage.pipeline.execute("DELETE FROM processes")
@@ -50,7 +50,7 @@ class SlowStorage(RefusingStorage):
         self.everybody = threading.Barrier(together)
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
-        self.everybody.wait(30)
+        self.everybody.wait(120)
         super().put(key, content, media_type)
 
 

@@ -217,7 +217,7 @@ def test_its_doubt_changes_nothing(queue: Queue, *, learned: bool) -> None:
     [
         (Throttled("429"), "THROTTLED"),
         (Unavailable("503"), "UNAVAILABLE"),
-        (GivenBack("too late for the slot", started=True), "GIVEN_BACK"),
+        (GivenBack("too late for its start", started=True), "GIVEN_BACK"),
     ],
     ids=["throttled", "unavailable", "given back"],
 )

@@ -21,7 +21,7 @@ def tallied(pipeline: Pipeline) -> int:
     return pipeline.rows("SELECT sum(entered)::int FROM event_totals")[0][0]
 
 
-def test_totals_are_there_at_once_and_the_tally_does_not_change_them(pipeline: Pipeline) -> None:
+def test_totals_are_there_at_once_and_counting_does_not_change_them(pipeline: Pipeline) -> None:
     assert totals(pipeline) == dict.fromkeys(JobStatus, 0)
     pipeline.submit(3)
     pipeline.run()
@@ -51,16 +51,16 @@ def test_an_event_that_is_committed_late_is_counted(pipeline: Pipeline) -> None:
     pipeline.submit(2)
     (late, soon) = pipeline.rows("SELECT id FROM jobs ORDER BY id")
     event = "INSERT INTO events (job_id, status) VALUES (:id, 'PROCESSING')"
-    tally = replace(wiring.event_totals(pipeline.runtime), settled_seconds=0)
+    counting = replace(wiring.event_totals(pipeline.runtime), settled_seconds=0)
     with pipeline.runtime.engine.begin() as connection:
         connection.exec_driver_sql(
             "INSERT INTO events (job_id, status) VALUES (%s, 'PROCESSING')", (late.id,)
         )
         pipeline.execute(event, id=soon.id)
-        tally.run_once()
+        counting.run_once()
         assert totals(pipeline)["PROCESSING"] == 1
     assert totals(pipeline)["PROCESSING"] == 2
-    tally.run_once()
+    counting.run_once()
     assert totals(pipeline)["PROCESSING"] == 2
     assert tallied(pipeline) == 4
 

@@ -45,7 +45,7 @@ def _forget(pipeline: Pipeline, *job_ids: object) -> None:
 def test_an_image_is_kept_until_the_last_job_that_names_it_is_forgotten(
     pipeline: Pipeline, place: str
 ) -> None:
-    kept = ASK.keep(pipeline.runtime)
+    kept = ASK.store_uploads(pipeline.runtime)
     (key,) = kept.input_images
     assert kept.mask == key, "the same image is stored once"
     jobs = pipeline.submit(2, operation="edit", input_images=(key,))
@@ -69,7 +69,7 @@ def test_an_image_is_kept_until_the_last_job_that_names_it_is_forgotten(
 
 
 def test_an_image_whose_submit_was_refused_goes_a_day_later(pipeline: Pipeline) -> None:
-    (key,) = ASK.keep(pipeline.runtime).input_images
+    (key,) = ASK.store_uploads(pipeline.runtime).input_images
     assert _look(pipeline) == 0, "its submit may still commit"
     _due(pipeline)
     assert _look(pipeline) == 1
@@ -77,9 +77,9 @@ def test_an_image_whose_submit_was_refused_goes_a_day_later(pipeline: Pipeline) 
 
 
 def test_a_submit_that_comes_before_the_look_keeps_the_image(pipeline: Pipeline) -> None:
-    ASK.keep(pipeline.runtime)
+    ASK.store_uploads(pipeline.runtime)
     _due(pipeline)
-    (key,) = ASK.keep(pipeline.runtime).input_images
+    (key,) = ASK.store_uploads(pipeline.runtime).input_images
     assert _look(pipeline) == 0
     assert pipeline.runtime.storage.exists(key)
 
@@ -93,25 +93,25 @@ class Halting(LocalStorage):
 
     def delete(self, *keys: str) -> None:
         self.deleting.set()
-        assert self.go.wait(20)
+        assert self.go.wait(120)
         super().delete(*keys)
 
 
 def test_a_submit_that_comes_while_the_image_is_deleted_stores_it_again(pipeline: Pipeline) -> None:
-    (key,) = ASK.keep(pipeline.runtime).input_images
+    (key,) = ASK.store_uploads(pipeline.runtime).input_images
     _due(pipeline)
     assert isinstance(pipeline.runtime.storage, LocalStorage)
     halting = Halting(pipeline.runtime.storage)
     retention = replace(wiring.input_retention(pipeline.runtime), storage=halting)
     looking = threading.Thread(target=retention.run_once)
     looking.start()
-    assert halting.deleting.wait(20)
-    submitting = threading.Thread(target=ASK.keep, args=[pipeline.runtime])
+    assert halting.deleting.wait(120)
+    submitting = threading.Thread(target=ASK.store_uploads, args=[pipeline.runtime])
     submitting.start()
     _await_lock(pipeline, submitting)
     halting.go.set()
     for thread in (looking, submitting):
-        thread.join(20)
+        thread.join(120)
         assert not thread.is_alive()
     assert pipeline.runtime.storage.exists(key)
     assert _look(pipeline) == 0
@@ -123,7 +123,7 @@ def _await_lock(pipeline: Pipeline, thread: threading.Thread) -> None:
         "SELECT count(*) FROM pg_stat_activity"
         " WHERE datname = current_database() AND wait_event_type = 'Lock'"
     )
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 120
     while pipeline.rows(waiting) == [(0,)]:
         assert thread.is_alive(), "it did not wait for who deletes"
         assert time.monotonic() < deadline

@@ -20,7 +20,7 @@ from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
 
-ONE: dict[str, dict[str, Any]] = {"east": {"rpm": 1000, "pace": False, "timeout_seconds": 1.0}}
+ONE: dict[str, dict[str, Any]] = {"east": {"rpm": 1000, "pace": False, "timeout_seconds": 3.0}}
 
 FAULTS: dict[str, dict[str, Any]] = {
     "a refusal in words that no list knows": {"status": 400, "code": "bad", "message": "Cannot do that"},

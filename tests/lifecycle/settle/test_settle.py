@@ -116,7 +116,7 @@ def test_a_call_in_flight_of_a_cancelled_job_is_a_cost_and_not_charged(pipeline:
     while pipeline.states(job_id) != ["CALLING"]:
         assert thread.is_alive()
     assert pipeline.settlement.end([job_id], JobStatus.FAILED, "cancelled") == [job_id]
-    thread.join(20)
+    thread.join(120)
     assert (pipeline.status(job_id), pipeline.states(job_id)) == ("FAILED", ["SUCCEEDED"])
     assert pipeline.rows("SELECT duplicate_images FROM attempts") == [(1,)]
     assert pipeline.rows("SELECT count(*) FROM images") == [(0,)]
@@ -139,7 +139,7 @@ def test_ending_many_jobs_locks_wallets_in_account_order(pipeline: Pipeline) -> 
             assert ending.is_alive()
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
         connection.execute(lock, {"id": second})
-    ending.join(10)
+    ending.join(120)
     assert {pipeline.status(job_id) for job_id in jobs} == {"ERROR"}
 
 
@@ -161,7 +161,7 @@ def test_ending_many_jobs_locks_quota_groups_before_wallets_as_settling_does(pip
         wait_until_blocked(pipeline.runtime.engine)
         with holding(pipeline.runtime.engine, f"{WALLET} NOWAIT", account_id=first):
             pass
-    ending.join(10)
+    ending.join(120)
     assert {pipeline.status(job_id) for job_id in jobs} == {"ERROR"}
 
 

@@ -102,7 +102,7 @@ def test_the_attempt_of_a_process_that_is_gone_is_rescued(pipeline: Pipeline) ->
 def test_a_spilled_image_is_found_by_the_rescue_of_its_attempt(outage: Outage) -> None:
     job_id, thread = outage.begin()
     outage.pipeline.stopping.set()
-    thread.join(20)
+    thread.join(120)
     outage.pipeline.execute("DELETE FROM processes")
     outage.storage.away.clear()
     with outage.pipeline.runtime.engine.connect() as connection:

@@ -55,7 +55,7 @@ def test_a_call_that_was_given_back_is_no_start(pipeline: Pipeline) -> None:
         process_id=pipeline.process_id,
     )
     (attempt,) = pipeline.rows("SELECT id FROM attempts")
-    late = GivenBack("too late for the slot", started=True)
+    late = GivenBack("too late for its start", started=True)
     pipeline.settlement.settle(attempt.id, late, pipeline.process_id)
     pipeline.execute("UPDATE jobs SET start_by = clock_timestamp() - interval '1 ms'")
     assert pipeline.sweep.end_overdue() == 1

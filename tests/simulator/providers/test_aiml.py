@@ -111,3 +111,14 @@ def test_downloads_are_hit_only_when_named(client: httpx.Client, ask: Ask, arm: 
 def test_unknown_files_are_404(client: httpx.Client, ask: Ask) -> None:
     ask()
     assert client.get(f"/aiml/files/{'0' * 32}.png").status_code == 404
+
+
+@pytest.mark.parametrize("hops", [1, 2, 3])
+def test_links_lead_over_redirects_to_the_image(
+    client: httpx.Client, ask: Ask, arm: Callable[..., Any], hops: int
+) -> None:
+    arm(kind="redirected_links", hops=hops, count=1)
+    (item,) = ask().json()["data"]
+    response = client.get(item["url"], headers={"api-key": ""}, follow_redirects=True)
+    assert [one.is_redirect for one in response.history] == [True] * hops
+    assert opened(response.content)

@@ -46,7 +46,7 @@ def test_without_namespaces_root_gives_it_a_folder_of_its_own(tmp_path: Path, ho
     home.mkdir(mode=0o700)
 
     def postgres() -> EmbeddedPostgres:
-        return EmbeddedPostgres(home / "postgres", {"fsync": "off"}, refuse_namespaces=True, lodgings=homes)
+        return EmbeddedPostgres(home / "postgres", {"fsync": "off"}, refuse_namespaces=True, home_base=homes)
 
     with postgres().running() as first:
         server = server_in(home / "postgres" / "data")
@@ -65,11 +65,11 @@ def test_without_namespaces_root_gives_it_a_folder_of_its_own(tmp_path: Path, ho
 def test_that_namespaces_are_refused_is_noticed(directory: Path, homes: Path) -> None:
     run = (
         "import sys; from pathlib import Path; from cli.stack.servers.postgres import EmbeddedPostgres as E\n"
-        "with E(Path(sys.argv[1]), lodgings=Path(sys.argv[2])).running() as e: print('answers', e.answers())"
+        "with E(Path(sys.argv[1]), home_base=Path(sys.argv[2])).running() as e: print('answers', e.answers())"
     )
     words = [sys.executable, str(Path(__file__).with_name("refusing.py")), sys.executable, "-c", run]
     done = subprocess.run(
-        [*words, str(directory), str(homes)], capture_output=True, text=True, check=False, timeout=60
+        [*words, str(directory), str(homes)], capture_output=True, text=True, check=False, timeout=120
     )
     assert done.stdout == "answers True\n", done.stderr
     assert (directory / "data").readlink().is_relative_to(homes)
@@ -77,7 +77,7 @@ def test_that_namespaces_are_refused_is_noticed(directory: Path, homes: Path) ->
 
 @as_root
 def test_a_cluster_made_in_a_namespace_moves_out_when_they_are_refused(directory: Path, homes: Path) -> None:
-    postgres = EmbeddedPostgres(directory, refuse_namespaces=True, lodgings=homes)
+    postgres = EmbeddedPostgres(directory, refuse_namespaces=True, home_base=homes)
     with postgres.running():
         assert ask(postgres, "SELECT 1") == "1"
     assert (directory / "data").is_symlink()
@@ -85,7 +85,7 @@ def test_a_cluster_made_in_a_namespace_moves_out_when_they_are_refused(directory
 
 @as_root
 def test_a_home_that_is_gone_is_an_error_and_not_an_empty_database(directory: Path, homes: Path) -> None:
-    postgres = EmbeddedPostgres(directory, refuse_namespaces=True, lodgings=homes)
+    postgres = EmbeddedPostgres(directory, refuse_namespaces=True, home_base=homes)
     postgres.initialise()
     shutil.rmtree((directory / "data").readlink().parent)
     with pytest.raises(StackError, match="is gone"):

@@ -43,7 +43,7 @@ def test_the_child_dies_when_its_parent_is_killed(who: str) -> None:
 def test_the_pid_is_the_programs_own() -> None:
     command = run_as.with_pdeathsig([sys.executable, "-c", _SHOW_PID])
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
-        output, _ = child.communicate(timeout=20)
+        output, _ = child.communicate(timeout=120)
     assert int(output.split()[0]) == child.pid
 
 
@@ -54,7 +54,7 @@ def test_a_uid_is_taken_with_no_group_left() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=120,
     )
     assert done.stdout.split() == ["60600", "60600"]
 
@@ -67,7 +67,7 @@ def test_inside_a_namespace_root_has_another_name_and_no_capability() -> None:
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=120,
     )
     assert done.stdout.split()[0] == str(pwd.getpwnam("nobody").pw_uid)
     assert "CapEff:\t0000000000000000" in done.stdout
@@ -76,7 +76,7 @@ def test_inside_a_namespace_root_has_another_name_and_no_capability() -> None:
 def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
     command = run_as.with_pdeathsig(["/bin/echo", "started"])
     command[command.index(str(os.getpid()))] = "1" if os.getpid() != 1 else "2"
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout == ""
     assert done.returncode == 126
     assert "is gone" in done.stderr
@@ -84,5 +84,5 @@ def test_a_child_whose_parent_is_gone_already_does_not_start() -> None:
 
 def test_a_program_that_is_not_there_is_named() -> None:
     command = run_as.with_pdeathsig(["/nowhere/program"], orphan_signal=signal.SIGTERM)
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert "/nowhere/program" in done.stderr

@@ -11,7 +11,7 @@ from cli.stack.supervisor import private_file
 def test_a_kept_text_is_made_once_and_private(tmp_path: Path) -> None:
     made = iter(["first", "second"])
     path = tmp_path / "key"
-    assert [private_file.kept(path, lambda: next(made)) for _ in range(3)] == ["first"] * 3
+    assert [private_file.read_or_make(path, lambda: next(made)) for _ in range(3)] == ["first"] * 3
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert list(tmp_path.iterdir()) == [path]
 

@@ -1,4 +1,4 @@
-"""Callbacks: every final job told its receiver, under one id, what the status route says."""
+"""Webhooks: every final job told its receiver the bytes of its status body, under one id."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def _by_path(evidence: Evidence) -> dict[str, list[Receipt]]:
 
 
 def every_final_job_told_its_receiver(evidence: Evidence) -> Finding:
-    """What came is byte for byte the final status body."""
+    """The receiver took a webhook of each final job that asked for one; its body is the final status body."""
     receipts, wrong, asked = _by_path(evidence), list[str](), 0
     for job in evidence.jobs:
         if not job["webhook_url"] or job["finished"] is None:
@@ -25,14 +25,14 @@ def every_final_job_told_its_receiver(evidence: Evidence) -> Finding:
         asked += 1
         came = receipts.get(urlsplit(str(job["webhook_url"])).path, [])
         if not any(receipt.taken for receipt in came):
-            wrong.append(f"{job['id']}: {len(came)} callbacks came, none was taken")
+            wrong.append(f"{job['id']}: {len(came)} webhooks came, none was taken")
         wrong += [f"{job['id']}: another body" for receipt in came if receipt.body != job["body"]]
     counts = {"asked for": asked, "came": len(evidence.receipts)}
     return Finding("every final job told its receiver", counts, wrong)
 
 
 def one_webhook_id_for_a_job(evidence: Evidence) -> Finding:
-    """Retries and repeats carry the same id, so that receivers can tell."""
+    """All webhooks of a job have one id, so that its receiver can tell a repeat; there is one delivery."""
     wrong, repeated = list[str](), 0
     for path, came in _by_path(evidence).items():
         ids = {receipt.webhook_id for receipt in came}

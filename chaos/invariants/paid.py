@@ -1,0 +1,126 @@
+"""Paid images: what an upstream billed is stored, or the reason of its loss is on record."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from chaos.evidence import Evidence, Finding, Row
+from chaos.upstreams import TIMEOUT_SECONDS
+
+USABLE = frozenset(
+    {
+        None,
+        "delay",
+        "compressed",
+        "line_breaks",
+        "raw_image",
+        "url_text",
+        "relative_url",
+        "one_for_array",
+        "redirected_links",
+    }
+)
+"""Faults by which an answer, or its links, come late or in another form, and its images are whole."""
+
+_CALLED = {"SUCCEEDED", "REFUSED", "THROTTLED", "UNAVAILABLE", "MISCONFIGURED", "UNKNOWN", "LOST"}
+_EARLY_SECONDS = 1.0
+"""A call that ended by its deadline may have run for so much less, as it counts from the planned start."""
+
+
+@dataclass(slots=True)
+class _Purchase:
+    """The billed calls of one job at one deployment, and the attempts that may have made them."""
+
+    calls: list[Row] = field(default_factory=list[Row])
+    attempts: list[Row] = field(default_factory=list[Row])
+
+
+def what_was_paid_is_stored_or_its_loss_explained(evidence: Evidence) -> Finding:
+    """For each job and deployment, what the simulator billed stands beside what the attempts brought.
+
+    - Each billed call has an attempt that succeeded, or one that failed with a reason on record.
+    - An answer whose images are whole, in whatever form or however late, is stored, not only explained: it
+      has an attempt that succeeded. There are four exceptions: the attempt's process died, or was stopped or
+      killed during the call; the job ended while the attempt slept; the attempt ran until its deadline, so
+      that the answer, its links or its polls did not come in time.
+    - If each call was such and succeeded, as many images are stored as were billed. (In place of several
+      images `raw_image` sends one.)
+    """
+    wrong, counts = list[str](), Counter[str]()
+    for (prompt, deployment), purchase in _purchases(evidence).items():
+        counts["billed calls"] += len(purchase.calls)
+        counts["billed images"] += sum(call["billed_images"] for call in purchase.calls)
+        explained = _explained(purchase)
+        counts["lost with a reason"] += explained
+        missing = _missing(evidence, purchase)
+        wrong += [f"{prompt} at {deployment}: {complaint}" for complaint in missing]
+    return Finding("what was paid is stored, or its loss has a reason", dict(counts), wrong)
+
+
+def _purchases(evidence: Evidence) -> dict[tuple[str, str], _Purchase]:
+    found = defaultdict[tuple[str, str], _Purchase](_Purchase)
+    for call in evidence.calls:
+        if call["billed_images"]:
+            found[call["prompt"], call["upstream"]].calls.append(call)
+    for job in evidence.jobs:
+        for attempt in evidence.of("attempts", job):
+            purchase = found.get((job["prompt"], attempt["deployment"]))
+            if purchase and attempt["state"] in _CALLED:
+                purchase.attempts.append(attempt)
+    return found
+
+
+def _explained(purchase: _Purchase) -> int:
+    """How many billed calls brought no image."""
+    stored = sum(attempt["state"] == "SUCCEEDED" for attempt in purchase.attempts)
+    return max(0, len(purchase.calls) - stored)
+
+
+def _missing(evidence: Evidence, purchase: _Purchase) -> Sequence[str]:
+    stored = [attempt for attempt in purchase.attempts if attempt["state"] == "SUCCEEDED"]
+    others = [attempt for attempt in purchase.attempts if attempt["state"] != "SUCCEEDED"]
+    explained = sum(bool(attempt["reason"]) or attempt["state"] == "LOST" for attempt in others)
+    if len(purchase.calls) > len(stored) + explained:
+        return [f"{len(purchase.calls)} billed, {len(stored)} stored, {explained} lost with a reason"]
+    usable = [call for call in purchase.calls if _is_usable(call)]
+    excused = sum(_is_excused(evidence, attempt) for attempt in others)
+    if len(usable) > len(stored) + excused:
+        reasons = sorted(str(attempt["reason"]) for attempt in others)
+        return [f"{len(usable)} usable answers, {len(stored)} stored, {excused} excused; {reasons}"]
+    if not others and len(usable) == len(purchase.calls) == len(stored):
+        return _missing_images(evidence, usable, stored)
+    return []
+
+
+def _missing_images(evidence: Evidence, calls: Sequence[Row], attempts: Sequence[Row]) -> Sequence[str]:
+    if any(call["fault"] == "raw_image" for call in calls):
+        return []
+    ids = {attempt["id"] for attempt in attempts}
+    stored = sum(image["attempt_id"] in ids for image in evidence.tables["images"])
+    stored += sum(attempt["duplicate_images"] for attempt in attempts)
+    billed = sum(call["billed_images"] for call in calls)
+    return [] if stored >= billed else [f"{billed} images billed, {stored} stored"]
+
+
+def _is_usable(call: Row) -> bool:
+    return call["fault"] in USABLE
+
+
+def _is_excused(evidence: Evidence, attempt: Row) -> bool:
+    """Whether the answer may be lost although its images were whole."""
+    if attempt["process_died"] or attempt["state"] == "LOST":
+        return True
+    began, ended = attempt["called"] or attempt["created"], attempt["finished"]
+    late = ended - began >= TIMEOUT_SECONDS[attempt["deployment"]] - _EARLY_SECONDS
+    return late or _was_hurt(evidence, attempt["process_id"], began, ended)
+
+
+def _was_hurt(evidence: Evidence, process_id: UUID | None, since: float, until: float) -> bool:
+    """Whether the process that made a call was stopped or killed while it did."""
+    pid = evidence.pids.get(str(process_id))
+    return any(
+        pid == fault.pid and fault.began <= until and fault.ended >= since for fault in evidence.faults
+    )

@@ -1,0 +1,120 @@
+"""How those who wait for jobs are told: by an event at once, or by one query for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from uuid import UUID
+
+import pytest
+from pydantic import SecretStr
+from sqlalchemy import Engine, event
+
+from api.services import ApiServices
+from api.watch import Watch, Watcher
+from imagequeue.domain.jobs import JobStatus
+from tests.api.service import Service, serving
+
+PATIENCE = 30.0
+"""Seconds after which a test has failed: an event that is told takes milliseconds."""
+NEVER = 3600.0
+
+
+@pytest.fixture
+def with_redis(engine: Engine, database_url: str, redis_url: str) -> Iterator[Service]:
+    with serving(engine, database_url, redis_url=SecretStr(redis_url)) as service:
+        yield service
+
+
+def jobs(service: Service, count: int) -> list[UUID]:
+    client = service.client()
+    ids = [client.generate().json()["request_id"] for _ in range(count)]
+    return [UUID(one.rpartition("_")[2]) for one in ids]
+
+
+async def until_final(watcher: Watcher) -> None:
+    async with asyncio.timeout(PATIENCE):
+        while (news := await watcher.next()) is not None and not news.status.is_final:
+            pass
+
+
+def test_a_final_job_is_told_by_its_event_alone(with_redis: Service) -> None:
+    """The watch does not look by itself within the time of the test."""
+    ended, going_on = jobs(with_redis, 2)
+
+    async def wait(services: ApiServices) -> None:
+        watch = Watch(services, look_seconds=NEVER)
+        async with watch.running():
+            with (
+                watch.watching(ended, 0) as first,
+                watch.watching(ended, 0) as second,
+                watch.watching(going_on, 0) as other,
+            ):
+                for watcher in (first, second, other):
+                    queued = await watcher.next()
+                    assert queued is not None
+                    assert queued.status is JobStatus.QUEUED
+                told = asyncio.gather(until_final(first), until_final(second))
+                await asyncio.to_thread(services.settlement.end, [ended], JobStatus.FAILED, "no")
+                while not told.done():  # a ring is lost that comes before the watch listens
+                    services.wakeups.jobs_final([ended])
+                    await asyncio.wait({told}, timeout=0.1)
+                await told
+        services.wakeups.close()
+
+    asyncio.run(wait(ApiServices(with_redis.runtime)))
+
+
+@contextmanager
+def statements(engine: Engine) -> Generator[list[str]]:
+    """The statements that read events."""
+    seen = list[str]()
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "FROM unnest" in statement and "JOIN events" in statement:
+            seen.append(statement)
+
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield seen
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_without_redis_one_query_tells_all_that_wait(service: Service) -> None:
+    watched = jobs(service, 20)
+
+    async def wait(services: ApiServices) -> int:
+        watch = Watch(services)
+        with ExitStack() as stack:
+            watchers = [stack.enter_context(watch.watching(job, 0)) for job in watched for _ in range(25)]
+            await asyncio.to_thread(services.settlement.end, watched, JobStatus.FAILED, "no")
+            with statements(service.engine) as seen:
+                async with watch.running():
+                    await asyncio.gather(*map(until_final, watchers))
+                return len(seen)
+
+    assert asyncio.run(wait(ApiServices(service.runtime))) == 1
+
+
+def test_who_comes_late_is_told_and_who_has_left_is_forgotten(service: Service) -> None:
+    (job,) = jobs(service, 1)
+
+    async def wait(services: ApiServices) -> None:
+        watch = Watch(services)
+        async with watch.running():
+            with watch.watching(job, 0) as first, watch.watching(job, 0):
+                await asyncio.to_thread(services.settlement.end, [job], JobStatus.FAILED, "no")
+                await until_final(first)
+            with watch.watching(job, 0) as late:
+                await until_final(late)
+            with watch.watching(job, 0) as ended:
+                watch.end()
+                while await ended.next() is not None:
+                    pass
+            with watch.watching(job, 0) as too_late:
+                assert await too_late.next() is None
+
+    asyncio.run(wait(ApiServices(service.runtime)))

@@ -1,0 +1,167 @@
+"""A faultless run, as the checker reads it, and changes to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+from uuid import UUID, uuid4
+
+from chaos.evidence import Evidence
+from chaos.faults import Fault
+from chaos.load import Notes, Order
+from chaos.receiver import Receipt
+from chaos.redis_lists import ListLength
+from chaos.stack import Life
+from tests.media.pictures import picture
+
+NOW = 1_800_000_000.0
+ACCOUNT, JOB, CANCELLED, ATTEMPT, HOLD, VOIDED = (uuid4() for _ in range(6))
+WORKER, WORKER_PID = uuid4(), 4242
+KEY = f"v1/model_{JOB}/{ATTEMPT}/output.png"
+PRICE = Decimal("0.039")
+
+
+def job_row(id_: UUID, number: int, status: str, **more: Any) -> dict[str, Any]:
+    job = {"id": id_, "status": status, "image_count": 1, "price_usd": PRICE, "prompt": f"job {number}"}
+    times = {"created": NOW, "finished": NOW + 2, "finished_at": time_at(NOW + 2)}
+    return job | times | {"start_by": None, "finish_by": None, "webhook_url": None, "body": "{}"} | more
+
+
+def ledger_entry(kind: str, amount: Decimal, **more: Any) -> dict[str, Any]:
+    entry = {"id": uuid4(), "account_id": ACCOUNT, "kind": kind, "amount": amount, "captured": None}
+    return entry | {"job_id": None, "hold_id": None} | more
+
+
+def time_at(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def stamp_at(seconds: float) -> str:
+    return time_at(seconds).isoformat()
+
+
+def faultless() -> Evidence:
+    """A run of one completed job, one that was cancelled while it waited, and an emptied Redis."""
+    events = [(JOB, status) for status in ("QUEUED", "PROCESSING", "COMPLETED")]
+    events += [(CANCELLED, "QUEUED"), (CANCELLED, "FAILED")]
+    tables: dict[str, list[dict[str, Any]]] = {
+        "jobs": [
+            job_row(JOB, 0, "COMPLETED", webhook_url="http://127.0.0.1:1/hook/0"),
+            job_row(CANCELLED, 1, "FAILED"),
+        ],
+        "attempts": [
+            {
+                "id": ATTEMPT,
+                "job_id": JOB,
+                "state": "SUCCEEDED",
+                "reason": None,
+                "lane": "interactive",
+                "deployment": "east",
+                "duplicate_images": 0,
+                "process_id": WORKER,
+                "process_died": False,
+                "created": NOW,
+                "called": NOW + 1,
+                "finished": NOW + 2,
+            }
+        ],
+        "images": [
+            {
+                "job_id": JOB,
+                "ordinal": 1,
+                "attempt_id": ATTEMPT,
+                "storage_key": KEY,
+                "width": 40,
+                "height": 30,
+            }
+        ],
+        "ledger": [
+            ledger_entry("DEPOSIT", Decimal(1)),
+            ledger_entry("HOLD", -PRICE, id=HOLD, job_id=JOB),
+            ledger_entry("CAPTURE", Decimal(0), captured=PRICE, job_id=JOB, hold_id=HOLD),
+            ledger_entry("HOLD", -PRICE, id=VOIDED, job_id=CANCELLED),
+            ledger_entry("VOID", PRICE, job_id=CANCELLED, hold_id=VOIDED),
+        ],
+        "wallets": [
+            {"account_id": ACCOUNT, "available": 1 - PRICE, "held": Decimal(0), "spent": PRICE},
+        ],
+        "events": [{"job_id": job_id, "status": status} for job_id, status in events],
+        "deliveries": [{"job_id": JOB, "created": NOW + 2, "finished": NOW + 3, "begun": True}],
+        "processes": [{"kind": "dispatcher", "age": 1}, *({"kind": "worker", "age": 1} for _ in range(6))],
+    }
+    return Evidence(
+        tables=tables,
+        objects={KEY: picture()},
+        refused_puts=1,
+        calls=[call_at_east(0)],
+        receipts=[Receipt("/hook/0", "msg_1", "{}", taken=True)],
+        notes=Notes(
+            acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
+            cancels={f"model_{CANCELLED}": 202},
+        ),
+        orders=[order_number(0), order_number(1)],
+        faults=[Fault("redis FLUSHALL", "redis", 0, NOW + 0.5, NOW + 0.5)],
+        spells=[],
+        lists=[ListLength(NOW + 0.5, "generate.interactive", 1), ListLength(NOW + 2.5, "deliveries", 1)],
+        lives=[Life("worker-generate-interactive-1", WORKER_PID, NOW + 100)],
+        logged=[
+            {
+                "event": "process_registered",
+                "process_id": str(WORKER),
+                "pid": WORKER_PID,
+                "timestamp": stamp_at(NOW - 10),
+            },
+            {"event": "put_failed", "storage_key": KEY, "timestamp": stamp_at(NOW + 2)},
+        ],
+        calm_at=NOW + 10,
+        drained_at=NOW + 20,
+        hands=[],
+    )
+
+
+def call_at_east(number: int, **more: Any) -> dict[str, Any]:
+    call = {"operation": "generate", "prompt": f"job {number}", "outcome": "admitted", "fault": None}
+    where = {"upstream": "east", "quota": "east/mai-image-2-5", "wall_time": stamp_at(NOW + 1)}
+    return call | where | {"monotonic_ns": 0, "billed_images": 1} | more
+
+
+def order_number(number: int) -> Order:
+    return Order(number, 0, f"key {number}", f"job {number}", 1, "interactive", webhook=False, cancel=False)
+
+
+def rescue(run: Evidence, moment: float) -> None:
+    line = {"event": "attempt_rescued", "attempt_id": str(ATTEMPT), "process_id": str(WORKER)}
+    run.logged.append(line | {"timestamp": stamp_at(moment)})
+
+
+def fail(run: Evidence, rounds: int, together: int = 1, at: Collection[str] = ("east",), **more: Any) -> None:
+    """So many rounds of attempts fail at each deployment, one after the other; so many attempts of each."""
+    failed = run.tables["attempts"][0] | {"state": "UNKNOWN"} | more
+    run.tables["attempts"].extend(
+        failed
+        | {
+            "id": uuid4(),
+            "deployment": name,
+            "created": NOW + number,
+            "finished": NOW + number + 0.5 + other / 10,
+        }
+        for name in at
+        for number in range(rounds)
+        for other in range(together)
+    )
+
+
+def change(table: str, **values: Any) -> Callable[[Evidence], object]:
+    return lambda run: run.tables[table][0].update(values)
+
+
+def drop(table: str, number: int) -> Callable[[Evidence], object]:
+    return lambda run: run.tables[table].pop(number)
+
+
+def reread(run: Evidence) -> Evidence:
+    """The same run after a change of its tables."""
+    return replace(run, by_job={})
