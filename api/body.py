@@ -23,6 +23,8 @@ from imagequeue.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaT
 _DRAIN_FACTOR = 2
 _LARGE = 256 * 1024
 _JSON = "application/json"
+_LONGEST_NAME = 100
+"""Characters of a field's name that a message shows."""
 _TYPES: dict[BodyKind, str] = {"json": _JSON, "form": FORM}
 
 
@@ -129,9 +131,19 @@ def _too_large(most: int) -> str:
 
 def _parse(content: bytes) -> Any:
     try:
-        return json.loads(content, parse_constant=_refuse_constant)
+        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_object)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON") from None
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """A JSON object; one that has a field twice means two things, and readers differ in which one counts."""
+    made: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in made:
+            raise InvalidRequest(f"{name[:_LONGEST_NAME]} was given more than once")
+        made[name] = value
+    return made
 
 
 def _refuse_constant(name: str) -> NoReturn:
