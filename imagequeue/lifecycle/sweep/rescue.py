@@ -11,6 +11,7 @@ is harmless, but only that process, or the rescue of an orphan, settles the atte
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -129,7 +130,8 @@ class Rescue:
     def _content(self, key: str) -> bytes | None:
         spilled = self.spill.find(key)
         if spilled:
-            self.storage.put(key, spilled.content(), spilled.media_type)
+            with contextlib.suppress(KeyConflict):  # another image of the same answer was stored before
+                self.storage.put(key, spilled.content(), spilled.media_type)
         try:
             return self.storage.get(key)
         except ObjectMissing:
