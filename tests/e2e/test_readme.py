@@ -69,6 +69,19 @@ def test_the_example_of_omixa_gets_an_image(stack: LiveStack) -> None:
     assert len(answer["data"][0]["b64_json"]) > 1000
 
 
+def test_the_example_of_foundry_gets_an_image(stack: LiveStack) -> None:
+    require("curl")
+    answer = json.loads(_shell(stack, block("sh", "/mai/v1/images/generations")))
+    assert len(answer["data"][0]["b64_json"]) > 1000
+
+
+def test_the_example_of_openrouter_streams_an_image(stack: LiveStack) -> None:
+    require("curl")
+    answer = _shell(stack, block("sh", "/api/v1/chat/completions"))
+    assert answer.count("data:image/png;base64,") == 1
+    assert answer.endswith("data: [DONE]\n\n")
+
+
 def test_the_python_example_prints_the_images(stack: LiveStack) -> None:
     script = block("python", "httpx.Client").replace(README_URL, stack.url)
     assert _run(stack, sys.executable, "-", given=script).startswith("COMPLETED None {'media_url': ['http")
