@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -38,13 +38,11 @@ class JobWait:
         """
         if self.accepted.replayed and await self._is_final():
             return
-        try:
+        with suppress(TimeoutError):
             async with asyncio.timeout(self.seconds), self._watching() as watcher:
                 while (event := await watcher.next()) is not None:
                     if event.status.is_final:
                         return
-        except TimeoutError:
-            pass
         message = f"The job goes on: ask for the status of {self.accepted.request_id}"
         raise StillRunning(message, repeat_joins=self.repeat_joins)
 

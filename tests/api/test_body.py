@@ -64,7 +64,7 @@ def test_a_body_over_the_limit_is_413(client: Client, chunked: bool) -> None:  #
     assert client.service.rows() == NOTHING
 
 
-@pytest.mark.parametrize("content", ['{"prompt": "a fox", "prompt": "a cat"}', '{"prompt": {"a": 1, "a": 1}}'])
+@pytest.mark.parametrize("content", ['{"prompt": "a", "prompt": "a"}', '{"prompt": {"a": 1, "a": 1}}'])
 def test_a_field_that_is_given_twice_is_refused_by_its_name(client: Client, content: str) -> None:
     answer = client.http.post(ROUTE, content=content, headers={"Content-Type": "application/json"})
     assert answer.status_code == 400

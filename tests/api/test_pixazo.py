@@ -70,7 +70,7 @@ def test_the_documented_example_is_queued_and_can_be_polled(client: Client, serv
         ({"aspect_ratio": "7:3"}, "aspect_ratio"),
         ({"aspect_ratio": "21:9"}, "21:9"),
         ({"output_format": "gif"}, "output_format"),
-        ({"sync_mode": True}, "sync_mode"),
+        ({"sync_mode": 1}, "sync_mode"),
         ({"sync_mode": "false"}, "sync_mode"),
         ({"colour": "red"}, "colour"),
         ({"image_urls": []}, "image_urls"),

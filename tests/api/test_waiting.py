@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
 
 from imagequeue.domain.ids import split_request_id
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.status_body import encode
 from tests.api.second import failure
 from tests.api.waiting import Waiting, waiting_clients
 from tests.dialects.examples import events
@@ -145,3 +148,26 @@ def test_where_nobody_waits_a_client_may_ask_to(waiting: Waiting) -> None:
 def test_a_preference_that_cannot_be_read_is_none(waiting: Waiting) -> None:
     answer = waiting.pixazo({"Prefer": "wait=soon, wait=20, handling=lenient"}).result()
     assert (answer.status_code, "Preference-Applied" in answer.headers) == (202, False)
+
+
+def test_pixazos_sync_mode_is_answered_with_the_final_body_and_the_images_in_it(waiting: Waiting) -> None:
+    (told,) = waiting.run(waiting.pixazo(sync_mode=True, num_images=2))
+    assert (told.status_code, told.headers["X-Request-Id"]) == (200, told.json()["request_id"])
+    polled = waiting.http.get(f"/v2/requests/status/{told.json()['request_id']}").json()
+    stored = [waiting.pipeline.runtime.storage.get(row.storage_key) for row in images(waiting)]
+    data_urls = [f"data:image/png;base64,{base64.b64encode(content).decode()}" for content in stored]
+    polled["output"]["media_url"] = data_urls
+    assert told.content == encode(polled).encode()
+
+
+def images(waiting: Waiting) -> list[Any]:
+    return waiting.pipeline.rows("SELECT storage_key FROM images ORDER BY ordinal")
+
+
+def test_pixazos_sync_mode_may_be_answered_with_the_id_after_all(waiting: Waiting) -> None:
+    answer = waiting.pixazo({"Prefer": "respond-async"}, sync_mode=True).result()
+    assert (answer.status_code, answer.json()["status"]) == (202, "QUEUED")
+    refused = waiting.pixazo(sync_mode=True, prompt="another fox")
+    waiting.until_watched(1)
+    waiting.app.state.watch.end()
+    assert (refused.result().status_code, set(refused.result().json())) == (504, {"error", "message"})

@@ -170,10 +170,10 @@ MUTANTS = (
         "what the sweep selects is forgotten at once",
         (
             (
-                f"{LIFECYCLE}/sweep/sweep.py",
+                f"{LIFECYCLE}/sweep/overdue.py",
                 'failpoint("sweep.selected")',
                 (
-                    'self.engine.connect().execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql('
+                    'engine.connect().execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql('
                     '"UPDATE jobs SET finish_by = NULL"); failpoint("sweep.selected")'
                 ),
             ),

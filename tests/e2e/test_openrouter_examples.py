@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from openai import APIError, AuthenticationError, BadRequestError, OpenAI
+from openai.types.responses.response_output_item import ImageGenerationCall
 from PIL import Image
 
 from tests.e2e.live import LiveStack
@@ -212,3 +214,57 @@ def test_a_prompt_against_the_content_policy_is_told_also_in_a_stream(path: str,
     assert streamed.status_code == 200
     assert "content policy" in answer.json()["error"]["message"]
     assert "content policy" in repr(list(_events(streamed.text))[-1])
+
+
+def test_a_client_that_does_not_want_to_wait_gets_where_to_poll(stack: LiveStack) -> None:
+    answer = stack.client.post("/api/v1/chat/completions", json=CHAT, headers={"Prefer": "respond-async"})
+    assert answer.status_code == 202
+    request_id = answer.json()["request_id"]
+    assert stack.statuses([request_id]) == ["COMPLETED"]
+    assert stack.client.get(answer.json()["polling_url"]).json()["output"]["media_type"] == "image/png"
+
+
+@pytest.fixture
+def openai(stack: LiveStack) -> Iterator[OpenAI]:
+    """The `openai` package as it is used with OpenRouter: another base URL."""
+    with OpenAI(base_url=f"{stack.url}/api/v1", api_key=stack.key) as client:
+        yield client
+
+
+def test_the_openai_package_chats(openai: OpenAI) -> None:
+    told: list[Any] = [{"role": "user", "content": PROMPT}]
+    more = {"modalities": ["image", "text"]}
+    whole = openai.chat.completions.create(model=MODEL, messages=told, extra_body=more)
+    _check_images(_images("chat/completions", whole.model_dump()), "chat/completions")
+    assert whole.usage is not None
+    chunks = list(openai.chat.completions.create(model=MODEL, messages=told, extra_body=more, stream=True))
+    urls = [
+        image["image_url"]["url"]
+        for chunk in chunks
+        for image in chunk.choices[0].delta.model_dump().get("images", [])
+    ]
+    _check_images([url.partition(",")[2] for url in urls], "chat/completions")
+    assert chunks[-1].choices[0].finish_reason == "stop"
+
+
+def test_the_openai_package_asks_for_a_response(openai: OpenAI) -> None:
+    whole = openai.responses.create(model=MODEL, input=PROMPT)
+    (item,) = whole.output
+    assert isinstance(item, ImageGenerationCall)
+    assert item.result
+    _check_images([item.result], "responses")
+    with openai.responses.stream(model=MODEL, input=PROMPT) as stream:
+        assert [event.type for event in stream][-1] == "response.completed"
+        (last,) = stream.get_final_response().output
+    assert last.type == "image_generation_call"
+
+
+def test_the_openai_package_raises_its_own_errors(openai: OpenAI) -> None:
+    with pytest.raises(BadRequestError, match="content policy"):
+        openai.responses.create(model=MODEL, input="forbidden-content")
+    told: list[Any] = [{"role": "user", "content": "forbidden-content"}]
+    with pytest.raises(APIError, match="content policy"):
+        list(openai.chat.completions.create(model=MODEL, messages=told, stream=True))
+    with pytest.raises(AuthenticationError):
+        openai.with_options(api_key="iq_wrong").models.list()
+    assert MODEL in [model.id for model in openai.models.list()]

@@ -194,7 +194,7 @@ def _submit(url: str, key: str, headers: dict[str, str]) -> str:
 
 def _announced(receiver: Receiver, secret: str, machine: Machine) -> dict[str, Any]:
     try:
-        _webhook_id, body = receiver.callback(secret, DemoDeadline.after(60))
+        _webhook_id, body = receiver.webhook(secret, DemoDeadline.after(60))
     except Exception as missing:
         missing.add_note(machine.logs())
         raise

@@ -1,19 +1,16 @@
 """OpenAI's images and models, with AIML API's on the same path: `POST /v1/images/generations`.
 
 The body is the union of both documents. A request waits for its images, or has them streamed. Azure's clients
-put the same below `/openai`, the older ones with the model in the path. Sources: docs/dialects.md, "OpenAI
-and AIML API"; the AIML document, "API Schema"; OpenAI's API reference, "Images" and "Models".
+put the same below `/openai`, the older ones with the model in the path.
+Source: docs/dialects.md, "OpenAI and AIML API".
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
 
-from pydantic import Field
-
-from imagequeue.dialects import openai_errors, openai_images, openai_models
+from imagequeue.dialects import openai_bodies, openai_errors, openai_images, openai_models
 from imagequeue.dialects.dialect import (
     BodyKind,
     ClientRequest,
@@ -23,75 +20,22 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated, without_nulls
+from imagequeue.dialects.fields import AnswerFields, BodyFields
+from imagequeue.dialects.openai_bodies import (
+    OpenAIEditBody,
+    OpenAIEditForm,
+    OpenAIGenerateBody,
+    OpenAIImageBody,
+)
 from imagequeue.dialects.openai_errors import OpenAIError
 from imagequeue.dialects.openai_images import QueuedImages, TokenUsage
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest
-from imagequeue.domain.images import ImageRequest, OutputFormat, Shape
 from imagequeue.domain.job_view import JobView, OutputImage
-from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 
-MOST_INPUTS = 16
-"""Input images of one edit, by the reference."""
 CREDITS_PER_USD = 2_000_000
 """AIML's `credits_used`, as the example of its document has it."""
-
-_LARGEST_INTEGER = 2**31 - 1
-_OPTIONS = (
-    "quality",
-    "background",
-    "moderation",
-    "input_fidelity",
-    "temperature",
-    "max_tokens",
-    "max_completion_tokens",
-)
-_REFUSED = {
-    "frame_count": "only GIFs have frames, and no upstream makes them",
-    "frame_duration_ms": "only GIFs have frames, and no upstream makes them",
-    "svg": "no upstream makes SVG",
-    "markup": "no upstream takes it; use mask",
-}
-
-Count = Annotated[int, WHOLE, Field(ge=1, le=_LARGEST_INTEGER)]
-
-
-class OpenAIImageBody(BodyFields):
-    """What generations and edits share."""
-
-    model: str = ""
-    prompt: Annotated[str, Field(min_length=1, max_length=32_000), READABLE]
-    n: Annotated[int, WHOLE, Field(ge=1, le=10)] = 1
-    size: Annotated[str, Field(pattern=r"^(auto|[1-9][0-9]{0,4}x[1-9][0-9]{0,4})$")] = "auto"
-    quality: Literal["auto", "low", "medium", "high", "xhigh", "max", "standard", "hd"] | None = None
-    background: Literal["auto", "transparent", "opaque"] | None = None
-    output_format: OutputFormat = "png"
-    output_compression: Annotated[int, WHOLE, Field(ge=0, le=100)] | None = None
-    response_format: Literal["url", "b64_json"] | None = None
-    stream: bool = False
-    partial_images: Annotated[int, WHOLE, Field(ge=0, le=3)] | None = None
-    complexity: Literal["low", "medium", "high"] | None = None
-    user: str | None = None
-    safety_identifier: str | None = None
-
-
-class OpenAIGenerateBody(OpenAIImageBody):
-    """Text to image: OpenAI's fields, and AIML's."""
-
-    moderation: Literal["auto", "low"] | None = None
-    style: Literal["vivid", "natural"] | None = None
-    aspect_ratio: Literal["1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3"] | None = None
-    seed: Annotated[int, WHOLE] | None = None
-    temperature: Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)] | None = None
-    max_tokens: Count | None = None
-    max_completion_tokens: Count | None = None
-
-
-class OpenAIEditBody(OpenAIImageBody):
-    """Image to image: the files are `image` or `image[]`, up to 16 of them, and `mask`."""
-
-    input_fidelity: Literal["low", "high"] | None = None
 
 
 class ImageEntry(AnswerFields):
@@ -151,7 +95,9 @@ def _models(path: str, answer: type[AnswerFields], summary: str) -> DialectRoute
 def _routes(root: str) -> tuple[DialectRoute, ...]:
     return (
         _submit(f"{root}/images/generations", {"json": (OpenAIGenerateBody,)}, "Generate images"),
-        _submit(f"{root}/images/edits", {"form": (OpenAIEditBody,)}, "Edit images"),
+        _submit(
+            f"{root}/images/edits", {"form": (OpenAIEditForm,), "json": (OpenAIEditBody,)}, "Edit images"
+        ),
     )
 
 
@@ -173,20 +119,9 @@ class OpenAIDialect:
 
     def read(self, request: ClientRequest, body: SubmittedBody, catalog: Catalog) -> RequestWithUploads:
         """Read a generation or an edit."""
-        edit = request.route.path.endswith("/edits")
-        kind = OpenAIEditBody if edit else OpenAIGenerateBody
-        _refuse_by_name(body)
-        fields = validated(kind, without_nulls(kind, body))
-        ask = ImageRequest(
-            model_id=_model(request, fields, catalog).id,
-            prompt=fields.prompt,
-            operation="edit" if edit else "generate",
-            image_count=fields.n,
-            shape=_shape(fields),
-            output_format=_format(fields),
-            options=fields.model_dump(include=set(_OPTIONS), exclude_none=True),
-        )
-        images, mask = _uploads(body) if edit else ((), None)
+        fields = openai_bodies.fields_of(body, edit=_edits(request))
+        ask = openai_bodies.request_of(fields, _model(request, fields, catalog).id)
+        images, mask = openai_bodies.uploads_of(fields, body)
         notes = {"response_format": _response_format(request, fields)}
         return RequestWithUploads(ask, images, mask, notes, "stream" if fields.stream else None)
 
@@ -214,8 +149,7 @@ class OpenAIDialect:
 
     def stream_end(self, request: ClientRequest, job: JobView) -> str:
         """One event for each image, or the error."""
-        edit = request.route.path.endswith("/edits")
-        event = "image_edit.completed" if edit else "image_generation.completed"
+        event = "image_edit.completed" if _edits(request) else "image_generation.completed"
         return openai_images.completed_events(job, event)
 
     def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
@@ -232,10 +166,8 @@ class OpenAIDialect:
 DIALECT: Dialect = OpenAIDialect()
 
 
-def _refuse_by_name(body: SubmittedBody) -> None:
-    for name, reason in _REFUSED.items():
-        if body.fields.get(name) is not None or name in body.files:
-            raise InvalidRequest(f"{name}: {reason}")
+def _edits(request: ClientRequest) -> bool:
+    return request.route.path.endswith("/edits")
 
 
 def _model(request: ClientRequest, fields: OpenAIImageBody, catalog: Catalog) -> Model:
@@ -244,19 +176,6 @@ def _model(request: ClientRequest, fields: OpenAIImageBody, catalog: Catalog) ->
     if not name:
         raise InvalidRequest("model: Field required")
     return catalog.model(name)
-
-
-def _shape(fields: OpenAIImageBody) -> Shape:
-    ratio = fields.aspect_ratio if isinstance(fields, OpenAIGenerateBody) else None
-    if ratio and fields.size != "auto":
-        raise InvalidRequest("aspect_ratio: give either size or aspect_ratio")
-    return Shape.parse(ratio or fields.size)
-
-
-def _format(fields: OpenAIImageBody) -> OutputFormat:
-    if fields.background == "transparent" and fields.output_format == "jpeg":
-        raise InvalidRequest("background: transparent needs the output_format png or webp")
-    return fields.output_format
 
 
 def _response_format(request: ClientRequest, fields: OpenAIImageBody) -> str:
@@ -270,18 +189,6 @@ def _response_format(request: ClientRequest, fields: OpenAIImageBody) -> str:
 def _default_format(request: ClientRequest) -> str:
     """OpenAI's image models always answer with base64, and its packages expect it; AIML API sends URLs."""
     return "b64_json" if "x-stainless-lang" in request.headers else "url"
-
-
-def _uploads(body: SubmittedBody) -> tuple[tuple[Upload, ...], Upload | None]:
-    if unknown := body.files.keys() - {"image", "image[]", "mask"}:
-        raise InvalidRequest(f"Unknown field '{min(unknown)[:100]}'")
-    images = [*body.files.get("image", ()), *body.files.get("image[]", ())]
-    if not 1 <= len(images) <= MOST_INPUTS:
-        raise InvalidRequest(f"image: give 1 to {MOST_INPUTS} files" if images else "image: Field required")
-    masks = body.files.get("mask", ())
-    if len(masks) > 1:
-        raise InvalidRequest("mask: give one file")
-    return tuple(Upload("image", image) for image in images), Upload("mask", masks[0]) if masks else None
 
 
 def _answer(job: JobView) -> dict[str, object]:

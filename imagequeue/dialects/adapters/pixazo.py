@@ -1,5 +1,7 @@
 """Pixazo's dialect: `POST /{model_id}/v1/{model_id}-request`, answered with an id to poll.
 
+With `sync_mode: true` the answer is the final status body, with the images themselves as data URLs.
+
 Its status route is `/v2/requests/status/{request_id}`, which serves the jobs of every dialect, so it stands
 with the routes that are no dialect's. Source: docs/design/protocols.md, "The Pixazo dialect".
 """
@@ -21,9 +23,9 @@ from imagequeue.dialects.dialect import (
 )
 from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
 from imagequeue.domain.catalog import Catalog, Model
-from imagequeue.domain.errors import InvalidRequest, UnknownModel
+from imagequeue.domain.errors import UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
-from imagequeue.domain.job_view import JobView
+from imagequeue.domain.job_view import JobView, OutputImage
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
@@ -63,6 +65,26 @@ class PixazoQueued(AnswerFields):
     polling_url: str
 
 
+class PixazoOutput(AnswerFields):
+    """The images of a completed job: URLs, or data URLs in an answer to `sync_mode: true`."""
+
+    media_url: list[str]
+    media_type: str
+
+
+class PixazoJob(AnswerFields):
+    """The status body."""
+
+    request_id: str
+    status: JobStatus
+    model_id: str
+    error: str | None
+    output: PixazoOutput | None
+    created_at: str
+    updated_at: str
+    completed_at: str | None
+
+
 class PixazoError(AnswerFields):
     """Every error."""
 
@@ -75,14 +97,16 @@ SUBMIT = DialectRoute(
     path="/{model_id}/v1/{model_id}-request",
     verb="submit",
     summary="Queue a job; {model_id}-edit edits an image",
-    description="Queue a job. Poll `polling_url`, or ask for a callback with `X-Webhook-URL`.",
+    description="Queue a job. Poll `polling_url`, or ask for a callback with `X-Webhook-URL`. With"
+    " `sync_mode: true` the answer is the final status body, with the images as data URLs.",
     bodies={"json": (GenerateBody, EditBody)},
-    responses={202: PixazoQueued} | dict.fromkeys((400, 401, 402, 403, 429, 500), PixazoError),
+    responses={202: PixazoQueued, 200: PixazoJob}
+    | dict.fromkeys((400, 401, 402, 403, 429, 500, 504), PixazoError),
 )
 
 
 class PixazoDialect:
-    """Jobs are queued and polled."""
+    """Jobs are queued and polled, or waited for."""
 
     name = "pixazo"
     title = "Pixazo"
@@ -93,8 +117,6 @@ class PixazoDialect:
         """Read a body that was sent for a model's label (`{model_id}` or `{model_id}-edit`)."""
         model, operation = _model(catalog, request.parameters["model_id"])
         fields = validated(EditBody if operation == "edit" else GenerateBody, body)
-        if fields.sync_mode:
-            raise InvalidRequest("sync_mode: true is not available yet; poll, or use X-Webhook-URL")
         ask = ImageRequest(
             model_id=model.id,
             prompt=fields.prompt,
@@ -104,7 +126,10 @@ class PixazoDialect:
             output_format=fields.output_format,
         )
         urls = fields.image_urls if isinstance(fields, EditBody) else []
-        return RequestWithUploads(ask, tuple(Upload("image_urls", url) for url in urls))
+        uploads = tuple(Upload("image_urls", url) for url in urls)
+        if fields.sync_mode:
+            return RequestWithUploads(ask, uploads, notes={"sync_mode": True}, answer="job")
+        return RequestWithUploads(ask, uploads)
 
     def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
         """The 202 that names the job."""
@@ -121,9 +146,8 @@ class PixazoDialect:
         return Rendered(200, encode(_status_body(job)))
 
     def wants_content(self, request: ClientRequest, job: JobView) -> bool:
-        """No: images are named by their URLs."""
-        del request, job
-        return False
+        """In the answer to a submit with `sync_mode: true`; all others name images by their URLs."""
+        return request.route.verb == "submit" and bool(job.notes.get("sync_mode"))
 
     def refused(self, refusal: Refusal) -> Rendered:
         """`{"error", "message"}`."""
@@ -132,7 +156,7 @@ class PixazoDialect:
 
 
 def _status_body(job: JobView) -> dict[str, Any]:
-    urls = [image.url for image in job.images]
+    urls = [_url(image) for image in job.images]
     return status_body(
         job_id=job.job_id,
         model_id=job.request.model_id,
@@ -144,6 +168,10 @@ def _status_body(job: JobView) -> dict[str, Any]:
         error=job.error,
         output=Output(urls, job.images[0].media_type) if job.images else None,
     )
+
+
+def _url(image: OutputImage) -> str:
+    return image.url if image.base64 is None else f"data:{image.media_type};base64,{image.base64}"
 
 
 def _model(catalog: Catalog, label: str) -> tuple[Model, Operation]:

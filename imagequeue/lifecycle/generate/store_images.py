@@ -75,6 +75,7 @@ class Postponed:
 
     stored: StoredImage
     image: Checked | None
+    output_format: OutputFormat
 
 
 @dataclass(slots=True)
@@ -83,6 +84,10 @@ class StoringProgress:
 
     stored: list[StoredImage] = field(default_factory=list[StoredImage])
     postponed: list[Postponed] = field(default_factory=list[Postponed])
+
+    def replace(self, old: StoredImage, new: StoredImage) -> None:
+        """Describe an image as it is stored."""
+        self.stored[self.stored.index(old)] = new
 
     def close(self) -> None:
         """Free what is postponed: the same images come again with the next poll."""
@@ -147,7 +152,7 @@ class ImageStorer:
         for postponed in progress.postponed:
             self.health.failed(+1)
             try:
-                self._put_until_it_works(postponed)
+                progress.replace(postponed.stored, self._put_until_it_works(postponed))
             finally:
                 self.health.failed(-1)
         return tuple(progress.stored)
@@ -181,12 +186,13 @@ class ImageStorer:
             with STORING:
                 self.storage.put(image.stored.storage_key, image.content(), image.stored.media_type)
         except KeyConflict:
-            image = self._stored_before(ticket, image)
             image.file.close()
+            image = replace(image, stored=self._as_stored(image.stored, ticket.parameters["output_format"]))
         except Exception as error:  # noqa: BLE001  # the image is paid for, whatever is wrong with the storage
             log.warning("put_failed", storage_key=image.stored.storage_key, reason=_reason(error))
             spilled = self._spilled(ticket, image)
-            progress.postponed.append(Postponed(image.stored, None if spilled else image))
+            output_format: OutputFormat = ticket.parameters["output_format"]
+            progress.postponed.append(Postponed(image.stored, None if spilled else image, output_format))
         else:
             image.file.close()
         progress.stored.append(image.stored)
@@ -213,28 +219,29 @@ class ImageStorer:
         image.file.close()
         return True
 
-    def _stored_before(self, ticket: CallTicket, image: Checked) -> Checked:
+    def _as_stored(self, image: StoredImage, output_format: OutputFormat) -> StoredImage:
         """An image as the storage has it already: somebody else has stored one for the same answer."""
-        key = image.stored.storage_key
+        key = image.storage_key
         log.warning("image_stored_before", storage_key=key)
         with contextlib.suppress(StorageError, Unavailable), DECODING:
             content = self.storage.get(key)
-            found = check_output(content, ticket.parameters["output_format"])
-            stored = StoredImage(key, found.media_type, found.width, found.height, len(content))
-            return replace(image, stored=stored)
+            found = check_output(content, output_format)
+            return StoredImage(key, found.media_type, found.width, found.height, len(content))
         return image
 
-    def _put_until_it_works(self, postponed: Postponed) -> None:
+    def _put_until_it_works(self, postponed: Postponed) -> StoredImage:
         failures = 0
-        while not self._put_again(postponed):
+        while (stored := self._put_again(postponed)) is None:
             failures += 1
             pause = IMAGE_STORING.wait_seconds(failures, self.random)
             if postponed.image is not None:  # nobody but this process has it
                 threading.Event().wait(pause)
             elif self.stopping.wait(pause):
                 raise HandedToSweep("the storage is away; the image lies on the local disk")
+        return stored
 
-    def _put_again(self, postponed: Postponed) -> bool:
+    def _put_again(self, postponed: Postponed) -> StoredImage | None:
+        """Put once more; the image as it is stored then, None: the storage did not take it."""
         try:
             with STORING:
                 if postponed.image is not None:
@@ -243,18 +250,22 @@ class ImageStorer:
                     postponed.image.file.close()
                 else:
                     self._unspill(postponed.stored.storage_key)
-        except KeyConflict:  # somebody else has stored an image for the same answer
-            log.warning("image_stored_before", storage_key=postponed.stored.storage_key)
+        except KeyConflict:
+            return self._as_stored(postponed.stored, postponed.output_format)
         except Exception as error:  # noqa: BLE001  # as for the first put
             log.warning("put_failed", storage_key=postponed.stored.storage_key, reason=_reason(error))
-            return False
-        return True
+            return None
+        return postponed.stored
 
     def _unspill(self, key: str) -> None:
         """Store what was spilled; when the file is gone, the sweep has stored it already."""
         waiting = self.spill.find(key)
         if waiting is not None:
-            self.storage.put(waiting.key, waiting.content(), waiting.media_type)
+            try:
+                self.storage.put(waiting.key, waiting.content(), waiting.media_type)
+            except KeyConflict:
+                self.spill.remove(waiting.key)
+                raise
             self.spill.remove(waiting.key)
         elif not self.storage.exists(key):
             raise StorageUnavailable(f"{key} is neither spilled nor stored")

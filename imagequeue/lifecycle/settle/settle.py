@@ -80,6 +80,8 @@ class Settlement:
         outcome: AttemptOutcome,
         process_id: UUID | None = None,
         reference: str | None = None,
+        *,
+        lock_seconds: float | None = None,
     ) -> bool:
         """Record an outcome; True when the job became final by it.
 
@@ -91,9 +93,13 @@ class Settlement:
             process_id: the process that made the call; without it a failure closes no call in flight.
             reference: what the upstream was polled for; a failure does not close a sleeping attempt that has
                 learned another reference since.
+            lock_seconds: the longest wait for a lock; None: the session's.
+
+        Raises:
+            LockTimeout: a lock was not free within `lock_seconds`; nothing is recorded.
         """
         fence = _fence(outcome, process_id, reference)
-        with self.engine.begin() as connection:
+        with self.engine.begin() as connection, locks_within(connection, lock_seconds):
             finished = self._settle(connection, attempt_id, outcome, fence)
             failpoint("settle.before_commit")
         failpoint("settle.after_commit")

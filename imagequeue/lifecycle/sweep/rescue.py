@@ -11,6 +11,7 @@ is harmless, but only that process, or the rescue of an orphan, settles the atte
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,12 +26,14 @@ from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.domain.verdicts import AttemptOutcome, ProcessDied, StoredImage, Succeeded
 from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.sweep.overdue import LOCK_SECONDS
 from imagequeue.media.images import check_output
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill, SpilledObject, SpillUnavailable
 from imagequeue.media.storage import KeyConflict, ObjectMissing, Storage, StorageUnavailable
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket, Orphan
+from imagequeue.store.database import TooSlow
 
 log = structlog.get_logger()
 
@@ -66,7 +69,7 @@ class Rescue:
             process_id=str(orphan.process_id),
             outcome=type(outcome).__name__,
         )
-        self.settlement.settle(orphan.attempt_id, outcome)
+        self.settlement.settle(orphan.attempt_id, outcome, lock_seconds=LOCK_SECONDS)
 
     def unspill(self) -> int:
         """Store what was spilled on this machine, and settle attempts that were given up; how many objects.
@@ -89,6 +92,8 @@ class Rescue:
             self._store(spilled)
         except SpillUnavailable as error:  # this file, not the storage
             log.warning("spilled_object_unreadable", storage_key=spilled.key, reason=str(error))
+        except TooSlow:  # a row of one account is locked
+            log.warning("unspill_postponed", storage_key=spilled.key)
         except (StorageUnavailable, SQLAlchemyError):
             raise
         except (KeyConflict, KeyError, ValueError):  # a fault of ours, which no repetition cures
@@ -110,7 +115,7 @@ class Rescue:
             ticket = calls.read_ticket(connection, attempt_id)
         images = tuple(self._stored(ticket)) if ticket and ticket.state in _GIVEN_UP else ()
         if images:
-            self.settlement.settle(attempt_id, Succeeded(images))
+            self.settlement.settle(attempt_id, Succeeded(images), lock_seconds=LOCK_SECONDS)
 
     def _outcome(self, ticket: CallTicket) -> AttemptOutcome:
         images = () if ticket.upstream_reference else tuple(self._stored(ticket))
@@ -129,7 +134,8 @@ class Rescue:
     def _content(self, key: str) -> bytes | None:
         spilled = self.spill.find(key)
         if spilled:
-            self.storage.put(key, spilled.content(), spilled.media_type)
+            with contextlib.suppress(KeyConflict):  # another image of the same answer was stored before
+                self.storage.put(key, spilled.content(), spilled.media_type)
         try:
             return self.storage.get(key)
         except ObjectMissing:

@@ -13,15 +13,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from random import Random
 
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue.domain.jobs import JobStatus, Lane
+from imagequeue.domain.jobs import Lane
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.failure_detector import FailureDetector
+from imagequeue.lifecycle.sweep.overdue import end_overdue
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.lifecycle.sweep.used_up import end_used_up
 from imagequeue.media.spill import SpillUnavailable
@@ -29,7 +31,7 @@ from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import Doorbell, Orphan
-from imagequeue.store.jobs import deadlines
+from imagequeue.store.database import TooSlow
 
 log = structlog.get_logger()
 
@@ -42,8 +44,6 @@ DEADLINES_SECONDS = 1.0
 
 RESCUE_SECONDS = 20.0
 """After so long no further orphan is rescued in one step: the watchdog ends loops that stand for 60 s."""
-
-OVERDUE = "The deadline of the job passed before it was served"
 
 
 @dataclass(slots=True)
@@ -59,6 +59,7 @@ class Sweep:
     release: Callable[[Sequence[Doorbell]], None]
     waiting: Callable[[Lane], int | None]
     failure_detector: FailureDetector = field(default_factory=FailureDetector)
+    random: Random = field(default_factory=Random)
 
     def run_once(self) -> int:
         """Do every step once; how many rows were repaired."""
@@ -85,10 +86,7 @@ class Sweep:
 
     def end_overdue(self) -> int:
         """End the jobs whose deadline has passed; how many."""
-        with self.engine.connect() as connection:
-            found = deadlines.overdue_jobs(connection, AT_ONCE)
-        failpoint("sweep.selected")
-        return len(self.settlement.end(found, JobStatus.ERROR, OVERDUE)) if found else 0
+        return end_overdue(self.engine, self.settlement)
 
     def end_used_up(self) -> int:
         """End the jobs that no deployment is left to serve; how many."""
@@ -125,6 +123,7 @@ class Sweep:
         with self.engine.connect() as connection:
             lost = calls.orphaned(connection, AT_ONCE)
         failpoint("sweep.found_orphans")
+        self.random.shuffle(lost)  # those that have to wait for locked rows keep no others from their turn
         rescued = 0
         for orphan in lost:
             if time.monotonic() > until:
@@ -135,7 +134,7 @@ class Sweep:
     def _rescue(self, orphan: Orphan) -> bool:
         try:
             self.rescue.rescue(orphan)
-        except SpillUnavailable as error:  # one file; the images of other attempts can be read
+        except (SpillUnavailable, TooSlow) as error:  # one file, or a locked row of one account
             log.warning("rescue_postponed", attempt_id=str(orphan.attempt_id), reason=str(error))
             return False
         except (StorageUnavailable, SQLAlchemyError):

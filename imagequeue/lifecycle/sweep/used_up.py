@@ -7,13 +7,18 @@ failure could say so.
 
 from __future__ import annotations
 
+import structlog
 from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.verdicts import not_served
 from imagequeue.lifecycle.settle.rounds import JobTrouble
 from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.sweep.overdue import LOCK_SECONDS
+from imagequeue.store.database import TooSlow
 from imagequeue.store.jobs import failures
+
+log = structlog.get_logger()
 
 JOBS_AT_ONCE = 100
 """Jobs that one step looks at, chosen at random, so that those which still wait hide none for long."""
@@ -42,4 +47,12 @@ def _end(settlement: Settlement, met: JobTrouble) -> bool:
     def is_idle(connection: Connection) -> bool:
         return failures.hold_idle_job(connection, met.job_id)
 
-    return bool(settlement.end([met.job_id], JobStatus.ERROR, not_served(met.rounds), provided=is_idle))
+    error = not_served(met.rounds)
+    try:
+        ended = settlement.end(
+            [met.job_id], JobStatus.ERROR, error, provided=is_idle, lock_seconds=LOCK_SECONDS
+        )
+    except TooSlow:  # a row of its account is locked: the next pass tries it, and this one the others
+        log.warning("used_up_postponed", job_id=str(met.job_id))
+        return False
+    return bool(ended)

@@ -217,8 +217,10 @@ def test_a_process_that_stops_does_not_wait_for_the_database_for_ever(pipeline: 
             outcome: object,
             process_id: UUID | None = None,
             reference: str | None = None,
+            *,
+            lock_seconds: float | None = None,
         ) -> bool:
-            del attempt_id, outcome, process_id, reference
+            del attempt_id, outcome, process_id, reference, lock_seconds
             pipeline.stopping.set()
             with nowhere.connect():
                 return False

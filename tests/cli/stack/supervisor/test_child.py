@@ -72,7 +72,8 @@ def test_a_killed_redis_has_the_same_url_and_data(running: Up) -> None:
     url = running.stack["redis_url"]
     with _redis(url) as client:
         eventually(lambda: _pongs(client))  # a test before may have killed it
-        client.config_set("appendfsync", "always")  # by default a busy disk may cost the last second
+        # By default a busy disk may cost the last second.
+        client.config_set("appendfsync", "always")  # pyright: ignore[reportUnknownMemberType]
         client.set("kept", "42")
     _kill(running, "redis")
     with _redis(url) as client:
