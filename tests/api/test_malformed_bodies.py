@@ -33,6 +33,7 @@ NO_OBJECTS = [
     b'{"a": ' * 20_000,
     b"9" * 5_000,
 ]
+WRONG: list[Any] = [None, 7, True, [], {}, [[]], [{"role": "user"}]]
 TEXTS = ["\0", "\ud800", " ", "x\0y"]
 
 
@@ -48,8 +49,8 @@ class Malformed:
 @pytest.fixture
 def client(engine: Engine, database_url: str, tmp_path: Any) -> Iterator[Client]:
     """An account at a server that takes small bodies only."""
-    options = {"storage_url": f"file://{tmp_path}/media", "max_body_bytes": MOST_BYTES}
-    with serving(engine, database_url, **options) as service:
+    media = f"file://{tmp_path}/media"
+    with serving(engine, database_url, storage_url=media, max_body_bytes=MOST_BYTES) as service:
         yield service.client(funds="1000")
 
 
@@ -77,7 +78,7 @@ def _wrong_values(body: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     prompts = [name for name in body if name in {"prompt", "messages", "input"}]
     assert prompts, "every submit has a text"
     for name in prompts:
-        yield from ((name, wrong) for wrong in (None, 7, True, [], {}, [[]], [{"role": "user"}]))
+        yield from ((name, wrong) for wrong in WRONG)
         for text in TEXTS:
             yield name, [{"role": "user", "content": text}] if name == "messages" else text
 
