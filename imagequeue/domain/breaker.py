@@ -59,8 +59,9 @@ def remember(known: tuple[FailedCall, ...], call: FailedCall) -> tuple[FailedCal
 
 
 def count_against(calls: Collection[FailedCall], most: int, others_are_served: Callable[[UUID], bool]) -> int:
-    """How many of the calls count against the deployment, of `most` that open its breaker.
+    """How many of the calls count against the deployment; never more than the `most` that open its breaker.
 
+    What is known beyond that does not lengthen the first cooldown: the calls may all be of one account.
     `others_are_served` says whether the deployment served an account other than the given one within
     `SERVED_SECONDS`. It is asked only if the answer can make a difference.
     """
@@ -69,9 +70,9 @@ def count_against(calls: Collection[FailedCall], most: int, others_are_served: C
     share, total = (most + 1) // 2, unread + by_account.total()
     shared = unread + sum(min(count, share) for count in by_account.values())
     if total < most or shared >= most:
-        return total
+        return min(total, most)
     ((busiest, _),) = by_account.most_common(1)
-    return shared if busiest and others_are_served(busiest) else total
+    return shared if busiest and others_are_served(busiest) else most
 
 
 def lone_account(calls: Collection[FailedCall]) -> UUID | None:

@@ -54,6 +54,13 @@ def test_several_accounts_are(most: int) -> None:
     assert count_against(calls(a=third, b=third, c=third), most, served(A, B, C)) >= most
 
 
+@MOST
+def test_no_more_calls_count_than_open_the_breaker(most: int) -> None:
+    """The cooldown grows with what counts, and the first one is short."""
+    assert count_against(calls(a=REFUSALS, b=REFUSALS, c=REFUSALS), most, served(A, B, C)) == most
+    assert count_against(calls(a=REFUSALS, b=most // 2), most, served(A, B)) == most
+
+
 def test_what_found_no_connection_counts_whoever_called() -> None:
     assert count_against(calls(unread=FAILURES), FAILURES, served(A, B)) >= FAILURES
     assert count_against(calls(a=9, unread=2), FAILURES, served(B)) >= FAILURES

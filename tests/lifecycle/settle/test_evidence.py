@@ -13,6 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from imagequeue.domain.backoff import OPEN_BREAKER
 from imagequeue.domain.breaker import Breaker
 from imagequeue.store.attempts import deployments
 from tests import builders, fleet
@@ -165,6 +166,25 @@ def test_an_outage_that_two_accounts_meet_opens_the_breaker(one: Pipeline, other
     call_once(one)
     assert breaker(one) is Breaker.OPEN
     assert one.rows("SELECT opened_by FROM deployment_states") == [(None,)]
+
+
+def test_the_first_cooldown_is_the_short_one_however_much_one_account_had_failed_before(
+    one: Pipeline, other: UUID
+) -> None:
+    assert is_served_now(one, other)
+    poison(one, status=503)
+    for number in range(9):
+        one.submit(1, prompt=f"poison {number}")
+    call_once(one)
+    assert breaker(one) is Breaker.CLOSED
+    with acting_as(one, other):
+        one.submit(1, prompt="poison again")
+        one.submit(1, prompt="poison and again")
+    call_once(one)
+    (seconds,) = one.rows(
+        "SELECT extract(epoch FROM blocked_until - opened_at)::float8 FROM deployment_states"
+    )[0]
+    assert 0 < seconds <= OPEN_BREAKER.first_seconds
 
 
 @pytest.mark.parametrize("status", [401, 402])
