@@ -26,6 +26,19 @@ from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
 from imagequeue.media.images import MOST_OUTPUT_BYTES
 from imagequeue.providers.pictures import HEAD_BYTES, is_image
 
+LAST_TRY_SECONDS = 1.0
+"""So long before the deadline the last try begins, where the next pause would end after that."""
+
+
+def pause_seconds(failures: int, left_seconds: float, random: Random) -> float | None:
+    """Seconds until the next try after so many failures in a row; None: there is no time for another one.
+
+    No time is given away: a pause that is too long ends when a last try is still possible.
+    """
+    if left_seconds <= LAST_TRY_SECONDS:
+        return None
+    return min(IMAGE_DOWNLOAD.wait_seconds(failures, random), left_seconds - LAST_TRY_SECONDS)
+
 
 @dataclass(frozen=True, slots=True)
 class Downloading:
@@ -48,12 +61,11 @@ class Downloading:
                 return self._once(url, until)
             except LinkBroken:
                 failures += 1
-                pause = IMAGE_DOWNLOAD.wait_seconds(failures, self.random)
-                if failures >= tries or time.monotonic() + pause >= until:
+                pause = pause_seconds(failures, until - time.monotonic(), self.random)
+                if failures >= tries or pause is None:
                     raise
-                threading.Event().wait(
-                    pause
-                )  # also while the process stops: calls in flight run to their end
+                # Also while the process stops: calls in flight run to their end.
+                threading.Event().wait(pause)
 
     def _once(self, url: str, until: float) -> Download:
         left = min(until - time.monotonic(), DOWNLOAD_LIMITS.total_seconds)

@@ -10,10 +10,11 @@ from random import Random
 
 import pytest
 
+from imagequeue.domain.backoff import IMAGE_DOWNLOAD
 from imagequeue.domain.upstream import LinkBroken, Unavailable
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
-from imagequeue.lifecycle.generate.download import Downloading
+from imagequeue.lifecycle.generate.download import LAST_TRY_SECONDS, Downloading, pause_seconds
 from imagequeue.media.images import MOST_OUTPUT_BYTES
 from tests.origin import Origin
 
@@ -94,6 +95,16 @@ def test_a_link_that_answers_200_with_no_image_is_asked_again_while_there_is_tim
     with downloading.run(f"{origin.url}/image.png", time.monotonic() + 60) as download:
         assert download.file.read() == origin.bodies["/image.png"]
     assert origin.requests["/image.png"] == 2
+
+
+@pytest.mark.parametrize("left", [1.5, 3.0, 7.0, 9.0, 100.0])
+def test_the_last_try_comes_just_before_the_deadline_and_none_after_it(left: float) -> None:
+    random, failures = Random(1), 0  # noqa: S311  # no secret
+    while (pause := pause_seconds(failures + 1, left, random)) is not None:
+        assert 0 < pause <= IMAGE_DOWNLOAD.longest_seconds
+        failures, left = failures + 1, left - pause
+    assert failures >= 1
+    assert left == pytest.approx(LAST_TRY_SECONDS)
 
 
 def test_a_link_that_never_gives_an_image_is_broken(origin: Origin, downloading: Downloading) -> None:
