@@ -62,12 +62,10 @@ class Polls:
     def run_once(self) -> int:
         """Ring for what is due and has a place; how many."""
         with self.engine.connect() as connection:
-            found = polls.count_polls(connection)
-            slots = processes.slots_by_queue(connection) if found else dict[str, float]()
-        return sum(
-            self._ring(lane, counts, poll_places(slots.get(f"generate.{lane}", 0)))
-            for lane, counts in found.items()
-        )
+            slots = processes.slots_by_queue(connection)
+            places = {lane: poll_places(slots.get(f"generate.{lane}", 0)) for lane in Lane}
+            found = polls.count_polls(connection, places)
+        return sum(self._ring(lane, counts, places[lane]) for lane, counts in found.items())
 
     def _ring(self, lane: Lane, counts: PollCounts, places: int) -> int:
         waiting = self.waiting(lane)

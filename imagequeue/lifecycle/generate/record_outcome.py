@@ -62,7 +62,7 @@ class OutcomeRecorder:
             try:
                 self._record(ticket, outcome)
             except INCURABLE as error:
-                log.exception("settle_refused", attempt_id=str(ticket.attempt_id))
+                self._refused(ticket, outcome, error)
                 raise HandedToSweep(type(error).__name__) from error
             except SQLAlchemyError as error:
                 reason = type(error).__name__
@@ -71,9 +71,23 @@ class OutcomeRecorder:
                 if tries_when_stopping < 0:
                     raise HandedToSweep(reason) from error
                 threading.Event().wait(OUTCOME_SETTLING.first_seconds)
+            except Exception as error:
+                self._refused(ticket, outcome, error)
+                raise HandedToSweep(type(error).__name__) from error
             else:
                 log.info("attempt_settled", **_summary(ticket, outcome))
                 return
+
+    def _refused(self, ticket: CallTicket, outcome: AttemptOutcome | Pending, error: Exception) -> None:
+        """Put the reason and the cost of the call on record; the sweep settles what is stored of it."""
+        log.exception("settle_refused", attempt_id=str(ticket.attempt_id), cost_usd=str(outcome.cost_usd))
+        if isinstance(outcome, Pending):
+            return
+        reason = f"its outcome could not be recorded: {type(error).__name__}"
+        try:
+            self.settlement.note_refusal(ticket.attempt_id, outcome, reason)
+        except SQLAlchemyError:
+            log.exception("refusal_unrecorded", attempt_id=str(ticket.attempt_id))
 
     def _record(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
         if isinstance(outcome, Pending):

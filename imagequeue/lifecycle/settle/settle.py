@@ -107,6 +107,13 @@ class Settlement:
             self.announce([finished])
         return finished is not None
 
+    def note_refusal(self, attempt_id: UUID, outcome: AttemptOutcome, reason: str) -> None:
+        """Store with an attempt what its call cost, and why its outcome is not recorded; it stays open."""
+        with self.engine.begin() as connection:
+            attempt = closings.read_attempt(connection, attempt_id)
+            if attempt is not None:
+                closings.note(connection, attempt_id, reason, self._cost(attempt, outcome))
+
     def end(
         self,
         job_ids: Sequence[UUID],

@@ -36,7 +36,15 @@ _CLOSE_ATTEMPT = text(f"""
     UPDATE attempts
     SET state = :state, poll_after = NULL, process_died = :process_died,
         finished_at = CASE WHEN state = :state THEN finished_at ELSE clock_timestamp() END,
-        http_status = :http_status, reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd),
+        http_status = :http_status,
+        reason = CASE
+            WHEN finished_at IS NULL THEN nullif(concat_ws('; ', CAST(:reason AS text), reason), '')
+            ELSE :reason
+        END,
+        cost_usd = CASE
+            WHEN finished_at IS NULL THEN coalesce(cost_usd, :cost_usd)
+            ELSE coalesce(:cost_usd, cost_usd)
+        END,
         token_returns_at = CASE
             WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
             WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}
@@ -44,6 +52,12 @@ _CLOSE_ATTEMPT = text(f"""
         END
     WHERE id = :id AND state = ANY(:sources) AND {MAY_END}
 """)  # noqa: S608  # constants of the store
+
+# What an open attempt has of these was noted when its outcome was refused, so closing it keeps both.
+_NOTE = text("""
+    UPDATE attempts SET reason = :reason, cost_usd = coalesce(:cost_usd, cost_usd)
+    WHERE id = :id AND finished_at IS NULL
+""")
 
 _TOTAL_DEADLINE = "coalesce(called_at + make_interval(secs => :timeout), call_deadline, clock_timestamp())"
 """The total deadline of a call. Heartbeats may have renewed `call_deadline`, so that it is later."""
@@ -129,6 +143,11 @@ def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fe
         **fence.values(),
     }
     return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
+
+
+def note(connection: Connection, attempt_id: UUID, reason: str, cost_usd: Decimal | None) -> None:
+    """Store with an open attempt what its call cost (USD), and why it could not be closed."""
+    connection.execute(_NOTE, {"id": attempt_id, "reason": reason, "cost_usd": cost_usd})
 
 
 def let_sleep(

@@ -23,13 +23,38 @@ _IS_LEASED = """
 """
 """Whether a sleeping attempt is rung for, or asked for by a process that nobody has found dead."""
 
+# The clock of the statement, because the index is not asked for what a volatile function returns.
+_IS_DUE = f"state = 'SLEEPING' AND poll_after < statement_timestamp() AND NOT {_IS_LEASED}"
+
+# The recursion walks from one deployment to the next, so that the attempts which are not due are not read.
 _COUNT = text(f"""
-    SELECT lane, deployment, count(*) FILTER (WHERE leased) AS taken,
-        count(*) FILTER (WHERE NOT leased AND poll_after < clock_timestamp()) AS due
-    FROM (SELECT lane, deployment, poll_after, {_IS_LEASED} AS leased FROM attempts WHERE state = 'SLEEPING')
-        AS sleeping
-    GROUP BY lane, deployment
-""")  # noqa: S608  # a constant of this module
+    WITH RECURSIVE asked AS (
+        SELECT lane, most, (
+            SELECT min(deployment) FROM attempts WHERE state = 'SLEEPING' AND attempts.lane = given.lane
+        ) AS deployment
+        FROM unnest(CAST(:lanes AS text[]), CAST(:most AS int[])) AS given (lane, most)
+        UNION ALL
+        SELECT lane, most, (
+            SELECT min(attempts.deployment) FROM attempts
+            WHERE state = 'SLEEPING' AND attempts.lane = asked.lane
+                AND attempts.deployment > asked.deployment
+        )
+        FROM asked WHERE deployment IS NOT NULL
+    )
+    SELECT lane, deployment, (
+            SELECT count(*) FROM attempts
+            WHERE state = 'SLEEPING' AND attempts.lane = asked.lane
+                AND attempts.deployment = asked.deployment
+                AND poll_leased_until > statement_timestamp() AND {_IS_LEASED}
+        ) AS taken, (
+            SELECT count(*) FROM (
+                SELECT FROM attempts
+                WHERE {_IS_DUE} AND attempts.lane = asked.lane AND attempts.deployment = asked.deployment
+                ORDER BY poll_after LIMIT asked.most
+            ) AS found
+        ) AS due
+    FROM asked WHERE deployment IS NOT NULL
+""")  # noqa: S608  # constants of this module
 
 _RING = text(f"""
     UPDATE attempts
@@ -40,8 +65,7 @@ _RING = text(f"""
         FROM unnest(CAST(:deployments AS text[]), CAST(:most AS int[])) AS granted (deployment, most)
         CROSS JOIN LATERAL (
             SELECT id FROM attempts
-            WHERE state = 'SLEEPING' AND lane = :lane AND attempts.deployment = granted.deployment
-                AND poll_after < clock_timestamp() AND NOT {_IS_LEASED}
+            WHERE {_IS_DUE} AND lane = :lane AND attempts.deployment = granted.deployment
             ORDER BY poll_after LIMIT granted.most FOR UPDATE SKIP LOCKED
         ) AS due
     ))
@@ -67,21 +91,30 @@ _END = text("""
 
 @dataclass(frozen=True, slots=True)
 class PollCounts:
-    """Of a lane, by deployment: polls that are rung for or in flight, and those that are due."""
+    """Of a lane, by deployment: polls that are rung for or in flight, and those that are due.
+
+    Of those that are due no more are counted than the lane has places.
+    """
 
     taken: Mapping[str, int]
     due: Mapping[str, int]
 
 
-def count_polls(connection: Connection) -> Mapping[Lane, PollCounts]:
-    """The polls of the lanes in which an attempt sleeps."""
-    rows = connection.execute(_COUNT).all()
+def count_polls(connection: Connection, places: Mapping[Lane, int]) -> Mapping[Lane, PollCounts]:
+    """The polls of the lanes in which an attempt sleeps.
+
+    Args:
+        connection: the transaction.
+        places: how many polls a lane may have; of a deployment no more that are due are counted.
+    """
+    values = {"lanes": [lane.value for lane in places], "most": list(places.values())}
+    rows = connection.execute(_COUNT, values).all()
     return {
         lane: PollCounts(
             {row.deployment: row.taken for row in rows if row.lane == lane},
             {row.deployment: row.due for row in rows if row.lane == lane},
         )
-        for lane in Lane
+        for lane in places
         if any(row.lane == lane for row in rows)
     }
 

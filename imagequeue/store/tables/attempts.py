@@ -109,6 +109,20 @@ attempts = Table(
     Index("ix_attempts_job_id_id", "job_id", "id"),
     Index("ix_attempts_tokens", "quota_group", "token_returns_at"),
     Index("ix_attempts_open", "state", "release_deadline", postgresql_where=text(f"state IN ({_OPEN})")),
+    Index(
+        "ix_attempts_polls_due",
+        "lane",
+        "deployment",
+        "poll_after",
+        postgresql_where=text("state = 'SLEEPING'"),
+    ),
+    Index(
+        "ix_attempts_polls_leased",
+        "lane",
+        "deployment",
+        "poll_leased_until",
+        postgresql_where=text("state = 'SLEEPING' AND poll_leased_until IS NOT NULL"),
+    ),
     postgresql_with={
         "fillfactor": "70",
         "autovacuum_vacuum_scale_factor": "0.02",

@@ -190,3 +190,27 @@ def test_a_duplicate_is_a_cost_without_a_price(serving: Any) -> None:
     row = _margin(pipeline)
     assert (row.charged_usd, row.cost_usd, row.duplicate_images) == (PRICE, 2 * Decimal("0.033"), 1)
     assert (row.margin_usd, row.unknown_calls) == (PRICE - 2 * Decimal("0.033"), 0)
+
+
+REFUSALS = {"the images": ("images", "width < 0"), "the money": ("ledger_entries", "kind <> 'CAPTURE'")}
+
+
+@pytest.mark.parametrize("name", ["aiml", "east"])
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_the_cost_of_a_call_whose_outcome_the_database_refuses_is_on_record_with_the_reason(
+    serving: Any, name: str, refusal: str
+) -> None:
+    pipeline: Pipeline = serving(name)
+    (job_id,) = pipeline.submit()
+    table, check = REFUSALS[refusal]
+    pipeline.execute(f"ALTER TABLE {table} ADD CONSTRAINT refuses CHECK ({check}) NOT VALID")
+    pipeline.run()
+    ((state, reason, cost),) = pipeline.rows("SELECT state, reason, cost_usd FROM attempts")
+    assert (state, cost) == ("CALLING", Decimal("0.062683" if name == "aiml" else "0.033"))
+    assert reason.startswith("its outcome could not be recorded: ")
+    pipeline.execute(f"ALTER TABLE {table} DROP CONSTRAINT refuses")
+    pipeline.execute("DELETE FROM processes")  # its process is found dead
+    pipeline.sweep.recover()
+    assert pipeline.status(job_id) == "COMPLETED"
+    assert _costs(pipeline) == [cost], "what the upstream said"
+    assert len(pipeline.calls()) == 1
