@@ -14,11 +14,10 @@ from statistics import median
 
 import httpx
 
+from bench.api import start_api
 from bench.stack import KEY, Stack, deployment, running
 from bench.table import Line
-from cli.stack.servers.port import free
 from imagequeue.domain.ids import request_id
-from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key
 
 MODEL = "microsoft-mai-image-2-5"
 RPMS = (90, 60)
@@ -40,31 +39,12 @@ def run() -> list[Line]:
         jobs = {request_id(MODEL, "generate", id_): id_ for id_ in stack.submit(JOBS, MODEL)}
         for command in (("dispatcher",), ("worker", "--concurrency", "64")):
             stack.start(*command)
-        with _client(stack) as client:
+        with start_api(stack).client() as client:
             estimates = _poll_until_drained(stack, client, list(jobs)[::2])
         ended = dict(map(tuple, stack.rows(_ENDED)))
     waits = [ended[jobs[name]] - at for name, (at, _) in estimates.items()]
     errors = [abs(eta - wait) for (_, eta), wait in zip(estimates.values(), waits, strict=True)]
     return [*_lines(waits, errors)]
-
-
-def _client(stack: Stack) -> httpx.Client:
-    port = free()
-    stack.start("api", "--port", str(port))
-    key = add_key(stack.runtime.engine, stack.runtime.keyring, "bench", "poller", KeyTerms()).key
-    url, until = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE_SECONDS
-    while not _answers(url):
-        if time.monotonic() > until:
-            raise TimeoutError("the API did not become ready")
-        time.sleep(0.1)
-    return httpx.Client(base_url=url, headers={"api-key": key}, trust_env=False, timeout=10)
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(f"{url}/readyz", trust_env=False).is_success
-    except httpx.TransportError:
-        return False
 
 
 def _poll_until_drained(
