@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 
@@ -103,9 +102,3 @@ def failure_detail(job: JobView) -> OpenAIErrorDetail:
     if job.status is JobStatus.FAILED:
         kind, code = _USER, "moderation_blocked" if is_policy(message) else "request_refused"
     return OpenAIErrorDetail(message=message, type=kind, param=None, code=code)
-
-
-def error_event(detail: OpenAIErrorDetail) -> str:
-    """The server-sent event that ends a stream without images."""
-    told = {"type": "error", "error": detail.model_dump()}
-    return f"event: error\ndata: {json.dumps(told)}\n\n"

@@ -7,14 +7,16 @@ there because clients read them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
-from imagequeue.dialects.dialect import ClientRequest, Rendered
+from imagequeue.dialects import openai_errors
+from imagequeue.dialects.dialect import ClientRequest, Refusal, Rendered
+from imagequeue.dialects.events import event
 from imagequeue.dialects.fields import AnswerFields
-from imagequeue.dialects.openai_errors import error_event, failure, failure_detail
+from imagequeue.dialects.openai_errors import OpenAIErrorDetail
+from imagequeue.dialects.synchronous import SynchronousAnswers, base64_or_url, seconds_of
 from imagequeue.domain.images import MEDIA_TYPES
 from imagequeue.domain.job_view import JobView, OutputImage
 from imagequeue.domain.jobs import JobStatus
@@ -50,39 +52,33 @@ NO_USAGE: Mapping[str, Any] = TokenUsage(
 """Where nothing is known."""
 
 
-class QueuedImages(AnswerFields):
-    """The 202 to a request that does not wait."""
+class OpenAIAnswers(SynchronousAnswers):
+    """What OpenAI's dialect shares with Omixa's: errors, and streams until their last events."""
 
-    request_id: str
-    status: str
-    polling_url: str
+    def refused(self, refusal: Refusal) -> Rendered:
+        """`{"error": {"message", "type", "param", "code"}}`."""
+        return openai_errors.refused(refusal)
 
+    def render(self, request: ClientRequest, job: JobView) -> Rendered:
+        """The images, the error, or where to poll."""
+        if job.status in {JobStatus.FAILED, JobStatus.ERROR}:
+            return openai_errors.failure(job)
+        return super().render(request, job)
 
-def queued(request: ClientRequest, request_id: str, status: JobStatus = JobStatus.QUEUED) -> Rendered:
-    """The answer that names a job which is not final, and where to ask about it."""
-    body = {
-        "request_id": request_id,
-        "status": status.value,
-        "polling_url": f"{request.origin}/v2/requests/status/{request_id}",
-    }
-    return Rendered(202, json.dumps(body))
+    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
+        """Nothing: the first event is an image."""
+        del request, request_id
+        return ""
 
-
-def unfinished(request: ClientRequest, job: JobView) -> Rendered | None:
-    """The answer about a job without images; None: it has them."""
-    if job.status is JobStatus.COMPLETED:
-        return None
-    return failure(job) if job.status.is_final else queued(request, job.request_id, job.status)
+    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
+        """The error."""
+        del request
+        return _error_event(openai_errors.detail_of(refusal))
 
 
 def images_of(job: JobView) -> tuple[OutputImage, ...]:
     """The images of an answer: never more than were asked for."""
     return job.images[: job.request.image_count]
-
-
-def completed_at(job: JobView) -> int:
-    """Seconds since 1970 at which the images were there."""
-    return int((job.completed_at or job.updated_at).timestamp())
 
 
 def looks(job: JobView) -> dict[str, str]:
@@ -99,25 +95,28 @@ def looks(job: JobView) -> dict[str, str]:
     return known
 
 
-def completed_events(job: JobView, event: str, *, billed: bool = False) -> str:
+def completed_events(job: JobView, name: str, *, billed: bool = False) -> str:
     """The end of a stream: one event for each image, or the error. `billed`: each says what it cost."""
     if job.status is not JobStatus.COMPLETED:
-        return error_event(failure_detail(job))
+        return _error_event(openai_errors.failure_detail(job))
     images = images_of(job)
     cost = {"billed_amount": amount(job.price_usd / len(images))} if billed and images else {}
     shared = {
-        "created_at": completed_at(job),
+        "created_at": seconds_of(job),
         "quality": _option(job, "quality"),
         "background": _option(job, "background"),
         "usage": {**NO_USAGE, **cost},
     }
-    return "".join(_event(event, image, shared) for image in images)
+    return "".join(_event(name, image, shared) for image in images)
 
 
-def _event(event: str, image: OutputImage, shared: dict[str, Any]) -> str:
-    held = {"url": image.url} if image.base64 is None else {"b64_json": image.base64}
+def _event(name: str, image: OutputImage, shared: Mapping[str, Any]) -> str:
     own = {"size": _size(image), "output_format": _FORMATS.get(image.media_type, "png")}
-    return f"event: {event}\ndata: {json.dumps({'type': event, **held, **own, **shared})}\n\n"
+    return event({"type": name, **base64_or_url(image), **own, **shared}, name)
+
+
+def _error_event(detail: OpenAIErrorDetail) -> str:
+    return event({"type": "error", "error": detail.model_dump()}, "error")
 
 
 def amount(usd: Decimal) -> str:

@@ -5,23 +5,21 @@ Source: the Omixa document, "Request fields" and "Response shape". A stream is O
 
 from __future__ import annotations
 
-import json
 from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from imagequeue.dialects import openai_errors, openai_images
+from imagequeue.dialects import openai_images
 from imagequeue.dialects.dialect import (
     ClientRequest,
     Dialect,
     DialectRoute,
-    Refusal,
-    Rendered,
     SubmittedBody,
 )
 from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated, without_nulls
 from imagequeue.dialects.openai_errors import OpenAIError
-from imagequeue.dialects.openai_images import QueuedImages
+from imagequeue.dialects.openai_images import OpenAIAnswers
+from imagequeue.dialects.synchronous import QueuedJob, seconds_of
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest, OutputFormat, Shape
@@ -101,13 +99,13 @@ SUBMIT = DialectRoute(
     summary="Generate images, or edit input_images",
     description="Waits for the images, or streams them. docs/dialects.md says what each field does.",
     bodies={"json": (OmixaBody,)},
-    responses={200: OmixaAnswer, 202: QueuedImages}
+    responses={200: OmixaAnswer, 202: QueuedJob}
     | dict.fromkeys((400, 401, 402, 403, 422, 429, 500, 502, 503, 504), OpenAIError),
     waits=True,
 )
 
 
-class OmixaDialect:
+class OmixaDialect(OpenAIAnswers):
     """Requests wait for their images."""
 
     name = "omixa"
@@ -134,48 +132,22 @@ class OmixaDialect:
         mask = Upload("mask", fields.mask.image_url.url) if fields.mask else None
         return RequestWithUploads(ask, images, mask, answer="stream" if fields.stream else None)
 
-    def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
-        """The 202 to a request that does not wait."""
-        return openai_images.queued(request, request_id)
-
-    def render(self, request: ClientRequest, job: JobView) -> Rendered:
-        """The images, or why there are none."""
-        return openai_images.unfinished(request, job) or Rendered(200, json.dumps(_answer(job)))
-
-    def wants_content(self, request: ClientRequest, job: JobView) -> bool:
-        """Always: the document has base64 alone."""
+    def completed(self, request: ClientRequest, job: JobView) -> dict[str, object]:
+        """The images, and what they cost."""
         del request
-        return bool(job.images)
-
-    def refused(self, refusal: Refusal) -> Rendered:
-        """As OpenAI's."""
-        return openai_errors.refused(refusal)
-
-    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
-        """Nothing: the first event is an image."""
-        del request, request_id
-        return ""
+        return {
+            "created": seconds_of(job),
+            "data": [_entry(image) for image in openai_images.images_of(job)],
+            "usage": {"billed_amount": openai_images.amount(job.price_usd)},
+        }
 
     def stream_end(self, request: ClientRequest, job: JobView) -> str:
         """One event for each image, or the error."""
         del request
         return openai_images.completed_events(job, "image_generation.completed", billed=True)
 
-    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
-        """The error."""
-        del request
-        return openai_errors.error_event(openai_errors.detail_of(refusal))
-
 
 DIALECT: Dialect = OmixaDialect()
-
-
-def _answer(job: JobView) -> dict[str, object]:
-    return {
-        "created": openai_images.completed_at(job),
-        "data": [_entry(image) for image in openai_images.images_of(job)],
-        "usage": {"billed_amount": openai_images.amount(job.price_usd)},
-    }
 
 
 def _entry(image: OutputImage) -> dict[str, str | None]:

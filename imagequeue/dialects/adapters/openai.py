@@ -7,16 +7,14 @@ Source: docs/dialects.md, "OpenAI and AIML API".
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 
-from imagequeue.dialects import openai_bodies, openai_errors, openai_images, openai_models
+from imagequeue.dialects import openai_bodies, openai_images, openai_models
 from imagequeue.dialects.dialect import (
     BodyKind,
     ClientRequest,
     Dialect,
     DialectRoute,
-    Refusal,
     Rendered,
     SubmittedBody,
 )
@@ -28,10 +26,11 @@ from imagequeue.dialects.openai_bodies import (
     OpenAIImageBody,
 )
 from imagequeue.dialects.openai_errors import OpenAIError
-from imagequeue.dialects.openai_images import QueuedImages, TokenUsage
+from imagequeue.dialects.openai_images import OpenAIAnswers, TokenUsage
+from imagequeue.dialects.synchronous import QueuedJob, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest
-from imagequeue.domain.job_view import JobView, OutputImage
+from imagequeue.domain.job_view import JobView
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 
 CREDITS_PER_USD = 2_000_000
@@ -82,7 +81,7 @@ def _submit(path: str, bodies: Mapping[BodyKind, tuple[type[BodyFields], ...]], 
         summary=summary,
         description="Waits for the images, or streams them. docs/dialects.md says what each field does.",
         bodies=bodies,
-        responses={200: ImagesAnswer, 202: QueuedImages} | _ERRORS,
+        responses={200: ImagesAnswer, 202: QueuedJob} | _ERRORS,
         waits=True,
     )
 
@@ -101,7 +100,7 @@ def _routes(root: str) -> tuple[DialectRoute, ...]:
     )
 
 
-class OpenAIDialect:
+class OpenAIDialect(OpenAIAnswers):
     """Requests wait for their images."""
 
     name = "openai"
@@ -125,37 +124,27 @@ class OpenAIDialect:
         notes = {"response_format": _response_format(request, fields)}
         return RequestWithUploads(ask, images, mask, notes, "stream" if fields.stream else None)
 
-    def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
-        """The 202 to a request that does not wait."""
-        return openai_images.queued(request, request_id)
-
-    def render(self, request: ClientRequest, job: JobView) -> Rendered:
-        """The images, or why there are none."""
-        return openai_images.unfinished(request, job) or Rendered(200, json.dumps(_answer(job)))
+    def completed(self, request: ClientRequest, job: JobView) -> dict[str, object]:
+        """The images, and what they cost."""
+        del request
+        spent = {"credits_used": round(job.price_usd * CREDITS_PER_USD), "usd_spent": float(job.price_usd)}
+        return {
+            "created": seconds_of(job),
+            "data": [base64_or_url(image) for image in openai_images.images_of(job)],
+            "usage": openai_images.NO_USAGE,
+            "meta": {"usage": spent},
+            **openai_images.looks(job),
+        }
 
     def wants_content(self, request: ClientRequest, job: JobView) -> bool:
         """Where the client asked for base64; or, for a job of another dialect, where its kind expects it."""
         wanted = job.notes.get("response_format") or _default_format(request)
-        return bool(job.images) and wanted == "b64_json"
-
-    def refused(self, refusal: Refusal) -> Rendered:
-        """`{"error": {"message", "type", "param", "code"}}`."""
-        return openai_errors.refused(refusal)
-
-    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
-        """Nothing: the first event is an image."""
-        del request, request_id
-        return ""
+        return super().wants_content(request, job) and wanted == "b64_json"
 
     def stream_end(self, request: ClientRequest, job: JobView) -> str:
         """One event for each image, or the error."""
         event = "image_edit.completed" if _edits(request) else "image_generation.completed"
         return openai_images.completed_events(job, event)
-
-    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
-        """The error."""
-        del request
-        return openai_errors.error_event(openai_errors.detail_of(refusal))
 
     def models(self, request: ClientRequest, models: Sequence[Model]) -> Rendered:
         """All models, or the path's one."""
@@ -189,19 +178,3 @@ def _response_format(request: ClientRequest, fields: OpenAIImageBody) -> str:
 def _default_format(request: ClientRequest) -> str:
     """OpenAI's image models always answer with base64, and its packages expect it; AIML API sends URLs."""
     return "b64_json" if "x-stainless-lang" in request.headers else "url"
-
-
-def _answer(job: JobView) -> dict[str, object]:
-    usd = job.price_usd
-    spent = {"credits_used": round(usd * CREDITS_PER_USD), "usd_spent": float(usd)}
-    return {
-        "created": openai_images.completed_at(job),
-        "data": [_entry(image) for image in openai_images.images_of(job)],
-        "usage": openai_images.NO_USAGE,
-        "meta": {"usage": spent},
-        **openai_images.looks(job),
-    }
-
-
-def _entry(image: OutputImage) -> dict[str, str]:
-    return {"url": image.url} if image.base64 is None else {"b64_json": image.base64}
