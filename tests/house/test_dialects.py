@@ -66,7 +66,7 @@ class DialectCopy:
             },
             capture_output=True,
             text=True,
-            timeout=110,
+            timeout=500,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr

@@ -77,7 +77,7 @@ class Copy:
             env={"SEVENTH_KEY": "k", "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
             capture_output=True,
             text=True,
-            timeout=100,
+            timeout=500,
             check=False,
         )
         return done.returncode, done.stdout + done.stderr

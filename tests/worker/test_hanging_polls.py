@@ -103,5 +103,5 @@ def test_jobs_of_a_healthy_model_are_served_while_forty_polls_of_another_hang(
         _until(lambda: bool(running.rows(f"{sleeping} AND poll_failures > 0")), measure)
     assert len(hang) <= SLOTS // 2, "polls have places of their own"
     assert max(lengths) <= SLOTS + SLOTS // 2, "no more is rung than the worker has places for"
-    assert {state for job_id in slow for state in running.states(job_id)} == {"SLEEPING"}
+    assert {state for job_id in slow for state in running.states(job_id)} <= {"SLEEPING", "GIVEN_BACK"}
     assert sum(call["operation"] == "generate" for call in running.calls()) == HANGING + HEALTHY

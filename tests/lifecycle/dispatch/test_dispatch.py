@@ -136,7 +136,10 @@ def test_a_dispatcher_killed_between_grant_and_ringing_costs_no_429(single: Pipe
 def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(single: Pipeline) -> None:
     jobs = single.submit(3)
     with lone_worker(single) as child:
-        doorbell = _stopped_before_its_start(single, child)
+        while (doorbell := _stopped_before_its_start(single, child)) is None:
+            os.kill(child.pid, signal.SIGCONT)  # a busy machine stopped it too late: once more
+            jobs += single.submit(1)
+            single.answer()
         cycle = 2.5
         single.execute("UPDATE quota_groups SET blocked_until = NULL")
         deadline = time.monotonic() + 2 + cycle + 1
@@ -151,11 +154,12 @@ def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(
     assert fleet.quotas(single.simulator.url)["east"]["admitted"] == len(jobs)
 
 
-def _stopped_before_its_start(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell:
-    """Let the child wait for its start, its connection open, and stop it there."""
+def _stopped_before_its_start(of: Pipeline, child: subprocess.Popen[str]) -> Doorbell | None:
+    """Let the child wait for its start, its connection open, and stop it there; None: it had started."""
     port = of.simulator.port
     of.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() + interval '0.95 seconds'")
-    assert of.dispatch.run_once() >= 1
+    while not of.dispatch.run_once():
+        assert child.poll() is None  # what it does still has its place
     doorbell, *others = of.rung
     of.rung[:] = others
     ring(child, doorbell)
@@ -164,8 +168,7 @@ def _stopped_before_its_start(of: Pipeline, child: subprocess.Popen[str]) -> Doo
         assert child.poll() is None
     os.kill(child.pid, signal.SIGSTOP)
     (row,) = of.rows("SELECT state FROM attempts WHERE id = :id", id=doorbell.attempt_id)
-    assert row.state == "RELEASED"
-    return doorbell
+    return doorbell if row.state == "RELEASED" else None
 
 
 def _await_state(of: Pipeline, attempt_id: UUID, state: str) -> None:

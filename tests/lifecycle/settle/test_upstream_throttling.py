@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -64,11 +65,13 @@ def totals(of: Pipeline) -> Any:
 
 
 def test_one_burst_of_429s_is_one_429(single: Pipeline) -> None:
-    for attempt_id in sent(single, 6):
+    attempts, began = sent(single, 6), time.monotonic()
+    for attempt_id in attempts:
         answer_429(single, attempt_id)
+    took = time.monotonic() - began
     found = totals(single)
     assert (found.throttled, found.throttled_in_a_row, found.drifts, found.effective_rpm) == (6, 1, 1, 20)
-    assert found.pause == pytest.approx(1, abs=0.01)
+    assert 0.99 <= found.pause <= 1.01 + took  # each pauses for as long, from when it came
     assert single.rows("SELECT DISTINCT state FROM attempts") == [("THROTTLED",)]
 
 
@@ -167,8 +170,9 @@ def test_a_probe_that_is_given_back_does_not_either(out_of_quota: Pipeline) -> N
     out_of_quota.answer()
     assert blocked_for(group(out_of_quota)) <= 0
     out_of_quota.stopping.clear()
-    out_of_quota.run()
-    assert out_of_quota.rows("SELECT out_of_quota FROM quota_groups WHERE name = 'east'") == [(False,)]
+    is_over = "SELECT 1 FROM quota_groups WHERE name = 'east' AND NOT out_of_quota"
+    while not out_of_quota.rows(is_over):  # a busy machine may be late for the next probe, too
+        out_of_quota.run()
 
 
 def test_a_block_that_was_moved_since_by_a_429_holds_when_a_probe_is_given_back(
@@ -277,9 +281,11 @@ def test_foreign_traffic_is_tolerated_and_visible(engine: Engine, database_url: 
     with fleet.pipeline(engine, database_url, tmp_path, given) as shared:
         request = {"upstream": "east", "model": "mai", "share": 0.3}
         httpx.post(f"{shared.simulator.url}/_sim/foreign", json=request, trust_env=False).raise_for_status()
-        jobs = shared.submit(60)
+        jobs = list[UUID]()
         with fleet.Crew(shared, dispatchers=1, workers=6) as crew:
-            crew.await_final(len(jobs))
+            while not group(shared).throttled:  # a slow machine may take long to meet the limit
+                jobs += shared.submit(60)
+                crew.await_final(len(jobs))
         found = group(shared)
         report = fleet.quotas(shared.simulator.url)["east"]
         assert report["maximum_in_window"] <= 10
