@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -32,6 +33,8 @@ LEAST_JOBS = 2000
 """Of a run of full length; fewer show too little."""
 PROBE_SECONDS = 60.0
 """Most that the job may take that is submitted after the run."""
+DRAIN_SECONDS = 1200.0
+"""Most that the backlog may take after the faults: ten times what it takes on two idle cores."""
 LOOK_SECONDS = 5.0
 """Between two looks at what is still open."""
 _OPEN = """
@@ -157,12 +160,18 @@ def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults) -> float:
 
 
 def _drain(stack: Stack, say: Say) -> float | None:
-    """Wait until no job, delivery or attempt is open; returns when that was, or None if it took too long."""
-    deadline, told = time.monotonic() + FINAL_SECONDS, ""
-    while time.monotonic() < deadline:
+    """Wait until no job, delivery or attempt is open; returns when that was.
+
+    None: there was no progress for `FINAL_SECONDS`, or it took longer than `DRAIN_SECONDS`.
+    """
+    end, told, least = time.monotonic() + DRAIN_SECONDS, "", math.inf
+    deadline = time.monotonic() + FINAL_SECONDS
+    while time.monotonic() < min(deadline, end):
         found = _open_counts(stack)
         if found == (0, 0, 0):
             return time.time()
+        if found and sum(found) < least:
+            deadline, least = time.monotonic() + FINAL_SECONDS, sum(found)
         words = "{} jobs, {} deliveries, {} attempts"
         text = "the database is away" if found is None else words.format(*found)
         if text != told:

@@ -20,8 +20,8 @@ import httpx
 
 GUST_SECONDS = (1.5, 4.0)
 """Between two gusts: each kind comes about three times in a run."""
-CALM_SECONDS = (12.0, 25.0)
-"""Between two spells: shorter than a breaker stays open, so that outages meet."""
+CALM_SECONDS = (18.0, 32.0)
+"""Between two spells: about as long as a breaker stays open at first, so that outages may meet probes."""
 
 FIREWALLED, POISON, ODD = "owl", "basilisk", "griffin"
 """Words of prompts: some firewalls refuse the first, all refuse the second, upstreams refuse the third."""
@@ -37,7 +37,7 @@ Armed = Mapping[str, Any]
 _GUSTS: tuple[Armed, ...] = (
     {"kind": "status", "status": 500, "count": 6},
     {"kind": "status", "status": 503, "count": 4},
-    {"kind": "status", "status": 429, "headers": {"Retry-After": "2"}, "count": 3},
+    {"kind": "status", "status": 429, "headers": {"Retry-After": "2"}, "count": 1},
     {"kind": "status", "status": 502, "count": 2},
     {"kind": "delay", "seconds": 4, "count": 12},
     {"kind": "hang", "count": 2},
@@ -178,7 +178,7 @@ class Weather:
     def draw_gust(self, random: Random) -> Armed:
         """A fault for the next few calls of one upstream."""
         hint = random.choice(odd_hints(time.time()))
-        odd = {"kind": "status", "status": 429, "headers": hint, "message": "Slow down", "count": 2}
+        odd = {"kind": "status", "status": 429, "headers": hint, "message": "Slow down", "count": 1}
         fault = random.choice((*_GUSTS, odd))
         return {**fault, "match": fault.get("match", {"upstream": random.choice(self._upstreams)})}
 

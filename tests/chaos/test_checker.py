@@ -13,6 +13,7 @@ from chaos.checker import INVARIANTS, check, line
 from chaos.evidence import Evidence
 from chaos.faults import Fault
 from chaos.invariants.endings import attempts_are_bounded, every_error_has_its_reason
+from chaos.invariants.jobs import every_job_is_final_in_time
 from chaos.redis_lists import ListLength
 from chaos.upstreams import DEPLOYMENTS, MAX_ATTEMPTS
 from tests.chaos.runs import (
@@ -79,6 +80,17 @@ def test_every_invariant_can_be_violated(name: str) -> None:
     finding = invariant(reread(run))
     assert finding.violations
     assert line(finding).startswith("FAIL")
+
+
+@pytest.mark.parametrize(("seconds", "allowed"), [(140, True), (160, False)])
+def test_jobs_may_take_long_only_while_others_become_final(seconds: float, *, allowed: bool) -> None:
+    run = faultless()
+    for number in range(1, 4):
+        run.jobs[0]["finished"] = run.calm_at + number * seconds
+        run.jobs.append(run.jobs[0].copy())
+    run.drained_at = run.calm_at + 3 * seconds + 1
+    finding = every_job_is_final_in_time(reread(run))
+    assert bool(finding.violations) is not allowed
 
 
 def test_a_process_that_ended_may_be_rescued() -> None:

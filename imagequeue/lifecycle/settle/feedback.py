@@ -149,10 +149,13 @@ def _failed(
     if unsent or (isinstance(outcome, Misconfigured) and not outcome.in_doubt):
         # It does not matter whose call it was, so each of them counts.
         evidence = replace(evidence, call=FailedCall(None, attempt.id.int))
+    confirms = evidence.opened_by not in {None, evidence.call.account_id}
     evidence = replace(evidence, failed=breaker.remember(evidence.failed, evidence.call))
     evidence = replace(evidence, opened_by=_opener(evidence, evidence.failed))
     if isinstance(outcome, Misconfigured):
         evidence = _misconfigured(evidence)
+    elif evidence.opened and confirms:
+        pass  # another account's probe, made at once, has met the same outage: the cooldown begins short
     elif evidence.opened:
         evidence = replace(evidence, failures=evidence.failures + 1)
     else:
