@@ -94,7 +94,7 @@ class Fault(BaseModel):
     size_bytes: int = Field(default=100_000_000, ge=1)
     location: str | None = None
     hops: int = Field(default=1, ge=1, le=9)
-    encoding: Literal["gzip", "deflate"] = "gzip"
+    encoding: Literal["gzip", "deflate", "br", "zstd"] = "gzip"
 
     @model_validator(mode="after")
     def _possible(self) -> "Fault":

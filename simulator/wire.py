@@ -4,14 +4,23 @@ import base64
 import gzip
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
+
+import brotli
+from backports import zstd
 
 from simulator.connection import Connection
 from simulator.faults import Fault
 from simulator.spoiled import OVERSIZED_MARK
 
+_PACK: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+}
 _FILLER = b"A" * 65536
 _DRIP_SECONDS = 0.05  # between two pieces of an answer that drips
 _LEAD_SECONDS = 0.05  # lets the first half reach the client before the reset overtakes it
@@ -64,10 +73,8 @@ async def send(connection: Connection, answer: Answer, fault: Fault | None = Non
 def _changed(answer: Answer, fault: Fault | None) -> Answer:
     """The answer, in a form that its document does not describe if the fault says so."""
     if fault is not None and fault.kind == "compressed":
-        pack = gzip.compress if fault.encoding == "gzip" else zlib.compress
-        return replace(
-            answer, body=pack(answer.body), headers={**answer.headers, "content-encoding": fault.encoding}
-        )
+        packed = _PACK[fault.encoding](answer.body)
+        return replace(answer, body=packed, headers={**answer.headers, "content-encoding": fault.encoding})
     if fault is not None and fault.kind == "one_for_array" and answer.media_type == "application/json":
         return replace(answer, body=json.dumps(_without_arrays(json.loads(answer.body))).encode())
     return answer

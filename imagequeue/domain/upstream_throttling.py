@@ -24,6 +24,19 @@ GUARD_STEP, GUARD_CAP = 0.1, 2.0
 PAIR_WINDOWS, CLEAN_WINDOWS = 5, 10
 """Windows in which a second drift also lowers R, and windows without one after which a step is undone."""
 
+ALONE = 2
+"""429s of one job, each followed by another job's success, after which the next is the job's own trouble: one
+may be chance where foreign traffic shares the quota."""
+
+STEP_BACK_SECONDS = 1.0
+"""A job that gets a 429 again waits so much longer than the pause: another one shall be the first call after
+it. As long as starts are granted ahead."""
+
+
+def is_alone(others_served: int) -> bool:
+    """Whether a 429 is about its job, after so many of the job's 429s were each followed by a success."""
+    return others_served >= ALONE
+
 
 @dataclass(frozen=True, slots=True)
 class GroupPause:

@@ -6,6 +6,7 @@ outcome         counts  job
 Succeeded       -       COMPLETED once every image is stored
 Rejected        -       FAILED with the upstream's message
 Throttled       no      goes back to its place; its group is paused
+ThrottledAlone  yes     as Unavailable; `settle` makes it of 429s that this job gets while others are served
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
 Misconfigured   no      waits for another deployment, or until this one is put right; `settle` turns one
                         that is in doubt into Unavailable where other jobs are served
@@ -75,6 +76,14 @@ class OwnFault(Unavailable):
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason, sent=False)
+
+
+class ThrottledAlone(Unavailable):
+    """A 429 that this job gets again and again while its quota group serves others."""
+
+    def __init__(self, throttled: Throttled) -> None:
+        super().__init__(throttled.reason, http_status=throttled.http_status)
+        self.cost_usd, self.paid_images = throttled.cost_usd, throttled.paid_images
 
 
 class AnswerLost(Ambiguous):

@@ -1,8 +1,8 @@
 """Unpack an answer that came compressed although that was not asked for: what is in it is paid.
 
 Streamed, and within a bound: a small compressed body may unpack to gigabytes, so each step makes at most one
-piece, and the reader counts what it gets. gzip and deflate are unpacked, also twice over. For other codings
-(br, zstd) Python 3.11 has no decoder, and an answer in one is unusable.
+piece, and the reader counts what it gets. gzip, deflate, br and zstd are unpacked, also over each other. For
+other codings there is no decoder, and an answer in one is unusable.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from imagequeue.domain.upstream import Unavailable
-from imagequeue.providers.pictures import is_image
+from imagequeue.providers.brotli_and_zstd import from_brotli, from_zstd, looks_plain
 
 _PIECE_BYTES = 64 * 1024
 """The most that one step unpacks to."""
 _MOST_CODINGS = 3
 """Codings over each other. More than one is rare, and each costs time."""
-_KNOWN = frozenset({"gzip", "x-gzip", "deflate"})
-_UNKNOWN = frozenset({"br", "zstd", "compress", "x-compress", "dcb", "dcz"})
+_KNOWN = frozenset({"gzip", "x-gzip", "deflate", "br", "zstd"})
+_UNKNOWN = frozenset({"compress", "x-compress", "dcb", "dcz"})
 """Registered codings without a decoder here. Any other word (`utf-8`, `none`) is a mistake of the server's,
 and the body is as it seems."""
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -38,8 +38,18 @@ def unpacked(chunks: Iterable[bytes], content_encoding: str) -> Iterator[bytes]:
     if len(codings) > _MOST_CODINGS or _UNKNOWN.intersection(codings):
         raise Unavailable(f"the answer is encoded ({content_encoding[:40]}) although that was not asked for")
     for coding in filter(_KNOWN.__contains__, reversed(codings)):
-        chunks = _Inflating(bare=coding == "deflate").run(chunks)
+        chunks = _without(coding, chunks)
     yield from chunks
+
+
+def _without(coding: str, chunks: Iterable[bytes]) -> Iterator[bytes]:
+    match coding:
+        case "br":
+            return from_brotli(chunks)
+        case "zstd":
+            return from_zstd(chunks)
+        case _:
+            return _Inflating(bare=coding == "deflate").run(chunks)
 
 
 @dataclass(slots=True)
@@ -73,7 +83,7 @@ class _Inflating:
         head = self.pending
         if not self.bare:
             return _window_bits(head) < 0
-        return head.lstrip(b" \t\r\n\xef\xbb\xbf")[:1] in (b"{", b"[", b"<", b'"') or is_image(head)
+        return looks_plain(head)
 
     def _decoded(self) -> Iterator[bytes]:
         while self.pending:

@@ -10,8 +10,10 @@ import socket
 import zlib
 from collections.abc import Callable
 
+import brotli
 import httpx
 import pytest
+from backports import zstd
 
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.providers import exchange
@@ -34,12 +36,27 @@ PACKED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "gzip with padding": ("gzip", lambda body: gzip.compress(body) + bytes(20)),
     "zlib": ("deflate", zlib.compress),
     "deflate without a header": ("deflate", bare_deflate),
+    "brotli": ("br", brotli.compress),
+    "brotli, at its least": ("BR", lambda body: brotli.compress(body, quality=0)),
+    "zstd": ("zstd", zstd.compress),
+    "zstd in two frames": ("zstd", lambda body: zstd.compress(body[:9]) + zstd.compress(body[9:])),
+    "brotli, then zstd": ("br, zstd", lambda body: zstd.compress(brotli.compress(body))),
+    "zstd, then gzip": ("zstd, gzip", lambda body: gzip.compress(zstd.compress(body))),
+    "nothing, where br was said": ("br", bytes),
+    "nothing, where zstd was said": ("zstd", bytes),
     "deflate, then gzip": ("deflate, gzip", lambda body: gzip.compress(zlib.compress(body))),
     "nothing, whatever the header says": ("gzip", bytes),
     "nothing, where deflate was said": ("deflate", bytes),
     "a word that is no coding": ("utf-8", bytes),
     "identity": ("identity", bytes),
 }
+
+
+def _with_a_window_of_128_mib() -> bytes:
+    packer = zstd.ZstdCompressor(options={zstd.CompressionParameter.window_log: 27})
+    return packer.compress(ANSWER) + packer.flush()
+
+
 ANSWER = json.dumps({"data": [{"b64_json": "QUJD" * 50_000}]}).encode()
 
 
@@ -66,7 +83,10 @@ def test_the_words_of_a_compressed_error_are_read(client: httpx.Client, form: st
         assert (response.status, response.json()) == (400, json.loads(body))
 
 
-@pytest.mark.parametrize("form", ["gzip", "gzip twice", "zlib", "deflate without a header"])
+BOMBS = ["gzip", "gzip twice", "zlib", "deflate without a header", "brotli", "zstd", "brotli, then zstd"]
+
+
+@pytest.mark.parametrize("form", BOMBS)
 def test_a_bomb_is_unpacked_within_the_bound_of_the_answer(client: httpx.Client, form: str) -> None:
     coding, pack = PACKED[form]
     bomb = pack(bytes(30 * MIB))
@@ -81,7 +101,7 @@ def test_a_bomb_is_unpacked_within_the_bound_of_the_answer(client: httpx.Client,
                     assert len(response.content()) == exchange.ERROR_BODY_BYTES
 
 
-@pytest.mark.parametrize("form", ["gzip", "gzip twice", "zlib", "deflate without a header"])
+@pytest.mark.parametrize("form", BOMBS)
 def test_no_step_of_unpacking_makes_more_than_a_piece(form: str) -> None:
     coding, pack = PACKED[form]
     pieces = unpacked([pack(bytes(30 * MIB))], coding)
@@ -103,8 +123,11 @@ def test_where_the_network_cuts_a_compressed_answer_does_not_matter(form: str, s
 @pytest.mark.parametrize(
     ("coding", "body"),
     [
-        ("br", ANSWER),
-        ("zstd", ANSWER),
+        ("compress", ANSWER),
+        ("br", brotli.compress(ANSWER[:900], quality=5)[:20] + b"x" * 99),
+        ("br", b"no brotli at all"),
+        ("zstd", zstd.compress(ANSWER)[:20] + b"x" * 99),
+        ("zstd", _with_a_window_of_128_mib()),
         ("gzip, gzip, gzip, gzip", ANSWER),
         ("gzip", gzip.compress(ANSWER)[:20] + b"x" * 99),
     ],

@@ -80,7 +80,8 @@ class OutcomeRecorder:
 
     def _refused(self, ticket: CallTicket, outcome: AttemptOutcome | Pending, error: Exception) -> None:
         """Put the reason and the cost of the call on record; the sweep settles what is stored of it."""
-        log.exception("settle_refused", attempt_id=str(ticket.attempt_id), cost_usd=str(outcome.cost_usd))
+        noted = {"attempt_id": str(ticket.attempt_id), "cost_usd": str(outcome.cost_usd)}
+        log.error("settle_refused", **noted, exc_info=error)
         if isinstance(outcome, Pending):
             return
         reason = f"its outcome could not be recorded: {type(error).__name__}"

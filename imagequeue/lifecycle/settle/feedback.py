@@ -28,11 +28,13 @@ from imagequeue.domain.verdicts import (
     OwnFault,
     ProcessDied,
     Succeeded,
+    ThrottledAlone,
 )
-from imagequeue.store.attempts import closings, deployments, quota
+from imagequeue.store.attempts import closings, deployments, quota, throttles
 from imagequeue.store.attempts.closings import AttemptRow
 from imagequeue.store.attempts.deployments import Evidence
 from imagequeue.store.attempts.quota import Group
+from imagequeue.store.jobs import failures
 
 log = structlog.get_logger()
 
@@ -51,8 +53,8 @@ def record_outcome(
         case GivenBack() | InputRefused() | OwnFault():
             quota.probes_untried(connection, [attempt.id])
             deployments.probes_untried(connection, [attempt.id])
-        case ProcessDied() | NotCalledBack() | AnswerLost():
-            # A process or a fault of ours, or it was counted when the wait for the upstream callback began.
+        case ProcessDied() | NotCalledBack() | AnswerLost() | ThrottledAlone():
+            # A process or a fault of ours, the request itself, or counted before the wait for the callback.
             deployments.probes_untried(connection, [attempt.id])
         case Rejected():
             _refused(connection, attempt, outcome, random)
@@ -79,6 +81,9 @@ def _throttled(connection: Connection, attempt: AttemptRow, outcome: Throttled) 
         echo=quota.is_echo(connection, attempt.id),
     )
     quota.pause_group(connection, group.name, pause, outcome.reason[:500])
+    if throttles.read_throttles(connection, attempt.id).before:
+        delay = pause.seconds + upstream_throttling.STEP_BACK_SECONDS
+        failures.record_failure(connection, attempt.job_id, attempt.deployment, counts=False, delay=delay)
     if not (pause.out_of_quota or pause.echo) and quota.calls_before(connection, attempt.id) < group.rpm:
         _drifted(connection, group)
     log.warning("throttled", quota_group=group.name, seconds=pause.seconds, out_of_quota=pause.out_of_quota)

@@ -44,6 +44,7 @@ from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle import feedback, webhook
 from imagequeue.lifecycle.settle.history import read_history
+from imagequeue.lifecycle.settle.throttled_alone import as_own_trouble
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
 from imagequeue.store.attempts.fences import Fence
@@ -148,6 +149,7 @@ class Settlement:
             return None
         (job,) = settlements.lock_jobs(connection, [attempt.job_id])
         outcome = feedback.as_misconfigured(connection, attempt, outcome)
+        outcome = as_own_trouble(connection, attempt, job.account_id, outcome)
         history = read_history(connection, self.catalog(), attempt, job, outcome)
         if fence.reference is not None:  # it was polled for, so no upstream callback is waited for
             history = replace(history, calls_back=False)

@@ -96,6 +96,8 @@ def test_an_outage_costs_nothing(serving: Any) -> None:
 KEPT: dict[str, dict[str, Any]] = {
     "gzip": {"kind": "compressed"},
     "deflate": {"kind": "compressed", "encoding": "deflate"},
+    "brotli": {"kind": "compressed", "encoding": "br"},
+    "zstd": {"kind": "compressed", "encoding": "zstd"},
     "base64 with line breaks": {"kind": "line_breaks"},
     "the image itself": {"kind": "raw_image"},
     "a link as text": {"kind": "url_text"},

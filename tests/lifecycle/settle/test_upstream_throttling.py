@@ -17,6 +17,7 @@ from imagequeue.domain.upstream import Throttled
 from imagequeue.store.attempts import calls, quota
 from imagequeue.store.attempts.quota import Group
 from tests import fleet
+from tests.lifecycle.steps import end_back_off
 from tests.lifecycle.two_deployments import calls_at, complete, fault, no_more_faults
 from tests.pipeline import Pipeline
 
@@ -135,6 +136,15 @@ def blocked_for(found: Group) -> float:
     return (found.state.blocked_until or 0.0) - found.state.now
 
 
+def pause_of(of: Pipeline) -> float:
+    """How many seconds the last 429 at `east` has paused it."""
+    (row,) = of.rows("""
+        SELECT extract(epoch FROM blocked_until - throttled_at)::float8 AS seconds
+        FROM quota_groups WHERE name = 'east'
+    """)
+    return row.seconds
+
+
 @pytest.fixture
 def out_of_quota(two: Pipeline) -> Pipeline:
     """East's quota is used up, and its next probe is due."""
@@ -193,22 +203,22 @@ def test_a_probe_that_was_sent_is_not_followed_by_another_at_once(out_of_quota: 
 
 
 @pytest.mark.parametrize(
-    ("headers", "low", "high"),
+    ("headers", "seconds"),
     [
-        ({"retry-after": "7"}, 6, 7),
-        ({"retry-after": "3", "x-ms-retry-after-ms": "9000"}, 8, 9),
-        ({"retry-after-ms": "100"}, 0, 0.5),
-        ({}, 0, 1),
+        ({"retry-after": "7"}, 7),
+        ({"retry-after": "3", "x-ms-retry-after-ms": "9000"}, 9),
+        ({"retry-after-ms": "100"}, 0.5),
+        ({}, 1),
     ],
 )
 def test_a_429_moves_its_job_on_and_costs_it_nothing(
-    two: Pipeline, headers: dict[str, str], low: float, high: float
+    two: Pipeline, headers: dict[str, str], seconds: float
 ) -> None:
     fault(two, status=429, headers=headers)
     (job_id,) = two.submit(1)
     two.dispatch.run_once()
     two.answer()
-    assert low <= blocked_for(group(two)) <= high
+    assert pause_of(two) == pytest.approx(seconds, abs=0.05)
     complete(two, 1)
     assert two.states(job_id)[0] == "THROTTLED"
     assert two.rows("SELECT failures FROM jobs")[0].failures == 0
@@ -221,8 +231,9 @@ def test_429s_without_a_hint_double_the_pause_and_a_success_ends_the_row(two: Pi
     for seconds in (1, 2, 4):
         two.dispatch.run_once()
         two.answer()
-        assert blocked_for(group(two)) == pytest.approx(seconds, abs=0.5)
+        assert pause_of(two) == pytest.approx(seconds, abs=0.05)
         two.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() WHERE name = 'east'")
+        end_back_off(two)
     complete(two, 1)
     assert group(two).throttled_in_a_row == 0
 
@@ -243,14 +254,14 @@ def test_out_of_quota_is_probed_with_one_call_every_quarter_of_an_hour(
     two.answer()
     found = group(two)
     assert found.out_of_quota
-    assert blocked_for(found) == pytest.approx(900, abs=5)
+    assert pause_of(two) == pytest.approx(900, abs=0.05)
     complete(two, 5)
     before = calls_at(two, "east")
     two.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() WHERE name = 'east'")
     two.submit(5)
     complete(two, 10)
     assert calls_at(two, "east") == before + 1
-    assert blocked_for(group(two)) == pytest.approx(900, abs=5)
+    assert blocked_for(group(two)) > 800
     no_more_faults(two)
     two.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() WHERE name = 'east'")
     two.submit(5)
@@ -290,5 +301,6 @@ def test_foreign_traffic_is_tolerated_and_visible(engine: Engine, database_url: 
         report = fleet.quotas(shared.simulator.url)["east"]
         assert report["maximum_in_window"] <= 10
         assert report["foreign_admitted"] > 0
-        assert 0 < found.drifts <= found.throttled == report["throttled"]  # an echo is no drift
+        assert found.drifts <= found.throttled == report["throttled"]  # an echo is no drift
+        assert (found.drifts > 0) == (found.throttled > 0), "a slow machine may meet none"
         assert shared.rows("SELECT DISTINCT status, failures FROM jobs") == [("COMPLETED", 0)]
