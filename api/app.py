@@ -19,9 +19,10 @@ from api import (
     upstream_callbacks,
     wallet,
 )
+from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
+from api.cors import Cors
 from api.head import HeadAsGet
-from api.request_id_header import RequestIdHeader
 from api.services import ApiServices
 from api.watch import Watch
 from imagequeue import __version__
@@ -72,7 +73,9 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
     app.state.metrics = registry
     errors.install(app, dialects)
     app.add_middleware(HeadAsGet)
-    app.add_middleware(RequestIdHeader)  # the last one added is the outermost
+    app.add_middleware(AnswerHeaders)
+    if origins := runtime.settings.allowed_origins:
+        app.add_middleware(Cors, origins)  # the last one added is the outermost
     for module in ROUTED:
         app.include_router(module.router)
     dialect_routes.mount(app, dialects)

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from math import ceil
 
 from fastapi import Request
 
+from api.answer_headers import add_headers
 from api.coalescer import coalesced
 from api.services import ApiServices, services_of
-from imagequeue.client_rate_limit import Allowance
+from imagequeue.client_rate_limit import MINUTE_SECONDS, Allowance, Withdrawal
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
 from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
@@ -71,22 +73,35 @@ async def require_operator(request: Request) -> StoredKey:
     return stored
 
 
-async def spend_allowance(services: ApiServices, key: StoredKey) -> None:
-    """Count one submit against the key's limit, if it has one.
+async def spend_allowance(request: Request, key: StoredKey) -> None:
+    """Count one submit against the key's limit, if it has one; every answer to it then tells what is left.
 
     Raises:
         TooManyRequests: the limit is reached; says when to come back.
     """
     if key.rpm is None:
         return
-    wait = await take_allowance(services, Allowance(str(key.id), key.rpm))
-    if wait > 0:
-        raise TooManyRequests(f"This key may make {key.rpm} requests a minute", retry_after=wait)
+    taken = await take_allowance(services_of(request), Allowance(str(key.id), key.rpm))
+    if taken is None:
+        return
+    add_headers(request, _told(key.rpm, taken))
+    if taken.wait_seconds > 0:
+        message = f"This key may make {key.rpm} requests a minute"
+        raise TooManyRequests(message, retry_after=taken.wait_seconds)
+
+
+def _told(rpm: int, taken: Withdrawal) -> dict[str, str]:
+    """The fields of draft-ietf-httpapi-ratelimit-headers: the limit, what is left, seconds until more is."""
+    seconds = ceil((1 - taken.tokens % 1) * MINUTE_SECONDS / rpm)
+    return {
+        "RateLimit-Policy": f'"key";q={rpm};w={MINUTE_SECONDS:.0f}',
+        "RateLimit": f'"key";r={int(taken.tokens)};t={seconds}',
+    }
 
 
 @coalesced(threads=1)
-def take_allowance(services: ApiServices, wanted: list[Allowance]) -> Sequence[float]:
-    """Count requests against the limits of their keys; seconds until each may come again, 0: it may now."""
+def take_allowance(services: ApiServices, wanted: list[Allowance]) -> Sequence[Withdrawal | None]:
+    """Count requests against the limits of their keys; None: they are not counted at the moment."""
     return services.client_rate_limit.take(wanted)
 
 

@@ -21,7 +21,6 @@ from fastapi.responses import StreamingResponse
 from starlette.types import Message, Send
 
 from api.bulkhead import isolated
-from api.errors import rendered
 from api.image_budget import PIECE_BYTES
 from api.services import ApiServices
 from imagequeue.dialects.dialect import Rendered
@@ -122,13 +121,11 @@ class ImageResponse(StreamingResponse):
 async def image_answer(
     services: ApiServices, account_id: UUID, answer: Rendered, body: ImageBody
 ) -> Response:
-    """The response that a dialect has written with placeholders; `body` is its text, cut there.
+    """The response that a dialect has written with placeholders; `body` is its text, with images there.
 
     Raises:
         ServiceUnavailable: an image cannot be read.
     """
-    if not body.images:
-        return rendered(answer, {})
     await require_images(services, body.images)
     sized = {**answer.headers, "Content-Length": str(body.length)}
     sent = placed_pieces(services, account_id, body)

@@ -16,12 +16,14 @@ from api.requests import cancel_job as end_job
 from api.requests import own_job
 from api.services import ApiServices, services_of
 from api.waiting import JobWait
-from imagequeue.dialects.dialect import ClientRequest, Dialect
+from imagequeue.dialects.dialect import ClientRequest, Dialect, Rendered
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.job_view import JobView
 from imagequeue.media_urls import media_urls
 from imagequeue.store.jobs.reads import RequestStatus
 from imagequeue.store.jobs.views import read_views
+
+_LEAST_ERROR = 400
 
 
 async def show_job(request: Request, dialect: Dialect, asked: ClientRequest) -> Response:
@@ -91,7 +93,16 @@ async def _answer(
     job_id, account_id = job
     view = await read_view(services, dialect, job_id)
     if not dialect.wants_content(asked, view):
-        return rendered(dialect.render(asked, view), {})
+        return _told(view, dialect.render(asked, view))
     placeholders = Placeholders()
     answer = dialect.render(asked, placeholders.put_into(view))
-    return await image_answer(services, account_id, answer, placeholders.cut(answer.body))
+    body = placeholders.cut(answer.body)
+    if not body.images:
+        return _told(view, answer)
+    return await image_answer(services, account_id, answer, body)
+
+
+def _told(view: JobView, answer: Rendered) -> Response:
+    """The answer about a job; if it tells of a failure, no repeat changes what has become of the job."""
+    pointless = view.status.is_final and answer.status >= _LEAST_ERROR
+    return rendered(answer, {"x-should-retry": "false"} if pointless else {})

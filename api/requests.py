@@ -11,11 +11,11 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 
 from api.account_coalescer import CallGroup, coalesced_by_account
+from api.answer_headers import tag_request
 from api.auth import authenticate
 from api.coalescer import coalesced
 from api.listing import read_listing, read_page
 from api.query import query
-from api.request_id_header import tag_request
 from api.services import ApiServices, services_of
 from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.forecast import Estimate

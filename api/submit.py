@@ -15,6 +15,7 @@ from uuid import UUID
 from fastapi import Request, Response
 
 from api.account_coalescer import CallGroup, coalesced_by_account
+from api.answer_headers import tag_request
 from api.auth import authenticate, spend_allowance
 from api.body import Content, any_content, reader_of
 from api.bulkhead import isolated
@@ -23,7 +24,6 @@ from api.errors import rendered
 from api.job_answers import final_answer
 from api.job_streams import stream_job
 from api.preferences import AnswerPlan, read_preferences
-from api.request_id_header import tag_request
 from api.requests import find_job
 from api.services import ApiServices, services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
@@ -54,7 +54,7 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     """
     services = services_of(request)
     key = await authenticate(request)
-    await spend_allowance(services, key)
+    await spend_allowance(request, key)
     headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
     reading = Reading(request, dialect, asked, key, headers)
     try:

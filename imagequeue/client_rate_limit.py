@@ -19,7 +19,7 @@ from imagequeue.domain.backoff import REQUEST_COUNTING
 
 PREFIX = "imagequeue:throttle:"
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text("ascii")
-_MINUTE_SECONDS = 60.0
+MINUTE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +30,14 @@ class Allowance:
     rpm: int
 
 
+@dataclass(frozen=True, slots=True)
+class Withdrawal:
+    """What became of a request: 0, or the seconds until there is a token for it; and the tokens left then."""
+
+    wait_seconds: float
+    tokens: float
+
+
 class ClientRateLimit:
     """Takes tokens. For one thread at a time."""
 
@@ -38,18 +46,19 @@ class ClientRateLimit:
         self._script = redis.register_script(_SCRIPT)
         self._away_until = 0.0
 
-    def take(self, requests: Sequence[Allowance]) -> list[float]:
-        """Take a token for each request; returns 0 where one was there, else the seconds until one is."""
+    def take(self, requests: Sequence[Allowance]) -> list[Withdrawal | None]:
+        """Take a token for each request; None: Redis is away, and nobody is limited."""
         if time.monotonic() < self._away_until:
-            return [0.0] * len(requests)
+            return [None] * len(requests)
         try:
             return self._take(requests)
         except (RedisError, OSError):
             self._away_until = time.monotonic() + REQUEST_COUNTING.first_seconds
-            return [0.0] * len(requests)
+            return [None] * len(requests)
 
-    def _take(self, requests: Sequence[Allowance]) -> list[float]:
+    def _take(self, requests: Sequence[Allowance]) -> list[Withdrawal | None]:
         pipeline = self._redis.pipeline(transaction=False)  # pyright: ignore[reportUnknownMemberType]
         for one in requests:
-            self._script(keys=[PREFIX + one.name], args=[one.rpm, one.rpm / _MINUTE_SECONDS], client=pipeline)
-        return [float(cast("bytes", wait)) for wait in pipeline.execute()]
+            self._script(keys=[PREFIX + one.name], args=[one.rpm, one.rpm / MINUTE_SECONDS], client=pipeline)
+        taken = cast("list[tuple[bytes, bytes]]", pipeline.execute())
+        return [Withdrawal(float(wait), float(tokens)) for wait, tokens in taken]

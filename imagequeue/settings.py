@@ -64,6 +64,19 @@ def _redis_url(url: SecretStr) -> SecretStr:
     return url
 
 
+def _origins(text: str) -> str:
+    """Comma-separated origins, written as browsers send them: they are compared letter by letter."""
+    for origin in _comma_separated(text):
+        parts = _split(origin)
+        if parts is None or origin != f"{parts[0]}://{urlsplit(origin).netloc}" or parts[0] == "":
+            raise ValueError(f"{origin[:200]!r} is not an origin such as https://app.example.com")
+    return text
+
+
+def _comma_separated(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
 WebUrl = Annotated[str, AfterValidator(_web_url)]
 
 
@@ -92,6 +105,7 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     spill_dir: Path | None = None
     liveness_seconds: float = Field(default=5.0, gt=0)
+    cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     wait_seconds: float = Field(default=300.0, gt=0, le=86_400)
 
     @cached_property
@@ -102,6 +116,11 @@ class Settings(BaseSettings):
             if url.startswith(scheme):
                 return "postgresql+psycopg://" + url.removeprefix(scheme)
         return url
+
+    @cached_property
+    def allowed_origins(self) -> list[str]:
+        """Origins whose scripts may call the API; empty: none."""
+        return _comma_separated(self.cors_origins)
 
     @cached_property
     def public_origin(self) -> str:

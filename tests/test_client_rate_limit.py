@@ -9,7 +9,7 @@ from typing import cast
 import pytest
 from redis import Redis
 
-from imagequeue.client_rate_limit import PREFIX, Allowance, ClientRateLimit
+from imagequeue.client_rate_limit import PREFIX, Allowance, ClientRateLimit, Withdrawal
 from imagequeue.runtime import open_redis
 from tests.builders import NO_REDIS
 
@@ -26,7 +26,9 @@ def age(redis: Redis, name: str, seconds: float) -> None:
 
 
 def take(limit: ClientRateLimit, rpm: int, times: int = 1) -> list[float]:
-    return [limit.take([Allowance("key", rpm)])[0] for _ in range(times)]
+    """Seconds to wait; 0: a token was taken."""
+    taken = [limit.take([Allowance("key", rpm)])[0] for _ in range(times)]
+    return [one.wait_seconds for one in taken if one is not None]
 
 
 def test_a_minutes_worth_at_once_and_then_evenly(redis: Redis) -> None:
@@ -69,12 +71,15 @@ def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redi
         taken = [pool.submit(take, limit, 20, 10) for limit in limits]
     waits = [wait for waits in taken for wait in waits.result()]
     assert waits.count(0) == 20
-    assert limits[0].take([Allowance("key", 20), Allowance("other", 20)])[1] == 0
+    limited, free = limits[0].take([Allowance("key", 20), Allowance("other", 20)])
+    assert limited is not None
+    assert limited.wait_seconds > 0
+    assert (limited.tokens < 1, free) == (True, Withdrawal(0, 19))
     assert 0 < redis.ttl(PREFIX + "key") <= 62
 
 
 def test_without_redis_everybody_passes_and_nobody_waits_twice() -> None:
     limit = ClientRateLimit(open_redis(NO_REDIS))
     began = time.monotonic()
-    assert [limit.take([Allowance("key", 1)] * 3) for _ in range(100)] == [[0.0] * 3] * 100
+    assert [limit.take([Allowance("key", 1)] * 3) for _ in range(100)] == [[None] * 3] * 100
     assert time.monotonic() - began < 1

@@ -116,3 +116,20 @@ def test_a_malformed_schedule_is_refused_by_every_process(monkeypatch: pytest.Mo
     monkeypatch.setenv("IMAGEQUEUE_WEBHOOK_SCHEDULE", "0;5")
     with pytest.raises(ConfigurationError, match="IMAGEQUEUE_WEBHOOK_SCHEDULE"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["*", "null", "app.example.com", "https://app.example.com/", "https://app.example.com/path", "https://"],
+)
+def test_an_origin_that_no_browser_sends_is_named_at_start(
+    monkeypatch: pytest.MonkeyPatch, origin: str
+) -> None:
+    monkeypatch.setenv("IMAGEQUEUE_CORS_ORIGINS", f"https://one.example.com,{origin}")
+    with pytest.raises(ConfigurationError, match=r"IMAGEQUEUE_CORS_ORIGINS: .* is not an origin"):
+        load_settings()
+
+
+def test_origins_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGEQUEUE_CORS_ORIGINS", " https://one.example.com, http://localhost:3000 ,")
+    assert load_settings().allowed_origins == ["https://one.example.com", "http://localhost:3000"]

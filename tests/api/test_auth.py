@@ -98,11 +98,19 @@ def test_a_limited_key_is_told_when_to_come_back(engine: Any, database_url: str,
         assert 1 <= int(answers[3].headers["Retry-After"]) <= 20
         assert "x-should-retry" not in answers[3].headers
         assert title_and_message(answers[3])[0] == "Too Many Requests"
-        assert service.rows()["jobs"] == 3
-        assert free.generate().status_code == 202
+        assert {answer.headers["RateLimit-Policy"] for answer in answers} == {'"key";q=3;w=60'}
+        left = [answer.headers["RateLimit"].partition(";t=") for answer in answers]
+        assert [remaining for remaining, _, _ in left] == ['"key";r=2', '"key";r=1', '"key";r=0', '"key";r=0']
+        assert left[3][2] == answers[3].headers["Retry-After"]
+        assert all(1 <= int(seconds) <= 20 for _, _, seconds in left), "one of three in a minute"
+        refused = service.client("refused", rpm=3).generate(prompt="")
+        assert (refused.status_code, refused.headers["RateLimit"].partition(";t=")[0]) == (400, '"key";r=2')
+        assert "RateLimit" not in free.generate().headers
         assert limited.http.get("/v2/wallet").status_code == 200
 
 
 def test_without_redis_nothing_is_limited(service: Service) -> None:
     limited = service.client("limited", rpm=1)
-    assert [limited.generate().status_code for _ in range(3)] == [202, 202, 202]
+    answers = [limited.generate() for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [202, 202, 202]
+    assert not any("RateLimit" in answer.headers for answer in answers)

@@ -93,6 +93,9 @@ def test_a_refused_job_is_told_with_the_dialects_own_status(waiting: Waiting) ->
     answer = waiting.post()
     waiting.pipeline.settlement.end([waiting.job().id], JobStatus.FAILED, "against the rules")
     assert (answer.result().status_code, failure(answer.result())) == (400, ("400", "against the rules"))
+    assert answer.result().headers["x-should-retry"] == "false"
+    later = waiting.http.get(f"{IMAGES}/{answer.result().headers['X-Request-Id']}/result")
+    assert (later.status_code, later.headers["x-should-retry"]) == (400, "false")
 
 
 def test_a_request_may_ask_not_to_wait(waiting: Waiting) -> None:
