@@ -219,21 +219,21 @@ def test_a_file_that_is_no_image_is_a_bad_request(client: OpenAI) -> None:
     assert raised.value.param == "image"
 
 
-def _keys(stack: LiveStack, *words: str) -> dict[str, Any]:
+def _keys(stack: LiveStack, *words: str) -> str:
     """What `imagequeue keys ...` prints on the running stack."""
     own = json.loads((stack.directory / "stack.json").read_text())["env"]
-    command = [sys.executable, "-m", "cli", "keys", *words, "--json"]
+    command = [sys.executable, "-m", "cli", "keys", *words]
     done = subprocess.run(
         command, env=os.environ | own, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
-    return json.loads(done.stdout)
+    return done.stdout
 
 
 def test_keys_that_may_not_ask_are_told_so_by_the_classes_that_the_package_has(stack: LiveStack) -> None:
     with _client(stack, api_key="iq_wrong") as wrong, pytest.raises(openai.AuthenticationError) as unknown:
         wrong.models.list()
     assert unknown.value.code == "invalid_api_key"
-    made = _keys(stack, "create", "poor", "--funds", "0", "--rpm", "1")
+    made = json.loads(_keys(stack, "create", "poor", "--funds", "0", "--rpm", "1", "--json"))
     with _client(stack, api_key=made["key"], max_retries=0) as poor:
         with pytest.raises(openai.APIStatusError) as broke:
             poor.images.generate(model=NAME, prompt="a lighthouse")
@@ -242,6 +242,29 @@ def test_keys_that_may_not_ask_are_told_so_by_the_classes_that_the_package_has(s
             poor.images.generate(model=NAME, prompt="a lighthouse")
         assert limited.value.code == "rate_limit_exceeded"
         assert int(limited.value.response.headers["retry-after"]) >= 1
+    made = json.loads(_keys(stack, "create", "gone", "--json"))
+    _keys(stack, "revoke", made["id"])
+    with _client(stack, api_key=made["key"]) as gone, pytest.raises(openai.PermissionDeniedError) as revoked:
+        gone.models.list()
+    assert revoked.value.code == "invalid_api_key"
+
+
+def _slow(stack: LiveStack, prompt: str, seconds: float) -> None:
+    """Let the next call with this prompt take longer than its client waits."""
+    catalog = (stack.directory / "simulator.toml").read_text()
+    (origin,) = set(re.findall(r'endpoint = "(http://[^/]+)/', catalog))
+    fault = {"kind": "delay", "seconds": seconds, "match": {"prompt_contains": prompt}, "count": 1}
+    httpx2.post(f"{origin}/_sim/faults", json=fault, trust_env=False).raise_for_status()
+
+
+def test_a_client_that_gives_up_waiting_joins_its_job_again(stack: LiveStack) -> None:
+    line, before = Line(), float(stack.wallet()["spent"])
+    _slow(stack, "a slow lighthouse", 3)
+    with _client(stack, line, timeout=1, max_retries=20) as hasty:
+        answer = hasty.images.generate(model=NAME, prompt="a slow lighthouse")
+    assert len(_images(answer)) == 1
+    assert line.retry_counts[:2] == ["0", "1"]
+    assert round(float(stack.wallet()["spent"]) - before, 6) == PRICE
 
 
 def test_a_repeat_after_a_lost_answer_joins_the_job_and_is_not_charged(stack: LiveStack) -> None:
@@ -254,17 +277,9 @@ def test_a_repeat_after_a_lost_answer_joins_the_job_and_is_not_charged(stack: Li
     assert (round(float(wallet["spent"]) - before, 6), wallet["held"]) == (PRICE, "0")
 
 
-def _slow(stack: LiveStack, prompt: str) -> None:
-    """Let the next call with this prompt take longer than its client gives it."""
-    catalog = (stack.directory / "simulator.toml").read_text()
-    (origin,) = set(re.findall(r'endpoint = "(http://[^/]+)/', catalog))
-    fault = {"kind": "delay", "seconds": 10, "match": {"prompt_contains": prompt}, "count": 1}
-    httpx2.post(f"{origin}/_sim/faults", json=fault, trust_env=False).raise_for_status()
-
-
 def test_a_job_that_ended_without_images_is_not_asked_for_again(stack: LiveStack) -> None:
     line = Line()
-    _slow(stack, "too late")
+    _slow(stack, "too late", 10)
     with _client(stack, line) as hurried, pytest.raises(openai.InternalServerError) as raised:
         hurried.images.generate(model=NAME, prompt="too late", extra_headers={"X-Finish-By": "4"})
     assert (raised.value.status_code, raised.value.code) == (502, "upstream_error")
