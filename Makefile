@@ -60,7 +60,7 @@ pythons: ## the Pythons of this machine that can be used, one of each version, o
 	    fi; \
 	done | sort --version-sort --unique --key 1,1
 
-$(RUN): requirements/run.txt pyproject.toml $(CREATED)
+$(RUN): requirements/run.txt pyproject.toml setup.py $(CREATED)
 	@echo "installing requirements/run.txt (about a minute when nothing is cached)"
 	@$(PIP) --require-hashes -r requirements/run.txt
 	@$(PIP) --no-index --no-deps --no-build-isolation --editable .
