@@ -17,7 +17,7 @@ import pytest
 
 from tests.house.checkout import ROOT, text
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.long
 
 NEIGHBOUR = {
     "pyproject.toml": """
@@ -57,7 +57,7 @@ class Installed:
             capture_output=True,
             text=True,
             check=False,
-            timeout=200,
+            timeout=300,
         )
         assert not done.returncode, done.stdout + done.stderr
         return done.stdout
@@ -113,7 +113,7 @@ def _pip(*words: str) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=110,
+        timeout=300,
     )
     assert not done.returncode, done.stdout + done.stderr
 
@@ -126,7 +126,7 @@ def test_the_wheel_puts_one_name_into_site_packages(installed: Installed) -> Non
 def test_the_demo_leaves_its_images_and_other_distributions_modules_as_they_are(
     installed: Installed,
 ) -> None:
-    told = installed.run("imagequeue", "demo")
+    told = installed.run("imagequeue", "demo", "--timeout", "240")
     images = list((installed.folder / "demo").iterdir())
     assert f"{len(images)} images in demo/" in told
     assert all(image.stat().st_size > 1000 for image in images)
