@@ -1,4 +1,4 @@
-# Everything one does with a checkout. Needs make, and Python 3.11 or 3.12; `make help` lists the targets.
+# Everything one does with a checkout. Needs make, and a Python from 3.11 to 3.14; `make help` lists the targets.
 #
 # Paths are relative, so that a checkout may lie below a folder with spaces in its name. The stamps in .venv say
 # which requirement files it holds: what is up to date is not installed again.
@@ -17,16 +17,25 @@ RUN := $(VENV)/run.stamp
 DEV := $(VENV)/dev.stamp
 PIP = $(BIN)/python -m pip install --quiet
 
-# The first of these that is there, can start (a pyenv shim may not), is 3.11 or 3.12 and can make environments.
-PYTHONS := python3 python3.12 python3.11 python
-SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+# The first of these that is there, can start (a pyenv shim may not), is 3.11 to 3.14 and can make environments.
+# What pyenv has installed is looked for too: its shims start only what the user has chosen with `pyenv global`.
+NAMES := python3 python3.14 python3.13 python3.12 python3.11 python
+PYENV := $(or $(PYENV_ROOT),$(HOME)/.pyenv)
+PYTHONS := $(NAMES) $(wildcard $(foreach minor,14 13 12 11,$(PYENV)/versions/3.$(minor).*/bin/python))
+SUITABLE := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))
 
-# A removed or replaced interpreter leaves a dangling .venv/bin/python behind: begin again.
+# A removed or replaced interpreter leaves a dangling .venv/bin/python behind: begin again. The same where the
+# user names a Python of another version than that of .venv.
 ifeq ($(wildcard $(BIN)/python),)
 $(CREATED): again
+else ifdef PYTHON
+VERSION = $(shell "$(1)" -c 'import platform; print(platform.python_version())' 2>&1)
+ifneq ($(call VERSION,$(PYTHON)),$(call VERSION,$(BIN)/python))
+$(CREATED): again
+endif
 endif
 
-.PHONY: again help install demo up test coverage check format bench chaos pins
+.PHONY: again help pythons install demo up test coverage check format bench chaos pins
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile | expand -t 14
@@ -40,11 +49,18 @@ $(CREATED):
 	        "$$python" -m venv --clear $(VENV) && touch $@; exit; \
 	    fi; \
 	done; \
-	echo "make: no Python 3.11 or 3.12 with the venv module found (tried: $(or $(PYTHON),$(PYTHONS)));" \
-	    "install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+	echo "make: no Python from 3.11 to 3.14 with the venv module found (tried: $(or $(PYTHON),$(PYTHONS)));" \
+	    "install one, or name it: make PYTHON=/path/to/python3.13" >&2; \
 	exit 1
 
-$(RUN): requirements/run.txt pyproject.toml $(CREATED)
+pythons: ## the Pythons of this machine that can be used, one of each version, oldest first
+	@for python in $(PYTHONS); do \
+	    if "$$python" -c '$(SUITABLE)' >/dev/null 2>&1; then \
+	        "$$python" -c 'import platform, sys; print(platform.python_version(), sys.executable)'; \
+	    fi; \
+	done | sort --version-sort --unique --key 1,1
+
+$(RUN): requirements/run.txt pyproject.toml setup.py $(CREATED)
 	@echo "installing requirements/run.txt (about a minute when nothing is cached)"
 	@$(PIP) --require-hashes -r requirements/run.txt
 	@$(PIP) --no-index --no-deps --no-build-isolation --editable .
@@ -92,6 +108,7 @@ chaos: $(DEV) ## a bounded run on the real stack under faults, then the checker
 # platform and name no index, so whoever installs uses the index that pip is set up with.
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
     --no-emit-index-url --no-emit-find-links --no-strip-extras
-pins: ## recompile requirements/*.txt with uv, with newest versions: make pins UPGRADE=--upgrade
+pins: $(CREATED) ## recompile requirements/*.txt with uv and check their wheels: make pins UPGRADE=--upgrade
 	@cd requirements && $(UV_COMPILE) $(UPGRADE) run.in --output-file run.txt
 	@cd requirements && $(UV_COMPILE) $(UPGRADE) dev.in --constraint run.txt --output-file dev.txt
+	@sh requirements/check_wheels.sh $(BIN)/python -m pip

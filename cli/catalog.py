@@ -1,4 +1,4 @@
-"""`imagequeue catalog`: check a catalog file, or let the processes of a running stack reload theirs."""
+"""`imagequeue catalog`: an example, a check of a file, or let a running stack's processes reload theirs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from cli.process import opened
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.lifecycle.operate.reload_catalog import ask_for_reload
+from imagequeue.programs import FOLDER
 from imagequeue.providers.registry import PROVIDERS
 
 app = typer.Typer(name="catalog", help="The catalog of models and deployments.", no_args_is_help=True)
@@ -24,6 +25,12 @@ app = typer.Typer(name="catalog", help="The catalog of models and deployments.",
 def check(file: Annotated[Path, typer.Argument(metavar="FILE", help="A catalog.toml.")]) -> None:
     """Check a file as processes do at their start; name the mistake and exit with 1 if there is one."""
     console.print(f"{file}: {_described(load_catalog(file, os.environ, PROVIDERS))}", soft_wrap=True)
+
+
+@app.command()
+def example() -> None:
+    """Print catalog.toml, which explains every key: a file to begin one's own with."""
+    typer.echo((FOLDER / "catalog.toml").read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()

@@ -39,7 +39,7 @@ COMMANDS = {
     "watch": Command("cli.watch", "watch", "Wait until jobs are final."),
     "demo": Command("cli.demo.command", "demo", "Try everything: a stack of its own, real jobs, images."),
     "env": Command("cli.env", "env", "Print the variables of a running stack, for a shell."),
-    "catalog": Command("cli.catalog", "app", "Check or reload the catalog."),
+    "catalog": Command("cli.catalog", "app", "Print an example of a catalog, check one, or reload it."),
     "deployments": Command("cli.deployments", "deployments", "The state of every deployment."),
     "keys": Command("cli.keys", "app", "Accounts and their API keys."),
     "wallet": Command("cli.wallet", "app", "What accounts have, hold and have spent."),

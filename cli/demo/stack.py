@@ -16,9 +16,9 @@ from typing import IO, Any
 from cli.demo.deadline import DemoDeadline
 from cli.demo.errors import DemoFailed
 from cli.stack.data_directory import DataDirectory
-from cli.stack.processes import IMAGEQUEUE, import_path
 from cli.stack.supervisor.logs import tail
 from cli.stack.supervisor.run_as import with_pdeathsig
+from imagequeue.programs import IMAGEQUEUE
 
 STOP_SECONDS = 20.0
 """How long the stack may take to stop; its own `--stop-timeout` is 15."""
@@ -45,7 +45,7 @@ class Stack:
         try:
             done = subprocess.run(  # noqa: S603  # our own program
                 [*IMAGEQUEUE, *words],
-                env={**os.environ, **self.env, **import_path()},
+                env={**os.environ, **self.env},
                 capture_output=True,
                 text=True,
                 timeout=seconds,
@@ -96,7 +96,7 @@ def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subproc
     with (directory / "up.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own program
             with_pdeathsig(words, orphan_signal=signal.SIGTERM),
-            env={**outside, **variables, **import_path(), "PYTHONUNBUFFERED": "1"},
+            env={**outside, **variables, "PYTHONUNBUFFERED": "1"},
             stdout=subprocess.PIPE,
             stderr=log,
             start_new_session=True,

@@ -1,21 +1,15 @@
 """The processes of a stack besides its servers: their names, commands and environment."""
 
 import os
-import sys
-import sysconfig
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from cli.stack.data_directory import DataDirectory
 from cli.stack.options import Options
 from cli.stack.supervisor.process import Process
+from imagequeue.programs import IMAGEQUEUE
 
 QUEUES = ("generate.interactive", "generate.backfill", "deliveries")
-
-# `-P` leaves the current folder out of the import path, where the user may have an `api` folder.
-IMAGEQUEUE = (sys.executable, "-P", "-m", "cli")
-_ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -63,15 +57,7 @@ class Processes:
         return Process(
             name=name,
             argv=[*self.program, *arguments],
-            env={**os.environ, **self.env, **import_path(), "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self.env, "PYTHONUNBUFFERED": "1"},
             lock=self.data.lock_of(name),
             pass_fds=descriptors,
         )
-
-
-def import_path() -> dict[str, str]:
-    """PYTHONPATH for a checkout that is not installed: the commands are imported from there."""
-    if str(_ROOT) in sysconfig.get_paths().values():
-        return {}
-    inherited = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": os.pathsep.join([str(_ROOT), *([inherited] if inherited else [])])}

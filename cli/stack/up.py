@@ -12,10 +12,11 @@ from cli.stack.hangup import has_terminal
 from cli.stack.hooks import Hooks
 from cli.stack.options import Options
 from cli.stack.plan import Plan
-from cli.stack.processes import IMAGEQUEUE, QUEUES, Processes
+from cli.stack.processes import QUEUES, Processes
 from cli.stack.stack_file import StackFile
 from cli.stack.supervisor.logs import Logs
 from cli.stack.supervisor.supervisor import Supervisor
+from imagequeue.programs import IMAGEQUEUE
 from imagequeue.signals import on_signals_of_a_terminal
 
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, Engine
 
+from imagequeue.programs import FOLDER
+
 MIGRATION_LOCK = 0x1A6E_0E0E
 """Key of the advisory lock under which migrations run, so that two starting processes do not race."""
 
-MIGRATIONS = Path(__file__).resolve().parents[2] / "migrations"
+MIGRATIONS = FOLDER / "migrations"
 
 
 def migrate(engine: Engine) -> None:

