@@ -22,8 +22,8 @@ STRANGERS_SHARE = 0.2
 """Of the submits come from a second account, and all those that every firewall refuses."""
 FIREWALLED_SHARE, ODD_SHARE = 0.03, 0.01
 """Of the prompts are refused by some firewalls, and by the upstreams."""
-POISON_PERIOD, POISON_UNTIL = 40, 0.2
-"""Every 40th prompt of the first fifth is refused by all firewalls: it takes over two minutes to give up."""
+POISON_PERIOD, POISON_UNTIL = 20, 0.1
+"""Every 20th prompt of the first tenth is refused by all firewalls: it takes over two minutes to give up."""
 _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
 
 

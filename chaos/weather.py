@@ -23,6 +23,9 @@ GUST_SECONDS = (1.5, 4.0)
 CALM_SECONDS = (18.0, 32.0)
 """Between two spells: about as long as a breaker stays open at first, so that outages may meet probes."""
 
+SPELLS = ("outage", "outage", "outage", "polls hang", "polls fail", "links fail")
+"""The kinds, as a deck that is shuffled and drawn to its end, so that each has its turn; half are outages."""
+
 FIREWALLED, POISON, ODD = "owl", "basilisk", "griffin"
 """Words of prompts: some firewalls refuse the first, all refuse the second, upstreams refuse the third."""
 
@@ -183,26 +186,28 @@ class Weather:
         return {**fault, "match": fault.get("match", {"upstream": random.choice(self._upstreams)})}
 
     def _make_spells(self, random: Random) -> None:
+        deck = list[str]()
         while not self._over.wait(random.uniform(*CALM_SECONDS)):
-            kind, faults, upstreams, seconds = self.draw_spell(random)
+            deck = deck or random.sample(SPELLS, len(SPELLS))
+            kind = deck.pop()
+            faults, upstreams, seconds = self.draw_spell(kind, random)
             spell, ids = self._add(kind, faults, upstreams)
             self._over.wait(seconds)
             self._remove(ids)
             spell.ended = time.time()
 
-    def draw_spell(self, random: Random) -> tuple[str, Sequence[Armed], Sequence[str], float]:
-        """A kind of spell, its faults, its upstreams and its length in seconds; half of them are outages."""
-        kind = random.choice(("outage", "outage", "outage", "polls hang", "polls fail", "links fail"))
+    def draw_spell(self, kind: str, random: Random) -> tuple[Sequence[Armed], Sequence[str], float]:
+        """The faults of a spell of this kind, its upstreams and its length in seconds."""
         match kind:
             case "polls hang":
-                return kind, [_POLLS_HANG], [POLLED], random.uniform(*_HANG_SECONDS)
+                return [_POLLS_HANG], [POLLED], random.uniform(*_HANG_SECONDS)
             case "polls fail":
-                return kind, [random.choice(_POLLS_FAIL)], [POLLED], random.uniform(*_FAIL_SECONDS)
+                return [random.choice(_POLLS_FAIL)], [POLLED], random.uniform(*_FAIL_SECONDS)
             case "links fail":
-                return kind, [random.choice(_LINKS_FAIL)], LINKING, random.uniform(*_FAIL_SECONDS)
+                return [random.choice(_LINKS_FAIL)], LINKING, random.uniform(*_FAIL_SECONDS)
             case _:
                 several = random.sample(self._upstreams, random.randint(2, len(self._upstreams)))
-                return kind, [random.choice(_OUTAGES)], several, random.uniform(*_OUTAGE_SECONDS)
+                return [random.choice(_OUTAGES)], several, random.uniform(*_OUTAGE_SECONDS)
 
     def _add(
         self, kind: str, faults: Sequence[Armed], upstreams: Sequence[str], word: str | None = None
