@@ -26,13 +26,13 @@ class Work:
     def __call__(self, number: int) -> int:
         self.begun.append(number)
         self.started.release()
-        assert self.go.wait(10)
+        assert self.go.wait(120)
         return number * 2
 
     async def await_started(self, count: int) -> None:
         """Wait until so many more have begun."""
         for _ in range(count):
-            assert await asyncio.to_thread(self.started.acquire, timeout=10)
+            assert await asyncio.to_thread(self.started.acquire, timeout=120)
 
 
 def test_each_thread_does_one_call_at_a_time_and_the_others_wait_in_line() -> None:
