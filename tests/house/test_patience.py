@@ -40,12 +40,16 @@ def _bounds(call: ast.Call) -> Iterator[float]:
     given = [keyword.value for keyword in call.keywords if keyword.arg == "timeout"]
     if name in WAITS:
         given += call.args[-1:]
+    if name == "to_thread" and getattr(call.args[0], "attr", "") in WAITS:
+        given += call.args[1:]
     for value in given:
         if isinstance(value, ast.Constant) and isinstance(value.value, int | float):
             yield value.value
 
 
-@pytest.mark.parametrize("line", ["event.wait(10)", "thread.join(timeout=20)", "assert done.wait(5.0)"])
+@pytest.mark.parametrize(
+    "line", ["event.wait(10)", "thread.join(timeout=20)", "assert done.wait(5.0)", "to_thread(e.wait, 10)"]
+)
 def test_a_short_wait_is_found(tmp_path: Path, line: str) -> None:
     file = tmp_path / "test_it.py"
     file.write_text(line)
