@@ -70,7 +70,7 @@ def test_an_account_that_was_locked_shares_no_group_until_it_is_free_again() -> 
     bulk = Bulk({LOCKED})
 
     async def run() -> None:
-        calls = coalescer(bulk, patience=0.5)
+        calls = coalescer(bulk, patience=2.0)
         assert isinstance((await results(calls, (LOCKED, 1)))[0], ServiceUnavailable)
         bulk.groups.clear()
         await results(calls, (LOCKED, 1), (FREE, 2))
@@ -128,11 +128,11 @@ def test_a_caller_that_was_seen_waiting_gets_the_outcome_of_the_commit_however_l
 
     async def run() -> int:
         calls = AccountCoalescer(
-            bulk, lambda item: item[0], CallThreads("test", 1, 0.1), CallThreads("patient", 1)
+            bulk, lambda item: item[0], CallThreads("test", 1, 2.0), CallThreads("patient", 1)
         )
         waiting = asyncio.create_task(calls.call((FREE, 1)))
-        assert await asyncio.to_thread(seen.wait, 10)
-        done, _ = await asyncio.wait([waiting], timeout=0.3)
+        assert await asyncio.to_thread(seen.wait, 120)
+        done, _ = await asyncio.wait([waiting], timeout=2.2)
         assert not done
         committed.set()
         answer = await waiting

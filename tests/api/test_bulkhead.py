@@ -26,13 +26,13 @@ class Work:
     def __call__(self, number: int) -> int:
         self.begun.append(number)
         self.started.release()
-        assert self.go.wait(10)
+        assert self.go.wait(120)
         return number * 2
 
     async def await_started(self, count: int) -> None:
         """Wait until so many more have begun."""
         for _ in range(count):
-            assert await asyncio.to_thread(self.started.acquire, timeout=10)
+            assert await asyncio.to_thread(self.started.acquire, timeout=120)
 
 
 def test_each_thread_does_one_call_at_a_time_and_the_others_wait_in_line() -> None:
@@ -75,6 +75,7 @@ def test_a_call_that_was_given_up_in_line_is_never_begun() -> None:
         calls = [asyncio.create_task(bulkhead.call(partial(work, n))) for n in (1, 2)]
         results = await asyncio.gather(*calls, return_exceptions=True)
         assert all(isinstance(result, ServiceUnavailable) for result in results)
+        await work.await_started(1)
         work.go.set()
         bulkhead.close()
 
@@ -96,7 +97,7 @@ def test_while_all_threads_hang_new_calls_are_refused_at_once() -> None:
         assert refused.done(), "it did not wait"
         assert isinstance(refused.exception(), ServiceUnavailable)
         work.go.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(120):
             while threads.is_full:  # noqa: ASYNC110  # nothing else tells it
                 await asyncio.sleep(0.001)
         assert await bulkhead.call(partial(work, 3)) == 6

@@ -260,4 +260,4 @@ def test_who_waits_for_decoding_keeps_nobody_else_waiting(
             assert other.status(request_id).status_code == 200
         assert not any(one.done() for one in edits)
         decoders_are_busy.set()
-        assert [one.result(20).status_code for one in edits] == [202] * 8
+        assert [one.result(120).status_code for one in edits] == [202] * 8

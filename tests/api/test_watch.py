@@ -17,7 +17,7 @@ from api.watch import Watch, Watcher
 from imagequeue.domain.jobs import JobStatus
 from tests.api.service import Service, serving
 
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds after which a test has failed: an event that is told takes milliseconds."""
 NEVER = 3600.0
 

@@ -42,7 +42,7 @@ def _printed(name: str, stack: LiveStack, folder: Path) -> str:
     require("curl" if suffix == "sh" else runner)
     program = folder / f"example.{suffix}"
     program.write_text(text + PRINT.get(name, ""), "utf-8")
-    done = subprocess.run([runner, program], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([runner, program], capture_output=True, text=True, timeout=120, check=True)
     return done.stdout
 
 

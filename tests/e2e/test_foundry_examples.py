@@ -97,7 +97,7 @@ def _run(
         env={**os.environ, **variables},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
 
@@ -140,7 +140,7 @@ def test_the_errors_of_the_document_have_its_statuses_and_envelope(stack: LiveSt
 def test_a_prompt_against_the_content_policy_is_400_and_free(stack: LiveStack) -> None:
     before = stack.wallet()
     body = {"model": "MAI-Image-2.5", "prompt": "forbidden-content"}
-    answer = stack.client.post("/mai/v1/images/generations", json=body, timeout=60)
+    answer = stack.client.post("/mai/v1/images/generations", json=body, timeout=120)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "content_policy_violation")
     after = stack.wallet()
     assert (after["available"], after["held"]) == (before["available"], before["held"])
@@ -149,7 +149,7 @@ def test_a_prompt_against_the_content_policy_is_400_and_free(stack: LiveStack) -
 def test_an_image_that_the_form_holds_is_edited(stack: LiveStack) -> None:
     files = {"image": ("photo.jpg", picture("jpeg", size=(600, 400)), "image/jpeg")}
     body = {"model": "MAI-Image-2.5", "prompt": "bluer"}
-    answer = stack.client.post("/mai/v1/images/edits", data=body, files=files, timeout=60)
+    answer = stack.client.post("/mai/v1/images/edits", data=body, files=files, timeout=120)
     assert set(answer.json()) == {"created", "data"}, answer.text
     (entry,) = answer.json()["data"]
     assert set(entry) == {"b64_json"}

@@ -224,7 +224,7 @@ def _keys(stack: LiveStack, *words: str) -> str:
     own = json.loads((stack.directory / "stack.json").read_text())["env"]
     command = [sys.executable, "-m", "cli", "keys", *words]
     done = subprocess.run(
-        command, env=os.environ | own, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+        command, env=os.environ | own, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
     )
     return done.stdout
 

@@ -81,7 +81,7 @@ def _program(kind: str, url: str, key: str, body: dict[str, Any], directory: Pat
 def _answer(kind: str, stack: LiveStack, path: str, body: dict[str, Any], directory: Path) -> str:
     require({"python": sys.executable, "js": node(), "curl": "curl"}[kind])
     command = _program(kind, f"{stack.url}/api/v1/{path}", stack.key, body, directory)
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True).stdout
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -155,7 +155,7 @@ def test_streamed_images_are_an_event_each(kind: str, stack: LiveStack, tmp_path
 
 
 def _posted(stack: LiveStack, path: str, body: dict[str, Any]) -> Any:
-    answer = stack.client.post(f"/api/v1/{path}", json=body, timeout=60)
+    answer = stack.client.post(f"/api/v1/{path}", json=body, timeout=120)
     assert answer.status_code == 200, answer.text
     return answer.json()
 
@@ -208,9 +208,9 @@ def test_a_prompt_against_the_content_policy_is_told_also_in_a_stream(path: str,
     if path == "chat/completions":
         said = [{"role": "user", "content": said}]
     body = REQUESTS[path] | {field: said}
-    answer = stack.client.post(f"/api/v1/{path}", json=body, timeout=60)
+    answer = stack.client.post(f"/api/v1/{path}", json=body, timeout=120)
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, 400)
-    streamed = stack.client.post(f"/api/v1/{path}", json=body | {"stream": True}, timeout=60)
+    streamed = stack.client.post(f"/api/v1/{path}", json=body | {"stream": True}, timeout=120)
     assert streamed.status_code == 200
     assert "content policy" in answer.json()["error"]["message"]
     assert "content policy" in repr(list(_events(streamed.text))[-1])

@@ -43,7 +43,6 @@ def stack() -> Iterator[Stack]:
         yield made
 
 
-@pytest.mark.timeout(240)
 def test_no_window_is_exceeded_by_any_number_of_dispatchers_with_wrong_clocks(stack: Stack) -> None:
     clocks = cycle((-5, 5))
     for _ in range(WORKERS):

@@ -100,7 +100,6 @@ def test_the_shell_example_waits_for_the_image(stack: LiveStack) -> None:
     assert "COMPLETED" in _shell(stack, block("sh", "imagequeue submit"))
 
 
-@pytest.mark.timeout(120)
 def test_the_examples_of_accounts_work_on_the_running_stack(stack: LiveStack) -> None:
     printed = _shell(stack, block("sh", "keys list"))
     assert "webhook secret" in printed

@@ -140,7 +140,7 @@ def _until_answered(url: str, deadline: DemoDeadline) -> None:
     while True:
         deadline.left(url)
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False, timeout=5).is_success:
+            if httpx.get(url, trust_env=False, timeout=60).is_success:
                 return
 
 

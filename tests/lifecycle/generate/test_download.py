@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from random import Random
 
+import brotli
 import pytest
+from backports import zstd
 
 from imagequeue.domain.backoff import IMAGE_DOWNLOAD
 from imagequeue.domain.upstream import LinkBroken, Unavailable
@@ -68,12 +70,21 @@ def test_where_a_fresh_link_can_be_had_a_few_tries_are_enough(
     assert origin.requests["/image.png"] == 2
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "x-gzip"])
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    "gzip": gzip.compress,
+    "x-gzip": gzip.compress,
+    "deflate": zlib.compress,
+    "br": brotli.compress,
+    "zstd": zstd.compress,
+}
+
+
+@pytest.mark.parametrize("coding", PACK)
 def test_an_image_that_its_store_compresses_unasked_is_unpacked(
     origin: Origin, downloading: Downloading, coding: str
 ) -> None:
     image = origin.bodies["/image.png"]
-    origin.bodies["/image.png"] = zlib.compress(image) if coding == "deflate" else gzip.compress(image)
+    origin.bodies["/image.png"] = PACK[coding](image)
     origin.headers["Content-Encoding"] = coding
     with downloading.run(f"{origin.url}/image.png", time.monotonic() + 60) as download:
         assert download.file.read() == image

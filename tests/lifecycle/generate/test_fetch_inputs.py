@@ -169,7 +169,7 @@ def test_a_job_that_is_cancelled_while_it_is_fetched_stays_so(editing: Pipeline,
         assert origin.reached.wait(120)
         assert editing.settlement.end([job_id], JobStatus.FAILED, "Cancelled") == [job_id]
         origin.held.set()
-        assert fetched.result(30) == 1
+        assert fetched.result(120) == 1
     editing.run()
     assert_refused(editing, job_id, "Cancelled")
 

@@ -58,7 +58,7 @@ def test_while_the_storage_is_away_an_edit_waits_and_no_slots_are_offered(
             assert not answered.done()
         assert pipeline.states(job_id) == ["RELEASED"]
         pipeline.stopping.set()
-        assert answered.result(20) == 1
+        assert answered.result(120) == 1
     assert (pipeline.states(job_id), pipeline.health.works) == (["GIVEN_BACK"], False), (
         "until a probe succeeds"
     )
