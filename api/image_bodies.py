@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from secrets import token_hex
 from uuid import UUID
@@ -105,6 +105,12 @@ class ImageResponse(StreamingResponse):
     One that cannot be sent to its end is broken off: the connection is closed, so that the client notices.
     """
 
+    def __init__(
+        self, pieces: AsyncGenerator[bytes], status: int, headers: Mapping[str, str], media_type: str
+    ) -> None:
+        super().__init__(pieces, status, headers, media_type)
+        self._pieces = pieces
+
     async def stream_response(self, send: Send) -> None:
         """Send it."""
 
@@ -116,6 +122,8 @@ class ImageResponse(StreamingResponse):
             await super().stream_response(send_in_time)
         except (TimeoutError, ServiceUnavailable) as error:
             log.warning("answer_broken_off", reason=type(error).__name__)
+        finally:
+            await self._pieces.aclose()  # its place is free now, whenever its memory is
 
 
 async def image_answer(
@@ -129,7 +137,7 @@ async def image_answer(
     await require_images(services, body.images)
     sized = {**answer.headers, "Content-Length": str(body.length)}
     sent = placed_pieces(services, account_id, body)
-    return ImageResponse(sent, answer.status, sized, media_type=answer.media_type)
+    return ImageResponse(sent, answer.status, sized, answer.media_type)
 
 
 async def placed_pieces(services: ApiServices, account_id: UUID, body: ImageBody) -> AsyncGenerator[bytes]:

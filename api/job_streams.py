@@ -27,7 +27,7 @@ PING_SECONDS = 15.0
 def stream_job(dialect: StreamingDialect, asked: ClientRequest, wait: JobWait) -> Response:
     """Answer a submit with the events of its job."""
     headers = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}
-    return ImageResponse(_events(dialect, asked, wait), 200, headers, media_type="text/event-stream")
+    return ImageResponse(_events(dialect, asked, wait), 200, headers, "text/event-stream")
 
 
 async def _events(dialect: StreamingDialect, asked: ClientRequest, wait: JobWait) -> AsyncGenerator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import resource
 import socket
 import threading
 from collections.abc import Generator
@@ -17,6 +18,9 @@ from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop
 from imagequeue.runtime import Runtime
 from imagequeue.signals import on_hangup, on_termination
+
+MOST_FILES = 65_536
+"""Open files of a process, if the machine lets it have them: each client that waits is one."""
 
 
 class Server(uvicorn.Server):
@@ -45,6 +49,7 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
 
     Requests that are being served then get `stop_seconds`. No access log: its URLs would hold media tokens.
     """
+    raise_file_limit()
     app = create_app(runtime)
     config = uvicorn.Config(
         app,
@@ -62,3 +67,11 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
     looking = Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping)
     with beating(runtime, this_process("api")), looking.running():
         server.run(sockets=[listener])
+
+
+def raise_file_limit() -> None:
+    """Let this process have as many open files as it may: the usual limit of 1024 is less than may wait."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))

@@ -84,11 +84,10 @@ def _answers(url: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A job's answer: its id, bytes of the body, and when (monotonic seconds) the head and the end came."""
+    """A job's answer: its id, bytes of the body, and when (monotonic seconds) the last of them came."""
 
     request_id: str
     size: int
-    began_at: float
     ended_at: float
 
 
@@ -106,12 +105,11 @@ async def wait_for_job(api: Api, number: int, path: str, body: Body, reading: as
     try:
         writer.write(_request(api.keys[number % ACCOUNTS], path, json.dumps(body).encode()))
         head = await reader.readuntil(b"\r\n\r\n")
-        began = time.monotonic()
         await reading.wait()
         length, size = _length(head), 0
         while size < length:
             size += len(await reader.read(_STEP)) or length
-        return Answer(_header(head, "x-request-id"), size, began, time.monotonic())
+        return Answer(_header(head, "x-request-id"), size, time.monotonic())
     finally:
         writer.close()
 

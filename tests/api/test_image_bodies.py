@@ -97,6 +97,16 @@ def test_an_image_that_is_cut_short_breaks_the_answer_off(waiting: Waiting) -> N
     assert waiting.http.get("/healthz").status_code == 200
 
 
+def test_a_client_that_hangs_up_in_the_middle_gives_its_place_to_the_next(waiting: Waiting) -> None:
+    waiting.app.state.services.image_budget = ImageBudget(1, 1)
+    path = completed(waiting, 1)
+    (content,) = replace_images(waiting, 32 * 1024 * 1024)
+    with waiting.http.stream("GET", f"{path}/result") as broken_off:
+        next(broken_off.iter_raw(1000))
+    (picture,) = waiting.http.get(f"{path}/result").json()["pictures"]
+    assert picture == base64.b64encode(content).decode()
+
+
 def stored(services: ApiServices, content: bytes) -> ImageBody:
     """A body that is one image."""
     key = f"v1/{uuid4()}.png"

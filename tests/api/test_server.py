@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import resource
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import httpx
+import pytest
 from sqlalchemy import Engine, text
 
+from api.server import MOST_FILES
 from tests.api.process import UPSTREAM_KEY, api_process
 from tests.api.service import BODY, ROUTE
-from tests.builders import SECRET_KEY, account
+from tests.builders import SECRET_KEY, account, count
 
 PROMPT = "an unmistakable prompt about a marmot"
 
@@ -40,3 +45,39 @@ def _misbehave(http: httpx.Client, engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE jobs RENAME TO jobs_elsewhere"))
     assert http.post(ROUTE, json=BODY | {"prompt": PROMPT}).status_code == 500
+
+
+def test_a_process_that_ends_tells_its_waiting_clients_that_their_jobs_go_on(
+    database_url: str, tmp_path: Path, engine: Engine
+) -> None:
+    _, issued = account(engine, "client")
+    with (
+        api_process(database_url, tmp_path) as process,
+        httpx.Client(base_url=process.url, headers={"api-key": issued.key}, timeout=60) as http,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        answer = pool.submit(http.post, ROUTE, json=BODY | {"sync_mode": True})
+        while not count(engine, "jobs"):
+            http.get("/healthz")
+        assert process.terminate() == 0
+        told = answer.result()
+    assert (told.status_code, told.headers["x-should-retry"]) == (504, "false")
+    assert told.headers["X-Request-Id"] in told.json()["message"]
+
+
+@pytest.fixture
+def few_files() -> Iterator[int]:
+    """Children of this process begin with a low limit of open files, which they may raise."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(512, soft), hard))
+    yield hard
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_the_process_may_have_more_connections_than_it_was_started_with(
+    database_url: str, tmp_path: Path, few_files: int
+) -> None:
+    with api_process(database_url, tmp_path) as process:
+        assert httpx.get(f"{process.url}/healthz", timeout=60).status_code == 200
+        soft, _ = resource.prlimit(process.process.pid, resource.RLIMIT_NOFILE)
+        assert soft == min(few_files, MOST_FILES)
