@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.domain.webhooks import longest, parse_schedule
+from imagequeue.domain.webhooks import age_limit, parse_schedule
 
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
@@ -132,7 +132,7 @@ def require_retention_beyond_webhooks(settings: Settings) -> None:
     Raises:
         ConfigurationError: the schedule is malformed, or lasts longer than jobs are kept.
     """
-    lasts = longest(parse_schedule(settings.webhook_schedule))
+    lasts = age_limit(parse_schedule(settings.webhook_schedule))
     if lasts > timedelta(days=settings.retention_days):
         needed = ceil(lasts / timedelta(days=1))
         raise ConfigurationError(
