@@ -82,6 +82,7 @@ class Settings(BaseSettings):
     media_base_url: WebUrl | None = None
     egress_allow: str = ""
     egress_deny: str = ""
+    egress_ca_file: Path | None = None
     webhook_schedule: str = ""
     retention_days: int = Field(default=30, ge=1)
     metrics_addr: str | None = None
