@@ -27,7 +27,7 @@ class _ClientContext(ssl.SSLContext):
 
 
 def guard_tls_context(ca_file: Path | None) -> ssl.SSLContext:
-    """Make the context of the egress guard: it trusts those of `ca_file` (PEM) besides the public authorities.
+    """Make the context of the egress guard: it trusts those of `ca_file` (PEM) and the public ones.
 
     Raises:
         ConfigurationError: the file of IMAGEQUEUE_EGRESS_CA_FILE cannot be read, or holds no certificate.

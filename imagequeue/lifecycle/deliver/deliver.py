@@ -116,6 +116,7 @@ class Delivering:
             task = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
         if task is None:
             return
+        failpoint("deliver.begun")
         try:
             made, outcome = self._attempt(task)
         except ConfigurationError as error:

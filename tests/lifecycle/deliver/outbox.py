@@ -16,12 +16,14 @@ from imagequeue.store import processes
 from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.store.processes import ProcessRecord
 
+_ACCOUNT = "INSERT INTO accounts (id, name, webhook_secrets) VALUES (:account, CAST(:account AS text), '')"
 _JOB = (
-    "INSERT INTO accounts (id, name, webhook_secrets) VALUES (:account, CAST(:account AS text), '')",
     """INSERT INTO flows (model_id, requirement, account_id, lane)
         VALUES ('m', 'generate', :account, 'interactive')""",
     """INSERT INTO jobs (id, account_id, flow_id, status, image_count, wanted, price_usd)
         SELECT :account, :account, id, 'QUEUED', 1, 1, 0 FROM flows WHERE account_id = :account""",
+    """INSERT INTO job_requests (job_id, prompt, parameters, dialect)
+        VALUES (:account, 'p', '{}', 'pixazo')""",
 )
 _ADD = """
     INSERT INTO deliveries
@@ -52,9 +54,14 @@ class Outbox:
 
     def account(self) -> UUID:
         account = new_id()
+        self.execute(_ACCOUNT, account=account)
+        self.job_of(account)
+        return account
+
+    def job_of(self, account: UUID) -> None:
+        """The one job that all deliveries of an account are of."""
         for statement in _JOB:
             self.execute(statement, account=account)
-        return account
 
     def add(self, account: UUID, target: str, count: int = 1, *, tries: int = 0) -> None:
         """Deliveries that have been due for an hour."""
