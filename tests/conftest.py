@@ -22,7 +22,15 @@ from tests.databases import ReusedDatabase
 
 SHARE_A_STACK = {
     f"tests/e2e/test_{name}.py"
-    for name in ("documents", "examples", "openai_package", "readme", "redis_emptied", "reload")
+    for name in (
+        "documents",
+        "examples",
+        "openai_errors",
+        "openai_package",
+        "readme",
+        "redis_emptied",
+        "reload",
+    )
 }
 """Files that go to one process, because their stack takes ten seconds of a core to start."""
 
