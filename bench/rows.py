@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import claim, eta, quota, turns
+from bench import claim, eta, quota, turns, webhooks
 from bench.table import Line
 
 
@@ -35,7 +35,8 @@ ROWS = {
     "claim": Row("the claim at a million waiting jobs, 2 min", claim.run),
     "eta": Row("200 jobs drained at 90 + 60 RPM, 2 min", eta.run),
     "turns": Row("who goes next before a million waiting jobs, 3 min", turns.run),
+    "webhooks": Row("how soon webhooks arrive, alone, beside a black hole, in a burst, 3 min", webhooks.run),
 }
 
-DEFAULT = ("quota-short", "claim", "turns", "eta")
-"""What runs without `--rows`: under ten minutes."""
+DEFAULT = ("quota-short", "claim", "turns", "eta", "webhooks")
+"""What runs without `--rows`: about ten minutes."""
