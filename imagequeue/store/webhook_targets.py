@@ -36,11 +36,13 @@ _NEXT_TARGET = """least(
     (SELECT target FROM deliveries WHERE state = 'PENDING' AND attempt_count > 0
         AND account_id = of_account.id AND target > {after} ORDER BY target LIMIT 1)
 )"""
-_IS_DUE = """EXISTS (
-    SELECT FROM deliveries
+# No EXISTS: the planner would read all that is due, once, into a hash.
+_IS_DUE = """(
+    SELECT true FROM deliveries
     WHERE state = 'PENDING' AND attempt_count {which} AND account_id = of_account.id
         AND target = named.target AND next_attempt_at <= statement_timestamp()
-)"""
+    ORDER BY next_attempt_at LIMIT 1
+) IS TRUE"""
 _MAY_BE_SERVED = """coalesce(greatest(open_until, paused_until) <= statement_timestamp(), true)"""
 
 _SCAN = text(f"""
