@@ -18,6 +18,7 @@ from api import (
     requests,
     upstream_callbacks,
     wallet,
+    webhooks,
 )
 from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
@@ -36,6 +37,7 @@ ROUTED = (
     requests,
     events,
     wallet,
+    webhooks,
     media,
     upstream_callbacks,
 )

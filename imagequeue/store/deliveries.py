@@ -90,6 +90,7 @@ _BEGIN = text("""
     WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING'
         AND leased_until > clock_timestamp() AND accounts.id = account_id
     RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count, webhook_secrets,
+        coalesce(old_secrets_until > clock_timestamp(), false) AS old_secrets_sign,
         clock_timestamp() AS now,
         (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id) AS dialect,
         (
@@ -124,7 +125,10 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTask:
-    """What one delivery attempt needs; `webhook_secrets` is still encrypted, `fence` is the attempt's own."""
+    """What one delivery attempt needs; `webhook_secrets` is still encrypted, `fence` is the attempt's own.
+
+    `old_secrets_sign`: a rotation overlaps, so all of the secrets sign, and not the first alone.
+    """
 
     id: UUID
     fence: int
@@ -135,6 +139,7 @@ class DeliveryTask:
     body: str
     attempt_count: int
     webhook_secrets: str
+    old_secrets_sign: bool
     now: datetime
     dialect: str
     blocked_before: int

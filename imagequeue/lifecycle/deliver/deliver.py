@@ -149,6 +149,8 @@ class Delivering:
 
     def _headers(self, task: DeliveryTask, body: bytes) -> dict[str, str]:
         secrets = self.keyring.decrypt(task.webhook_secrets).split()
+        if not task.old_secrets_sign:
+            secrets = secrets[:1]
         message = WebhookMessage(task.webhook_id, task.account_id, task.now, body, secrets)
         return {
             "Content-Type": "application/json",
