@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api import (
+    deliveries,
     deployments,
     dialect_routes,
     errors,
@@ -35,6 +36,7 @@ ROUTED = (
     deployments,
     metrics,
     requests,
+    deliveries,
     events,
     wallet,
     webhooks,

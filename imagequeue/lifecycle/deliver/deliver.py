@@ -163,7 +163,7 @@ class Delivering:
         if outcome.action is Action.RETRY:
             due = webhooks.next_attempt_at(
                 self.schedule,
-                task.attempt_count + 1,
+                task.attempt_count + 1 - task.schedule_from,
                 task.now,
                 jitter=self.random.random(),
                 pause_until=outcome.pause_until,
