@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
+from imagequeue.egress.tls import guard_tls_context
 from imagequeue.media.opening import open_storage
 from imagequeue.media.storage import Storage
 from imagequeue.providers.registry import PROVIDERS
@@ -30,6 +32,8 @@ from imagequeue.store.jobs.flow_ids import FlowIds
 class Runtime:
     """The parts that verbs and routes are given. Opening it makes no connection yet.
 
+    `tls` is for the egress guard; None: the public certificate authorities are trusted.
+
     Only `catalog` is ever replaced, by `lifecycle.operate.reload_catalog`. So code that runs on reads it from
     here each time, and does not store it.
     """
@@ -42,10 +46,11 @@ class Runtime:
     policy: EgressPolicy
     storage: Storage
     flow_ids: FlowIds = field(default_factory=FlowIds)
+    tls: ssl.SSLContext | None = None
 
     def guarded_client(self) -> GuardedClient:
         """An HTTP client for URLs that come from clients or from the answers of upstreams."""
-        return GuardedClient(self.policy, user_agent=f"imagequeue/{__version__}")
+        return GuardedClient(self.policy, user_agent=f"imagequeue/{__version__}", tls=self.tls)
 
     def close(self) -> None:
         """Close every connection."""
@@ -71,6 +76,7 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
             allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin
         ),
         storage=open_storage(settings.storage_url, settings.s3_endpoint_url),
+        tls=guard_tls_context(settings.egress_ca_file),
     )
 
 

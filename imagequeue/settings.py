@@ -20,7 +20,7 @@ from pydantic import AfterValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.domain.webhooks import longest, parse_schedule
+from imagequeue.domain.webhooks import age_limit, parse_schedule
 
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
@@ -95,6 +95,7 @@ class Settings(BaseSettings):
     media_base_url: WebUrl | None = None
     egress_allow: str = ""
     egress_deny: str = ""
+    egress_ca_file: Path | None = None
     webhook_schedule: str = ""
     retention_days: int = Field(default=30, ge=1)
     metrics_addr: str | None = None
@@ -151,7 +152,7 @@ def require_retention_beyond_webhooks(settings: Settings) -> None:
     Raises:
         ConfigurationError: the schedule is malformed, or lasts longer than jobs are kept.
     """
-    lasts = longest(parse_schedule(settings.webhook_schedule))
+    lasts = age_limit(parse_schedule(settings.webhook_schedule))
     if lasts > timedelta(days=settings.retention_days):
         needed = ceil(lasts / timedelta(days=1))
         raise ConfigurationError(

@@ -1,7 +1,7 @@
 """Wake-ups: messages in Redis that make a process look at the database now, and not a moment later.
 
-"Jobs wait" and "polls are due" are for dispatchers, "inputs wait" is for workers, "these jobs are final" for
-event streams of the API and for the deliveries of the dispatcher.
+"Jobs wait", "polls are due" and "places are free" are for dispatchers, "inputs wait" is for workers, "these
+jobs are final" for event streams of the API and for the deliveries of the dispatcher.
 
 A wake-up is best effort. Every listener also looks at regular intervals, so a lost wake-up costs a moment and
 nothing else. Publishing never blocks and never fails the caller: a thread of its own does it, and waits for a
@@ -27,6 +27,7 @@ JOBS_WAITING = "imagequeue:jobs-waiting"
 INPUTS_WAITING = "imagequeue:inputs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
+PLACES_FREE = "imagequeue:places-free"
 
 _NAMES_PER_MESSAGE = 500
 """About 18 kB of ids: a message stays small for Redis and for its readers."""
@@ -109,6 +110,10 @@ class Wakeups:
         """Tell the dispatchers that a sleeping attempt may be polled."""
         self._publisher(POLLS_DUE).publish()
 
+    def places_free(self) -> None:
+        """Tell the dispatchers that a delivery attempt has ended, so that another one may begin."""
+        self._publisher(PLACES_FREE).publish()
+
     def close(self) -> None:
         """Publish what is pending, and end the threads."""
         for publisher in self._publishers.values():
@@ -122,11 +127,11 @@ class Wakeups:
 
 
 class WakeupListener:
-    """Waits for wake-ups on one channel. For one thread."""
+    """Waits for wake-ups on its channels. For one thread."""
 
-    def __init__(self, redis: Redis, channel: str) -> None:
+    def __init__(self, redis: Redis, *channels: str) -> None:
         self._pubsub: PubSub = redis.pubsub(ignore_subscribe_messages=True)  # pyright: ignore[reportUnknownMemberType]
-        self._channel = channel
+        self._channels = channels
         self._subscribed = False
         self._closed = threading.Event()
 
@@ -155,7 +160,7 @@ class WakeupListener:
 
     def _listen(self, deadline: float) -> list[str] | None:
         if not self._subscribed:
-            self._pubsub.subscribe(self._channel)  # pyright: ignore[reportUnknownMemberType]
+            self._pubsub.subscribe(*self._channels)  # pyright: ignore[reportUnknownMemberType]
             self._subscribed = True
         names: list[str] | None = None
         while True:

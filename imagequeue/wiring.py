@@ -172,8 +172,8 @@ def spill(runtime: Runtime) -> Spill:
     return Spill(runtime.settings.spill_dir or Path(".imagequeue") / "spill")
 
 
-def delivering(runtime: Runtime) -> Delivering:
-    """The verb `deliver`."""
+def delivering(runtime: Runtime, ended: Callable[[], None] = lambda: None) -> Delivering:
+    """The verb `deliver`; `ended`: a delivery attempt is over, and another one may begin."""
     return Delivering(
         engine=runtime.engine,
         client=runtime.guarded_client(),
@@ -181,6 +181,7 @@ def delivering(runtime: Runtime) -> Delivering:
         keyring=runtime.keyring,
         schedule=parse_schedule(runtime.settings.webhook_schedule),
         dialect_headers=DIALECTS.webhook_headers(),
+        ended=ended,
     )
 
 
@@ -203,7 +204,7 @@ def deliveries(
     waiting: Callable[[], int | None],
 ) -> Deliveries:
     """What hands out the deliveries that are due; `waiting` counts their doorbells in Redis."""
-    return Deliveries(runtime.engine, release, waiting)
+    return Deliveries(runtime.engine, release, waiting, parse_schedule(runtime.settings.webhook_schedule))
 
 
 def forecast_publisher(runtime: Runtime, eligibility: Callable[[], Eligibility]) -> ForecastPublisher:

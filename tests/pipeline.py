@@ -95,10 +95,13 @@ class Pipeline:
 
     def register(self, process_id: UUID, slots: int = 64) -> None:
         """Let a worker process with so many slots live."""
-        queues = tuple(f"generate.{lane}" for lane in Lane)
+        lanes = tuple(f"generate.{lane}" for lane in Lane)
         with self.runtime.engine.begin() as connection:
             processes.register(
-                connection, ProcessRecord(process_id, "worker", "test", 1, queues, slots * len(queues))
+                connection,
+                ProcessRecord(
+                    process_id, "worker", "test", 1, (*lanes, "deliveries"), slots * len(lanes), slots
+                ),
             )
 
     def close(self) -> None:

@@ -92,7 +92,7 @@ def test_a_web_url_is_taken_as_it_is(monkeypatch: pytest.MonkeyPatch, url: str) 
 
 @pytest.mark.parametrize(
     ("days", "schedule", "needed"),
-    [("3", "", 4), ("1", "0,86400", 2), ("1", "86401", 2), ("30", "0,2592000", 36)],
+    [("4", "", 5), ("2", "0,86400", 3), ("2", "86401", 3), ("30", "0,2592000", 37)],
 )
 def test_jobs_that_go_before_their_webhooks_are_given_up_are_refused_at_the_start(
     monkeypatch: pytest.MonkeyPatch, days: str, schedule: str, needed: int
@@ -103,7 +103,7 @@ def test_jobs_that_go_before_their_webhooks_are_given_up_are_refused_at_the_star
         load_settings()
 
 
-@pytest.mark.parametrize(("days", "schedule"), [("4", ""), ("1", "0,5,70000"), ("1", "0")])
+@pytest.mark.parametrize(("days", "schedule"), [("5", ""), ("2", "0,5,70000"), ("1", "0")])
 def test_a_retention_beyond_the_schedule_is_taken(
     monkeypatch: pytest.MonkeyPatch, days: str, schedule: str
 ) -> None:

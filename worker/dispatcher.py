@@ -10,6 +10,7 @@ import threading
 from contextlib import ExitStack
 
 from imagequeue import wiring
+from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish
 from imagequeue.lifecycle.operate import reload_catalog
@@ -23,7 +24,7 @@ from imagequeue.loops import Loop, Watchdog, retry_until_stopped
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.store.attempts.quota import ensure_groups
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, POLLS_DUE, Wakeups
+from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, PLACES_FREE, POLLS_DUE, Wakeups
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
 from worker.wake import Wake
@@ -72,9 +73,10 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [
-        Loop("dispatch", dispatch_once, Wake(runtime, JOBS_WAITING, stopping), stopping),
-        Loop("deliveries", deliveries.run_once, Wake(runtime, JOBS_FINAL, stopping), stopping),
-        Loop("polls", polls.run_once, Wake(runtime, POLLS_DUE, stopping), stopping),
+        Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
+        Loop("deliveries", deliveries.run_once, Wake(runtime, stopping, JOBS_FINAL, PLACES_FREE), stopping),
+        Loop.every(OVERDUE_SECONDS, "overdue deliveries", deliveries.end_overdue, stopping),
+        Loop("polls", polls.run_once, Wake(runtime, stopping, POLLS_DUE), stopping),
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping),
         Loop.every(publish.INTERVAL_SECONDS, "forecast", publishing.run_once, stopping),
         Loop.every(seldom, "ring again", sweep.ring_again, stopping),

@@ -21,8 +21,8 @@ LEAST_PAUSE_SECONDS = 0.005
 class Wake:
     """Waits for a wake-up in Redis, and no longer than `LOOK_SECONDS`."""
 
-    def __init__(self, runtime: Runtime, channel: str, stopping: threading.Event) -> None:
-        self._listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), channel)
+    def __init__(self, runtime: Runtime, stopping: threading.Event, *channels: str) -> None:
+        self._listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), *channels)
         self._stopping = stopping
 
     def __call__(self, done: int) -> None:

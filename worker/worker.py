@@ -33,12 +33,15 @@ from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.wakeup import INPUTS_WAITING, Wakeups
-from worker.app import GENERATE_QUEUES, make_app
+from worker.app import DELIVERIES, GENERATE_QUEUES, make_app
 from worker.liveness import Activity, Liveness
 from worker.tasks import register_tasks
 from worker.wake import Wake
 
 log = structlog.get_logger()
+
+LEAST_DELIVERY_SLOTS = 2
+"""Of a worker that makes calls too: one receiver that hangs leaves a place to the others."""
 
 
 def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int:
@@ -46,15 +49,16 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
     app = make_app(runtime.settings.redis_url.get_secret_value())
-    threads = _threads(queues, concurrency)
+    delivery_slots = _delivery_slots(queues, concurrency)
+    threads = _threads(queues, concurrency, delivery_slots)
     activity, health = Activity(threads), StorageHealth(doubted=True)
-    record = this_process("worker", queues=queues, slots=concurrency)
+    record = this_process("worker", queues=queues, slots=concurrency, delivery_slots=delivery_slots)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
     slots = AvailableSlots(concurrency, health, image_storer.spill, stopping)
     settlement = wiring.settlement(runtime, wakeups.jobs_final)
     generation = wiring.generation(runtime, process, image_storer, settlement)
-    register_tasks(app, generation, wiring.delivering(runtime), activity)
+    register_tasks(app, generation, wiring.delivering(runtime, wakeups.places_free), activity)
     catalog, liveness = CatalogWatch(runtime), Liveness(runtime.redis, queues, activity, give_up)
     on_hangup(lambda _: catalog.hung_up.set())
     check = StorageCheck(runtime.storage, health)
@@ -70,10 +74,19 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         return _consume(app, queues, threads, stopping, catalog.hung_up)
 
 
-def _threads(queues: Sequence[str], slots: int) -> int:
-    """Worker slots, and places for the polls of each lane, so that polls that hang take no slot."""
+def _delivery_slots(queues: Sequence[str], slots: int) -> int:
+    """How many delivery attempts at a time: all worker slots, or beside calls half as many more threads."""
+    if DELIVERIES not in queues:
+        return 0
+    return slots if len(queues) == 1 else max(LEAST_DELIVERY_SLOTS, slots // 2)
+
+
+def _threads(queues: Sequence[str], slots: int, delivery_slots: int) -> int:
+    """Worker slots, and places for the polls of each lane and for deliveries, which so take no slot."""
     lanes = [queue for queue in GENERATE_QUEUES.values() if queue in queues]
-    return slots + sum(poll_places(slots / len(lanes)) for _ in lanes)
+    if not lanes:
+        return max(slots, delivery_slots)
+    return slots + sum(poll_places(slots / len(lanes)) for _ in lanes) + delivery_slots
 
 
 def _fetch(
@@ -87,7 +100,7 @@ def _fetch(
     lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
     if lanes:
         fetches = Fetches(fetching, lanes, slots)
-        Loop("fetches", fetches.run_once, Wake(runtime, INPUTS_WAITING, stopping), stopping).start()
+        Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
 
 
 def _consume(

@@ -163,6 +163,12 @@ INPUT_READING: Final = _constant(5.0)
 Longer than two heartbeats: by then the process has said that it takes no calls.
 """
 
+OPEN_TARGET: Final = RetryPolicy(30.0, 900.0)
+"""One webhook that tries a target whose breaker is open. Until one is answered well.
+
+The deliveries that wait for it are parked meanwhile and use up no attempts of their schedule.
+"""
+
 WEBHOOK_SIGNING: Final = _constant(10.0)
 """A webhook whose secret this process cannot decrypt. Until one can: it is no attempt of its schedule."""
 

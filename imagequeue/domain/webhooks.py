@@ -40,6 +40,9 @@ MOST_JITTER: Final = 0.2
 LONGEST_HINT: Final = timedelta(hours=6)
 """The most that a receiver's `Retry-After` can ask for: it must not put a delivery off for ever."""
 
+_GRACE: Final = timedelta(hours=24)
+"""What pauses, and a breaker that is open, may add to a schedule until the age limit."""
+
 MOST_BLOCKED_ATTEMPTS: Final = 3
 """Attempts that the egress guard blocks until the delivery is dead: a wrong DNS record may be put right."""
 BLOCKED: Final = "blocked_destination"
@@ -114,6 +117,11 @@ def parse_schedule(text: str) -> tuple[float, ...]:
 def longest(schedule: Sequence[float]) -> timedelta:
     """The most time until the last attempt of a schedule; the hints of a receiver may add to it."""
     return timedelta(seconds=sum(schedule) * (1.0 + MOST_JITTER))
+
+
+def age_limit(schedule: Sequence[float]) -> timedelta:
+    """How long after its event a delivery is dead, whatever attempts are left of its schedule."""
+    return longest(schedule) + _GRACE
 
 
 def next_attempt_at(

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from pathlib import Path
 
 import certifi
+
+from imagequeue.domain.errors import ConfigurationError
 
 
 class _ClientContext(ssl.SSLContext):
@@ -21,6 +24,23 @@ class _ClientContext(ssl.SSLContext):
         if not self._settled:
             super().set_alpn_protocols(alpn_protocols)
             self._settled = True
+
+
+def guard_tls_context(ca_file: Path | None) -> ssl.SSLContext:
+    """Make the context of the egress guard: it trusts those of `ca_file` (PEM) and the public ones.
+
+    Raises:
+        ConfigurationError: the file of IMAGEQUEUE_EGRESS_CA_FILE cannot be read, or holds no certificate.
+    """
+    context = tls_context()
+    if ca_file is not None:
+        try:
+            context.load_verify_locations(cafile=ca_file)
+        except OSError as error:
+            raise ConfigurationError(
+                f"IMAGEQUEUE_EGRESS_CA_FILE: no certificates (PEM) can be read from {ca_file}"
+            ) from error
+    return context
 
 
 def tls_context(authorities: str | None = None) -> ssl.SSLContext:

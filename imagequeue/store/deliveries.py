@@ -1,50 +1,85 @@
-"""The outbox: claim deliveries that are due, begin each delivery attempt under a fence, record its outcome.
+"""The outbox: lease deliveries that are due, begin each delivery attempt under a fence, record its outcome.
 
-A claim ends when no worker has answered the doorbell in time; then it is rung again, with the same fence.
-Beginning an attempt increments the fence and takes a lease for as long as the attempt may need. So of two
-doorbells of one delivery the second finds another fence and does nothing, however late either comes.
+A lease ends when no worker has answered the doorbell in time; then it is rung again, with the same fence.
+Beginning an attempt increments the fence and renews the lease for as long as the attempt may need. So of two
+doorbells of one delivery the second finds another fence and does nothing. A doorbell that comes after its
+lease does nothing either, because the place at its target may be another delivery's by then.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
 from imagequeue.domain.ids import new_id
+from imagequeue.domain.webhook_targets import TargetState
 from imagequeue.store.tables import delivery_attempts
+from imagequeue.store.webhook_targets import TargetKey
 
 RELEASE_SECONDS = 15
-"""When a claimed delivery that no worker has begun is claimed again; the same as for attempts of jobs."""
+"""When a leased delivery that no worker has begun is leased again; the same as for attempts of jobs."""
 
 LEASE_SECONDS = 60
 """When a delivery attempt without a recorded outcome is made again. One takes at most 15 s."""
 
-_CLAIM = """
+_IS_RUNG = "state = 'PENDING' AND leased_until IS NOT NULL AND NOT begun"
+"""Whether a pending delivery has been rung, and no worker has begun its attempt."""
+
+_RUNG = text(f"SELECT count(*) FROM deliveries WHERE {_IS_RUNG}")  # noqa: S608  # ours
+
+_LEASES = text("""
+    SELECT account_id, target, count(*)::int AS in_flight, count(*) FILTER (WHERE begun)::int AS begun,
+        count(*) FILTER (WHERE attempt_count > 0)::int AS retries,
+        min(failures) AS failures, min(latency_seconds) AS latency_seconds
+    FROM deliveries LEFT JOIN webhook_targets USING (account_id, target)
+    WHERE state = 'PENDING' AND leased_until > statement_timestamp()
+    GROUP BY account_id, target
+""")
+
+_DUE_OF_TARGET = """(
+    SELECT id, attempt_count, next_attempt_at, leased_until IS NOT NULL AND NOT begun AS rung
+    FROM deliveries
+    WHERE state = 'PENDING' AND attempt_count {which} AND account_id = asked.id AND target = asked.target
+        AND next_attempt_at <= statement_timestamp()
+    ORDER BY next_attempt_at LIMIT asked.most
+)"""
+
+_DUE = text(f"""
+    SELECT asked.id AS account_id, asked.target, due.id, due.attempt_count > 0 AS retry, due.rung
+    FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[]), CAST(:most AS int[]))
+        AS asked (id, target, most)
+    CROSS JOIN LATERAL (
+        {_DUE_OF_TARGET.format(which="= 0")} UNION ALL {_DUE_OF_TARGET.format(which="> 0")}
+    ) AS due
+    ORDER BY due.next_attempt_at
+""")  # noqa: S608  # likewise
+
+# A row that is locked is being begun, recorded or ended: it is left out, and never waited for.
+_LEASE = text("""
     UPDATE deliveries
     SET next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
         leased_until = clock_timestamp() + make_interval(secs => :seconds), begun = false
     WHERE id = ANY(ARRAY(
         SELECT id FROM deliveries
-        WHERE state = 'PENDING' AND next_attempt_at <= clock_timestamp() AND {which}
-        ORDER BY next_attempt_at LIMIT {limit} FOR UPDATE SKIP LOCKED
+        WHERE id = ANY(:ids) AND state = 'PENDING' AND next_attempt_at <= clock_timestamp()
+        FOR UPDATE SKIP LOCKED
     ))
     RETURNING id, fence
-"""
+""")
 
-_IS_RUNG = "leased_until IS NOT NULL AND NOT begun"
-"""Whether a pending delivery has been claimed, and no worker has begun its attempt."""
-
-_RUNG = f"(SELECT count(*) FROM deliveries WHERE state = 'PENDING' AND {_IS_RUNG})"  # noqa: S608  # ours
-
-_CLAIM_UNRUNG = text(
-    _CLAIM.format(which=f"NOT ({_IS_RUNG})", limit=f"least(:room, greatest(0, :most - {_RUNG}))")
-)
-
-# Of the deliveries that are rung, those beyond `waiting` have no message in the list: so many are rung again.
-_CLAIM_AGAIN = text(_CLAIM.format(which=_IS_RUNG, limit=f"least(:room, greatest(0, {_RUNG} - :waiting))"))
+_END_OVERDUE = text("""
+    UPDATE deliveries SET state = 'DEAD', leased_until = NULL, finished_at = clock_timestamp()
+    WHERE state = 'PENDING' AND id = ANY(ARRAY(
+        SELECT id FROM deliveries
+        WHERE state = 'PENDING' AND aged_from < statement_timestamp() - CAST(:limit AS interval)
+            AND coalesce(leased_until <= statement_timestamp(), true)
+        ORDER BY aged_from LIMIT :most FOR UPDATE SKIP LOCKED
+    ))
+""")
 
 _BEGIN = text("""
     UPDATE deliveries
@@ -52,9 +87,9 @@ _BEGIN = text("""
         next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
         leased_until = clock_timestamp() + make_interval(secs => :seconds)
     FROM accounts
-    WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING' AND leased_until IS NOT NULL
-        AND accounts.id = account_id
-    RETURNING deliveries.id, fence, account_id, webhook_id, url, body, attempt_count, webhook_secrets,
+    WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING'
+        AND leased_until > clock_timestamp() AND accounts.id = account_id
+    RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count, webhook_secrets,
         clock_timestamp() AS now,
         (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id) AS dialect,
         (
@@ -94,6 +129,7 @@ class DeliveryTask:
     id: UUID
     fence: int
     account_id: UUID
+    target: str
     webhook_id: str
     url: str
     body: str
@@ -102,6 +138,11 @@ class DeliveryTask:
     now: datetime
     dialect: str
     blocked_before: int
+
+    @property
+    def target_key(self) -> TargetKey:
+        """The target as `webhook_targets` has it."""
+        return self.account_id, self.target
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,21 +155,69 @@ class DeliveryAttempt:
     response_excerpt: str
 
 
-def claim_due(connection: Connection, room: int, waiting: int, most: int) -> list[ClaimedDelivery]:
-    """Claim deliveries that are due, first those whose doorbell or whose attempt was lost.
+@dataclass(frozen=True, slots=True)
+class LeasesOfTarget:
+    """How many attempts are in flight for a target, and what is known of it.
 
-    Args:
-        connection: the transaction.
-        room: the most deliveries to claim.
-        waiting: the doorbells that wait in Redis. A delivery that is rung and was not begun in time is
-            claimed again only where such deliveries are more than these: otherwise its doorbell may still
-            wait.
-        most: the most deliveries that may be rung at a time; those rung before count.
+    Of the attempts so many were `begun` by a worker, and so many are `retries`.
     """
-    values = {"seconds": RELEASE_SECONDS, "room": room, "waiting": waiting, "most": most}
-    again = connection.execute(_CLAIM_AGAIN, values).all()
-    unrung = connection.execute(_CLAIM_UNRUNG, values | {"room": room - len(again)}).all()
-    return [ClaimedDelivery(row.id, row.fence) for row in (*again, *unrung)]
+
+    key: TargetKey
+    in_flight: int
+    begun: int
+    retries: int
+    state: TargetState
+
+
+@dataclass(frozen=True, slots=True)
+class DueDelivery:
+    """A delivery that is due. `rung`: its doorbell was sent, and no worker began the attempt in time."""
+
+    id: UUID
+    key: TargetKey
+    retry: bool
+    rung: bool
+
+
+def leases(connection: Connection) -> list[LeasesOfTarget]:
+    """The leases that have not ended, by target. There are never more than worker slots."""
+    return [
+        LeasesOfTarget(
+            (row.account_id, row.target),
+            row.in_flight,
+            row.begun,
+            row.retries,
+            TargetState(failures=row.failures or 0, latency_seconds=row.latency_seconds),
+        )
+        for row in connection.execute(_LEASES)
+    ]
+
+
+def rung(connection: Connection) -> int:
+    """How many deliveries were rung and not begun, those whose lease has ended included."""
+    return connection.execute(_RUNG).scalar_one()
+
+
+def due(connection: Connection, most: Mapping[TargetKey, int]) -> list[DueDelivery]:
+    """The oldest due deliveries of some targets; of each at most so many first attempts, and retries."""
+    columns = {
+        "accounts": [account for account, _ in most],
+        "targets": [target for _, target in most],
+        "most": list(most.values()),
+    }
+    rows = connection.execute(_DUE, columns)
+    return [DueDelivery(row.id, (row.account_id, row.target), row.retry, row.rung) for row in rows]
+
+
+def lease(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedDelivery]:
+    """Lease deliveries whose targets are locked, until a worker begins them; those that are still due."""
+    rows = connection.execute(_LEASE, {"ids": list(ids), "seconds": RELEASE_SECONDS})
+    return [ClaimedDelivery(row.id, row.fence) for row in rows]
+
+
+def end_overdue(connection: Connection, limit: timedelta, most: int) -> int:
+    """Let deliveries be DEAD whose age is beyond the limit, at most so many; how many. None is in flight."""
+    return connection.execute(_END_OVERDUE, {"limit": limit, "most": most}).rowcount
 
 
 def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> DeliveryTask | None:

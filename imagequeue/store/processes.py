@@ -37,9 +37,18 @@ _SLOTS = text("""
 """)
 
 
+_DELIVERY_SLOTS = text("""
+    SELECT coalesce(sum(delivery_slots), 0)::int FROM processes
+    WHERE kind = 'worker' AND beat_at > clock_timestamp() - make_interval(secs => :fresh)
+""")
+
+
 @dataclass(frozen=True, slots=True)
 class ProcessRecord:
-    """One run of one process; a restart is another one, with a new id."""
+    """One run of one process; a restart is another one, with a new id.
+
+    `slots` is how many calls of upstreams it can make at a time, `delivery_slots` how many delivery attempts.
+    """
 
     id: UUID
     kind: str
@@ -47,6 +56,7 @@ class ProcessRecord:
     pid: int
     queues: tuple[str, ...] = ()
     slots: int = 0
+    delivery_slots: int = 0
 
 
 def register(connection: Connection, process: ProcessRecord) -> None:
@@ -60,6 +70,7 @@ def register(connection: Connection, process: ProcessRecord) -> None:
             "pid": process.pid,
             "queues": list(process.queues),
             "slots": process.slots,
+            "delivery_slots": process.delivery_slots,
         },
     )
 
@@ -93,6 +104,11 @@ def slots_by_queue(connection: Connection) -> Mapping[str, float]:
     Shares may be fractions, so that they add up to the slots that there are.
     """
     return {row[0]: row[1] for row in connection.execute(_SLOTS, {"fresh": FRESH_SECONDS})}
+
+
+def delivery_slots(connection: Connection) -> int:
+    """How many delivery attempts the live workers can make at a time."""
+    return connection.execute(_DELIVERY_SLOTS, {"fresh": FRESH_SECONDS}).scalar_one()
 
 
 def forget(connection: Connection, ids: Sequence[UUID]) -> None:

@@ -1,7 +1,8 @@
-"""The process dies after the webhook's POST, before its record: it is told again, under the same id."""
+"""The process dies before the webhook's POST, or before its record: it is sent again, under the same id."""
 
 from __future__ import annotations
 
+import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +12,11 @@ from tests.crash.conftest import MakeCrash
 from tests.servers import ServerThread
 
 
-def test_a_webhook_that_was_sent_and_not_recorded_is_sent_again(make_crash: MakeCrash) -> None:
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [("deliver.claimed", 1), ("deliver.begun", 1), ("deliver.sent", 2)],
+)
+def test_a_webhook_whose_process_died_arrives(make_crash: MakeCrash, place: str, told: int) -> None:
     ids = list[str]()
 
     async def take(request: Request) -> Response:
@@ -22,10 +27,13 @@ def test_a_webhook_that_was_sent_and_not_recorded_is_sent_again(make_crash: Make
         crash = make_crash(allow=receiver.url.removeprefix("http://"))
         crash.pipeline.submit(webhook_url=f"{receiver.url}/hook")
         crash.pipeline.run()
-        crash.die("deliver", "deliver.sent")
-        assert len(ids) == 1
+        crash.die("deliver", place)
+        assert len(ids) == told - 1
         assert crash.pipeline.rows("SELECT state, attempt_count FROM deliveries") == [("PENDING", 0)]
-        crash.pipeline.execute("UPDATE deliveries SET next_attempt_at = clock_timestamp()")
+        crash.pipeline.beat()
         assert crash.run("deliver") == 0
-    assert (len(ids), len(set(ids))) == (2, 1)
+        assert len(ids) == told - 1, "its lease goes on"
+        crash.pipeline.execute("UPDATE deliveries SET next_attempt_at = now(), leased_until = now()")
+        assert crash.run("deliver") == 0
+    assert (len(ids), len(set(ids))) == (told, 1)
     assert crash.pipeline.rows("SELECT state, attempt_count FROM deliveries") == [("DELIVERED", 1)]

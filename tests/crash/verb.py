@@ -106,6 +106,17 @@ def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     wiring.deliveries(runtime, release, lambda: 0).run_once()
 
 
+def _deliver_all(place: Place) -> None:
+    """Deliver one after the other until nothing is due. No whole pipeline: it is started 200 times."""
+    engine = open_engine(place.database_url, pool_size=2, name="crash")
+    runtime = builders.runtime(engine, place.database_url, egress_allow=place.allow)
+    delivering, claimed = wiring.delivering(runtime), list[ClaimedDelivery]()
+    deliveries = wiring.deliveries(runtime, claimed.extend, lambda: 0)
+    while deliveries.run_once():
+        while claimed:
+            delivering.run(claimed.pop(0))
+
+
 _VERBS = {
     "dispatch": _dispatch,
     "dispatch-and-ring": _dispatch_and_ring,
@@ -124,6 +135,8 @@ def _run(order: dict[str, Any]) -> None:
     place = Place(**order["place"])
     if order["verb"] == "migrate":
         migrate(open_engine(place.database_url, pool_size=1, name="crash"))
+    elif order["verb"] == "deliver-all":
+        _deliver_all(place)
     else:
         _VERBS[order["verb"]](place.pipeline(), place, order["argument"])
 

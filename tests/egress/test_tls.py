@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from imagequeue.domain.errors import ConfigurationError
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.errors import TimedOut, TlsFailed
-from imagequeue.egress.grammar import check_destination
+from imagequeue.egress.grammar import Destination, check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
-from imagequeue.egress.tls import tls_context
+from imagequeue.egress.tls import guard_tls_context, tls_context
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, answering
 from tests.egress.way import NAME, PATIENT, QUICK, Way
@@ -83,6 +84,45 @@ def test_an_authority_that_the_system_does_not_know_is_not_trusted(
             client.post(
                 check_destination(f"https://{NAME}:{receiver.port}/", policy), b"{}", {}, limits=PATIENT
             )
+
+
+def _client(receiver: Receiver, ca_file: Path | None) -> tuple[GuardedClient, Destination]:
+    policy = EgressPolicy.parse(allow=f"{NAME}:{receiver.port}")
+    resolver = BoundedResolver(Answers(["127.0.0.1"]))
+    client = GuardedClient(policy, user_agent="test", tls=guard_tls_context(ca_file), resolver=resolver)
+    return client, check_destination(f"https://{NAME}:{receiver.port}/", policy)
+
+
+def test_an_authority_of_the_operator_s_file_is_trusted_for_its_names_only(
+    authority: Authority, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(authority.pem)
+    with Receiver(answering(OK), tls=authority.server(tmp_path, NAME)) as receiver:
+        client, destination = _client(receiver, ca_file)
+        assert client.post(destination, b"{}", {}, limits=PATIENT).status == 200
+    with Receiver(answering(OK), tls=authority.server(tmp_path, "other.example.com")) as receiver:
+        client, destination = _client(receiver, ca_file)
+        with pytest.raises(TlsFailed):
+            client.post(destination, b"{}", {}, limits=PATIENT)
+
+
+def test_the_public_authorities_are_trusted_besides_those_of_the_file(
+    authority: Authority, tmp_path: Path
+) -> None:
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text(authority.pem)
+    public, both = tls_context().cert_store_stats(), guard_tls_context(ca_file).cert_store_stats()
+    assert both["x509_ca"] == public["x509_ca"] + 1
+
+
+@pytest.mark.parametrize("content", [None, "", "no certificate"])
+def test_a_file_without_certificates_is_refused_at_the_start(tmp_path: Path, content: str | None) -> None:
+    ca_file = tmp_path / "ca.pem"
+    if content is not None:
+        ca_file.write_text(content)
+    with pytest.raises(ConfigurationError, match="IMAGEQUEUE_EGRESS_CA_FILE"):
+        guard_tls_context(ca_file)
 
 
 def test_no_tls_at_all_is_a_tls_error(authority: Authority) -> None:

@@ -67,6 +67,7 @@ EDGES = [
         DELIVERIES,
         "record_attempt",
     ),
+    Edges("deliveries.state", {"PENDING"}, {"DEAD"}, "its age", DELIVERIES, "end_overdue"),
     Edges("ledger_entries.kind", {NEW}, {"DEPOSIT"}, "deposit", LEDGER, "deposit"),
     Edges("ledger_entries.kind", {NEW}, {"HOLD"}, "submit", LEDGER, "_insert_holds"),
     Edges("ledger_entries.kind", {NEW}, {"CAPTURE", "VOID"}, "the end of a hold", LEDGER, "end_holds"),

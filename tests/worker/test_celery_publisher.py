@@ -40,6 +40,8 @@ class Lists:
         """15 s pass, in which no worker takes anything."""
         self.pipeline.execute("UPDATE attempts SET release_deadline = clock_timestamp() - interval '1 s'")
         self.pipeline.execute("UPDATE deliveries SET next_attempt_at = clock_timestamp() - interval '1 s'")
+        self.pipeline.execute("UPDATE deliveries SET leased_until = now() WHERE leased_until IS NOT NULL")
+        self.pipeline.beat()
         self.sweep.ring_again()
         while self.deliveries.run_once():
             pass
@@ -64,8 +66,16 @@ def lists(engine: Engine, database_url: str, tmp_path: Path, redis_url: str) -> 
 
 
 def _deliveries(lists: Lists, count: int) -> None:
+    """To targets of which each has its places, so that the list alone bounds them."""
     jobs = lists.pipeline.submit(count, webhook_url="https://receiver.example/hook")
     lists.pipeline.settlement.end(jobs, JobStatus.ERROR, "ended")
+    lists.pipeline.execute("""
+        WITH own AS (
+            INSERT INTO accounts (id, name, webhook_secrets)
+            SELECT id, id::text, '' FROM deliveries RETURNING id
+        )
+        UPDATE deliveries SET account_id = own.id FROM own WHERE own.id = deliveries.id
+    """)
 
 
 def test_attempts_that_nobody_starts_are_in_the_list_once(lists: Lists) -> None:
@@ -102,7 +112,19 @@ def test_deliveries_that_nobody_begins_are_in_the_list_once(lists: Lists) -> Non
         assert lists.length(DELIVERIES) == 5
 
 
+def test_more_deliveries_than_workers_can_begin_stay_due_in_postgres(lists: Lists) -> None:
+    lists.pipeline.execute("UPDATE processes SET delivery_slots = 20")
+    _deliveries(lists, 50)
+    for _ in range(LOOKS):
+        lists.ring_overdue()
+        assert lists.length(DELIVERIES) == 20
+    lists.redis.ltrim(DELIVERIES, 0, 9)
+    lists.ring_overdue()
+    assert lists.length(DELIVERIES) == 20
+
+
 def test_more_deliveries_than_the_list_may_hold_stay_due_in_postgres(lists: Lists) -> None:
+    lists.pipeline.execute("UPDATE processes SET delivery_slots = 1000")
     _deliveries(lists, WAITING_AT_MOST + 50)
     for _ in range(LOOKS):
         lists.ring_overdue()

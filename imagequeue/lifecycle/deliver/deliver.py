@@ -1,9 +1,10 @@
 """Deliver: post one webhook, signed, through the egress guard, and record the delivery attempt.
 
 When a delivery is due is `next_attempt_at` in Postgres and nothing else. `Deliveries`, a loop of the
-dispatcher, claims what is due and sends its doorbells. `Delivering`, in a worker, begins the attempt under a
-fence, posts outside of any transaction, and records what came of it, provided that no other worker has begun
-a later attempt (docs/design/webhooks.md, "Claim"). What an answer means is in `domain/webhooks.py`.
+dispatcher, claims what is due, target by target (`claim.py`), and sends its doorbells. `Delivering`, in a
+worker, begins the attempt under a fence, posts outside of any transaction, and records what came of it,
+provided that no other worker has begun a later attempt. What an answer means is in `domain/webhooks.py`.
+Source: docs/design/webhooks.md, "Claim".
 """
 
 from __future__ import annotations
@@ -12,59 +13,84 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from random import Random
+from uuid import UUID
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from imagequeue.domain import webhooks
 from imagequeue.domain.backoff import WEBHOOK_SIGNING
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
+from imagequeue.domain.webhook_targets import AttemptEffect, after_attempt, is_news
 from imagequeue.domain.webhooks import Action, DeliveryOutcome, WebhookMessage
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.errors import EgressError
 from imagequeue.egress.grammar import check_destination
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.deliver.claim import Places, claim
 from imagequeue.signing import Keyring, sign
-from imagequeue.store import deliveries
+from imagequeue.store import deliveries, processes, webhook_targets
 from imagequeue.store.deliveries import ClaimedDelivery, DeliveryAttempt, DeliveryTask
 
 log = structlog.get_logger()
 
-CLAIM_AT_ONCE = 100
-"""Deliveries that one transaction claims, so that its locks are held for milliseconds."""
+OVERDUE_AT_ONCE = 1000
+"""Deliveries that one transaction ends by their age."""
+
+OVERDUE_SECONDS = 10.0
+"""Between two looks for them: their limit is days."""
 
 WAITING_AT_MOST = 200
 """Doorbells of deliveries that wait in Redis. More stay due in Postgres until workers have taken some.
 
-Workers take a few hundred in a second, and the next look of the loop is at most 250 ms away.
+Workers take a few hundred in a second, and each says that it has a place free again.
 """
 
 _STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PENDING"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Deliveries:
     """Claims what is due. `release` sends the doorbells; a delivery whose doorbell is lost is due again.
 
     `waiting` counts the doorbells that wait in Redis; None while Redis is away. Then nothing is claimed.
+    `schedule` has the seconds before each attempt, by which the age limit is counted.
+
+    Only where the scan of an account with very many targets goes on is in memory; what is known of a target
+    is in its row.
     """
 
     engine: Engine
     release: Callable[[Sequence[ClaimedDelivery]], None]
     waiting: Callable[[], int | None]
+    schedule: Sequence[float]
+    _after: Mapping[UUID, str] = field(default_factory=dict[UUID, str])
 
     def run_once(self) -> int:
-        """Claim and release deliveries that are due, as many as Redis has room for; how many."""
+        """Claim and release deliveries that are due, as many as workers and Redis have room for; how many."""
         waiting = self.waiting()
-        room = 0 if waiting is None else min(CLAIM_AT_ONCE, WAITING_AT_MOST - waiting)
-        if waiting is None or room <= 0:
+        if waiting is None or waiting >= WAITING_AT_MOST:
             return 0
         with self.engine.begin() as connection:
-            claimed = deliveries.claim_due(connection, room, waiting, WAITING_AT_MOST)
+            claimed = self._claim(connection, waiting)
+        failpoint("deliver.claimed")
         if claimed:
             self.release(claimed)
         return len(claimed)
+
+    def end_overdue(self) -> int:
+        """Let deliveries be DEAD that are older than the schedule can explain; how many."""
+        with self.engine.begin() as connection:
+            return deliveries.end_overdue(connection, webhooks.age_limit(self.schedule), OVERDUE_AT_ONCE)
+
+    def _claim(self, connection: Connection, waiting: int) -> list[ClaimedDelivery]:
+        slots = processes.delivery_slots(connection)
+        if not slots:
+            return []
+        found = webhook_targets.scan(connection, self._after)
+        self._after = found.cut
+        return claim(connection, found.due, Places(slots, waiting, WAITING_AT_MOST)) if found.due else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +98,7 @@ class Delivering:
     """Makes delivery attempts. `schedule` has the seconds before each one, counted from the one before.
 
     `dialect_headers` has the dialects that identify and sign attempts in their own way, by name; all others
-    do as Standard Webhooks says.
+    do as Standard Webhooks says. `ended` is called after each attempt, because its place is free again.
     """
 
     engine: Engine
@@ -81,6 +107,7 @@ class Delivering:
     keyring: Keyring
     schedule: Sequence[float]
     dialect_headers: Mapping[str, Callable[[WebhookMessage], dict[str, str]]]
+    ended: Callable[[], None]
     random: Random = field(default_factory=Random)
 
     def run(self, claimed: ClaimedDelivery) -> None:
@@ -89,6 +116,7 @@ class Delivering:
             task = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
         if task is None:
             return
+        failpoint("deliver.begun")
         try:
             made, outcome = self._attempt(task)
         except ConfigurationError as error:
@@ -98,6 +126,7 @@ class Delivering:
             return
         failpoint("deliver.sent")
         self._record(task, made, outcome)
+        self.ended()
 
     def _attempt(self, task: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
         started = time.monotonic()
@@ -140,8 +169,22 @@ class Delivering:
         exhausted = outcome.action is Action.RETRY and due is None
         state = "DEAD" if exhausted else _STATES[outcome.action]
         with self.engine.begin() as connection:
-            deliveries.record_attempt(connection, task, made, state=state, next_attempt_at=due)
+            self._record_target(connection, task, made, outcome)
+            if not deliveries.record_attempt(connection, task, made, state=state, next_attempt_at=due):
+                connection.rollback()
         log.info("delivery_tried", delivery_id=str(task.id), outcome=made.outcome, state=state)
+
+    def _record_target(
+        self, connection: Connection, task: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome
+    ) -> None:
+        """Tell the target's row what the attempt showed; the row is locked before that of the delivery."""
+        answered = made.http_status is not None
+        effect = AttemptEffect(outcome, made.latency_ms / 1000, answered, task.now)
+        known = webhook_targets.read(connection, task.target_key)
+        if not is_news(known, after_attempt(known, effect, self.random), effect):
+            return
+        known = webhook_targets.lock_one(connection, task.target_key)
+        webhook_targets.write(connection, task.target_key, after_attempt(known, effect, self.random))
 
 
 def _standard(message: WebhookMessage) -> dict[str, str]:

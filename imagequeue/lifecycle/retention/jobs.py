@@ -19,6 +19,7 @@ from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.inputs import fetched_keys
 from imagequeue.media.keys import output_key
 from imagequeue.media.storage import Storage
+from imagequeue.store import webhook_targets
 from imagequeue.store.jobs import idempotency, retention
 from imagequeue.store.jobs.retention import ExpiredJob
 
@@ -26,7 +27,7 @@ JOBS_AT_ONCE = 10
 """Jobs in one step: each may have many stored objects, and a failed step is repeated as a whole."""
 
 KEYS_AT_ONCE = 5000
-"""Rows of idempotency, or of deliveries, that one transaction deletes."""
+"""Rows of idempotency, of deliveries or of targets that one transaction deletes."""
 
 INTERVAL_SECONDS = 10.0
 RUN_SECONDS = 20.0
@@ -43,7 +44,7 @@ class Retention:
     clock: Callable[[], float] = time.monotonic
 
     def run_once(self) -> int:
-        """Forget jobs for `RUN_SECONDS`, and old deliveries and idempotency rows; how many jobs.
+        """Forget jobs for `RUN_SECONDS`, old deliveries, targets and idempotency rows; how many jobs.
 
         Raises:
             StorageUnavailable: no job was forgotten whose objects are still stored.
@@ -52,6 +53,7 @@ class Retention:
         self._forget_submits(until)
         with self.engine.begin() as connection:
             retention.forget_deliveries(connection, self.days, KEYS_AT_ONCE)
+            webhook_targets.forget(connection, self.days, KEYS_AT_ONCE)
         forgotten = 0
         while found := self._forget_some(until):
             forgotten += found

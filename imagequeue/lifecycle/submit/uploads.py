@@ -92,14 +92,17 @@ class RequestWithUploads:
 
 
 def _key_or_url(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
-    """The storage key of an image that came as data, or the URL of one that did not."""
-    source = upload.source if isinstance(upload.source, bytes) else upload.source.strip()
-    if isinstance(source, bytes):
-        content = source
-    elif key := own_storage_key(source, runtime.settings, runtime.keyring):
+    """The storage key of an image that came as data, or the URL of one that did not.
+
+    The egress guard gets the URL as it was sent, because it refuses spaces and control characters.
+    """
+    if isinstance(upload.source, bytes):
+        return _stored(upload.field, upload.source, runtime, prepare)
+    source = upload.source.strip()
+    if key := own_storage_key(source, runtime.settings, runtime.keyring):
         content = _earlier(upload.field, key, runtime)
     elif _WEB_URL.match(source):
-        return _checked(upload.field, source, runtime.policy)
+        return _checked(upload.field, upload.source, runtime.policy)
     else:
         content = data_of(source, upload.field)
     return _stored(upload.field, content, runtime, prepare)

@@ -104,6 +104,9 @@ def beating(
         engine.dispose()
 
 
-def this_process(kind: str, *, queues: Sequence[str] = (), slots: int = 0) -> ProcessRecord:
+def this_process(
+    kind: str, *, queues: Sequence[str] = (), slots: int = 0, delivery_slots: int = 0
+) -> ProcessRecord:
     """Describe the running process under a new id."""
-    return ProcessRecord(new_id(), kind, socket.gethostname(), os.getpid(), tuple(queues), slots)
+    host, pid = socket.gethostname(), os.getpid()
+    return ProcessRecord(new_id(), kind, host, pid, tuple(queues), slots, delivery_slots)

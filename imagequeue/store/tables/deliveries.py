@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -35,10 +36,31 @@ deliveries = Table(
     moment("leased_until"),
     Column("begun", Boolean, nullable=False, server_default="false"),  # a worker has begun the leased attempt
     moment("created_at", now=True),
+    moment("aged_from", now=True),  # the age limit counts from here: the event, or a redelivery
     moment("finished_at"),
     one_of("state", ("PENDING", "DELIVERED", "DEAD")),
     CheckConstraint("(finished_at IS NULL) = (state = 'PENDING')", name="finished_when_closed"),
     Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
+    Index(
+        "ix_deliveries_firsts",
+        "account_id",
+        "target",
+        "next_attempt_at",
+        postgresql_where=text("state = 'PENDING' AND attempt_count = 0"),
+    ),
+    Index(
+        "ix_deliveries_retries",
+        "account_id",
+        "target",
+        "next_attempt_at",
+        postgresql_where=text("state = 'PENDING' AND attempt_count > 0"),
+    ),
+    Index(
+        "ix_deliveries_leased",
+        "leased_until",
+        postgresql_where=text("state = 'PENDING' AND leased_until IS NOT NULL"),
+    ),
+    Index("ix_deliveries_aged", "aged_from", postgresql_where=text("state = 'PENDING'")),
     Index(
         "ix_deliveries_rung",
         "leased_until",
@@ -48,6 +70,23 @@ deliveries = Table(
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),
 )
 """The outbox: written in the transaction that settles the job; `next_attempt_at` is the schedule."""
+
+webhook_targets = Table(
+    "webhook_targets",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("accounts.id"), primary_key=True),
+    Column("target", Text, primary_key=True),
+    Column("failures", Integer, nullable=False, server_default="0"),  # counted ones, in a row
+    Column("quick", SmallInteger, nullable=False, server_default="0"),  # quick deliveries in a row
+    Column("attempt_limit", SmallInteger, nullable=False, server_default="4"),  # attempts in flight
+    Column("latency_seconds", Float, nullable=True),  # smoothed; none before the first answer
+    moment("open_until"),
+    moment("paused_until"),
+    moment("served_at", now=True),
+    CheckConstraint("attempt_limit BETWEEN 1 AND 16", name="attempt_limit_known"),
+    Index("ix_webhook_targets_served_at", "served_at"),
+)
+"""What is known of each target. How many attempts are in flight is the count of its leases."""
 
 delivery_attempts = Table(
     "delivery_attempts",

@@ -16,6 +16,7 @@ processes = Table(
     Column("pid", Integer, nullable=False),
     Column("queues", ARRAY(Text), nullable=False),
     Column("slots", Integer, nullable=False),
+    Column("delivery_slots", Integer, nullable=False, server_default="0"),
     Column("beat", BigInteger, nullable=False, server_default="0"),
     moment("beat_at", now=True),
     moment("started_at", now=True),

@@ -55,6 +55,7 @@ class Webhooks:
         self.pipeline.run()
 
     def deliver(self) -> int:
+        self.pipeline.beat()
         count = self.deliveries.run_once()
         while self.claimed:
             self.delivering.run(self.claimed.pop())
@@ -73,6 +74,7 @@ class Webhooks:
 
     def due(self) -> None:
         self.pipeline.execute("UPDATE deliveries SET next_attempt_at = clock_timestamp()")
+        self.pipeline.execute("UPDATE webhook_targets SET open_until = NULL")
 
 
 @pytest.fixture

@@ -1,0 +1,95 @@
+"""Deliveries without jobs around them, and the dispatchers that hand them out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Engine, text
+
+from imagequeue.domain.ids import new_id
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
+from imagequeue.lifecycle.deliver.deliver import Deliveries
+from imagequeue.store import processes
+from imagequeue.store.deliveries import ClaimedDelivery
+from imagequeue.store.processes import ProcessRecord
+
+_ACCOUNT = "INSERT INTO accounts (id, name, webhook_secrets) VALUES (:account, CAST(:account AS text), '')"
+_JOB = (
+    """INSERT INTO flows (model_id, requirement, account_id, lane)
+        VALUES ('m', 'generate', :account, 'interactive')""",
+    """INSERT INTO jobs (id, account_id, flow_id, status, image_count, wanted, price_usd)
+        SELECT :account, :account, id, 'QUEUED', 1, 1, 0 FROM flows WHERE account_id = :account""",
+    """INSERT INTO job_requests (job_id, prompt, parameters, dialect)
+        VALUES (:account, 'p', '{}', 'pixazo')""",
+)
+_ADD = """
+    INSERT INTO deliveries
+        (id, account_id, job_id, webhook_id, url, target, body, attempt_count, next_attempt_at)
+    SELECT gen_random_uuid(), :account, :account, 'm', gen_random_uuid()::text, :target, '', :tries,
+        clock_timestamp() - interval '1 hour' + number * interval '1 ms'
+    FROM generate_series(1, :count) AS number
+"""
+
+
+@dataclass
+class Outbox:
+    """A database of deliveries, and dispatchers over it; `waiting`: doorbells in Redis (None: it is away)."""
+
+    engine: Engine
+    slots: int
+    waiting: int | None = 0
+    claimed: list[ClaimedDelivery] = field(default_factory=list[ClaimedDelivery])
+
+    def __post_init__(self) -> None:
+        worker = ProcessRecord(new_id(), "worker", "test", 1, ("deliveries",), 0, self.slots)
+        with self.engine.begin() as connection:
+            processes.register(connection, worker)
+        self.deliveries = self.dispatcher()
+
+    def dispatcher(self) -> Deliveries:
+        return Deliveries(self.engine, self.claimed.extend, lambda: self.waiting, DEFAULT_SCHEDULE)
+
+    def account(self) -> UUID:
+        account = new_id()
+        self.execute(_ACCOUNT, account=account)
+        self.job_of(account)
+        return account
+
+    def job_of(self, account: UUID) -> None:
+        """The one job that all deliveries of an account are of."""
+        for statement in _JOB:
+            self.execute(statement, account=account)
+
+    def add(self, account: UUID, target: str, count: int = 1, *, tries: int = 0) -> None:
+        """Deliveries that have been due for an hour."""
+        self.execute(_ADD, account=account, target=target, count=count, tries=tries)
+
+    def known(self, account: UUID, target: str, **columns: Any) -> None:
+        """What earlier attempts showed of a target; keywords are SQL."""
+        names, values = ", ".join(columns), ", ".join(str(value) for value in columns.values())
+        self.execute(
+            f"INSERT INTO webhook_targets (account_id, target, {names}) VALUES (:account, :target, {values})",  # noqa: S608
+            account=account,
+            target=target,
+        )
+
+    def turn(self) -> Counter[str]:
+        """One look of the dispatcher: how many deliveries of each target it hands out."""
+        self.execute("UPDATE processes SET beat_at = clock_timestamp()")
+        before = len(self.claimed)
+        self.deliveries.run_once()
+        ids = [one.id for one in self.claimed[before:]]
+        return Counter(
+            row.target for row in self.rows("SELECT target FROM deliveries WHERE id = ANY(:ids)", ids=ids)
+        )
+
+    def rows(self, query: str, **values: Any) -> list[Any]:
+        with self.engine.connect() as connection:
+            return list(connection.execute(text(query), values))
+
+    def execute(self, statement: str, **values: Any) -> None:
+        with self.engine.begin() as connection:
+            connection.execute(text(statement), values)
