@@ -19,8 +19,8 @@ URLS = [row.text for row in rows() if row.refused_at == "submit" and not row.tex
 @pytest.fixture
 def client(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Client]:
     """A client of the service whose own host the sample names."""
-    settings = {"storage_url": f"file://{tmp_path}/media", "public_url": "https://gateway.example-self.com"}
-    with serving(engine, database_url, **settings) as service:
+    media, own = f"file://{tmp_path}/media", "https://gateway.example-self.com"
+    with serving(engine, database_url, storage_url=media, public_url=own) as service:
         yield service.client()
 
 
