@@ -114,6 +114,7 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         faults=faults.done,
         spells=weather.spells,
         lists=lists.samples,
+        list_looks=lists.looks,
         lives=list(stack.lives.values()),
         logged=stack.logged(),
         calm_at=calm_at,
