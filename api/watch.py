@@ -127,7 +127,7 @@ class Watch:
             del self._watchers[watcher.job_id]
 
     async def _look_when_rung(self) -> None:
-        """Look at the jobs that were rung. No `Loop`: that one has a thread, and watchers have an event loop."""
+        """Look at the jobs that were rung. No `Loop`: that one has a thread, watchers have an event loop."""
         while True:
             await self._awake.wait()
             self._awake.clear()
@@ -135,7 +135,7 @@ class Watch:
             await self._look_once(jobs & self._watchers.keys())
 
     async def _look_at_all(self) -> None:
-        """Look at all watched jobs, again and again. Thousands take longer; those that are rung do not wait."""
+        """Look at all watched jobs, again and again. Thousands take longer; rung ones do not wait."""
         while True:
             await asyncio.sleep(self._look_seconds)
             await self._look_once(set(self._watchers))
