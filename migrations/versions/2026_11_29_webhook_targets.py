@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_29_webhook_targets"
-down_revision: str | None = "2026_11_29_poll_leases"
+down_revision: str | None = "2026_11_29_poll_indexes"
 branch_labels = None
 depends_on = None
 
