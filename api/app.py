@@ -25,6 +25,7 @@ from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
 from api.cors import Cors
 from api.head import HeadAsGet
+from api.openapi import document, page
 from api.services import ApiServices
 from api.watch import Watch
 from imagequeue import __version__
@@ -42,6 +43,7 @@ ROUTED = (
     webhooks,
     media,
     upstream_callbacks,
+    page,
 )
 """The routes that are no dialect's, in the order in which paths are tried; those of the dialects follow."""
 
@@ -68,6 +70,7 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
         version=__version__,
         description="An asynchronous job queue for image generation, with webhooks.",
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
     )
@@ -83,4 +86,5 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
     for module in ROUTED:
         app.include_router(module.router)
     dialect_routes.mount(app, dialects)
+    document.install(app, dialects, dialect_routes.documented_path)
     return app

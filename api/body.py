@@ -45,13 +45,13 @@ class Content:
         self.file.seek(0)
         return self.file.read()
 
-    def json(self) -> dict[str, Any]:
-        """The body as a JSON object.
+    def json(self, *, once_each: bool = False) -> dict[str, Any]:
+        """The body as a JSON object; `once_each` refuses a field that an object has twice.
 
         Raises:
             InvalidRequest: it is not JSON, or not an object.
         """
-        value = _parse(self.read())
+        value = _parse(self.read(), _object if once_each else None)
         if not isinstance(value, dict):
             raise InvalidRequest("The body must be a JSON object")
         return cast("dict[str, Any]", value)
@@ -75,7 +75,7 @@ def reader_of(request: Request, kinds: Collection[BodyKind]) -> Reader:
     if request.headers.get("content-encoding", "identity").casefold() != "identity":
         raise UnsupportedMediaType("Content-Encoding is not supported; send the body as it is")
     if kind == "json":
-        return lambda content: SubmittedBody("json", content.json())
+        return lambda content: SubmittedBody("json", content.json(once_each=True))
     boundary = boundary_of(given)
     return lambda content: read_form(content.read(), boundary)
 
@@ -129,9 +129,10 @@ def _too_large(most: int) -> str:
     return f"The request body is larger than {most} bytes"
 
 
-def _parse(content: bytes) -> Any:
+def _parse(content: bytes, pairs: Callable[[list[tuple[str, Any]]], Any] | None) -> Any:
     try:
-        return json.loads(content, parse_constant=_refuse_constant, object_pairs_hook=_object)
+        text = content.decode("utf-8-sig")  # strictly: `loads` would take UTF-16, and half characters
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=pairs)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON") from None
 

@@ -7,7 +7,9 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
+from api.answer_models import DeploymentList, ReloadedCatalog
 from api.auth import require_operator
+from api.documented import OPERATORS, documented
 from api.query import query
 from api.services import services_of
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
@@ -17,7 +19,7 @@ from imagequeue.lifecycle.operate.report import report_deployments
 router = APIRouter(tags=["Operators"])
 
 
-@router.get("/v2/deployments")
+@router.get("/v2/deployments", **documented(DeploymentList, needs=OPERATORS))
 async def read_deployments(request: Request) -> Response:
     """Rate, tokens that are out, next start, breaker, drift and last error of every deployment."""
     await require_operator(request)
@@ -29,7 +31,11 @@ async def read_deployments(request: Request) -> Response:
     return Response(body, media_type="application/json")
 
 
-@router.post("/v2/catalog/reload", status_code=202)
+@router.post(
+    "/v2/catalog/reload",
+    status_code=202,
+    **documented(ReloadedCatalog, InvalidRequest, status=202, needs=OPERATORS),
+)
 async def reload_catalog(request: Request) -> Response:
     """Check the catalog file and ask every process to take it up; calls in flight are untouched."""
     await require_operator(request)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, cast
+from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from pydantic import BaseModel
 
-from api.form import FORM
 from api.job_answers import cancel_job, show_job
 from api.models import show_models
 from api.services import services_of
 from api.submit import submit_job
-from imagequeue.dialects.dialect import BodyKind, ClientRequest, Dialect, DialectRoute, Verb
+from imagequeue.dialects.dialect import ClientRequest, Dialect, DialectRoute, Verb
 from imagequeue.dialects.registry import Dialects
 from imagequeue.domain.errors import NotFound
 
@@ -30,27 +28,23 @@ SERVED: Mapping[Verb, Serve] = {
 
 _BRACES = re.compile(r"\{([^}]+)\}")
 _KEYS = frozenset({"authorization", "api-key", "ocp-apim-subscription-key", "cookie"})
-_TYPES: Mapping[BodyKind, str] = {"json": "application/json", "form": FORM}
+_SAME = "same_"
 
 
 def mount(app: FastAPI, dialects: Dialects) -> None:
     """Add every route of the dialects behind those that the app has already."""
     for dialect, route in dialects.routes():
-        documented: dict[int | str, dict[str, Any]] = {
-            status: {"model": model} for status, model in route.responses.items()
-        }
         app.add_api_route(
             mounted_path(route),
             _endpoint(dialect, route),
             methods=[route.method],
             status_code=next(iter(route.responses)),
             response_model=None,
-            responses=documented,
             tags=[dialect.title],
             summary=route.summary,
             description=route.description,
             name=f"{dialect.name}_{route.verb}",
-            openapi_extra=_documented(route),
+            openapi_extra={"parameters": _path_parameters(route)},
         )
 
 
@@ -59,7 +53,7 @@ def mounted_path(route: DialectRoute) -> str:
     path = route.path
     for name in set(route.parameters):
         first, *others = path.split(f"{{{name}}}")
-        path = f"{{{name}}}".join([first, f"{{same_{name}}}".join(others)]) if others else first
+        path = f"{{{name}}}".join([first, f"{{{_SAME}{name}}}".join(others)]) if others else first
     return path
 
 
@@ -85,37 +79,21 @@ def _asked(request: Request, route: DialectRoute) -> ClientRequest:
     )
 
 
-def _documented(route: DialectRoute) -> dict[str, Any]:
+def documented_path(route: DialectRoute) -> str:
+    """The path as it stands in the OpenAPI document."""
+    return mounted_path(route).replace(":path}", "}")
+
+
+def _path_parameters(route: DialectRoute) -> list[dict[str, Any]]:
     """What the framework cannot see: the endpoint takes the request as it is."""
-    names = [name.partition(":")[0] for name in _BRACES.findall(mounted_path(route))]
-    parameters = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names
+    return [
+        {"name": name, "in": "path", "required": True, "description": _meaning(name)}
+        for name in _BRACES.findall(documented_path(route))
     ]
-    if not route.bodies:
-        return {"parameters": parameters}
-    content = {
-        _TYPES[kind]: {"schema": {"anyOf": [_schema(model) for model in models]}}
-        for kind, models in route.bodies.items()
-    }
-    return {"parameters": parameters, "requestBody": {"required": True, "content": content}}
 
 
-def _schema(model: type[BaseModel]) -> Any:
-    """The schema of a body without references: those of a body lead nowhere in the whole document."""
-    schema = model.model_json_schema()
-    parts: dict[str, Any] = schema.pop("$defs", {})
-    return _whole(schema, parts)
-
-
-def _whole(schema: Any, parts: Mapping[str, Any]) -> Any:
-    """A schema with its parts in the place of their references. No body contains itself."""
-    match schema:
-        case {"$ref": str(reference), **more}:
-            return _whole({**parts[reference.rpartition("/")[2]], **more}, parts)
-        case dict():
-            fields = cast("dict[str, Any]", schema)
-            return {name: _whole(value, parts) for name, value in fields.items() if name != "discriminator"}
-        case list():
-            return [_whole(value, parts) for value in cast("list[Any]", schema)]
-        case _:
-            return schema
+def _meaning(name: str) -> str:
+    """What a parameter is."""
+    if name.startswith(_SAME):
+        return f"The same as `{name.removeprefix(_SAME)}`."
+    return "The id of a job." if name == "request_id" else "The id or an alias of a model."

@@ -14,12 +14,14 @@ from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
 from sqlalchemy import Connection
 
+from api.answer_models import EVENTS
 from api.auth import authenticate
+from api.documented import documented
 from api.query import query
 from api.requests import own_job
 from api.services import ApiServices, services_of
 from api.watch import Watch, Watcher, read_news, watch_of
-from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.errors import InvalidRequest, NotFound
 from imagequeue.domain.status_body import timestamp
 from imagequeue.store.jobs.reads import RequestStatus, StatusEvent, job_of_event
 
@@ -32,7 +34,19 @@ _LARGEST_ID = 2**63 - 1
 _NOT_OURS = "Last-Event-ID: use the id of an event of this stream"
 
 
-@router.get("/{request_id}/events", response_class=StreamingResponse)
+LAST_EVENT_ID = {
+    "name": "Last-Event-ID",
+    "in": "header",
+    "description": "The `id` of the last event that was received; the stream goes on behind it.",
+    "schema": {"type": "string", "pattern": "^[0-9]{1,19}$"},
+}
+
+
+@router.get(
+    "/{request_id}/events",
+    response_class=StreamingResponse,
+    **documented(EVENTS, NotFound, InvalidRequest, parameters=(LAST_EVENT_ID,), headers=("X-Request-Id",)),
+)
 async def stream_events(request: Request, request_id: str) -> StreamingResponse:
     """Follow a job; resume with `Last-Event-ID`."""
     job = await own_job(request, await authenticate(request), request_id)

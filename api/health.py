@@ -8,19 +8,22 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
 
+from api.answer_models import Health, Readiness
 from api.coalescer import coalesced
+from api.documented import documented
 from api.services import ApiServices, services_of
+from imagequeue.domain.errors import ImagequeueError
 
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/healthz")
+@router.get("/healthz", **documented(Health, needs=(), always=(ImagequeueError,)))
 async def healthz() -> JSONResponse:
     """Whether the process serves."""
     return JSONResponse({"status": "ok"})
 
 
-@router.get("/readyz")
+@router.get("/readyz", **documented(Readiness, needs=()))
 async def readyz(request: Request) -> JSONResponse:
     """Whether submits can be accepted: 503 while the database is away."""
     await ask_database(services_of(request), None)

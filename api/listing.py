@@ -18,6 +18,7 @@ from pydantic import (
 from starlette.datastructures import QueryParams
 
 from api.bulkhead import isolated
+from api.documented import query_parameters
 from api.services import ApiServices
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest, ServiceUnavailable, UnknownModel
@@ -58,6 +59,21 @@ class Listing(BaseModel):
     created_before: Moment | None = None
     cursor: UUID | None = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
+
+
+PARAMETERS = query_parameters(
+    Listing,
+    {
+        "status": "Only jobs with one of these statuses.",
+        "model": "Only jobs of this model: its id or an alias.",
+        "batch": "Only jobs of this batch.",
+        "created_after": "Only jobs that were submitted at this time or later.",
+        "created_before": "Only jobs that were submitted before this time.",
+        "cursor": "The `next_cursor` of the page before.",
+        "limit": "How many jobs a page has at most; without it 20.",
+    },
+)
+"""The query for the documentation of the API."""
 
 
 @isolated(threads=2)

@@ -15,6 +15,8 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import FileResponse, RedirectResponse
 
+from api.answer_models import IMAGES
+from api.documented import documented
 from api.services import services_of
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
 from imagequeue.media.local import LocalStorage
@@ -34,7 +36,19 @@ _FOR_ALL_ORIGINS = {"Access-Control-Allow-Origin": "*"}
 _TAG = re.compile(r'(?:W/)?("[^"]*")')
 
 
-@router.get("/media/{token}/{key:path}")
+@router.get(
+    "/media/{token}/{key:path}",
+    response_class=Response,
+    **documented(
+        IMAGES,
+        NotFound,
+        needs=(),
+        more={
+            302: "The image is in a bucket, at the address in `Location`.",
+            304: "The client has it: its `If-None-Match` names the `ETag` of the image.",
+        },
+    ),
+)
 async def read_media(request: Request, token: str, key: str) -> Response:
     """One stored image."""
     services = services_of(request)

@@ -18,7 +18,9 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 from sqlalchemy import Connection
 
+from api.answer_models import content
 from api.auth import require_operator
+from api.documented import OPERATORS, documented
 from api.query import query
 from api.services import services_of
 from imagequeue.domain.breaker import Breaker
@@ -32,8 +34,10 @@ from imagequeue.store.jobs import event_totals
 log = structlog.get_logger()
 router = APIRouter(tags=["Operators"])
 
+METRICS = content(CONTENT_TYPE_LATEST.partition(";")[0], {"type": "string"})
 
-@router.get("/metrics")
+
+@router.get("/metrics", response_class=Response, **documented(METRICS, NotFound, needs=OPERATORS))
 async def read_metrics(request: Request) -> Response:
     """All metrics in Prometheus's text format."""
     services = services_of(request)

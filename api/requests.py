@@ -12,12 +12,14 @@ from fastapi import APIRouter, Request, Response
 
 from api.account_coalescer import CallGroup, coalesced_by_account
 from api.answer_headers import tag_request
+from api.answer_models import JobPage, JobState, UpstreamCalls, WaitingJobState
 from api.auth import authenticate
 from api.coalescer import coalesced
-from api.listing import read_listing, read_page
+from api.documented import about_a_job, documented
+from api.listing import PARAMETERS, read_listing, read_page
 from api.query import query
 from api.services import ApiServices, services_of
-from imagequeue.domain.errors import AlreadyFinal, NotFound
+from imagequeue.domain.errors import AlreadyFinal, InvalidRequest, NotFound
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.ids import model_label, split_request_id
 from imagequeue.domain.jobs import AttemptState, JobStatus
@@ -34,7 +36,7 @@ CANCELLED = "cancelled"
 """The error of a job that its client cancelled (docs/design/contract.md, "Routes")."""
 
 
-@router.get("/status/{request_id}")
+@router.get("/status/{request_id}", **about_a_job(WaitingJobState, headers=("Retry-After",)))
 async def read_status(request: Request, request_id: str) -> Response:
     """The status of a job. Once it is final the body never changes by a byte.
 
@@ -65,7 +67,7 @@ def look_again_in(estimate: Estimate | None) -> int:
     return max(1, min(LONGEST_PAUSE, ceil(estimate.eta_seconds)))
 
 
-@router.get("/{request_id}/attempts")
+@router.get("/{request_id}/attempts", **about_a_job(UpstreamCalls))
 async def read_attempts(request: Request, request_id: str) -> Response:
     """Every upstream call that was made for a job."""
     key = await authenticate(request)
@@ -75,7 +77,7 @@ async def read_attempts(request: Request, request_id: str) -> Response:
     return Response(json.dumps(body), media_type=_JSON)
 
 
-@router.post("/{request_id}/cancel", status_code=202)
+@router.post("/{request_id}/cancel", status_code=202, **about_a_job(JobState, AlreadyFinal, status=202))
 async def cancel(request: Request, request_id: str) -> Response:
     """Stop a job: it is FAILED with the error `cancelled`, and its hold is returned.
 
@@ -89,13 +91,9 @@ async def cancel(request: Request, request_id: str) -> Response:
     return Response(final.body(), 202, media_type=_JSON)
 
 
-@router.get("")
+@router.get("", **documented(JobPage, InvalidRequest, parameters=PARAMETERS))
 async def read_list(request: Request) -> Response:
-    """The jobs of the account, newest first.
-
-    Query: `status` (several, with commas), `model`, `batch`, `created_after`, `created_before` (RFC 3339),
-    `limit` (1 to 100, default 20), `cursor` (the `next_cursor` of the page before).
-    """
+    """The jobs of the account, newest first."""
     key = await authenticate(request)
     services = services_of(request)
     wanted = read_listing(request.query_params, key.account_id, services.runtime.catalog)

@@ -135,10 +135,10 @@ class Reading:
 
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
-        stored = ask.store_uploads(services_of(self.request).runtime)
-        same = self.fingerprint(self.body)
+        notes, same = ask.written_notes(), self.fingerprint(self.body)
+        stored = ask.store_uploads(services_of(self.request).runtime)  # last: what is refused leaves nothing
         submission = _submission(self.key, self.dialect, self.headers, stored, same)
-        return replace(submission, notes=ask.written_notes()), ask.answer or _usual(self.asked)
+        return replace(submission, notes=notes), ask.answer or _usual(self.asked)
 
 
 async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | None:

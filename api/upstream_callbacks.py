@@ -13,16 +13,24 @@ from fastapi import APIRouter, Request, Response
 
 from api.body import any_content
 from api.bulkhead import isolated
+from api.documented import documented
 from api.services import ApiServices, services_of
-from imagequeue.domain.errors import NotFound
+from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge
 
 router = APIRouter(tags=["Callbacks"])
 
 LARGEST_BYTES = 64 * 1024
 """More than a final status body with its links has."""
 
+BODY = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 
-@router.post("/callbacks/{token}", status_code=204, response_class=Response)
+
+@router.post(
+    "/callbacks/{token}",
+    status_code=204,
+    response_class=Response,
+    **documented({}, NotFound, InvalidRequest, TooLarge, status=204, needs=(), body=BODY),
+)
 async def take_callback(request: Request, token: str) -> Response:
     """For upstreams only: store the reference by which one of them knows the request of an attempt."""
     services = services_of(request)

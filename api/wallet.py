@@ -8,7 +8,9 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 from sqlalchemy import Connection
 
+from api.answer_models import WalletState
 from api.auth import authenticate
+from api.documented import documented
 from api.query import query
 from api.services import services_of
 from imagequeue.domain.ids import request_id
@@ -22,7 +24,7 @@ RECENT = 20
 """Ledger entries that the answer has."""
 
 
-@router.get("/v2/wallet")
+@router.get("/v2/wallet", **documented(WalletState))
 async def read_wallet(request: Request) -> Response:
     """Amounts are USD, as decimal strings."""
     key = await authenticate(request)

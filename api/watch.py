@@ -1,7 +1,7 @@
 """Watch: passes new events of jobs on to those who wait for them, event streams and submits that wait.
 
-One task reads events: on a wake-up in Redis at once those of the jobs that it names, and every second those
-of all watched jobs, with one query. So a lost wake-up, or an outage of Redis, delays an event by a second at
+On a wake-up in Redis the events of the jobs that it names are read at once, and every second those of all
+watched jobs, with one query. So a lost wake-up, or an outage of Redis, delays an event by a second at
 most, and thousands that wait cost one query a second.
 """
 
@@ -34,7 +34,7 @@ Seen = Sequence[tuple[UUID, int]]
 """Jobs, each with its last event that was seen (0: none)."""
 
 
-@coalesced(threads=1)
+@coalesced(threads=2)
 def read_news(services: ApiServices, asked: list[Seen]) -> Sequence[list[StatusEvent]]:
     """The events of each job behind the last one that was seen of it, in order, each once."""
     with services.runtime.engine.connect() as connection:
@@ -89,12 +89,13 @@ class Watch:
         loop = asyncio.get_running_loop()
         listening = Loop("watch", lambda: self._listen_once(loop), no_pause, self._ended)
         thread = listening.start()
-        task = asyncio.create_task(self._run())
+        looking = [asyncio.create_task(look()) for look in (self._look_when_rung, self._look_at_all)]
         try:
             yield
         finally:
             self.end()
-            task.cancel()
+            for task in looking:
+                task.cancel()
             await asyncio.to_thread(thread.join)
             self._listener.close()
 
@@ -125,23 +126,24 @@ class Watch:
         if not watchers:
             del self._watchers[watcher.job_id]
 
-    async def _run(self) -> None:
-        """Look again and again. No `Loop`: that one has a thread, and watchers belong to the event loop."""
-        clock = asyncio.get_running_loop().time
-        look_at = clock()
+    async def _look_when_rung(self) -> None:
+        """Look at the jobs that were rung. No `Loop`: that one has a thread, watchers have an event loop."""
         while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(look_at):
-                    await self._awake.wait()
+            await self._awake.wait()
             self._awake.clear()
             jobs, self._rung = self._rung, set()
-            if clock() >= look_at:
-                jobs, look_at = set(self._watchers), clock() + self._look_seconds
-            if jobs := jobs & self._watchers.keys():
-                await self._look_once(jobs)
+            await self._look_once(jobs & self._watchers.keys())
+
+    async def _look_at_all(self) -> None:
+        """Look at all watched jobs, again and again. Thousands take longer; rung ones do not wait."""
+        while True:
+            await asyncio.sleep(self._look_seconds)
+            await self._look_once(set(self._watchers))
 
     async def _look_once(self, jobs: Collection[UUID]) -> None:
         """Read what is new of some jobs; of several watchers of a job the one counts that has seen least."""
+        if not jobs:
+            return
         try:
             seen = [(job_id, min(one.after for one in self._watchers[job_id])) for job_id in jobs]
             events = await read_news(self._services, seen)

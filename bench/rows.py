@@ -41,4 +41,4 @@ ROWS = {
 }
 
 DEFAULT = ("quota-short", "claim", "turns", "eta", "waits", "wake", "webhooks")
-"""What runs without `--rows`: about ten minutes."""
+"""What runs without `--rows`: about a quarter of an hour."""

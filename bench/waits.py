@@ -36,7 +36,7 @@ AT_ONCE = 5
 PAUSE_SECONDS = 0.05
 """Jobs that become final together, and what lies between two groups: a hundred a second."""
 POLLS = 200
-PATIENCE = 180.0
+PATIENCE_SECONDS = 180.0
 SUBMITS_AT_ONCE = 100
 
 _JOBS = "SELECT count(*) FROM jobs"
@@ -151,7 +151,7 @@ async def _submitted(
     while len(tasks) < count:
         numbers = range(len(tasks), min(count, len(tasks) + SUBMITS_AT_ONCE))
         tasks += [asyncio.create_task(wait_for_job(api, number, PATH, BODY, reading)) for number in numbers]
-        await asyncio.to_thread(stack.wait_for, _JOBS, before + len(tasks), PATIENCE)
+        await asyncio.to_thread(stack.wait_for, _JOBS, before + len(tasks), PATIENCE_SECONDS)
     return tasks
 
 

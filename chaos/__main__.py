@@ -26,7 +26,7 @@ LEAST_FAULTS = 20
 def main() -> int:
     """Make a run. CHAOS_SEED is its seed (any by default), CHAOS_SECONDS the length of its faults.
 
-    CHAOS_KEEP names a directory in which everything that the run writes stays.
+    CHAOS_KEEP names a new directory in which everything that the run writes stays.
     """
     exit_on(signal.SIGTERM)  # as an exception, so that everything that was started is stopped
     seed = int(os.environ.get("CHAOS_SEED") or SystemRandom().randrange(1, 100_000))
@@ -38,6 +38,9 @@ def main() -> int:
         kept = os.environ.get("CHAOS_KEEP")
         place = Path(kept) if kept else Path(directory)
         place.mkdir(parents=True, exist_ok=True)
+        if any(place.iterdir()):
+            _say(f"{place} is not empty: what an earlier run wrote would count for this one")
+            return 2
         plan = Plan(seed, seconds, place)
         evidence = run(plan, lambda text: _say(f"{time.monotonic() - began:6.1f}  {text}"))
         findings = check(evidence)

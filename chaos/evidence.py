@@ -65,7 +65,7 @@ class Evidence:
         objects: the contents of the storage, by storage key.
         calls: the entries of the simulator's log (docs/simulator.md, "What counts").
         faults, spells: what was done to our own processes, and weather over the upstreams that lasted.
-        lists: the lengths of the lists in Redis while clients, weather and faults were at work.
+        lists, list_looks: the lengths of the lists in Redis that had messages, and how often it was looked.
         logged: the structured log lines of the stack's processes, oldest first.
         calm_at: when the faults had ended.
         drained_at: when nothing was open any more; None if that took too long.
@@ -84,6 +84,7 @@ class Evidence:
     faults: list[Fault]
     spells: list[Spell]
     lists: list[ListLength]
+    list_looks: int
     lives: list[Life]
     logged: list[Row]
     calm_at: float

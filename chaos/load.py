@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
@@ -95,13 +95,21 @@ def _word(random: Random, number: int, count: int) -> str:
 
 
 class Load:
-    """The clients, each in a thread. `api_keys` has a key for each account."""
+    """The clients, each in a thread. `api_keys` has a key for each account.
+
+    `webhook_url` says where the webhook of an order's number goes.
+    """
 
     def __init__(
-        self, url: str, api_keys: Sequence[str], receiver_url: str, wanted: list[Order], seed: int
+        self,
+        url: str,
+        api_keys: Sequence[str],
+        webhook_url: Callable[[int], str],
+        wanted: list[Order],
+        seed: int,
     ) -> None:
         self.notes = Notes()
-        self._url, self._api_keys, self._receiver_url = url, api_keys, receiver_url
+        self._url, self._api_keys, self._webhook_url = url, api_keys, webhook_url
         self._known: list[tuple[str, str]] = []  # request id and API key
         self._wanted = iter(wanted)
         self._lock = threading.Lock()
@@ -146,7 +154,7 @@ class Load:
         api_key = self._api_keys[order.account]
         headers = {"Idempotency-Key": order.key, "X-Lane": order.lane, "api-key": api_key}
         if order.webhook:
-            headers["X-Webhook-URL"] = f"{self._receiver_url}/hook/{order.number}"
+            headers["X-Webhook-URL"] = self._webhook_url(order.number)
         body = {"prompt": order.prompt, "num_images": order.images, "aspect_ratio": "1:1"}
         answer = self._until_answered(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
         if answer is None:

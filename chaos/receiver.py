@@ -1,9 +1,14 @@
-"""A receiver of webhooks that records what comes, and now and then fails, hangs or drips."""
+"""Receivers of webhooks that record what comes: most is taken, and some receivers are in trouble.
+
+Each is a target of its own, so what one does must not delay what goes to another.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -13,13 +18,25 @@ from typing import Any, Literal, Self
 Answer = Literal["taken", "failure", "hang", "dripped head", "dripped body"]
 
 SHARES: Mapping[Answer, float] = {
-    "taken": 0.82,
-    "failure": 0.10,
-    "hang": 0.03,
-    "dripped head": 0.03,
-    "dripped body": 0.02,
+    "taken": 0.92,
+    "failure": 0.05,
+    "hang": 0.01,
+    "dripped head": 0.01,
+    "dripped body": 0.01,
 }
-"""How webhooks are answered: with 200, with 500, never, or a byte at a time."""
+"""How webhooks are answered by a receiver that is well: with 200, with 500, never, or a byte at a time."""
+FLAP_SECONDS = 8.0
+"""A flapping receiver fails for so long, then works for as long."""
+
+TROUBLE: Mapping[str, Callable[[float], Answer]] = {
+    "black hole": lambda _: "hang",
+    "drip": lambda _: "dripped head",
+    "flapping": lambda seconds: "failure" if seconds // FLAP_SECONDS % 2 == 0 else "taken",
+}
+"""How a receiver in trouble answers, by the seconds since it began."""
+
+ONE_IN_TROUBLE = 5
+"""Of so many webhooks one goes to a receiver in trouble."""
 DRIP_SECONDS = 1.0
 """Between two bytes, so that no answer is whole before its sender gives up (15 s)."""
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n"
@@ -36,9 +53,14 @@ class Receipt:
 
 
 class Receiver:
-    """A server for webhooks on loopback; `url` is its base. While `hanging` is set it answers none."""
+    """A server for webhooks on loopback; `url` is its base. While `hanging` is set it answers none.
 
-    def __init__(self, seed: int) -> None:
+    `trouble` is one of `TROUBLE`, until `recovered` is set.
+    """
+
+    def __init__(self, seed: int, trouble: str = "") -> None:
+        self.recovered = threading.Event()
+        self._trouble, self._began = TROUBLE.get(trouble), time.monotonic()
         self.receipts: list[Receipt] = []
         self.hanging = threading.Event()
         self.ended = threading.Event()
@@ -51,10 +73,17 @@ class Receiver:
     def take(self, path: str, webhook_id: str, body: str) -> Answer:
         """Record a webhook, and say how it is to be answered."""
         with self._lock:
-            (answer,) = self._random.choices(list(SHARES), list(SHARES.values()))
-            answer = "hang" if self.hanging.is_set() else answer
+            answer = self._answer()
             taken = answer in {"taken", "dripped body"}
             self.receipts.append(Receipt(path, webhook_id, body, taken))
+        return answer
+
+    def _answer(self) -> Answer:
+        if self.hanging.is_set():
+            return "hang"
+        if self._trouble and not self.recovered.is_set():
+            return self._trouble(time.monotonic() - self._began)
+        (answer,) = self._random.choices(list(SHARES), list(SHARES.values()))
         return answer
 
     def __enter__(self) -> Self:
@@ -69,6 +98,44 @@ class Receiver:
     def close(self) -> None:
         """Close the socket of a receiver that does not serve."""
         self._server.server_close()
+
+
+class Receivers:
+    """One receiver that is well, `main`, and one for each trouble."""
+
+    def __init__(self, seed: int) -> None:
+        self.main = Receiver(seed)
+        self._troubled = [Receiver(seed + 1 + number, name) for number, name in enumerate(TROUBLE)]
+        self._exits = ExitStack()
+
+    def url(self, number: int) -> str:
+        """Where the webhook of an order goes."""
+        turn, rest = divmod(number, ONE_IN_TROUBLE)
+        chosen = self._troubled[turn % len(self._troubled)] if rest == 0 else self.main
+        return f"{chosen.url}/hook/{number}"
+
+    def recover(self) -> None:
+        """Let those in trouble be well from now on."""
+        for receiver in self._troubled:
+            receiver.recovered.set()
+
+    @property
+    def receipts(self) -> Sequence[Receipt]:
+        """What came to all of them."""
+        return [receipt for one in (self.main, *self._troubled) for receipt in one.receipts]
+
+    @property
+    def addresses(self) -> str:
+        """Host and port of each, separated by commas."""
+        return ",".join(f"127.0.0.1:{one.port}" for one in (self.main, *self._troubled))
+
+    def __enter__(self) -> Self:
+        for one in (self.main, *self._troubled):
+            self._exits.enter_context(one)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._exits.close()
 
 
 class _Server(ThreadingHTTPServer):

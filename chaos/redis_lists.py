@@ -25,10 +25,14 @@ class ListLength:
 
 
 class ListSampler:
-    """Samples in a thread until `end`. `url` gives the address of Redis, which may change with a restart."""
+    """Samples in a thread until `end`. `url` gives the address of Redis, which may change with a restart.
+
+    `samples` are the lists that had messages, `looks` counts how often all lists were looked at.
+    """
 
     def __init__(self, url: Callable[[], str]) -> None:
         self.samples: list[ListLength] = []
+        self.looks = 0
         self._url = url
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name="lists", daemon=True)
@@ -56,3 +60,4 @@ class ListSampler:
             for name in client.scan_iter(count=1000, _type="list"):  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
                 length: Any = client.llen(str(name))  # pyright: ignore[reportUnknownArgumentType]
                 self.samples.append(ListLength(time.time(), str(name), int(length)))  # pyright: ignore[reportUnknownArgumentType]
+        self.looks += 1

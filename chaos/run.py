@@ -19,7 +19,7 @@ from chaos.evidence import Evidence, read_tables
 from chaos.faults import Faults
 from chaos.invariants.jobs import FINAL_SECONDS
 from chaos.load import Load, Order, orders
-from chaos.receiver import Receiver
+from chaos.receiver import Receivers
 from chaos.redis_lists import ListSampler
 from chaos.stack import Stack
 from chaos.upstreams import DEPLOYMENTS, KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
@@ -35,6 +35,8 @@ PROBE_SECONDS = 60.0
 """Most that the job may take that is submitted after the run."""
 DRAIN_SECONDS = 1200.0
 """Most that the backlog may take after the faults: ten times what it takes on two idle cores."""
+TROUBLE_SHARE = 0.4
+"""Of the run, for which some receivers are in trouble."""
 LOOK_SECONDS = 5.0
 """Between two looks at what is still open."""
 _OPEN = """
@@ -66,7 +68,7 @@ class _Parts:
 
     upstreams: Upstreams
     bucket: Bucket
-    receiver: Receiver
+    receivers: Receivers
     stack: Stack
 
 
@@ -75,13 +77,13 @@ def run(plan: Plan, say: Say) -> Evidence:
     with contextlib.ExitStack() as exits:
         upstreams = exits.enter_context(Upstreams(plan.directory, plan.seed))
         bucket = exits.enter_context(Bucket())
-        receiver = exits.enter_context(Receiver(plan.seed))
+        receivers = exits.enter_context(Receivers(plan.seed))
         file = plan.directory / "catalog.toml"
         file.write_text(catalog(upstreams.url))
-        stack = Stack(plan.directory, file, _environment(upstreams, bucket, receiver))
+        stack = Stack(plan.directory, file, _environment(upstreams, bucket, receivers))
         exits.enter_context(stack)
         say(f"ready   {stack.file()['api_url']}, {len(stack.running())} processes")
-        return _run(plan, _Parts(upstreams, bucket, receiver, stack), say)
+        return _run(plan, _Parts(upstreams, bucket, receivers, stack), say)
 
 
 def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
@@ -89,12 +91,12 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
     keys = [stack.key(), stack.open_account("stranger")]
     _deposit(stack)
     wanted, url = plan.orders(), str(stack.file()["api_url"])
-    load = Load(url, keys, parts.receiver.url, wanted, plan.seed)
-    faults = Faults(stack, parts.bucket, parts.receiver, Random(plan.seed + 1), say)
+    load = Load(url, keys, parts.receivers.url, wanted, plan.seed)
+    faults = Faults(stack, parts.bucket, parts.receivers.main, Random(plan.seed + 1), say)
     weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed)
     lists = ListSampler(lambda: str(stack.file()["redis_url"]))
     lists.begin()
-    calm_at = _storm(plan, load, weather, faults)
+    calm_at = _storm(plan, load, weather, faults, parts.receivers)
     say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
     load.join(FINAL_SECONDS)
     drained_at = _drain(stack, say)
@@ -106,12 +108,13 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         objects={key.removeprefix("run/"): content for key, content in parts.bucket.objects.items()},
         refused_puts=parts.bucket.refused,
         calls=parts.upstreams.calls(),
-        receipts=list(parts.receiver.receipts),
+        receipts=list(parts.receivers.receipts),
         notes=load.notes,
         orders=wanted,
         faults=faults.done,
         spells=weather.spells,
         lists=lists.samples,
+        list_looks=lists.looks,
         lives=list(stack.lives.values()),
         logged=stack.logged(),
         calm_at=calm_at,
@@ -120,13 +123,13 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
     )
 
 
-def _environment(upstreams: Upstreams, bucket: Bucket, receiver: Receiver) -> dict[str, str]:
+def _environment(upstreams: Upstreams, bucket: Bucket, receivers: Receivers) -> dict[str, str]:
     simulator = upstreams.url.removeprefix("http://")
     return {
         KEY_VARIABLE: KEY,
         "IMAGEQUEUE_STORAGE_URL": "s3://chaos/run",
         "IMAGEQUEUE_S3_ENDPOINT_URL": bucket.url,
-        "IMAGEQUEUE_EGRESS_ALLOW": f"127.0.0.1:{receiver.port},{simulator}",
+        "IMAGEQUEUE_EGRESS_ALLOW": f"{receivers.addresses},{simulator}",
         "IMAGEQUEUE_WEBHOOK_SCHEDULE": "0,1,2,3,5,5,8,8,8,10,10,10,10,10,10",
         "AWS_ACCESS_KEY_ID": "chaos",
         "AWS_SECRET_ACCESS_KEY": "chaos",
@@ -148,12 +151,17 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
-def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults) -> float:
-    """Let clients, weather and faults work for the planned time; returns when the faults had ended."""
+def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults, receivers: Receivers) -> float:
+    """Let clients, weather and faults work for the planned time; returns when the faults had ended.
+
+    Receivers in trouble recover before the end: their breakers stay open for as long again.
+    """
     load.start()
     weather.begin()
     faults.start()
-    time.sleep(plan.seconds)
+    time.sleep(plan.seconds * TROUBLE_SHARE)
+    receivers.recover()
+    time.sleep(plan.seconds * (1.0 - TROUBLE_SHARE))
     faults.stop()
     weather.end()
     return time.time()

@@ -8,28 +8,27 @@ from __future__ import annotations
 import os
 from dataclasses import asdict
 
-from rich.table import Table
-
 from cli.errors import reported
 from cli.keys import AsJson
-from cli.output import console, print_json
+from cli.output import print_json
 from cli.store import operator_engine
+from cli.tables import Column, print_table
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.operate.report import DeploymentReport, report_deployments
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.settings import load_settings
 
-_COLUMNS = (
-    "deployment",
-    "order",
-    "rpm",
-    "tokens out",
-    "next start",
-    "in flight",
-    "breaker",
-    "drift",
-    "last error",
+COLUMNS = (
+    Column("deployment"),
+    Column("order", rank=6),
+    Column("rpm", rank=3),
+    Column("tokens out", rank=5),
+    Column("next start", rank=4),
+    Column("in flight", rank=7),
+    Column("breaker", rank=1),
+    Column("drift", rank=8),
+    Column("last error", rank=2, prose=True),
 )
 
 
@@ -45,10 +44,7 @@ def deployments(*, as_json: AsJson = False) -> None:
     if as_json:
         print_json({"data": [asdict(report) for report in reports]})
         return
-    table = Table(*_COLUMNS)
-    for report in reports:
-        table.add_row(*_row(report))
-    console.print(table)
+    print_table(COLUMNS, [_row(report) for report in reports])
 
 
 def _row(report: DeploymentReport) -> tuple[str, ...]:

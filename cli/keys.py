@@ -5,19 +5,18 @@ Needs only IMAGEQUEUE_DATABASE_URL and IMAGEQUEUE_SECRET_KEY.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
 
 import typer
-from rich.table import Table
 from sqlalchemy import Engine
 
 from cli.errors import reported
 from cli.output import console, print_json
 from cli.store import operator_engine, operator_keyring
+from cli.tables import Column, print_table
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
 from imagequeue.lifecycle.operate.accounts import (
@@ -92,7 +91,7 @@ def list_keys(
     if as_json:
         print_json([_record(key) for key in keys])
     else:
-        console.print(_table(keys))
+        print_table(COLUMNS, [_row(key) for key in keys])
 
 
 @app.command()
@@ -186,18 +185,25 @@ def _record(key: StoredKey) -> dict[str, Any]:
     }
 
 
-def _table(keys: Sequence[StoredKey]) -> Table:
-    table = Table("id", "account", "name", "key", "operator", "rpm", "revoked")
-    for key in keys:
-        record = _record(key)
-        operator, rpm = "yes" if key.operator else "", str(key.rpm or "")
-        table.add_row(
-            record["id"],
-            key.account_name,
-            key.name,
-            f"iq_{key.lookup}_…",
-            operator,
-            rpm,
-            record["revoked_at"] or "",
-        )
-    return table
+COLUMNS = (
+    Column("id"),
+    Column("account"),
+    Column("name"),
+    Column("key", rank=4),
+    Column("operator", rank=2),
+    Column("rpm", rank=3),
+    Column("revoked", rank=1),
+)
+
+
+def _row(key: StoredKey) -> tuple[str, ...]:
+    record = _record(key)
+    return (
+        record["id"],
+        key.account_name,
+        key.name,
+        f"iq_{key.lookup}_…",
+        "yes" if key.operator else "",
+        str(key.rpm or ""),
+        record["revoked_at"] or "",
+    )

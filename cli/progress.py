@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from typing import Any, cast
 
 import typer
@@ -17,6 +19,7 @@ from rich.progress import (
     TimeElapsedColumn,
 )
 
+from cli.downloads import Downloads, downloads
 from cli.output import notices, print_json
 from cli.remote import Remote, RemoteAway
 from imagequeue.domain.backoff import JOB_WATCHING
@@ -28,16 +31,39 @@ LONGEST_OUTAGE_SECONDS = 600.0
 """How long a server that has answered before may be away: a restart or an upgrade takes less."""
 
 
-def follow(server: Remote, request_ids: Sequence[str], *, as_json: bool) -> None:
-    """Wait until every job is final, then show them all.
+def keeping(directory: Path | None) -> AbstractContextManager[Downloads | None]:
+    """Downloads into the directory, if there is one; it is made now.
+
+    Raises:
+        ConfigurationError: it takes no files.
+    """
+    return nullcontext() if directory is None else downloads(directory)
+
+
+def follow(
+    server: Remote, request_ids: Sequence[str], keep: Downloads | None = None, *, as_json: bool
+) -> None:
+    """Wait until every job is final, download the images where `keep` is given, and show all jobs.
+
+    Then a shown job has the `files` of its images.
 
     Raises:
         Exit: with 1 if a job was not completed.
+        RemoteRefusal, RemoteAway: an image could not be downloaded; the jobs are shown before.
     """
     bodies = _wait(server, list(dict.fromkeys(request_ids)))
-    show(bodies, as_json=as_json)
+    try:
+        if keep is not None:
+            _download(bodies, keep)
+    finally:
+        show(bodies, as_json=as_json)
     if any(body["status"] != JobStatus.COMPLETED for body in bodies):
         raise typer.Exit(1)
+
+
+def _download(bodies: Sequence[Body], keep: Downloads) -> None:
+    for body in bodies:
+        body["files"] = [str(path) for path in keep.save(body)]
 
 
 def show(bodies: Sequence[Body], *, as_json: bool) -> None:
@@ -97,5 +123,5 @@ def _print(body: Body) -> None:
     reason = f"  {body['error']}" if body["error"] else ""
     typer.echo(f"{body['request_id']}  {body['status']}{reason}")
     output = cast("Body", body["output"] or {})
-    for url in output.get("media_url", ()):
-        typer.echo(f"  {url}")
+    for place in body.get("files", output.get("media_url", ())):
+        typer.echo(f"  {place}")

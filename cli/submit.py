@@ -1,4 +1,4 @@
-"""`imagequeue submit`: queue a job over HTTP, and wait for it when asked to."""
+"""`imagequeue submit`: queue a job over HTTP, and wait for it or download its images when asked to."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.errors import reported
+from cli.watch import Out
 
 DEFAULT_MODEL = "microsoft-mai-image-2-5"
 
@@ -23,10 +24,11 @@ def submit(  # noqa: PLR0913  # the command's options
     lane: Annotated[str | None, typer.Option(help="interactive or backfill.")] = None,
     idempotency_key: Annotated[str | None, typer.Option(help="Makes repeating this command safe.")] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Wait until the job is final.")] = False,
+    out: Out = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Queue a job and print its id."""
-    from cli.progress import follow  # noqa: PLC0415  # heavy imports belong to the command that needs them
+    from cli.progress import follow, keeping  # noqa: PLC0415  # heavy imports belong to their command
     from cli.remote import remote  # noqa: PLC0415
 
     body: dict[str, Any] = {
@@ -37,10 +39,10 @@ def submit(  # noqa: PLR0913  # the command's options
     }
     asked = {"X-Webhook-URL": webhook, "X-Lane": lane, "Idempotency-Key": idempotency_key}
     headers = {name: value for name, value in asked.items() if value is not None}
-    with remote() as server:
+    with remote() as server, keeping(out) as downloads:
         queued = server.submit(model, body, headers)
-        if watch:
-            follow(server, [queued["request_id"]], as_json=as_json)
+        if watch or downloads:
+            follow(server, [queued["request_id"]], downloads, as_json=as_json)
             return
     _print(queued, as_json=as_json)
 

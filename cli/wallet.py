@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from cli.errors import reported
 from cli.keys import AsJson, usd
-from cli.output import console, print_json
+from cli.output import print_json
 from cli.store import operator_engine
+from cli.tables import Column, print_table
 from imagequeue.domain.money import plain
 from imagequeue.lifecycle.operate.accounts import deposit_funds, require_account
 from imagequeue.store.money.ledger import Wallet, read_wallets
@@ -53,6 +53,5 @@ def _print(account: str, wallet: Wallet, *, as_json: bool) -> None:
     if as_json:
         print_json({"account": account} | amounts)
         return
-    table = Table("account", *amounts)
-    table.add_row(account, *amounts.values())
-    console.print(table)
+    columns = [Column(name) for name in ("account", *amounts)]
+    print_table(columns, [(account, *amounts.values())])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,13 @@ from cli.errors import reported
 
 RequestIds = Annotated[list[str], typer.Argument(metavar="REQUEST_ID...", help="Ids that submit printed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the status bodies as JSON, one a line.")]
+
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR", help="Wait, and download the images into this directory. No file is overwritten."
+    ),
+]
 
 
 @reported
@@ -23,10 +31,10 @@ def status(request_ids: RequestIds, *, as_json: AsJson = False) -> None:
 
 
 @reported
-def watch(request_ids: RequestIds, *, as_json: AsJson = False) -> None:
+def watch(request_ids: RequestIds, *, out: Out = None, as_json: AsJson = False) -> None:
     """Wait until jobs are final; exit with 1 if one of them is not COMPLETED."""
-    from cli.progress import follow  # noqa: PLC0415
+    from cli.progress import follow, keeping  # noqa: PLC0415
     from cli.remote import remote  # noqa: PLC0415
 
-    with remote() as server:
-        follow(server, request_ids, as_json=as_json)
+    with remote() as server, keeping(out) as downloads:
+        follow(server, request_ids, downloads, as_json=as_json)

@@ -3,17 +3,22 @@
 import base64
 import gzip
 import json
+import sys
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 import brotli
-from backports import zstd
 
 from simulator.connection import Connection
 from simulator.faults import Fault
 from simulator.spoiled import OVERSIZED_MARK
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 _PACK: Mapping[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.compress,

@@ -31,12 +31,14 @@ def no_list_in_redis_outgrows_its_work(evidence: Evidence) -> Finding:
     wait for a worker. No list but the three queues has messages.
     """
     longest, wrong = Counter[str](), list[str]()
+    if not evidence.list_looks:
+        wrong.append("the lists were never looked at")
     for sample in evidence.lists:
         longest[sample.name] = max(longest[sample.name], sample.length)
         work = _at_hand(evidence, sample)
         if sample.length > min(work, _bound(sample.name)):
             wrong.append(f"{sample.name}: {sample.length} messages at {sample.at:.1f}, work at hand {work}")
-    counts = {"samples": len(evidence.lists), "longest": dict(sorted(longest.items()))}
+    counts = {"looks": evidence.list_looks, "longest": dict(sorted(longest.items()))}
     return Finding("no list in Redis is longer than the work at hand", counts, wrong)
 
 

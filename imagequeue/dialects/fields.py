@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError, ValidationInfo
 
@@ -19,6 +20,29 @@ class BodyFields(BaseModel):
     """A dialect's body: true is no integer, unknown fields are refused by name."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+EXAMPLE_IMAGE = (
+    "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAA"
+    "AABJRU5ErkJggg=="
+)
+"""A whole PNG of one pixel, as a data URL."""
+
+
+def shown(*examples: Mapping[str, Any], files: Mapping[str, str] | None = None) -> ConfigDict:
+    """What the documentation of the API shows about a body: examples, and the files of a form.
+
+    `files` has what each file is; a name in brackets, as `image[]`, may be there several times.
+    """
+
+    def add(schema: dict[str, Any]) -> None:
+        schema["examples"] = [dict(one) for one in examples]
+        for name, meaning in (files or {}).items():
+            file = {"type": "string", "format": "binary"}
+            several = {"type": "array", "items": file} if name.endswith("[]") else file
+            schema["properties"][name] = {**several, "description": meaning}
+
+    return ConfigDict(json_schema_extra=add)
 
 
 class AnswerFields(BaseModel):

@@ -10,7 +10,15 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from imagequeue.dialects.dialect import SubmittedBody
-from imagequeue.dialects.fields import READABLE, WHOLE, BodyFields, validated, without_nulls
+from imagequeue.dialects.fields import (
+    EXAMPLE_IMAGE,
+    READABLE,
+    WHOLE,
+    BodyFields,
+    shown,
+    validated,
+    without_nulls,
+)
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest, OutputFormat, Shape
 from imagequeue.lifecycle.submit.uploads import Upload
@@ -64,6 +72,11 @@ class OpenAIImageBody(BodyFields):
 class OpenAIGenerateBody(OpenAIImageBody):
     """Text to image: OpenAI's fields, and AIML's."""
 
+    model_config = shown(
+        {"model": "MAI-Image-2.5", "prompt": "A lighthouse at dusk", "size": "1024x1024", "n": 1},
+        {"model": "microsoft/mai-image-2.5", "prompt": "A lighthouse at dusk", "aspect_ratio": "16:9"},
+    )
+
     style: Literal["vivid", "natural"] | None = None
     aspect_ratio: Literal["1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3"] | None = None
     seed: Annotated[int, WHOLE] | None = None
@@ -74,6 +87,15 @@ class OpenAIGenerateBody(OpenAIImageBody):
 
 class OpenAIEditForm(OpenAIImageBody):
     """Image to image as a form: the files are `image` or `image[]`, up to 16 of them, and `mask`."""
+
+    model_config = shown(
+        {"model": "MAI-Image-2.5", "prompt": "Make it blue"},
+        files={
+            "image": "An image; or several as `image[]`.",
+            "image[]": "Up to 16 images.",
+            "mask": "A PNG: where its alpha is 0 the image may change.",
+        },
+    )
 
     input_fidelity: Literal["low", "high"] | None = None
 
@@ -86,6 +108,10 @@ class OpenAIImageReference(BodyFields):
 
 class OpenAIEditBody(OpenAIEditForm):
     """Image to image as JSON."""
+
+    model_config = shown(
+        {"model": "MAI-Image-2.5", "prompt": "Make it blue", "images": [{"image_url": EXAMPLE_IMAGE}]}
+    )
 
     images: Annotated[list[OpenAIImageReference], Field(min_length=1, max_length=MOST_INPUTS)]
     mask: OpenAIImageReference | None = None

@@ -6,15 +6,20 @@ what upstreams send, passes as it is.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
 import brotli
-from backports import zstd
 
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.providers.pictures import is_image
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 PIECE_BYTES = 32 * 1024
 """The most that one step unpacks to; brotli's decoder goes beyond it, to 96 KiB."""

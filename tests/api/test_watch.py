@@ -68,13 +68,13 @@ def test_a_final_job_is_told_by_its_event_alone(with_redis: Service) -> None:
 
 
 @contextmanager
-def statements(engine: Engine) -> Generator[list[str]]:
-    """The statements that read events."""
-    seen = list[str]()
+def event_reads(engine: Engine) -> Generator[list[set[UUID]]]:
+    """The jobs whose events were read, for each statement."""
+    seen = list[set[UUID]]()
 
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+    def note(_connection: Any, _cursor: Any, statement: str, values: Any, *_: Any) -> None:
         if "FROM unnest" in statement and "JOIN events" in statement:
-            seen.append(statement)
+            seen.append(set(values["job_ids"]))
 
     event.listen(engine, "before_cursor_execute", note)
     try:
@@ -86,17 +86,20 @@ def statements(engine: Engine) -> Generator[list[str]]:
 def test_without_redis_one_query_tells_all_that_wait(service: Service) -> None:
     watched = jobs(service, 20)
 
-    async def wait(services: ApiServices) -> int:
+    async def wait(services: ApiServices) -> list[set[UUID]]:
         watch = Watch(services)
         with ExitStack() as stack:
             watchers = [stack.enter_context(watch.watching(job, 0)) for job in watched for _ in range(25)]
-            await asyncio.to_thread(services.settlement.end, watched, JobStatus.FAILED, "no")
-            with statements(service.engine) as seen:
-                async with watch.running():
+            async with watch.running():
+                await asyncio.gather(*(watcher.next() for watcher in watchers))
+                with event_reads(service.engine) as seen:
+                    await asyncio.to_thread(services.settlement.end, watched, JobStatus.FAILED, "no")
                     await asyncio.gather(*map(until_final, watchers))
-                return len(seen)
+                return seen
 
-    assert asyncio.run(wait(ApiServices(service.runtime))) == 1
+    reads = asyncio.run(wait(ApiServices(service.runtime)))
+    assert reads
+    assert all(jobs == set(watched) for jobs in reads)
 
 
 def test_who_comes_late_is_told_and_who_has_left_is_forgotten(service: Service) -> None:

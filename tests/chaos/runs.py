@@ -105,6 +105,7 @@ def faultless() -> Evidence:
         orders=[order_number(0), order_number(1)],
         faults=[Fault("redis FLUSHALL", "redis", 0, NOW + 0.5, NOW + 0.5)],
         spells=[],
+        list_looks=10,
         lists=[ListLength(NOW + 0.5, "generate.interactive", 1), ListLength(NOW + 2.5, "deliveries", 1)],
         lives=[Life("worker-generate-interactive-1", WORKER_PID, NOW + 100)],
         logged=[

@@ -48,5 +48,11 @@ def test_a_list_has_a_bound_however_much_is_open(name: str, table: str, most: in
     assert is_too_long(run, name, most + 1, NOW + 2)
 
 
+def test_lists_that_were_never_looked_at_are_not_known_to_be_short() -> None:
+    run = faultless()
+    run.list_looks = 0
+    assert no_list_in_redis_outgrows_its_work(reread(run)).violations
+
+
 def test_a_list_that_is_no_queue_has_no_messages() -> None:
     assert is_too_long(faultless(), "celery", 1, NOW + 1)

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from chaos.receiver import SHARES, Receiver
+from chaos.receiver import FLAP_SECONDS, SHARES, TROUBLE, Receiver, Receivers
 
 
 def post(receiver: Receiver, number: int) -> httpx.Response | None:
+    return send(f"{receiver.url}/hook/{number}")
+
+
+def send(url: str) -> httpx.Response | None:
     """One webhook from a sender that is not patient; None: no answer came."""
-    url = f"{receiver.url}/hook/{number}"
+    number = url.rpartition("/")[2]
     try:
         return httpx.post(
             url, content=b"{}", headers={"webhook-id": f"msg_{number}"}, timeout=0.3, trust_env=False
@@ -49,3 +54,29 @@ def test_each_way_to_answer_is_drawn() -> None:
     drawn = Counter(receiver.take("/hook", "msg", "{}") for _ in range(1000))
     receiver.close()
     assert {answer: count / 1000 for answer, count in drawn.items()} == pytest.approx(dict(SHARES), abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "seconds", "answer"),
+    [
+        ("black hole", 3, "hang"),
+        ("drip", 3, "dripped head"),
+        ("flapping", 0, "failure"),
+        ("flapping", FLAP_SECONDS, "taken"),
+        ("flapping", 2 * FLAP_SECONDS, "failure"),
+    ],
+)
+def test_a_receiver_in_trouble_has_its_own_way(trouble: str, seconds: float, answer: str) -> None:
+    assert TROUBLE[trouble](seconds) == answer
+
+
+def test_receivers_in_trouble_get_a_share_of_the_webhooks_and_recover() -> None:
+    with Receivers(seed=4) as receivers:
+        ports = Counter(urlsplit(receivers.url(number)).port for number in range(150))
+        assert ports.pop(receivers.main.port) == 120
+        assert set(ports.values()) == {10}
+        assert set(map(str, ports)) < set(receivers.addresses.replace("127.0.0.1:", "").split(","))
+        assert send(receivers.url(0)) is None
+        receivers.recover()
+        assert any(send(receivers.url(0)) for _ in range(5))
+        assert {receipt.path for receipt in receivers.receipts} == {"/hook/0"}

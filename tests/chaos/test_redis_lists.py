@@ -22,6 +22,7 @@ def test_a_sample_has_every_list_and_nothing_else(redis_url: str) -> None:
         ("generate.interactive", 3),
         ("deliveries", 1),
     }
+    assert sampler.looks == 1
     assert all(began <= one.at <= time.time() for one in sampler.samples)
 
 

@@ -75,7 +75,12 @@ def test_every_event_arrives_and_no_more_are_repeated_than_processes_were_killed
         outbox.add(account, server.url, EVENTS)
         outbox.execute("UPDATE deliveries SET url = target || '/hook/' || id, webhook_id = id")
         place = {"database_url": database_url, "allow": server.url.removeprefix("http://")}
-        order = {"verb": "deliver-all", "failpoint": "", "argument": "", "place": _filled(place)}
+        order: dict[str, object] = {
+            "verb": "deliver-all",
+            "failpoint": "",
+            "argument": "",
+            "place": _filled(place),
+        }
         while outbox.rows("SELECT FROM deliveries WHERE state = 'PENDING' LIMIT 1"):
             webhooks = random.randint(1, 2 * EVENTS // KILLS - 2) if kills < KILLS else EVENTS
             kills += _life(mother, order, receiver, webhooks)
@@ -92,5 +97,11 @@ def test_every_event_arrives_and_no_more_are_repeated_than_processes_were_killed
 
 
 def _filled(place: dict[str, str]) -> dict[str, object]:
-    unused = {"directory": "", "simulator": "", "redis_url": "", "deployment": {}, "upstream": ""}
+    unused: dict[str, object] = {
+        "directory": "",
+        "simulator": "",
+        "redis_url": "",
+        "deployment": {},
+        "upstream": "",
+    }
     return {**unused, "process_id": str(new_id()), **place}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv6Address, ip_address
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import given
@@ -11,28 +10,17 @@ from hypothesis import strategies as st
 
 from imagequeue.egress.addresses import is_public
 from imagequeue.egress.policy import EgressPolicy
-from tests.egress.corpus import addresses_in, rows
+from tests.egress.corpus import connect_addresses
 
 
-def _corpus_addresses() -> set[str]:
-    spelled = {address for row in rows() if row.refused_at == "connect" for address in addresses_in(row.why)}
-    for row in rows():
-        try:
-            host = urlsplit(row.text).hostname or ""
-            spelled.add(str(ip_address(host)))
-        except ValueError:
-            continue
-    return spelled - {"1.1.1.1", "2.2.2.2"}
-
-
-@pytest.mark.parametrize("address", sorted(_corpus_addresses()))
+@pytest.mark.parametrize("address", sorted(connect_addresses()))
 def test_every_address_of_the_sample_is_refused_at_connect(address: str) -> None:
     assert not is_public(ip_address(address))
     assert not EgressPolicy().admits("public.example.com", 443, ip_address(address))
 
 
 def test_the_sample_has_addresses() -> None:
-    assert len(_corpus_addresses()) > 30
+    assert len(connect_addresses()) > 30
 
 
 @pytest.mark.parametrize(

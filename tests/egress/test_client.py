@@ -15,10 +15,23 @@ from imagequeue.egress.errors import ConnectFailed, ConnectionBroken, EgressErro
 from imagequeue.egress.network import dial
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, Script, answering
-from tests.egress.scripts import HEAD, drips_body, never_answers, never_ends_body
+from tests.egress.scripts import (
+    HEAD,
+    OK,
+    continues_for_ever,
+    drips_body,
+    drips_head,
+    drips_single_bytes,
+    floods_with_continues,
+    never_answers,
+    never_ends_body,
+    never_reads,
+    reads_and_closes,
+    reads_and_resets,
+    resets_at_once,
+)
 from tests.egress.way import NAME, PATIENT, QUICK, Way
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 BOUND = pytest.mark.timeout(120)
 
 
@@ -48,45 +61,6 @@ class _WatchedSocket(socket.socket):
         data = super().recv(bufsize, flags)
         self._watch.saw(len(data))
         return data
-
-
-def never_reads(conversation: Conversation) -> None:
-    conversation.hang()
-
-
-def drips_head(conversation: Conversation) -> None:
-    conversation.read_request()
-    conversation.send(HEAD)
-    conversation.drip_for_ever(b"X-Drip: 1\r\n")
-
-
-def drips_single_bytes(conversation: Conversation) -> None:
-    conversation.read_request()
-    conversation.drip(OK * 100)
-
-
-def continues_for_ever(conversation: Conversation) -> None:
-    conversation.read_request()
-    conversation.drip_for_ever(b"HTTP/1.1 100 Continue\r\n\r\n")
-
-
-def floods_with_continues(conversation: Conversation) -> None:
-    conversation.read_request()
-    while True:
-        conversation.send(b"HTTP/1.1 100 Continue\r\n\r\n" * 100)
-
-
-def resets_at_once(conversation: Conversation) -> None:
-    conversation.reset()
-
-
-def reads_and_resets(conversation: Conversation) -> None:
-    conversation.read_request()
-    conversation.reset()
-
-
-def reads_and_closes(conversation: Conversation) -> None:
-    conversation.read_request()
 
 
 @BOUND

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import re
 import tomllib
+from importlib.metadata import distributions
 
+from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
+from packaging.utils import canonicalize_name
 
 from tests.house.checkout import text
 
@@ -40,3 +43,18 @@ def test_types_are_checked_for_the_oldest() -> None:
     tool = tomllib.loads(text("pyproject.toml"))["tool"]
     assert tool["basedpyright"]["pythonVersion"] == OLDEST
     assert tool["ruff"]["target-version"] == f"py{OLDEST.replace('.', '')}"
+
+
+def test_no_pin_refuses_one_of_them() -> None:
+    """`make pins` looks for the wheels; here it is seen without a network what a wheel says that it needs."""
+    lines = re.findall(r"^([a-z].*) \\$", text("requirements/dev.txt"), re.MULTILINE)
+    pins = {canonicalize_name(pin.name): pin.marker for pin in map(Requirement, lines)}
+    installed = [one for one in distributions() if canonicalize_name(one.name) in pins]
+    assert len(installed) > len(pins) * 0.9
+    for one in installed:
+        marker = pins[canonicalize_name(one.name)]
+        takes = SpecifierSet(str(one.metadata.json.get("requires_python", "")))
+        for version in VERSIONS:
+            python = {"python_version": version, "python_full_version": f"{version}.9"}
+            if marker is None or marker.evaluate(python):
+                assert f"{version}.9" in takes, f"{one.name} on Python {version}"

@@ -7,6 +7,8 @@ from typing import Any
 
 import httpx
 
+from imagequeue.store.attempts import quota
+from imagequeue.store.attempts.quota import Group
 from tests import fleet
 from tests.pipeline import Pipeline
 
@@ -34,3 +36,24 @@ def complete(of: Pipeline, count: int) -> None:
         assert time.monotonic() < deadline, of.rows("SELECT state, deployment, reason FROM attempts")
         of.dispatch.run_once()
         of.answer()
+
+
+def group(of: Pipeline, name: str = "east") -> Group:
+    """A quota group as it is now."""
+    with of.runtime.engine.begin() as connection:
+        return quota.lock_group(connection, name)
+
+
+def blocked_for(found: Group) -> float:
+    """Seconds for which a group takes no call; not above zero: none."""
+    return (found.state.blocked_until or 0.0) - found.state.now
+
+
+def pause_of(of: Pipeline) -> float:
+    """Seconds from the last 429 of `east` to the end of its block."""
+    """How many seconds the last 429 at `east` has paused it."""
+    (row,) = of.rows("""
+        SELECT extract(epoch FROM blocked_until - throttled_at)::float8 AS seconds
+        FROM quota_groups WHERE name = 'east'
+    """)
+    return row.seconds

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import io
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -36,6 +37,17 @@ def _answer_bulk(s3: S3Storage, status: int, body: dict[str, object]) -> list[st
 
     s3.client.meta.events.register("before-call.s3", note)
     return asked
+
+
+def test_a_service_that_answers_a_part_with_the_whole_object_is_not_believed(s3: S3Storage) -> None:
+    def whole(model: Any, **_: object) -> Any:
+        body = {"Body": io.BytesIO(b"0123456789")}
+        return (SimpleNamespace(status_code=200), body) if model.name == "GetObject" else None
+
+    s3.put("v1/a", b"0123456789", "image/png")
+    s3.client.meta.events.register("before-call.s3", whole)
+    with pytest.raises(StorageUnavailable, match="Content-Range"):
+        s3.read("v1/a", 3, 4)
 
 
 def test_more_than_a_request_takes_are_deleted_in_several(s3: S3Storage) -> None:

@@ -189,9 +189,9 @@ def test_sent_without_a_whole_answer_is_ambiguous(
 ) -> None:
     sent, started = Sent(), time.monotonic()
     with scripted_server(script) as url, pytest.raises(Ambiguous):
-        send(client, url, sent=sent, seconds=0.5)
+        send(client, url, sent=sent, seconds=2)
     assert len(sent.moments) == 1
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 30, "a drip takes 50 s"
 
 
 def drip_the_head(connection: socket.socket) -> None:
@@ -214,8 +214,8 @@ def continue_for_ever(connection: socket.socket) -> None:
 def test_the_deadline_is_total(strict_client: httpx.Client, script: Callable[[socket.socket], None]) -> None:
     started = time.monotonic()
     with scripted_server(script) as url, pytest.raises(Ambiguous):
-        send(strict_client, url, seconds=0.5)
-    assert time.monotonic() - started < 2
+        send(strict_client, url, seconds=2)
+    assert time.monotonic() - started < 30, "the whole head takes 50 s"
 
 
 def test_a_name_without_an_address_sent_nothing(strict_client: httpx.Client) -> None:

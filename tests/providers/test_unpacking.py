@@ -7,19 +7,24 @@ import itertools
 import json
 import os
 import socket
+import sys
 import zlib
 from collections.abc import Callable
 
 import brotli
 import httpx
 import pytest
-from backports import zstd
 
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.providers import exchange
 from imagequeue.providers.unpacking import unpacked
 from tests.providers.scripted import answer, read_request, scripted_server
 from tests.providers.sending import MIB, replying, send
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 def bare_deflate(body: bytes) -> bytes:

@@ -6,7 +6,6 @@ import contextlib
 import json
 import socket
 import struct
-import time
 from collections.abc import Callable, Generator
 from typing import Any
 
@@ -133,9 +132,7 @@ def test_hanging_calls_do_not_hold_the_server_up() -> None:
             query = {"after": number, "wait": 10}
             response = httpx.get(f"{server.url}/_sim/log", params=query, trust_env=False, timeout=120)
             assert response.json()["last"] == number + 1
-        started = time.monotonic()
-        server.stop()
-        assert time.monotonic() - started < 3
+        server.stop()  # or RuntimeError
 
 
 @pytest.mark.parametrize("stage", ["before_body", "before_admission", "after_admission"])

@@ -21,7 +21,7 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, shown, validated
 from imagequeue.dialects.synchronous import QueuedJob, SynchronousAnswers, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Deployment, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
@@ -51,12 +51,20 @@ class FoundryBody(BodyFields):
 class FoundryGenerateBody(FoundryBody):
     """Text to image; without a size it is 1024 x 1024."""
 
+    model_config = shown(
+        {"model": "MAI-Image-2.5", "prompt": "A lighthouse at dusk", "width": 1024, "height": 1024}
+    )
+
     width: Side | None = None
     height: Side | None = None
 
 
 class FoundryEditBody(FoundryBody):
     """Image to image: the form also has one file, `image`."""
+
+    model_config = shown(
+        {"model": "MAI-Image-2.5", "prompt": "Make it blue"}, files={"image": "The image, a JPEG or PNG."}
+    )
 
 
 class FoundryImage(AnswerFields):

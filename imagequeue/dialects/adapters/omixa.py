@@ -16,7 +16,16 @@ from imagequeue.dialects.dialect import (
     DialectRoute,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated, without_nulls
+from imagequeue.dialects.fields import (
+    EXAMPLE_IMAGE,
+    READABLE,
+    WHOLE,
+    AnswerFields,
+    BodyFields,
+    shown,
+    validated,
+    without_nulls,
+)
 from imagequeue.dialects.openai_errors import OpenAIError
 from imagequeue.dialects.openai_images import OpenAIAnswers
 from imagequeue.dialects.synchronous import QueuedJob, seconds_of
@@ -52,6 +61,15 @@ def _as_part(mask: object) -> object:
 
 class OmixaBody(BodyFields):
     """The fields of the document, and `stream`, which it has in words."""
+
+    model_config = shown(
+        {"model": "MAI-Image-2.5", "prompt": "A lighthouse at dusk", "size": "1024x1024", "n": 1},
+        {
+            "model": "MAI-Image-2.5",
+            "prompt": "Make it blue",
+            "input_images": [{"type": "image_url", "image_url": {"url": EXAMPLE_IMAGE}}],
+        },
+    )
 
     model: str
     prompt: Annotated[str, Field(min_length=1, max_length=32_000), READABLE]

@@ -21,7 +21,7 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.events import DONE, event
-from imagequeue.dialects.fields import AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import AnswerFields, BodyFields, shown, validated
 from imagequeue.dialects.openrouter import (
     MOST_MESSAGES,
     CallFields,
@@ -100,6 +100,14 @@ class UsageOptions(BodyFields):
 
 class ChatBody(CallFields):
     """A chat that asks for an image."""
+
+    model_config = shown(
+        {
+            "model": "microsoft/mai-image-2.5",
+            "modalities": ["image"],
+            "messages": [{"role": "user", "content": "A lighthouse at dusk"}],
+        }
+    )
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
     n: Annotated[int, Field(ge=1, le=1)] | None = None

@@ -21,7 +21,15 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.events import DONE, event
-from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import (
+    EXAMPLE_IMAGE,
+    READABLE,
+    WHOLE,
+    AnswerFields,
+    BodyFields,
+    shown,
+    validated,
+)
 from imagequeue.dialects.openrouter import (
     MOST_IMAGES,
     CallUsage,
@@ -58,6 +66,15 @@ class InputReference(BodyFields):
 
 class ImagesBody(BodyFields):
     """A prompt for images; `seed` and `output_compression` have no effect."""
+
+    model_config = shown(
+        {"model": "microsoft/mai-image-2.5", "prompt": "A lighthouse at dusk", "n": 1},
+        {
+            "model": "microsoft/mai-image-2.5",
+            "prompt": "Make it blue",
+            "input_references": [{"type": "image_url", "image_url": {"url": EXAMPLE_IMAGE}}],
+        },
+    )
 
     model: str
     prompt: Annotated[str, Field(min_length=1), READABLE]

@@ -19,7 +19,7 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.events import DONE, event
-from imagequeue.dialects.fields import AnswerFields, BodyFields, require_readable, validated
+from imagequeue.dialects.fields import AnswerFields, BodyFields, require_readable, shown, validated
 from imagequeue.dialects.openrouter import (
     CallFields,
     Conversation,
@@ -47,6 +47,8 @@ class ImageTool(BodyFields):
 
 class ResponsesBody(CallFields):
     """A response that asks for an image; `store` has no effect."""
+
+    model_config = shown({"model": "microsoft/mai-image-2.5", "input": "A lighthouse at dusk"})
 
     input: Items
     instructions: str | None = None

@@ -21,7 +21,15 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import (
+    EXAMPLE_IMAGE,
+    READABLE,
+    WHOLE,
+    AnswerFields,
+    BodyFields,
+    shown,
+    validated,
+)
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
@@ -45,6 +53,8 @@ class PixazoBody(BodyFields):
 class GenerateBody(PixazoBody):
     """Text to image."""
 
+    model_config = shown({"prompt": "A lighthouse at dusk", "aspect_ratio": "16:9", "num_images": 1})
+
     aspect_ratio: Literal["auto", "21:9", "16:9", "3:2", "4:3", "5:4", "1:1", "4:5", "3:4", "2:3", "9:16"] = (
         "auto"
     )
@@ -52,6 +62,8 @@ class GenerateBody(PixazoBody):
 
 class EditBody(PixazoBody):
     """Image to image: exactly one http(s) or data URL."""
+
+    model_config = shown({"prompt": "Make it blue", "image_urls": [EXAMPLE_IMAGE]})
 
     image_urls: Annotated[list[str], Field(min_length=1, max_length=1)]
     aspect_ratio: Literal["auto", "1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3"] = "auto"

@@ -23,7 +23,8 @@ from imagequeue.domain.backoff import WEBHOOK_SIGNING
 from imagequeue.domain.errors import ConfigurationError, InvalidRequest
 from imagequeue.domain.webhook_targets import AttemptEffect, after_attempt, is_news
 from imagequeue.domain.webhooks import Action, DeliveryOutcome, WebhookMessage
-from imagequeue.egress.client import GuardedClient
+from imagequeue.egress.client import WEBHOOK_LIMITS, GuardedClient
+from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import EgressError
 from imagequeue.egress.grammar import check_destination
 from imagequeue.egress.policy import EgressPolicy
@@ -108,6 +109,7 @@ class Delivering:
     schedule: Sequence[float]
     dialect_headers: Mapping[str, Callable[[WebhookMessage], dict[str, str]]]
     ended: Callable[[], None]
+    limits: Limits = WEBHOOK_LIMITS
     random: Random = field(default_factory=Random)
 
     def run(self, claimed: ClaimedDelivery) -> None:
@@ -139,7 +141,7 @@ class Delivering:
         headers = self._headers(task, body)
         try:
             destination = check_destination(task.url, self.policy)
-            receipt = self.client.post(destination, body, headers)
+            receipt = self.client.post(destination, body, headers, limits=self.limits)
         except InvalidRequest:  # the operator's lists have changed since the submit
             return None, b"", webhooks.judge_failure(webhooks.BLOCKED, task.blocked_before)
         except EgressError as error:

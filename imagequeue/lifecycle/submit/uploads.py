@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -25,11 +26,15 @@ from imagequeue.media.keys import input_key
 from imagequeue.media.storage import ObjectMissing, StorageUnavailable
 from imagequeue.media_urls import own_storage_key
 from imagequeue.runtime import Runtime
+from imagequeue.spooling import Spool
 from imagequeue.store.jobs import input_images
 
 _WEB_URL = re.compile(r"https?:", re.IGNORECASE)
 MOST_NOTES_BYTES = 16 * 1024
 """Bytes of JSON that are kept with each job for its dialect: a hundred short fields, and no image."""
+
+_IN_MEMORY_BYTES = 1024 * 1024
+"""Bytes of each checked image that wait in memory for the others; sixteen of the largest would be 320 MiB."""
 
 AnswerKind = Literal["id", "job", "stream"]
 """What a submit is answered with: the job's id at once, the final job, or events until the job is final."""
@@ -78,31 +83,47 @@ class RequestWithUploads:
     def store_uploads(self, runtime: Runtime) -> ImageRequest:
         """Store the images that came as data and check the URLs; the request that names both.
 
-        A job must name the stored images within a day, or the retention deletes them. This decodes images
-        and writes to the storage, so it must not run in the thread of an event loop.
+        All are checked before the first one is stored, so that a submit that is refused leaves nothing. A job
+        must name the stored images within a day, or the retention deletes them. This decodes images and
+        writes to the storage, so it must not run in the thread of an event loop.
 
         Raises:
             InvalidRequest: names the field, and why it is no image or no URL that may be fetched.
             ServiceUnavailable: the storage is away.
             DBAPIError: the database is away.
         """
-        images = tuple(_key_or_url(image, runtime, prepare_input) for image in self.images)
-        mask = self.mask and _key_or_url(self.mask, runtime, prepare_mask)
-        return replace(self.request, input_images=images, mask=mask)
+        with ExitStack() as spools:
+            images = [_checked_upload(image, runtime, prepare_input, spools) for image in self.images]
+            mask = self.mask and _checked_upload(self.mask, runtime, prepare_mask, spools)
+            keys = tuple(_key_or_url(image, runtime) for image in images)
+            return replace(self.request, input_images=keys, mask=mask and _key_or_url(mask, runtime))
 
 
-def _key_or_url(upload: Upload, runtime: Runtime, prepare: Prepare) -> str:
-    """The storage key of an image that came as data, or the URL of one that did not."""
-    source = upload.source if isinstance(upload.source, bytes) else upload.source.strip()
-    if isinstance(source, bytes):
-        content = source
-    elif key := own_storage_key(source, runtime.settings, runtime.keyring):
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """An image that can be stored: its storage key, its media type, and where it waits."""
+
+    key: str
+    media_type: str
+    spool: Spool
+
+
+def _checked_upload(upload: Upload, runtime: Runtime, prepare: Prepare, spools: ExitStack) -> _Checked | str:
+    """The image, re-encoded, where it came as data; its URL where it did not.
+
+    The egress guard gets the URL as it was sent, because it refuses spaces and control characters.
+    """
+    if isinstance(upload.source, bytes):
+        content = upload.source
+    elif key := own_storage_key(upload.source.strip(), runtime.settings, runtime.keyring):
         content = _earlier(upload.field, key, runtime)
-    elif _WEB_URL.match(source):
-        return _checked(upload.field, source, runtime.policy)
+    elif _WEB_URL.match(upload.source.strip()):
+        return _checked_url(upload.field, upload.source, runtime.policy)
     else:
-        content = data_of(source, upload.field)
-    return _stored(upload.field, content, runtime, prepare)
+        content = data_of(upload.source.strip(), upload.field)
+    image, spool = prepare(content, name=upload.field), spools.enter_context(Spool(_IN_MEMORY_BYTES))
+    spool.write(image.content)
+    return _Checked(input_key(image.content), image.media_type, spool)
 
 
 def _earlier(field: str, key: str, runtime: Runtime) -> bytes:
@@ -118,20 +139,21 @@ def _earlier(field: str, key: str, runtime: Runtime) -> bytes:
         raise ServiceUnavailable("Input images cannot be read at the moment; try again") from error
 
 
-def _stored(field: str, content: bytes, runtime: Runtime, prepare: Prepare) -> str:
-    """Check, re-encode and store an image; its storage key."""
-    image = prepare(content, name=field)
-    key = input_key(image.content)
+def _key_or_url(image: _Checked | str, runtime: Runtime) -> str:
+    """The storage key of an image, which is stored now; or the URL of one that a worker will fetch."""
+    if isinstance(image, str):
+        return image
     with runtime.engine.begin() as connection:
-        input_images.keep(connection, key)
+        input_images.keep(connection, image.key)
+    image.spool.seek(0)
     try:
-        runtime.storage.put(key, image.content, image.media_type)
+        runtime.storage.put(image.key, image.spool.read(), image.media_type)
     except StorageUnavailable as error:
         raise ServiceUnavailable("Input images cannot be stored at the moment; try again") from error
-    return key
+    return image.key
 
 
-def _checked(field: str, url: str, policy: EgressPolicy) -> str:
+def _checked_url(field: str, url: str, policy: EgressPolicy) -> str:
     try:
         return check_destination(url, policy, Purpose.IMAGE).url
     except DestinationRefused as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import sys
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -10,7 +11,6 @@ from random import Random
 
 import brotli
 import pytest
-from backports import zstd
 
 from imagequeue.domain.backoff import IMAGE_DOWNLOAD
 from imagequeue.domain.upstream import LinkBroken, Unavailable
@@ -19,6 +19,11 @@ from imagequeue.egress.policy import EgressPolicy
 from imagequeue.lifecycle.generate.download import LAST_TRY_SECONDS, Downloading, pause_seconds
 from imagequeue.media.images import MOST_OUTPUT_BYTES
 from tests.origin import Origin
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
 
 
 @pytest.fixture

@@ -12,13 +12,11 @@ import httpx
 import pytest
 from sqlalchemy import Engine, text
 
-from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.upstream import Throttled
-from imagequeue.store.attempts import calls, quota
-from imagequeue.store.attempts.quota import Group
+from imagequeue.store.attempts import calls
 from tests import fleet
 from tests.lifecycle.steps import end_back_off
-from tests.lifecycle.two_deployments import calls_at, complete, fault, no_more_faults
+from tests.lifecycle.two_deployments import complete, fault, group, pause_of
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
@@ -127,81 +125,6 @@ def test_after_the_pause_they_go_one_first(single: Pipeline) -> None:
     assert sum(single.status(job_id) == "COMPLETED" for job_id in jobs) == 1
 
 
-def group(of: Pipeline, name: str = "east") -> Group:
-    with of.runtime.engine.begin() as connection:
-        return quota.lock_group(connection, name)
-
-
-def blocked_for(found: Group) -> float:
-    return (found.state.blocked_until or 0.0) - found.state.now
-
-
-def pause_of(of: Pipeline) -> float:
-    """How many seconds the last 429 at `east` has paused it."""
-    (row,) = of.rows("""
-        SELECT extract(epoch FROM blocked_until - throttled_at)::float8 AS seconds
-        FROM quota_groups WHERE name = 'east'
-    """)
-    return row.seconds
-
-
-@pytest.fixture
-def out_of_quota(two: Pipeline) -> Pipeline:
-    """East's quota is used up, and its next probe is due."""
-    two.execute("""
-        UPDATE quota_groups
-        SET out_of_quota = true, throttled_at = clock_timestamp() - interval '15 minutes',
-            blocked_until = clock_timestamp()
-        WHERE name = 'east'
-    """)
-    return two
-
-
-def _probe(of: Pipeline) -> Any:
-    of.beat()
-    of.submit(1)
-    of.dispatch.run_once()
-    (row,) = of.rows("SELECT id, job_id FROM attempts WHERE deployment = 'east' AND state = 'RELEASED'")
-    assert blocked_for(group(of)) > 800
-    return row
-
-
-def test_a_cancelled_probe_of_a_used_up_quota_does_not_cost_a_quarter_of_an_hour(
-    out_of_quota: Pipeline,
-) -> None:
-    probe = _probe(out_of_quota)
-    out_of_quota.settlement.end([probe.job_id], JobStatus.FAILED, "cancelled")
-    assert blocked_for(group(out_of_quota)) <= 0
-
-
-def test_a_probe_that_is_given_back_does_not_either(out_of_quota: Pipeline) -> None:
-    _probe(out_of_quota)
-    out_of_quota.stopping.set()
-    out_of_quota.answer()
-    assert blocked_for(group(out_of_quota)) <= 0
-    out_of_quota.stopping.clear()
-    is_over = "SELECT 1 FROM quota_groups WHERE name = 'east' AND NOT out_of_quota"
-    while not out_of_quota.rows(is_over):  # a busy machine may be late for the next probe, too
-        out_of_quota.run()
-
-
-def test_a_block_that_was_moved_since_by_a_429_holds_when_a_probe_is_given_back(
-    out_of_quota: Pipeline,
-) -> None:
-    probe = _probe(out_of_quota)
-    out_of_quota.execute("UPDATE quota_groups SET blocked_until = blocked_until + interval '10 seconds'")
-    out_of_quota.settlement.end([probe.job_id], JobStatus.FAILED, "cancelled")
-    assert blocked_for(group(out_of_quota)) > 800
-
-
-def test_a_probe_that_was_sent_is_not_followed_by_another_at_once(out_of_quota: Pipeline) -> None:
-    fault(out_of_quota, status=400, code="content_policy_violation", message="no")
-    probe = _probe(out_of_quota)
-    out_of_quota.answer()
-    assert out_of_quota.rows("SELECT state FROM attempts WHERE id = :id", id=probe.id) == [("REFUSED",)]
-    assert blocked_for(group(out_of_quota)) > 800
-
-
 @pytest.mark.parametrize(
     ("headers", "seconds"),
     [
@@ -236,38 +159,6 @@ def test_429s_without_a_hint_double_the_pause_and_a_success_ends_the_row(two: Pi
         end_back_off(two)
     complete(two, 1)
     assert group(two).throttled_in_a_row == 0
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        {"headers": {"retry-after": "86400"}},
-        {"code": "insufficient_quota", "message": "You exceeded your current quota"},
-    ],
-)
-def test_out_of_quota_is_probed_with_one_call_every_quarter_of_an_hour(
-    two: Pipeline, answer: dict[str, Any]
-) -> None:
-    fault(two, status=429, **answer)
-    two.submit(5)
-    two.dispatch.run_once()
-    two.answer()
-    found = group(two)
-    assert found.out_of_quota
-    assert pause_of(two) == pytest.approx(900, abs=0.05)
-    complete(two, 5)
-    before = calls_at(two, "east")
-    two.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() WHERE name = 'east'")
-    two.submit(5)
-    complete(two, 10)
-    assert calls_at(two, "east") == before + 1
-    assert blocked_for(group(two)) > 800
-    no_more_faults(two)
-    two.execute("UPDATE quota_groups SET blocked_until = clock_timestamp() WHERE name = 'east'")
-    two.submit(5)
-    complete(two, 15)
-    assert not group(two).out_of_quota
-    assert two.rows("SELECT max(failures) FROM jobs")[0][0] == 0
 
 
 def test_impossible_429s_widen_the_guard_and_shrink_r(two: Pipeline) -> None:

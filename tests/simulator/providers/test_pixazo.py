@@ -78,7 +78,7 @@ def test_while_it_waits_it_has_no_output(
     put_upstream("pixazo", one_model("pixazo", NAME, latency_ms=[60_000, 60_000]))
     started = time.monotonic()
     accepted = submit()
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 50
     body = client.get(accepted.json()["polling_url"]).json()
     assert body["status"] in {"QUEUED", "PROCESSING"}
     assert (body["output"], body["completed_at"]) == (None, None)
