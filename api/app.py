@@ -19,6 +19,7 @@ from api import (
     requests,
     upstream_callbacks,
     wallet,
+    webhook_endpoints,
     webhooks,
 )
 from api.answer_headers import AnswerHeaders
@@ -41,6 +42,7 @@ ROUTED = (
     events,
     wallet,
     webhooks,
+    webhook_endpoints,
     media,
     upstream_callbacks,
     page,

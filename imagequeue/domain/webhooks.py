@@ -100,6 +100,10 @@ class DeliveryOutcome:
     pause_until: datetime | None = None
 
 
+ENDPOINT_DELETED: Final = DeliveryOutcome(Action.DEAD, TargetHealth.NEUTRAL, "endpoint_deleted")
+"""Nothing is sent to an endpoint that its account has deleted."""
+
+
 def parse_schedule(text: str) -> tuple[float, ...]:
     """Read `IMAGEQUEUE_WEBHOOK_SCHEDULE`: comma-separated seconds before each attempt; empty: the default.
 

@@ -81,7 +81,9 @@ _END_OVERDUE = text("""
     ))
 """)
 
-_BEGIN = text("""
+_OF_ENDPOINT = "FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id"
+
+_BEGIN = text(f"""
     UPDATE deliveries
     SET fence = fence + 1, begun = true,
         next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
@@ -89,17 +91,19 @@ _BEGIN = text("""
     FROM accounts
     WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING'
         AND leased_until > clock_timestamp() AND accounts.id = account_id
-    RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count,
-        deliveries.schedule_from, webhook_secrets,
-        coalesce(old_secrets_until > clock_timestamp(), false) AS old_secrets_sign,
+    RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count, schedule_from,
+        coalesce((SELECT webhook_secrets {_OF_ENDPOINT}), accounts.webhook_secrets),
+        coalesce(CASE WHEN endpoint_id IS NULL THEN accounts.old_secrets_until
+            ELSE (SELECT webhook_endpoints.old_secrets_until {_OF_ENDPOINT}) END > clock_timestamp(), false),
+        EXISTS (SELECT {_OF_ENDPOINT} AND deleted_at IS NOT NULL),
         clock_timestamp() AS now,
-        (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id) AS dialect,
+        (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id AND endpoint_id IS NULL),
         (
             SELECT count(*) FROM delivery_attempts
             WHERE delivery_id = deliveries.id AND outcome = :blocked
                 AND number > deliveries.schedule_from
         ) AS blocked_before
-""")
+""")  # noqa: S608  # likewise
 
 _RECORD = text("""
     UPDATE deliveries
@@ -131,6 +135,8 @@ class DeliveryTask:
 
     `schedule_from`: attempts that were made before a redelivery began the schedule again.
 
+    `dialect` is that of the job; None where an endpoint is told, which is done the same way in all of them.
+
     `old_secrets_sign`: a rotation overlaps, so all of the secrets sign, and not the first alone.
     """
 
@@ -145,8 +151,9 @@ class DeliveryTask:
     schedule_from: int
     webhook_secrets: str
     old_secrets_sign: bool
+    endpoint_deleted: bool
     now: datetime
-    dialect: str
+    dialect: str | None
     blocked_before: int
 
     @property

@@ -11,16 +11,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, Table, func, select, update
 
-from imagequeue.store.tables import accounts
+from imagequeue.store.tables import accounts, webhook_endpoints
 
 
 class SecretOwner(StrEnum):
-    """Whose secrets they are: an account's sign the webhooks of single requests."""
+    """Whose secrets they are: an account's sign the webhooks to the URLs of single requests."""
 
     ACCOUNT = "accounts"
+    ENDPOINT = "webhook_endpoints"
 
 
-_TABLES: Final[Mapping[SecretOwner, Table]] = {SecretOwner.ACCOUNT: accounts}
+_TABLES: Final[Mapping[SecretOwner, Table]] = {
+    SecretOwner.ACCOUNT: accounts,
+    SecretOwner.ENDPOINT: webhook_endpoints,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,13 @@ def lock_secrets(connection: Connection, owner: SecretOwner, owner_id: UUID) -> 
     table = _TABLES[owner]
     found = connection.execute(_columns(table).where(table.c.id == owner_id).with_for_update(key_share=True))
     row = found.one_or_none()
+    return SealedSecrets(*row) if row else None
+
+
+def read_secrets(connection: Connection, owner: SecretOwner, owner_id: UUID) -> SealedSecrets | None:
+    """Read the secrets of an owner; None: there is no such owner."""
+    table = _TABLES[owner]
+    row = connection.execute(_columns(table).where(table.c.id == owner_id)).one_or_none()
     return SealedSecrets(*row) if row else None
 
 

@@ -24,6 +24,7 @@ FINISH = "imagequeue/store/jobs/settlements.py"
 CALL = "imagequeue/store/attempts/calls.py"
 CLOSE = "imagequeue/store/attempts/closings.py"
 DELIVERIES = "imagequeue/store/deliveries.py"
+ENDPOINTS = "imagequeue/store/webhook_endpoints.py"
 REDELIVERIES = "imagequeue/store/redeliveries.py"
 LEDGER = "imagequeue/store/money/ledger.py"
 ACCOUNTS = "imagequeue/store/money/accounts.py"
@@ -69,6 +70,7 @@ EDGES = [
         "record_attempt",
     ),
     Edges("deliveries.state", {"PENDING"}, {"DEAD"}, "its age", DELIVERIES, "end_overdue"),
+    Edges("deliveries.state", {NEW}, {"PENDING"}, "an event of an endpoint", ENDPOINTS, "write_events"),
     Edges(
         "deliveries.state",
         {"PENDING", "DELIVERED", "DEAD"},

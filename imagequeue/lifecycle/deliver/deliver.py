@@ -137,6 +137,8 @@ class Delivering:
         return DeliveryAttempt(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
 
     def _post(self, task: DeliveryTask) -> tuple[int | None, bytes, DeliveryOutcome]:
+        if task.endpoint_deleted:
+            return None, b"", webhooks.ENDPOINT_DELETED
         body = task.body.encode()
         headers = self._headers(task, body)
         try:
@@ -157,7 +159,7 @@ class Delivering:
         return {
             "Content-Type": "application/json",
             "x-webhook-attempt": str(task.attempt_count + 1),
-            **self.dialect_headers.get(task.dialect, _standard)(message),
+            **self.dialect_headers.get(task.dialect or "", _standard)(message),
         }
 
     def _record(self, task: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome) -> None:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from decimal import Decimal
 from random import Random
 from typing import Any
@@ -233,11 +234,13 @@ class Settlement:
         live = settlements.finish_jobs(connection, jobs, status)
         captures = status is JobStatus.COMPLETED
         end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
+        bodies = dict[UUID, str]()
         for job in live:
-            body = encode(self._final_body(connection, job, status, error))
+            bodies[job.id] = body = encode(self._final_body(connection, job, status, error))
             settlements.write_result(connection, job.id, error=error, body=body)
             if job.webhook_url:
                 self._write_delivery(connection, job, job.webhook_url, self._told(connection, job) or body)
+        webhook.tell_endpoints(connection, live, status, bodies, self._due)
         return [job.id for job in live]
 
     def _told(self, connection: Connection, job: LockedJob) -> str | None:
@@ -245,10 +248,12 @@ class Settlement:
         return written and webhook.own_body(connection, job, written, self.media_url)
 
     def _write_delivery(self, connection: Connection, job: LockedJob, url: str, body: str) -> None:
+        target, due = webhook.target(url), self._due(job)
+        settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=body, due=due)
+
+    def _due(self, job: LockedJob) -> datetime:
         due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
-        settlements.write_delivery(
-            connection, job, delivery_id=new_id(), target=webhook.target(url), body=body, due=due or job.now
-        )
+        return due or job.now
 
     def _final_body(
         self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None

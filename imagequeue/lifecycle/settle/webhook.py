@@ -1,19 +1,25 @@
-"""What the webhook of a job that ends has to say, and where it goes."""
+"""What the webhooks of a job that ends have to say, and where they go."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.job_view import JobView
+from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import encode
+from imagequeue.domain.webhook_events import REQUEST_EVENTS, event_body, wants
+from imagequeue.store import webhook_endpoints
 from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.jobs.views import read_views
+from imagequeue.store.webhook_endpoints import EndpointEvent
 
 log = structlog.get_logger()
 
@@ -45,3 +51,29 @@ def target(url: str) -> str:
     parts = urlsplit(url)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return f"{parts.scheme}://{parts.hostname}:{port}"
+
+
+def tell_endpoints(
+    connection: Connection,
+    jobs: Sequence[LockedJob],
+    status: JobStatus,
+    bodies: Mapping[UUID, str],
+    due: Callable[[LockedJob], datetime],
+) -> None:
+    """Write the event of jobs that ended with `status` for the endpoints of their accounts that want it.
+
+    `bodies` are the final bodies of the jobs. A job whose own webhook goes to the URL of an endpoint has one
+    delivery there, its own.
+    """
+    event_type = REQUEST_EVENTS[status]
+    accounts = {job.account_id for job in jobs}
+    endpoints = webhook_endpoints.endpoints_of(connection, list(accounts)) if accounts else []
+    events = list[EndpointEvent]()
+    for job in jobs:
+        body = event_body(f"evt_{job.id}", event_type, job.now, bodies[job.id])
+        events += [
+            EndpointEvent(endpoint, job.id, body, due(job))
+            for endpoint in endpoints
+            if endpoint.account_id == job.account_id and wants(endpoint.event_types, event_type)
+        ]
+    webhook_endpoints.write_events(connection, events)

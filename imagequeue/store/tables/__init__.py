@@ -9,6 +9,7 @@ from imagequeue.store.tables.attempts import attempts, deployment_states, quota_
 from imagequeue.store.tables.deliveries import (
     deliveries,
     delivery_attempts,
+    webhook_endpoints,
     webhook_recoveries,
     webhook_targets,
 )
@@ -49,6 +50,7 @@ __all__ = [
     "quota_groups",
     "recent_submits",
     "wallets",
+    "webhook_endpoints",
     "webhook_recoveries",
     "webhook_targets",
 ]

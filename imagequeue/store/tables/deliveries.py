@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sqlalchemy import (
+    ARRAY,
     Boolean,
     CheckConstraint,
     Column,
@@ -26,6 +27,7 @@ deliveries = Table(
     primary_id(),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
+    Column("endpoint_id", Uuid, nullable=True),  # none: the request's own URL
     Column("webhook_id", Text, nullable=False),  # stable over retries and redeliveries
     Column("url", Text, nullable=False),
     Column("target", Text, nullable=False),  # scheme://host:port
@@ -73,6 +75,24 @@ deliveries = Table(
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),
 )
 """The outbox: written in the transaction that settles the job; `next_attempt_at` is the schedule."""
+
+webhook_endpoints = Table(
+    "webhook_endpoints",
+    metadata,
+    primary_id(),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("target", Text, nullable=False),  # scheme://host:port
+    Column("event_types", ARRAY(Text), nullable=False),
+    Column("webhook_secrets", Text, nullable=False),  # as an account's
+    moment("old_secrets_until"),
+    moment("created_at", now=True),
+    moment("updated_at", now=True),
+    moment("deleted_at"),
+    Index("ix_webhook_endpoints_live", "account_id", "id", postgresql_where=text("deleted_at IS NULL")),
+)
+"""Where accounts want to be told of events, whatever the request."""
 
 webhook_targets = Table(
     "webhook_targets",
