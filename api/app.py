@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api import (
+    deliveries,
     deployments,
     dialect_routes,
     errors,
@@ -18,6 +19,7 @@ from api import (
     requests,
     upstream_callbacks,
     wallet,
+    webhooks,
 )
 from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
@@ -35,8 +37,10 @@ ROUTED = (
     deployments,
     metrics,
     requests,
+    deliveries,
     events,
     wallet,
+    webhooks,
     media,
     upstream_callbacks,
     page,

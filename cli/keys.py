@@ -5,6 +5,7 @@ Needs only IMAGEQUEUE_DATABASE_URL and IMAGEQUEUE_SECRET_KEY.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 from uuid import UUID
@@ -23,10 +24,13 @@ from imagequeue.lifecycle.operate.accounts import (
     KeyTerms,
     add_key,
     open_account,
+    require_account,
     revoke_key,
 )
+from imagequeue.lifecycle.operate.webhook_secrets import RotatedSecret, reencrypt, rotate_webhook_secret
 from imagequeue.signing import Keyring
 from imagequeue.store.money.accounts import StoredKey, all_keys
+from imagequeue.store.webhook_secrets import SecretOwner
 
 app = typer.Typer(name="keys", help="Accounts and their API keys.", no_args_is_help=True)
 
@@ -101,6 +105,37 @@ def revoke(
     console.print(f"Revoked {key_id}")
 
 
+@app.command("rotate-webhook-secret")
+@reported
+def rotate(
+    account: Annotated[str, typer.Argument(metavar="ACCOUNT", help="The account's name.")],
+    *,
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=168, help="For so long the old secret signs beside the new one.")
+    ] = 24.0,
+    as_json: AsJson = False,
+) -> None:
+    """Give an account a new webhook secret; it is shown only here."""
+    with operator_engine() as engine:
+        with engine.connect() as connection:
+            found = require_account(connection, account)
+        overlap = timedelta(hours=overlap_hours)
+        rotated = rotate_webhook_secret(engine, operator_keyring(), SecretOwner.ACCOUNT, found.id, overlap)
+    _show_rotated(rotated, as_json=as_json)
+
+
+@app.command("reencrypt")
+@reported
+def encrypt_again(*, as_json: AsJson = False) -> None:
+    """Encrypt all stored secrets under the first key of IMAGEQUEUE_SECRET_KEY, before the others go."""
+    with operator_engine() as engine:
+        count = reencrypt(engine, operator_keyring())
+    if as_json:
+        print_json({"reencrypted": count})
+    else:
+        console.print(f"Encrypted the secrets of {count} owners under the first key")
+
+
 def usd(text: str) -> Decimal:
     """Read an amount of USD.
 
@@ -126,6 +161,15 @@ def _show(issued: IssuedKey, *, as_json: bool) -> None:
     typer.echo(f"key             {issued.key}")
     typer.echo(f"webhook secret  {issued.webhook_secret}")
     typer.echo("The key is shown only here.")
+
+
+def _show_rotated(rotated: RotatedSecret, *, as_json: bool) -> None:
+    until = rotated.old_until and timestamp(rotated.old_until)
+    if as_json:
+        print_json({"webhook_secret": rotated.secret, "old_secrets_until": until})
+        return
+    typer.echo(f"webhook secret  {rotated.secret}")
+    typer.echo(f"The old secret signs as well until {until}." if until else "The old secret signs no more.")
 
 
 def _record(key: StoredKey) -> dict[str, Any]:

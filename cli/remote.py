@@ -25,6 +25,10 @@ _NOT_NOW = frozenset({429, 502, 503, 504})
 """Statuses by which a server, or a proxy in front of it, says that it cannot answer at the moment."""
 
 
+_REQUESTS = "/v2/requests"
+_RECOVERY = frozenset({"id", "state", "redelivered", "skipped"})
+
+
 class RemoteRefusal(ImagequeueError):
     """The server refused the request."""
 
@@ -58,8 +62,43 @@ class Remote:
             RemoteRefusal: the server refused, or the URL is not that of an imagequeue.
             RemoteAway: it does not answer.
         """
-        body = self._ask("GET", f"/v2/requests/status/{quote(request_id, safe='')}")
+        body = self._ask("GET", f"{_REQUESTS}/status/{_quoted(request_id)}")
         return self._expected(body, {"request_id", "status", "error", "output"})
+
+    def deliveries(self, request_id: str) -> dict[str, Any]:
+        """The webhooks of a job, with their attempts.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        return self._expected(self._ask("GET", f"{_REQUESTS}/{_quoted(request_id)}/deliveries"), {"data"})
+
+    def redeliver(self, request_id: str) -> dict[str, Any]:
+        """Send the webhooks of a job again; how many as `redelivered`.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        answer = self._ask("POST", f"{_REQUESTS}/{_quoted(request_id)}/redeliver")
+        return self._expected(answer, {"redelivered"})
+
+    def recover(self, span: Mapping[str, str]) -> dict[str, Any]:
+        """Begin a recovery; its `id` and counts.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        answer = self._ask("POST", "/v2/webhooks/recover", json=dict(span))
+        return self._expected(answer, _RECOVERY)
+
+    def recovery(self, recovery_id: str) -> dict[str, Any]:
+        """How far a recovery has come.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        answer = self._ask("GET", f"/v2/webhooks/recoveries/{_quoted(recovery_id)}")
+        return self._expected(answer, _RECOVERY)
 
     def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         try:
@@ -100,6 +139,10 @@ def remote() -> Generator[Remote]:
         raise ConfigurationError(f"{URL_VARIABLE} is not a URL") from None
     with http:
         yield Remote(http)
+
+
+def _quoted(name: str) -> str:
+    return quote(name, safe="")
 
 
 def _object(answer: httpx.Response) -> dict[str, Any]:

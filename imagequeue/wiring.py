@@ -24,6 +24,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.deliver.redeliver import Recoveries
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
@@ -205,6 +206,11 @@ def deliveries(
 ) -> Deliveries:
     """What hands out the deliveries that are due; `waiting` counts their doorbells in Redis."""
     return Deliveries(runtime.engine, release, waiting, parse_schedule(runtime.settings.webhook_schedule))
+
+
+def recoveries(runtime: Runtime) -> Recoveries:
+    """What redelivers dead webhooks, where an account has asked for it."""
+    return Recoveries(runtime.engine)
 
 
 def forecast_publisher(runtime: Runtime, eligibility: Callable[[], Eligibility]) -> ForecastPublisher:

@@ -10,6 +10,7 @@ import threading
 from contextlib import ExitStack
 
 from imagequeue import wiring
+from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish
@@ -68,6 +69,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
+    recoveries = wiring.recoveries(runtime)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
@@ -76,6 +78,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, stopping, JOBS_FINAL, PLACES_FREE), stopping),
         Loop.every(OVERDUE_SECONDS, "overdue deliveries", deliveries.end_overdue, stopping),
+        Loop.every(redeliver.INTERVAL_SECONDS, "recoveries", recoveries.run_once, stopping),
         Loop("polls", polls.run_once, Wake(runtime, stopping, POLLS_DUE), stopping),
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping),
         Loop.every(publish.INTERVAL_SECONDS, "forecast", publishing.run_once, stopping),

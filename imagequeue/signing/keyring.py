@@ -3,9 +3,9 @@
 Each purpose has a subkey of its own (HKDF-SHA256, the purpose as `info`), so that what is learned about one
 does not help with another. `IMAGEQUEUE_SECRET_KEY` may hold several keys, separated by commas: the first
 encrypts and signs, all decrypt and verify. To replace a key, put the new one in front, encrypt the stored
-secrets again (`reencrypted`), and only then remove the old one. Removing a key ends the media URLs that were
-made with it, because they stand in status bodies that never change. It also ends the tokens of upstream
-callbacks that were made with it, but those matter only until their calls end.
+secrets again (`imagequeue keys reencrypt`), and only then remove the old one. Removing a key ends the media
+URLs that were made with it, because they stand in status bodies that never change. It also ends the tokens of
+upstream callbacks that were made with it, but those matter only until their calls end.
 """
 
 from __future__ import annotations
@@ -69,14 +69,6 @@ class Keyring:
             return self._boxes.decrypt(stored.encode()).decode()
         except InvalidToken:
             raise ConfigurationError("IMAGEQUEUE_SECRET_KEY: no key opens a stored secret") from None
-
-    def reencrypted(self, stored: str) -> str:
-        """Encrypt what is stored under the first key, whichever key it was under.
-
-        Raises:
-            ConfigurationError: none of the keys opens it.
-        """
-        return self.encrypt(self.decrypt(stored))
 
     def media_token(self, storage_key: str) -> str:
         """Return the unguessable part of a media URL: 24 URL-safe characters, always the same for a key."""

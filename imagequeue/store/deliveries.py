@@ -89,12 +89,15 @@ _BEGIN = text("""
     FROM accounts
     WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING'
         AND leased_until > clock_timestamp() AND accounts.id = account_id
-    RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count, webhook_secrets,
+    RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count,
+        deliveries.schedule_from, webhook_secrets,
+        coalesce(old_secrets_until > clock_timestamp(), false) AS old_secrets_sign,
         clock_timestamp() AS now,
         (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id) AS dialect,
         (
             SELECT count(*) FROM delivery_attempts
             WHERE delivery_id = deliveries.id AND outcome = :blocked
+                AND number > deliveries.schedule_from
         ) AS blocked_before
 """)
 
@@ -124,7 +127,12 @@ class ClaimedDelivery:
 
 @dataclass(frozen=True, slots=True)
 class DeliveryTask:
-    """What one delivery attempt needs; `webhook_secrets` is still encrypted, `fence` is the attempt's own."""
+    """What one delivery attempt needs; `webhook_secrets` is still encrypted, `fence` is the attempt's own.
+
+    `schedule_from`: attempts that were made before a redelivery began the schedule again.
+
+    `old_secrets_sign`: a rotation overlaps, so all of the secrets sign, and not the first alone.
+    """
 
     id: UUID
     fence: int
@@ -134,7 +142,9 @@ class DeliveryTask:
     url: str
     body: str
     attempt_count: int
+    schedule_from: int
     webhook_secrets: str
+    old_secrets_sign: bool
     now: datetime
     dialect: str
     blocked_before: int
@@ -250,6 +260,7 @@ def record_attempt(
             "id": new_id(),
             "delivery_id": task.id,
             "number": number,
+            "started_at": task.now,
             "latency_ms": made.latency_ms,
             "http_status": made.http_status,
             "outcome": made.outcome,

@@ -20,6 +20,8 @@ from imagequeue.store.money.accounts import keys_by_lookup
 from imagequeue.store.tables import accounts, api_keys
 from tests.builders import SECRET_KEY, count
 
+NEW_KEY = "another secret key of the tests; it is long enough"
+
 app = typer.Typer()
 app.add_typer(keys.app)
 app.add_typer(wallet.app)
@@ -100,6 +102,29 @@ def test_revoking(shell: Shell) -> None:
     shell.run("keys", "revoke", made["id"])
     assert shell.run("keys", "list", "--account", "alice", "--json")[0]["revoked_at"]
     assert "No key" in shell.fail("keys", "revoke", "01890000-0000-7000-8000-000000000000")
+
+
+def test_a_webhook_secret_is_rotated_by_the_name_of_the_account(shell: Shell) -> None:
+    before = shell.run("keys", "create", "alice", "--json")["webhook_secret"]
+    rotated = shell.run("keys", "rotate-webhook-secret", "alice", "--json")
+    assert set(rotated) == {"webhook_secret", "old_secrets_until"}
+    assert rotated["webhook_secret"].startswith("whsec_")
+    assert rotated["webhook_secret"] != before
+    at_once = shell.run("keys", "rotate-webhook-secret", "alice", "--overlap-hours", "0")
+    assert "signs no more" in at_once
+    assert shell.run("keys", "create", "ci", "--account", "alice", "--json")["webhook_secret"] in at_once
+    assert "No account" in shell.fail("keys", "rotate-webhook-secret", "bob")
+
+
+def test_the_old_secret_key_is_not_needed_after_reencrypt(shell: Shell) -> None:
+    secrets = {shell.run("keys", "create", name, "--json")["webhook_secret"] for name in ("alice", "bob")}
+    shell.environment["IMAGEQUEUE_SECRET_KEY"] = f"{NEW_KEY},{SECRET_KEY}"
+    assert shell.run("keys", "reencrypt", "--json") == {"reencrypted": 2}
+    shell.environment["IMAGEQUEUE_SECRET_KEY"] = NEW_KEY
+    more = [shell.run("keys", "create", "more", "--account", name, "--json") for name in ("alice", "bob")]
+    assert {key["webhook_secret"] for key in more} == secrets
+    shell.environment["IMAGEQUEUE_SECRET_KEY"] = SECRET_KEY
+    assert "IMAGEQUEUE_SECRET_KEY" in shell.fail("keys", "reencrypt")
 
 
 def test_deposits_add_up(shell: Shell) -> None:

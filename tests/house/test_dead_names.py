@@ -18,7 +18,6 @@ from tests.house.uses import Defined, Parameter, definitions, is_used, parameter
 
 EXEMPT = {
     "EgressError.never_sent": "read by getattr: an error of another transport may lack it",
-    "Keyring.reencrypted": "used by `imagequeue keys reencrypt`, which is to come",
     "DIALECT": "the registry asks every module for it",
     "PROVIDER": "the registry asks every module for it",
     "Settings.failpoint": "failpoints read the environment; the field says that the variable exists",

@@ -24,6 +24,7 @@ FINISH = "imagequeue/store/jobs/settlements.py"
 CALL = "imagequeue/store/attempts/calls.py"
 CLOSE = "imagequeue/store/attempts/closings.py"
 DELIVERIES = "imagequeue/store/deliveries.py"
+REDELIVERIES = "imagequeue/store/redeliveries.py"
 LEDGER = "imagequeue/store/money/ledger.py"
 ACCOUNTS = "imagequeue/store/money/accounts.py"
 
@@ -68,6 +69,14 @@ EDGES = [
         "record_attempt",
     ),
     Edges("deliveries.state", {"PENDING"}, {"DEAD"}, "its age", DELIVERIES, "end_overdue"),
+    Edges(
+        "deliveries.state",
+        {"PENDING", "DELIVERED", "DEAD"},
+        {"PENDING"},
+        "redelivery",
+        REDELIVERIES,
+        "redeliver",
+    ),
     Edges("ledger_entries.kind", {NEW}, {"DEPOSIT"}, "deposit", LEDGER, "deposit"),
     Edges("ledger_entries.kind", {NEW}, {"HOLD"}, "submit", LEDGER, "_insert_holds"),
     Edges("ledger_entries.kind", {NEW}, {"CAPTURE", "VOID"}, "the end of a hold", LEDGER, "end_holds"),

@@ -151,6 +151,8 @@ class Delivering:
 
     def _headers(self, task: DeliveryTask, body: bytes) -> dict[str, str]:
         secrets = self.keyring.decrypt(task.webhook_secrets).split()
+        if not task.old_secrets_sign:
+            secrets = secrets[:1]
         message = WebhookMessage(task.webhook_id, task.account_id, task.now, body, secrets)
         return {
             "Content-Type": "application/json",
@@ -163,7 +165,7 @@ class Delivering:
         if outcome.action is Action.RETRY:
             due = webhooks.next_attempt_at(
                 self.schedule,
-                task.attempt_count + 1,
+                task.attempt_count + 1 - task.schedule_from,
                 task.now,
                 jitter=self.random.random(),
                 pause_until=outcome.pause_until,

@@ -19,7 +19,7 @@ from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.inputs import fetched_keys
 from imagequeue.media.keys import output_key
 from imagequeue.media.storage import Storage
-from imagequeue.store import webhook_targets
+from imagequeue.store import recoveries, webhook_targets
 from imagequeue.store.jobs import idempotency, retention
 from imagequeue.store.jobs.retention import ExpiredJob
 
@@ -44,7 +44,9 @@ class Retention:
     clock: Callable[[], float] = time.monotonic
 
     def run_once(self) -> int:
-        """Forget jobs for `RUN_SECONDS`, old deliveries, targets and idempotency rows; how many jobs.
+        """Forget jobs for `RUN_SECONDS`, and old rows of deliveries, recoveries, targets and idempotency.
+
+        Returns how many jobs.
 
         Raises:
             StorageUnavailable: no job was forgotten whose objects are still stored.
@@ -54,6 +56,7 @@ class Retention:
         with self.engine.begin() as connection:
             retention.forget_deliveries(connection, self.days, KEYS_AT_ONCE)
             webhook_targets.forget(connection, self.days, KEYS_AT_ONCE)
+            recoveries.forget(connection, self.days, KEYS_AT_ONCE)
         forgotten = 0
         while found := self._forget_some(until):
             forgotten += found

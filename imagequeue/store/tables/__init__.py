@@ -6,7 +6,12 @@ change are narrow, rows that are wide never change. What must never happen is a 
 
 from imagequeue.store.tables.accounts import accounts, api_keys, ledger_entries, wallets
 from imagequeue.store.tables.attempts import attempts, deployment_states, quota_groups
-from imagequeue.store.tables.deliveries import deliveries, delivery_attempts, webhook_targets
+from imagequeue.store.tables.deliveries import (
+    deliveries,
+    delivery_attempts,
+    webhook_recoveries,
+    webhook_targets,
+)
 from imagequeue.store.tables.jobs import (
     event_totals,
     events,
@@ -44,5 +49,6 @@ __all__ = [
     "quota_groups",
     "recent_submits",
     "wallets",
+    "webhook_recoveries",
     "webhook_targets",
 ]

@@ -26,6 +26,7 @@ accounts = Table(
     primary_id(),
     Column("name", Text, nullable=False, unique=True),
     Column("webhook_secrets", Text, nullable=False),  # encrypted; newest first, spaces between
+    moment("old_secrets_until"),  # all but the newest sign until then; none: the newest alone
     Column("weight", Integer, nullable=False, server_default="1"),
     moment("created_at", now=True),
     CheckConstraint("weight BETWEEN 1 AND 1000", name="weight_range"),

@@ -6,6 +6,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Float,
     ForeignKey,
     Index,
@@ -31,6 +32,7 @@ deliveries = Table(
     Column("body", Text, nullable=False),  # fixed when the event is written
     Column("state", Text, nullable=False, server_default="PENDING"),
     Column("attempt_count", SmallInteger, nullable=False, server_default="0"),
+    Column("schedule_from", SmallInteger, nullable=False, server_default="0"),  # attempts until redelivery
     moment("next_attempt_at", now=True),
     Column("fence", Integer, nullable=False, server_default="0"),
     moment("leased_until"),
@@ -66,6 +68,7 @@ deliveries = Table(
         "leased_until",
         postgresql_where=text("state = 'PENDING' AND leased_until IS NOT NULL AND NOT begun"),
     ),
+    Index("ix_deliveries_dead", "account_id", "created_at", "id", postgresql_where=text("state = 'DEAD'")),
     Index("ix_deliveries_over", "state", "finished_at", postgresql_where=text("state <> 'PENDING'")),
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),
 )
@@ -87,6 +90,28 @@ webhook_targets = Table(
     Index("ix_webhook_targets_served_at", "served_at"),
 )
 """What is known of each target. How many attempts are in flight is the count of its leases."""
+
+webhook_recoveries = Table(
+    "webhook_recoveries",
+    metadata,
+    primary_id(),
+    Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False, index=True),
+    Column("since", DateTime(timezone=True), nullable=False),  # of the events
+    Column("until", DateTime(timezone=True), nullable=False),
+    moment("after_at"),  # the last delivery that was looked at: its event's time, and its id
+    Column("after_id", Uuid, nullable=True),
+    Column("redelivered", Integer, nullable=False, server_default="0"),
+    Column("skipped", Integer, nullable=False, server_default="0"),
+    moment("looked_at", now=True),
+    moment("created_at", now=True),
+    moment("finished_at"),
+    CheckConstraint("since < until", name="range_not_empty"),
+    Index("ix_webhook_recoveries_running", "looked_at", postgresql_where=text("finished_at IS NULL")),
+    Index(
+        "ix_webhook_recoveries_finished_at", "finished_at", postgresql_where=text("finished_at IS NOT NULL")
+    ),
+)
+"""What accounts have asked to be redelivered; dispatchers take it forward step by step."""
 
 delivery_attempts = Table(
     "delivery_attempts",

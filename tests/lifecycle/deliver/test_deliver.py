@@ -2,88 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
-import pytest
-from sqlalchemy import Engine
 from standardwebhooks import Webhook
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.routing import Route
 from svix.webhooks import Webhook as SvixWebhook
 
-from imagequeue import wiring
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, WebhookMessage
-from imagequeue.store.deliveries import ClaimedDelivery
-from tests.pipeline import Pipeline, RunningPipeline
-from tests.servers import ServerThread
-
-
-class Receiver:
-    """Keeps what it gets and answers as it is told."""
-
-    def __init__(self) -> None:
-        self.status = 200
-        self.got: list[tuple[dict[str, str], bytes]] = []
-        self.meanwhile: Callable[[], None] | None = None
-
-    async def take(self, request: Request) -> Response:
-        self.got.append((dict(request.headers), await request.body()))
-        if self.meanwhile:
-            await asyncio.to_thread(self.meanwhile)
-        return Response("thank you", status_code=self.status)
-
-
-class Webhooks:
-    """A pipeline, a receiver, and the delivering between them."""
-
-    def __init__(self, pipeline: Pipeline, receiver: Receiver, url: str) -> None:
-        self.pipeline, self.receiver, self.url = pipeline, receiver, f"{url}/hook"
-        runtime = pipeline.runtime
-        self.claimed: list[ClaimedDelivery] = []
-        self.deliveries = wiring.deliveries(runtime, self.claimed.extend, lambda: 0)
-        self.delivering = wiring.delivering(runtime)
-
-    def finish_job(self) -> None:
-        self.pipeline.submit(webhook_url=self.url)
-        self.pipeline.run()
-
-    def deliver(self) -> int:
-        self.pipeline.beat()
-        count = self.deliveries.run_once()
-        while self.claimed:
-            self.delivering.run(self.claimed.pop())
-        return count
-
-    def row(self) -> Any:
-        (row,) = self.pipeline.rows("SELECT *, next_attempt_at - clock_timestamp() AS waits FROM deliveries")
-        return row
-
-    def attempts(self) -> list[Any]:
-        return self.pipeline.rows("SELECT * FROM delivery_attempts ORDER BY number")
-
-    def secret(self) -> str:
-        (row,) = self.pipeline.rows("SELECT webhook_secrets FROM accounts")
-        return self.pipeline.runtime.keyring.decrypt(row.webhook_secrets)
-
-    def due(self) -> None:
-        self.pipeline.execute("UPDATE deliveries SET next_attempt_at = clock_timestamp()")
-        self.pipeline.execute("UPDATE webhook_targets SET open_until = NULL")
-
-
-@pytest.fixture
-def webhooks(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Webhooks]:
-    receiver = Receiver()
-    with ServerThread(Starlette(routes=[Route("/hook", receiver.take, methods=["POST"])])) as server:
-        allow = server.url.removeprefix("http://")
-        with RunningPipeline(engine, database_url, tmp_path, allow=allow) as running:
-            yield Webhooks(running, receiver, server.url)
+from tests.lifecycle.deliver.receiving import Webhooks
 
 
 def test_the_webhook_is_the_status_body_signed_for_both_packages(webhooks: Webhooks) -> None:
