@@ -16,7 +16,7 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 
 from cli.demo.result import Result
 
@@ -50,7 +50,8 @@ class Display:
 
     def table(self, results: Sequence[Result]) -> None:
         """Print a table with a row for each image."""
-        table = Table(*HEADINGS, box=None, padding=(0, 2, 0, 0))
+        columns = [Column(heading, overflow="fold") for heading in HEADINGS]  # names of images stay whole
+        table = Table(*columns, box=None, padding=(0, 2, 0, 0))
         for result in results:
             for cells in result.rows():
                 table.add_row(*cells)

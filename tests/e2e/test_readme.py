@@ -96,8 +96,10 @@ def test_the_javascript_example_prints_the_images(stack: LiveStack, tmp_path: Pa
     assert "media_url" in printed
 
 
-def test_the_shell_example_waits_for_the_image(stack: LiveStack) -> None:
-    assert "COMPLETED" in _shell(stack, block("sh", "imagequeue submit"))
+def test_the_shell_example_downloads_the_image(stack: LiveStack, tmp_path: Path) -> None:
+    script = block("sh", "imagequeue submit").replace("--out images", f"--out '{tmp_path}'")
+    assert "COMPLETED" in _shell(stack, script)
+    assert [path.suffix for path in tmp_path.iterdir()] == [".png"]
 
 
 def test_the_examples_of_accounts_work_on_the_running_stack(stack: LiveStack) -> None:

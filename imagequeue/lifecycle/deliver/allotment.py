@@ -1,4 +1,4 @@
-"""Which due deliveries get the free worker slots: pure, for one turn of the dispatcher.
+"""Which due deliveries get the free worker slots: pure, for one pass of the dispatcher.
 
 Every target gets one delivery after the other in turn, the one that was served longest ago first, until one
 of the caps stops it:
@@ -56,9 +56,9 @@ class Lease:
 
 @dataclass(slots=True)
 class Allotment:
-    """Counts what is in flight while a turn hands out places.
+    """Counts what is in flight while a pass hands out places.
 
-    `slots` are those that the live workers have for deliveries; `places` is how many may begin in this turn.
+    `slots` are those that the live workers have for deliveries; `places` is how many may begin in this pass.
     """
 
     slots: int

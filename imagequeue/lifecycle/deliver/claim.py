@@ -1,4 +1,4 @@
-"""One turn of the dispatcher: which due deliveries begin now (docs/design/webhooks.md, "Claim").
+"""One pass of the dispatcher: which due deliveries begin now (docs/design/webhooks.md, "Claim").
 
 Targets with due deliveries are found first, then their rows are locked, and only then, in further statements
 that see what was committed before the lock, the leases are counted and deliveries are leased. So no two
@@ -20,12 +20,12 @@ from imagequeue.store.deliveries import ClaimedDelivery, DueDelivery
 from imagequeue.store.webhook_targets import TargetKey
 
 TARGETS_AT_ONCE: Final = 100
-"""Targets that one turn locks and looks into, so that its locks are held for milliseconds."""
+"""Targets that one pass locks and looks into, so that its locks are held for milliseconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What may begin in a turn: `slots` of the live workers, and the doorbells that wait in Redis.
+    """What may begin in a pass: `slots` of the live workers, and the doorbells that wait in Redis.
 
     At most `most_waiting` doorbells may wait there.
     """

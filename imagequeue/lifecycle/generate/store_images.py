@@ -43,7 +43,6 @@ from imagequeue.store.attempts.calls import CallTicket
 
 log = structlog.get_logger()
 
-
 LEAST_DOWNLOAD_SECONDS = 5.0
 """For each image, even if less is left of the call's deadline, because it is paid for."""
 
@@ -119,7 +118,7 @@ class ImageStorer:
             try:
                 yield self._checked(ticket, number, raw, until)
             except (Unavailable, LinkBroken) as error:
-                yield error
+                yield self._of_earlier_poll(ticket, number) or error
 
     def store(
         self, ticket: CallTicket, images: Iterable[Checked | Unavailable | LinkBroken]
@@ -173,13 +172,20 @@ class ImageStorer:
         self.stopping.wait(INPUT_READING.first_seconds)
 
     def _checked(self, ticket: CallTicket, number: int, raw: RawImage, until: float) -> Checked:
-        output_format: OutputFormat = ticket.parameters["output_format"]
-        name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
-        key = output_key(name, ticket.attempt_id, number, output_format)
         with self._content(ticket, raw, until) as file, DECODING:
-            image = check_output(file.read(), output_format)
-            stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
-            return Checked(number, stored, _spooled(image.content))
+            return _as_checked(ticket, number, file.read())
+
+    def _of_earlier_poll(self, ticket: CallTicket, number: int) -> Checked | None:
+        """An image that this poll did not get, if an earlier one has stored or spilled it: it is paid for."""
+        if ticket.upstream_reference is None:
+            return None
+        key = _key(ticket, number)
+        with contextlib.suppress(StorageError, Unavailable):
+            waiting = self.spill.find(key)
+            content = self.storage.get(key) if waiting is None else waiting.content()
+            with DECODING:
+                return _as_checked(ticket, number, content)
+        return None
 
     def _put(self, ticket: CallTicket, image: Checked, progress: StoringProgress) -> None:
         try:
@@ -269,6 +275,17 @@ class ImageStorer:
             self.spill.remove(waiting.key)
         elif not self.storage.exists(key):
             raise StorageUnavailable(f"{key} is neither spilled nor stored")
+
+
+def _key(ticket: CallTicket, number: int) -> str:
+    name = request_id(ticket.model_id, ticket.parameters["operation"], ticket.job_id)
+    return output_key(name, ticket.attempt_id, number, ticket.parameters["output_format"])
+
+
+def _as_checked(ticket: CallTicket, number: int, content: bytes) -> Checked:
+    image, key = check_output(content, ticket.parameters["output_format"]), _key(ticket, number)
+    stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
+    return Checked(number, stored, _spooled(image.content))
 
 
 def _reason(error: Exception) -> str:

@@ -12,9 +12,11 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.backoff import POLLED_DOWNLOAD
 from imagequeue.domain.breaker import FAILURES
-from imagequeue.domain.ids import new_id
+from imagequeue.domain.ids import new_id, request_id
+from imagequeue.media.keys import output_key
 from imagequeue.store.attempts import deployments, polls
 from tests.builders import MODEL
+from tests.media.pictures import picture
 from tests.pipeline import Pipeline, RunningPipeline
 
 
@@ -131,6 +133,25 @@ def test_behind_a_broken_link_the_upstream_is_asked_for_a_fresh_one(
     while pixazo.status(job_id) == "PROCESSING":
         pixazo.poll()
     assert (pixazo.status(job_id), pixazo.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
+    assert len(_submits(pixazo)) == 1
+
+
+@pytest.mark.parametrize("place", ["the storage", "the spill directory"])
+def test_an_image_that_an_earlier_poll_has_stored_is_not_bought_again_because_its_link_is_broken_now(
+    pixazo: Pipeline, place: str
+) -> None:
+    job_id = _submitted(pixazo)
+    (attempt_id,) = pixazo.rows("SELECT id FROM attempts")[0]
+    key = output_key(request_id(MODEL, "generate", job_id), attempt_id, 1, "png")
+    if place == "the storage":
+        pixazo.runtime.storage.put(key, picture(), "image/png")
+    else:
+        pixazo.spill.put(key, picture(), "image/png", {"attempt_id": str(attempt_id)})
+    pixazo.fault(kind="status", status=404, match={"operation": "download"})
+    pixazo.execute(_OVERDUE)
+    pixazo.poll()
+    assert (pixazo.status(job_id), pixazo.states(job_id)) == ("COMPLETED", ["SUCCEEDED"])
+    assert pixazo.runtime.storage.get(key) == picture()
     assert len(_submits(pixazo)) == 1
 
 
