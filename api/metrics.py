@@ -186,6 +186,8 @@ def _deployments(reports: Iterable[DeploymentReport]) -> Iterator[Metric]:
 def _deliveries(connection: Connection) -> Iterator[Metric]:
     pending, overdue = metrics.pending_deliveries(connection)
     yield GaugeMetricFamily("imagequeue_deliveries_pending", "Webhooks that wait.", value=pending)
+    dead = metrics.dead_deliveries(connection)
+    yield GaugeMetricFamily("imagequeue_deliveries_dead", "Webhooks that were given up.", value=dead)
     text = "How long the most overdue webhook has been due."
     yield GaugeMetricFamily("imagequeue_deliveries_overdue_seconds", text, value=max(0.0, overdue))
     text = "Delivery attempts in the last five minutes."

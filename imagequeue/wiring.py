@@ -152,7 +152,7 @@ def upstream_caller(runtime: Runtime) -> UpstreamCaller:
 
 def inputs(runtime: Runtime) -> Inputs:
     """Where input images come from."""
-    return Inputs(runtime.storage, runtime.guarded_client(), runtime.policy)
+    return Inputs(runtime.storage, runtime.guarded_client())
 
 
 def fetching(
@@ -164,7 +164,7 @@ def fetching(
 
 def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:
     """Where images go; `stopping` is set when the process is asked to end."""
-    downloading = Downloading(runtime.guarded_client(), runtime.policy)
+    downloading = Downloading(runtime.guarded_client())
     return ImageStorer(runtime.storage, spill(runtime), downloading, health, stopping)
 
 
@@ -178,7 +178,6 @@ def delivering(runtime: Runtime, ended: Callable[[], None] = lambda: None) -> De
     return Delivering(
         engine=runtime.engine,
         client=runtime.guarded_client(),
-        policy=runtime.policy,
         keyring=runtime.keyring,
         schedule=parse_schedule(runtime.settings.webhook_schedule),
         dialect_headers=DIALECTS.webhook_headers(),

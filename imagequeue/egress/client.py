@@ -18,7 +18,7 @@ import httpcore
 from imagequeue.egress.answers import Download, Head, Receipt
 from imagequeue.egress.deadline import HEAD_READ, Deadline, Limits
 from imagequeue.egress.errors import BodyTooLarge, EgressError
-from imagequeue.egress.grammar import Destination
+from imagequeue.egress.grammar import Destination, Purpose, check_destination
 from imagequeue.egress.network import DeadlineNetwork, Dial, dial
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
@@ -37,7 +37,10 @@ _OWN_HEADERS: Final = frozenset(
 
 
 class GuardedClient:
-    """Sends to `Destination`s whose addresses `policy` admits. Shared by threads; holds nothing open."""
+    """The one door to URLs that somebody else chose. Shared by threads; holds nothing open.
+
+    `destination` checks a URL, and the connection checks its addresses, both by the same `policy`.
+    """
 
     def __init__(
         self,
@@ -48,9 +51,18 @@ class GuardedClient:
         resolver: BoundedResolver | None = None,
         dial: Dial = dial,
     ) -> None:
+        self.policy = policy
         self._network = DeadlineNetwork(resolver, admits=policy.admits, dial=dial)
         self._user_agent = user_agent
         self._tls = tls or tls_context()
+
+    def destination(self, url: str, purpose: Purpose = Purpose.WEBHOOK) -> Destination:
+        """Apply every rule that needs no name look-up.
+
+        Raises:
+            DestinationRefused: with a short reason for the client.
+        """
+        return check_destination(url, self.policy, purpose)
 
     def post(
         self,

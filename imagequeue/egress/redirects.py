@@ -16,8 +16,7 @@ from imagequeue.domain.errors import DestinationRefused
 from imagequeue.egress.answers import Download
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.deadline import Limits
-from imagequeue.egress.grammar import Destination, Purpose, check_destination
-from imagequeue.egress.policy import EgressPolicy
+from imagequeue.egress.grammar import Destination, Purpose
 
 MOST_HOPS: Final = 3
 """Redirects of one download: a bucket behind a CDN behind a short link needs them all."""
@@ -26,9 +25,7 @@ _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _PRINTABLE: Final = "".join(map(chr, range(0x21, 0x7F)))
 
 
-def download_image(
-    client: GuardedClient, url: str, policy: EgressPolicy, *, max_bytes: int, limits: Limits
-) -> Download:
+def download_image(client: GuardedClient, url: str, *, max_bytes: int, limits: Limits) -> Download:
     """Download an image, over at most `MOST_HOPS` redirects; `limits.total_seconds` is for all of them.
 
     A redirect that names no URL is returned as it is, with its status.
@@ -40,7 +37,7 @@ def download_image(
         EgressError: there is no complete answer.
     """
     until = time.monotonic() + limits.total_seconds
-    destination = check_destination(url, policy, Purpose.IMAGE)
+    destination = client.destination(url, Purpose.IMAGE)
     for hops in range(MOST_HOPS + 1):
         left = replace(limits, total_seconds=until - time.monotonic())
         answer = client.download(destination, max_bytes=max_bytes, limits=left)
@@ -49,11 +46,11 @@ def download_image(
             return answer
         with answer:
             if hops < MOST_HOPS:
-                destination = _redirected(destination, location, policy)
+                destination = _redirected(destination, location, client)
     raise DestinationRefused(f"the URL redirects more than {MOST_HOPS} times")
 
 
-def _redirected(source: Destination, location: str, policy: EgressPolicy) -> Destination:
+def _redirected(source: Destination, location: str, client: GuardedClient) -> Destination:
     """Where a `Location` leads (RFC 9110, section 10.2.2): it may be relative, and is made plain ASCII."""
     plain = quote(location.strip().encode("latin-1"), safe=_PRINTABLE)
     try:
@@ -61,10 +58,10 @@ def _redirected(source: Destination, location: str, policy: EgressPolicy) -> Des
     except ValueError:  # half an IPv6 address, for instance
         raise DestinationRefused("the URL redirects to what is no URL") from None
     try:
-        target = check_destination(url, policy, Purpose.IMAGE)
+        target = client.destination(url, Purpose.IMAGE)
     except DestinationRefused as error:
         raise DestinationRefused(f"the URL redirects to one that is refused: {error.message}") from None
     downgraded = source.scheme == "https" and target.scheme == "http"
-    if downgraded and not policy.lists(target.host, target.port):
+    if downgraded and not client.policy.lists(target.host, target.port):
         raise DestinationRefused("the URL redirects from https to http")
     return target

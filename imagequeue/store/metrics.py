@@ -98,6 +98,11 @@ def pending_deliveries(connection: Connection) -> tuple[int, float]:
     return pending, overdue
 
 
+def dead_deliveries(connection: Connection) -> int:
+    """How many webhooks were given up. They are kept for 30 days at least, or until they are redelivered."""
+    return connection.execute(text("SELECT count(*) FROM deliveries WHERE state = 'DEAD'")).scalar_one()
+
+
 def wallets(connection: Connection) -> Wallets:
     """What all accounts have, hold and have spent."""
     return Wallets(*connection.execute(_WALLETS).one())

@@ -111,6 +111,7 @@ def test_every_family_is_right_after_real_jobs(
     assert told["quota_tokens_out"][group] == 2
     assert told["deployment_in_flight"][group] == 0
     assert told["deliveries_pending"] == {(): 1}
+    assert told["deliveries_dead"] == {(): 0}
     assert told["delivery_attempts_recent"] == {("http_200",): 1}
     assert told["wallets_usd"] == {
         ("available",): pytest.approx(1000 - 5 * 0.039),

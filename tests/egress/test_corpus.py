@@ -77,7 +77,6 @@ def test_by_redirect(address: str) -> None:
             download_image(
                 names.client(policy),
                 f"http://{NAME}:{receiver.port}/",
-                policy,
                 max_bytes=1000,
                 limits=PATIENT,
             )

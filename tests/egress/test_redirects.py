@@ -36,7 +36,7 @@ def _pages(locations: Mapping[str, str], status: int = 302) -> Script:
 
 def _download(way: Way, port: int, *, scheme: str = "http", most: int = 1000) -> Download:
     url = f"{scheme}://{NAME}:{port}/image"
-    return download_image(way.client, url, way.policy, max_bytes=most, limits=PATIENT)
+    return download_image(way.client, url, max_bytes=most, limits=PATIENT)
 
 
 def _paths(receiver: Receiver, seen: list[bytes]) -> list[str]:
@@ -166,9 +166,9 @@ def test_all_hops_share_one_limit_of_bytes_and_of_time(authority: Authority) -> 
 
     def slow(conversation: Conversation) -> None:
         conversation.read_request()
-        conversation.drip(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n", 0.008)
+        conversation.drip(b"HTTP/1.1 302 Found\r\nLocation: /there\r\n\r\n", 0.02)
 
     with Receiver(slow) as receiver:
         way, url = Way(receiver.port, authority), f"http://{NAME}:{receiver.port}/image"
         with pytest.raises(TimedOut):
-            download_image(way.client, url, way.policy, max_bytes=1000, limits=QUICK)
+            download_image(way.client, url, max_bytes=1000, limits=QUICK)

@@ -26,8 +26,6 @@ from imagequeue.domain.webhooks import Action, DeliveryOutcome, WebhookMessage
 from imagequeue.egress.client import WEBHOOK_LIMITS, GuardedClient
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import EgressError
-from imagequeue.egress.grammar import check_destination
-from imagequeue.egress.policy import EgressPolicy
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.deliver.claim import Places, claim
 from imagequeue.signing import Keyring, sign
@@ -104,7 +102,6 @@ class Delivering:
 
     engine: Engine
     client: GuardedClient
-    policy: EgressPolicy
     keyring: Keyring
     schedule: Sequence[float]
     dialect_headers: Mapping[str, Callable[[WebhookMessage], dict[str, str]]]
@@ -142,7 +139,7 @@ class Delivering:
         body = task.body.encode()
         headers = self._headers(task, body)
         try:
-            destination = check_destination(task.url, self.policy)
+            destination = self.client.destination(task.url)
             receipt = self.client.post(destination, body, headers, limits=self.limits)
         except InvalidRequest:  # the operator's lists have changed since the submit
             return None, b"", webhooks.judge_failure(webhooks.BLOCKED, task.blocked_before)

@@ -20,7 +20,6 @@ from imagequeue.egress.answers import Download
 from imagequeue.egress.client import DOWNLOAD_LIMITS, GuardedClient
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
-from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.redirects import download_image
 from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
 from imagequeue.media.images import MOST_OUTPUT_BYTES
@@ -45,7 +44,6 @@ class Downloading:
     """The verb, with what it needs."""
 
     client: GuardedClient
-    policy: EgressPolicy
     random: Random = field(default_factory=Random)
 
     def run(self, url: str, until: float, *, tries: int = IMAGE_DOWNLOAD.tries) -> Download:
@@ -71,9 +69,7 @@ class Downloading:
         left = min(until - time.monotonic(), DOWNLOAD_LIMITS.total_seconds)
         limits = Limits(total_seconds=left, first_byte_seconds=left)
         try:
-            download = download_image(
-                self.client, url, self.policy, max_bytes=MOST_OUTPUT_BYTES, limits=limits
-            )
+            download = download_image(self.client, url, max_bytes=MOST_OUTPUT_BYTES, limits=limits)
             if download.status == HTTPStatus.OK:
                 return _image(download)
         except (DestinationRefused, DestinationBlocked) as error:

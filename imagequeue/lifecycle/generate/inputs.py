@@ -23,7 +23,6 @@ from imagequeue.domain.verdicts import InputRefused
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.deadline import Limits
 from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressError
-from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.redirects import download_image
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
@@ -50,7 +49,6 @@ class Inputs:
 
     storage: Storage
     downloads: GuardedClient
-    policy: EgressPolicy
 
     def fetch(self, job_id: UUID, request: ImageRequest) -> None:
         """Fetch the images and the mask that are URLs, check, re-encode and store them.
@@ -92,9 +90,7 @@ class Inputs:
         prepare = prepare_mask if name == _MASK else prepare_input
         try:
             limits = Limits(total_seconds=until - time.monotonic())
-            with download_image(
-                self.downloads, url, self.policy, max_bytes=MOST_INPUT_BYTES, limits=limits
-            ) as download:
+            with download_image(self.downloads, url, max_bytes=MOST_INPUT_BYTES, limits=limits) as download:
                 _require_success(name, download.status)
                 failpoint("fetch.fetched")
                 with unpacked_download(download, MOST_INPUT_BYTES) as image, DECODING:

@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 
 import pytest
-from sqlalchemy import Engine, event
+from sqlalchemy import Engine, event, text
 
 from imagequeue.store import webhook_targets
 from tests.lifecycle.deliver.outbox import Outbox
@@ -179,3 +179,28 @@ def test_what_is_older_than_the_age_limit_is_dead_unless_it_is_in_flight(outbox:
         ("https://a:443", "PENDING", 0),
         ("https://young:443", "PENDING", 0),
     }
+
+
+def test_a_target_that_nobody_names_any_more_is_forgotten(outbox: Outbox) -> None:
+    account = outbox.account()
+    for name in ("https://old:443", "https://waiting:443"):
+        outbox.known(account, name, served_at="clock_timestamp() - interval '31 days'")
+    outbox.known(account, "https://new:443", served_at=PAST)
+    outbox.add(account, "https://waiting:443")
+    with outbox.engine.begin() as connection:
+        assert webhook_targets.forget(connection, 30, 1000) == 1
+    left = outbox.rows("SELECT target FROM webhook_targets ORDER BY target")
+    assert [row.target for row in left] == ["https://new:443", "https://waiting:443"]
+
+
+def test_a_parked_target_costs_a_probe_however_much_waits_there(outbox: Outbox) -> None:
+    account = outbox.account()
+    outbox.known(account, "https://open:443", failures=5, open_until=FUTURE)
+    outbox.add(account, "https://open:443", 3000)
+    outbox.add(account, "https://busy:443", 3000)
+    with outbox.engine.begin() as connection:
+        assert webhook_targets.scan(connection, {}).due == [(account, "https://busy:443")]
+        read = (
+            "SELECT seq_tup_read + idx_tup_fetch FROM pg_stat_xact_user_tables WHERE relname = 'deliveries'"
+        )
+        assert connection.execute(text(read)).scalar_one() < 100

@@ -80,7 +80,7 @@ class Faults:
     def _deliver(self, allow: str, limits: Limits) -> None:
         policy, tls = EgressPolicy.parse(allow=allow), tls_context(self.authority.pem)
         client = GuardedClient(policy, user_agent="test", tls=tls, resolver=self.resolver)
-        verb = replace(wiring.delivering(self.runtime), policy=policy, client=client, limits=PATIENT)
+        verb = replace(wiring.delivering(self.runtime), client=client, limits=PATIENT)
         hasty = replace(verb, limits=limits)
         (faulty,) = self.outbox.rows(
             "SELECT id FROM deliveries WHERE url LIKE '%' || :name || '%'", name=NAME

@@ -35,7 +35,7 @@ def origin() -> Iterator[Origin]:
 @pytest.fixture
 def downloading(origin: Origin) -> Downloading:
     policy = EgressPolicy.parse(allow=origin.place)
-    return Downloading(GuardedClient(policy, user_agent="test"), policy, Random(1))  # noqa: S311  # no secret
+    return Downloading(GuardedClient(policy, user_agent="test"), Random(1))  # noqa: S311  # no secret
 
 
 def test_a_server_that_hangs_is_asked_once_when_that_takes_all_the_time(
