@@ -236,7 +236,8 @@ class Settlement:
         end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
         bodies = dict[UUID, str]()
         for job in live:
-            bodies[job.id] = body = encode(self._final_body(connection, job, status, error))
+            body = encode(self._final_body(connection, job, status, error))
+            bodies[job.id] = body
             settlements.write_result(connection, job.id, error=error, body=body)
             if job.webhook_url:
                 self._write_delivery(connection, job, job.webhook_url, self._told(connection, job) or body)
