@@ -10,9 +10,11 @@ from fastapi import APIRouter, Request, Response
 
 from api.auth import authenticate
 from api.change import LOCK_SECONDS, change
+from api.documented import about_a_job
 from api.query import query
 from api.requests import own_job
 from api.services import services_of
+from api.webhook_models import DeliveryLog, Redelivery
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.status_body import timestamp
 from imagequeue.lifecycle.deliver.redeliver import redeliver_job
@@ -25,7 +27,17 @@ PAGE = 50
 """Attempts of each delivery that one answer has: each may show 4 KiB of what was answered."""
 
 
-@router.get("/{request_id}/deliveries")
+_PARAMETERS = [
+    {
+        "name": "before",
+        "in": "query",
+        "description": "Only attempts with a smaller number.",
+        "schema": {"type": "integer", "minimum": 0, "maximum": 99_999},
+    }
+]
+
+
+@router.get("/{request_id}/deliveries", **about_a_job(DeliveryLog, InvalidRequest, parameters=_PARAMETERS))
 async def read_deliveries(request: Request, request_id: str) -> Response:
     """The webhooks of a job, each with its last 50 attempts.
 
@@ -40,7 +52,7 @@ async def read_deliveries(request: Request, request_id: str) -> Response:
     return Response(_body(found), media_type="application/json")
 
 
-@router.post("/{request_id}/redeliver", status_code=202)
+@router.post("/{request_id}/redeliver", status_code=202, **about_a_job(Redelivery, status=202))
 async def redeliver(request: Request, request_id: str) -> Response:
     """Send the webhooks of a job again: the same `webhook-id`, a fresh timestamp, its whole schedule.
 

@@ -16,10 +16,20 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from api.auth import authenticate
 from api.bulkhead import isolated
 from api.change import LOCK_SECONDS, change
+from api.documented import documented, query_parameters
 from api.model_body import read_model
 from api.query import query
 from api.services import ApiServices, services_of
-from imagequeue.domain.errors import InvalidRequest, NotFound
+from api.webhook_models import (
+    DeletedEndpoint,
+    Endpoint,
+    EndpointList,
+    EndpointWithSecret,
+    EventTestResult,
+    EventTypes,
+    json_body,
+)
+from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge, UnsupportedMediaType
 from imagequeue.domain.webhook_events import EVENT_TYPES
 from imagequeue.lifecycle.deliver.sample_event import EventSent, send_test_event
 from imagequeue.lifecycle.operate import webhook_endpoints as endpoints
@@ -166,15 +176,22 @@ def send_test(services: ApiServices, wanted: tuple[WebhookEndpoint, str]) -> Eve
     return send_test_event(services.runtime, *wanted, datetime.now(UTC))
 
 
+_UNREADABLE = (InvalidRequest, TooLarge, UnsupportedMediaType)
+_NAMED = (NotFound, *_UNREADABLE)
+_FIELDS = json_body(EndpointBody)
+_PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behind.", "limit": "Of a page."})
+
 for path in PATHS:
-    router.post(path)(create)
-    router.get(path)(read_list)
-    router.get(f"{path}/{{endpoint_id}}")(read)
-    router.post(f"{path}/{{endpoint_id}}")(update)
-    router.delete(f"{path}/{{endpoint_id}}")(delete)
-    router.post(f"{path}/{{endpoint_id}}/rotate_secret")(rotate)
-    router.post(f"{path}/{{endpoint_id}}/test")(test)
-router.get("/v1/webhook_event_types")(event_types)
+    one = f"{path}/{{endpoint_id}}"
+    router.post(path, **documented(EndpointWithSecret, *_UNREADABLE, body=_FIELDS))(create)
+    router.get(path, **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))(read_list)
+    router.get(one, **documented(Endpoint, NotFound))(read)
+    router.post(one, **documented(Endpoint, *_NAMED, body=_FIELDS))(update)
+    router.delete(one, **documented(DeletedEndpoint, NotFound))(delete)
+    rotation = json_body(EndpointRotation, required=False)
+    router.post(f"{one}/rotate_secret", **documented(EndpointWithSecret, *_NAMED, body=rotation))(rotate)
+    router.post(f"{one}/test", **documented(EventTestResult, *_NAMED, body=json_body(EventTest)))(test)
+router.get("/v1/webhook_event_types", **documented(EventTypes))(event_types)
 
 
 async def _own(request: Request, endpoint_id: str) -> WebhookEndpoint:

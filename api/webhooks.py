@@ -12,11 +12,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from api.auth import authenticate
 from api.change import LOCK_SECONDS, change
+from api.documented import documented
 from api.listing import Moment
 from api.model_body import read_model
 from api.query import query
 from api.services import services_of
-from imagequeue.domain.errors import NotFound
+from api.webhook_models import NewSecret, RecoveryState, json_body
+from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge, UnsupportedMediaType
 from imagequeue.domain.status_body import timestamp
 from imagequeue.lifecycle.deliver.redeliver import start_recovery
 from imagequeue.lifecycle.operate.webhook_secrets import OVERLAP, RotatedSecret, rotate_webhook_secret
@@ -48,7 +50,12 @@ class RecoveryRange(BaseModel):
     until: Moment = _LATER
 
 
-@router.post("/rotate-secret")
+_UNREADABLE = (InvalidRequest, TooLarge, UnsupportedMediaType)
+
+
+@router.post(
+    "/rotate-secret", **documented(NewSecret, *_UNREADABLE, body=json_body(Rotation, required=False))
+)
 async def rotate_secret(request: Request) -> Response:
     """Give the account a new webhook secret, which only this answer shows.
 
@@ -70,7 +77,11 @@ async def rotate_secret(request: Request) -> Response:
     return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
-@router.post("/recover", status_code=202)
+@router.post(
+    "/recover",
+    status_code=202,
+    **documented(RecoveryState, *_UNREADABLE, status=202, body=json_body(RecoveryRange)),
+)
 async def recover(request: Request) -> Response:
     """Redeliver, in the background, every dead webhook whose event was from `since` to before `until`.
 
@@ -87,7 +98,7 @@ async def recover(request: Request) -> Response:
     return Response(_recovery(started), 202, media_type="application/json")
 
 
-@router.get("/recoveries/{recovery_id}")
+@router.get("/recoveries/{recovery_id}", **documented(RecoveryState, NotFound))
 async def read_recovery(request: Request, recovery_id: str) -> Response:
     """How far a recovery has come."""
     key = await authenticate(request)
