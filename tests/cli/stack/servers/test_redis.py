@@ -6,7 +6,6 @@
 import os
 import socket
 import stat
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -104,15 +103,8 @@ def test_what_the_server_keeps_for_a_client_that_reads_no_answers_is_bounded(dir
     with EmbeddedRedis(directory).running() as server, redis.Redis.from_url(server.url) as client:
         client.set("long", bytes(MIB // 4))
         before = client.info("memory")["used_memory_peak"]
-        with socket.create_connection(("127.0.0.1", server.port), timeout=60) as connection:
+        with socket.create_connection(("127.0.0.1", server.port)) as connection:
             connection.sendall(f"AUTH {server.password}\r\n".encode() + b"GET long\r\n" * 400)
-            _read_to_the_end(connection)
-        assert client.info("stats")["client_output_buffer_limit_disconnections"] == 1
+            cut = (client.info("stats")["client_output_buffer_limit_disconnections"] for _ in range(20_000))
+            assert any(cut), "the server keeps all that nobody reads"
         assert client.info("memory")["used_memory_peak"] - before < 40 * MIB
-
-
-def _read_to_the_end(connection: socket.socket) -> None:
-    """Until the server has closed it, which it does while it answers commands that came together."""
-    with suppress(ConnectionError):
-        while connection.recv(MIB):
-            pass
