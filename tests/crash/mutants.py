@@ -116,10 +116,10 @@ MUTANTS = (
         (
             (
                 f"{LIFECYCLE}/settle/settle.py",
-                "        body = encode(self._final_body(connection, job, status, error))\n",
+                "            bodies[job.id] = body = encode(",
                 (
-                    '        connection.commit(); failpoint("settle.before_commit")\n'
-                    "        body = encode(self._final_body(connection, job, status, error))\n"
+                    '            connection.commit(); failpoint("settle.before_commit")\n'
+                    "            bodies[job.id] = body = encode("
                 ),
             ),
         ),
