@@ -13,6 +13,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from cli.keys import create_first_key
 from cli.stack.hooks import Hooks
+from cli.stack.options import SIMULATOR_RPM
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.operate.reload_catalog import ask_every_process
@@ -39,9 +40,10 @@ def hooks() -> Hooks:
     )
 
 
-def simulator_catalog(url: str) -> str:
-    """The built-in catalog, for a simulator at `url`."""
-    return _CATALOG.read_text(encoding="utf-8").replace("{simulator}", url)
+def simulator_catalog(url: str, rpm: int = SIMULATOR_RPM) -> str:
+    """The built-in catalog, for a simulator at `url`, with so many calls a minute for each deployment."""
+    text = _CATALOG.read_text(encoding="utf-8")
+    return text.replace("{simulator}", url).replace("{rpm}", str(rpm))
 
 
 def check(env: Mapping[str, str]) -> None:

@@ -9,7 +9,7 @@ import typer
 from cli.errors import reported
 from cli.stack import up as stack
 from cli.stack.console import Console
-from cli.stack.options import Options
+from cli.stack.options import SIMULATOR_RPM, Options
 from cli.stack.supervisor.errors import StackError
 from cli.stack_hooks import hooks
 from imagequeue.settings import refuse_unknown_variables
@@ -30,6 +30,12 @@ def up(  # noqa: PLR0913  # the command's options
     api_workers: Annotated[int, typer.Option(min=1, help="Processes of the API.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes for each queue.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls at a time in each worker process.")] = 64,
+    simulator_rpm: Annotated[
+        int,
+        typer.Option(
+            min=1, max=SIMULATOR_RPM, help="Calls a minute of each deployment of the built-in catalog."
+        ),
+    ] = SIMULATOR_RPM,
     stop_timeout: Annotated[
         float, typer.Option(min=0.5, help="Seconds until what still runs is ended by force.")
     ] = 15.0,
@@ -44,6 +50,7 @@ def up(  # noqa: PLR0913  # the command's options
         api_workers=api_workers,
         workers=workers,
         concurrency=concurrency,
+        simulator_rpm=simulator_rpm,
         stop_timeout=stop_timeout,
     )
     try:

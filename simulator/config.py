@@ -12,9 +12,8 @@ RetryAfterForm = Literal["seconds", "date", "milliseconds", "x-ms-milliseconds",
 
 DEMO_KEY = "simulator-key"
 DEMO_ENTRA_TOKEN = "simulator-entra-token"  # noqa: S105  # a documented value that opens nothing but the simulator
-DEMO_RPM = 60
-"""Calls a minute: few enough that jobs of one second go to several upstreams on a busy machine too. Of ten
-calls a second the two cheapest upstreams would take all."""
+DEMO_RPM = 600
+"""Calls a minute: ten a second, so that what is tried with the simulator ends soon."""
 
 
 class _Strict(BaseModel):
@@ -98,7 +97,7 @@ def _demo_model(cost: str, *operations: Operation) -> ModelConfig:
 
 
 def default_config() -> SimulatorConfig:
-    """The upstreams of a demo: every provider, key `simulator-key`, 60 calls a minute, 0.3 to 1 s each."""
+    """The upstreams of a demo: every provider, key `simulator-key`, 600 calls a minute, 0.3 to 1 s each."""
     foundry = UpstreamConfig(
         provider="foundry",
         entra_tokens=(DEMO_ENTRA_TOKEN,),

@@ -20,6 +20,10 @@ from cli.stack.supervisor.logs import tail
 from cli.stack.supervisor.run_as import with_pdeathsig
 from imagequeue.programs import IMAGEQUEUE
 
+SIMULATOR_RPM = 60
+"""Calls a minute of each deployment. At ten a second the two cheapest ones would take all jobs that a busy
+machine submits within a second, and the tour would never reach the others."""
+
 STOP_SECONDS = 20.0
 """How long the stack may take to stop; its own `--stop-timeout` is 15."""
 
@@ -91,7 +95,8 @@ def log_tails(directory: Path) -> str:
 @contextmanager
 def _started(directory: Path, variables: Mapping[str, str]) -> Generator[subprocess.Popen[bytes]]:
     """Start `up` in a session of its own: a Ctrl-C reaches the demo alone, which then stops the stack."""
-    words: Sequence[str] = (*IMAGEQUEUE, "up", "--port", "0", "--data-dir", str(directory))
+    rpm = ("--simulator-rpm", str(SIMULATOR_RPM))
+    words: Sequence[str] = (*IMAGEQUEUE, "up", "--port", "0", *rpm, "--data-dir", str(directory))
     outside = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
     with (directory / "up.log").open("wb") as log:
         process = subprocess.Popen(  # noqa: S603  # our own program

@@ -9,7 +9,8 @@ class Hooks:
     """All but the first are given the environment of the stack's processes. The last three run in a thread.
 
     Attributes:
-        simulator_catalog: the text of the built-in catalog, for a simulator at the given URL.
+        simulator_catalog: the text of the built-in catalog, for a simulator at the given URL, with so many
+            calls a minute for each deployment.
         check: raises when the environment or the catalog is wrong, before anything is started with it.
         first_key: called once the schema is there; makes the first API key and returns the text that tells
             it to the user; None if there is a key already.
@@ -17,7 +18,7 @@ class Hooks:
         all_beat: whether each of the processes with these pids has written a heartbeat since its start.
     """
 
-    simulator_catalog: Callable[[str], str]
+    simulator_catalog: Callable[[str, int], str]
     check: Callable[[Mapping[str, str]], None]
     first_key: Callable[[Mapping[str, str]], str | None]
     reload: Callable[[Mapping[str, str]], str]

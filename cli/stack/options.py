@@ -3,6 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+SIMULATOR_RPM = 600
+"""Calls a minute that the simulator takes by default, which `up` uses."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
@@ -16,6 +19,7 @@ class Options:
         api_workers: how many api processes.
         workers: how many worker processes for each queue.
         concurrency: how many calls each worker process makes at a time.
+        simulator_rpm: calls a minute that the built-in catalog gives each deployment at the simulator.
         stop_timeout: seconds until what still runs is ended by force.
     """
 
@@ -26,4 +30,5 @@ class Options:
     api_workers: int = 1
     workers: int = 1
     concurrency: int = 64
+    simulator_rpm: int = SIMULATOR_RPM
     stop_timeout: float = 15.0

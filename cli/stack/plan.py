@@ -74,7 +74,7 @@ def _catalog(options: Options, data: DataDirectory, hooks: Hooks, simulator: int
     own = _own_catalog(options)
     if own is not None:
         return own, environment.read_catalog(own)
-    text = hooks.simulator_catalog(f"http://127.0.0.1:{simulator}")
+    text = hooks.simulator_catalog(f"http://127.0.0.1:{simulator}", options.simulator_rpm)
     private_file.replace(data.catalog, text)
     return data.catalog, text
 

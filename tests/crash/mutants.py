@@ -116,10 +116,10 @@ MUTANTS = (
         (
             (
                 f"{LIFECYCLE}/settle/settle.py",
-                "            bodies[job.id] = body = encode(",
+                "            body = encode(",
                 (
                     '            connection.commit(); failpoint("settle.before_commit")\n'
-                    "            bodies[job.id] = body = encode("
+                    "            body = encode("
                 ),
             ),
         ),
