@@ -22,11 +22,11 @@ from api.query import query
 from api.services import ApiServices, services_of
 from api.webhook_models import (
     DeletedEndpoint,
-    Endpoint,
     EndpointList,
-    EndpointWithSecret,
     EventTestResult,
     EventTypes,
+    ShownEndpoint,
+    ShownEndpointWithSecret,
     json_body,
 )
 from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge, UnsupportedMediaType
@@ -183,13 +183,13 @@ _PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behi
 
 for path in PATHS:
     one = f"{path}/{{endpoint_id}}"
-    router.post(path, **documented(EndpointWithSecret, *_UNREADABLE, body=_FIELDS))(create)
+    router.post(path, **documented(ShownEndpointWithSecret, *_UNREADABLE, body=_FIELDS))(create)
     router.get(path, **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))(read_list)
-    router.get(one, **documented(Endpoint, NotFound))(read)
-    router.post(one, **documented(Endpoint, *_NAMED, body=_FIELDS))(update)
+    router.get(one, **documented(ShownEndpoint, NotFound))(read)
+    router.post(one, **documented(ShownEndpoint, *_NAMED, body=_FIELDS))(update)
     router.delete(one, **documented(DeletedEndpoint, NotFound))(delete)
     rotation = json_body(EndpointRotation, required=False)
-    router.post(f"{one}/rotate_secret", **documented(EndpointWithSecret, *_NAMED, body=rotation))(rotate)
+    router.post(f"{one}/rotate_secret", **documented(ShownEndpointWithSecret, *_NAMED, body=rotation))(rotate)
     router.post(f"{one}/test", **documented(EventTestResult, *_NAMED, body=json_body(EventTest)))(test)
 router.get("/v1/webhook_event_types", **documented(EventTypes))(event_types)
 

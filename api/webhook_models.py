@@ -17,7 +17,7 @@ Secret = Annotated[str, Field(description="Shown by this answer alone.", example
 EndpointId = Annotated[str, Field(examples=["we_019d00000000700080000000000000a1"])]
 
 
-class LoggedAttempt(AnswerFields):
+class WebhookAttempt(AnswerFields):
     """One attempt of a delivery; `response` has the first bytes of what the receiver answered."""
 
     number: int
@@ -28,7 +28,7 @@ class LoggedAttempt(AnswerFields):
     response: str
 
 
-class LoggedDelivery(AnswerFields):
+class WebhookDelivery(AnswerFields):
     """A webhook of a job, with its last attempts."""
 
     id: str
@@ -39,13 +39,13 @@ class LoggedDelivery(AnswerFields):
     next_attempt_at: Time | None
     created_at: Time
     finished_at: Time | None
-    attempts: list[LoggedAttempt]
+    attempts: list[WebhookAttempt]
 
 
 class DeliveryLog(AnswerFields):
     """The webhooks of a job."""
 
-    data: list[LoggedDelivery]
+    data: list[WebhookDelivery]
 
 
 class Redelivery(AnswerFields):
@@ -75,7 +75,7 @@ class RecoveryState(AnswerFields):
     finished_at: Time | None
 
 
-class Endpoint(AnswerFields):
+class ShownEndpoint(AnswerFields):
     """Where an account is told of events, whatever the request."""
 
     id: EndpointId
@@ -87,7 +87,7 @@ class Endpoint(AnswerFields):
     event_types: list[str]
 
 
-class EndpointWithSecret(Endpoint):
+class ShownEndpointWithSecret(ShownEndpoint):
     """An endpoint whose secret is new."""
 
     signing_secret: Secret
@@ -97,7 +97,7 @@ class EndpointList(AnswerFields):
     """Endpoints, newest first."""
 
     object: Literal["list"]
-    data: list[Endpoint]
+    data: list[ShownEndpoint]
     first_id: EndpointId | None
     last_id: EndpointId | None
     has_more: bool

@@ -14,6 +14,11 @@ from cli.stack.supervisor.errors import StackError
 from cli.stack_hooks import hooks
 from imagequeue.settings import refuse_unknown_variables
 
+SimulatorRpm = Annotated[
+    int,
+    typer.Option(min=1, max=SIMULATOR_RPM, help="Calls a minute of each deployment of the built-in catalog."),
+]
+
 
 @reported
 def up(  # noqa: PLR0913  # the command's options
@@ -30,12 +35,7 @@ def up(  # noqa: PLR0913  # the command's options
     api_workers: Annotated[int, typer.Option(min=1, help="Processes of the API.")] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Worker processes for each queue.")] = 1,
     concurrency: Annotated[int, typer.Option(min=1, help="Calls at a time in each worker process.")] = 64,
-    simulator_rpm: Annotated[
-        int,
-        typer.Option(
-            min=1, max=SIMULATOR_RPM, help="Calls a minute of each deployment of the built-in catalog."
-        ),
-    ] = SIMULATOR_RPM,
+    simulator_rpm: SimulatorRpm = SIMULATOR_RPM,
     stop_timeout: Annotated[
         float, typer.Option(min=0.5, help="Seconds until what still runs is ended by force.")
     ] = 15.0,
