@@ -18,6 +18,8 @@ from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 
 PRICE = Decimal("0.05")
+CALL_SECONDS = 10.0
+"""Of a call: a link that leads to no image is asked again until they are over."""
 
 
 @pytest.fixture
@@ -31,7 +33,7 @@ def serving(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Any]:
             database_url,
             tmp_path,
             upstreams=upstreams(cost_usd="0.062683"),
-            catalog=catalog_of(name),
+            catalog=catalog_of(name, timeout_seconds=CALL_SECONDS),
         )
         running.append(context)
         return context.__enter__()
