@@ -1,5 +1,7 @@
 """Tables for people: what tells rows apart is never cut.
 
+Cells may hold what strangers sent. A terminal obeys control characters, so those are replaced.
+
 A terminal that is too narrow for every column shows the more important ones whole, and says which were left
 out. A pipe has no width, so it gets everything.
 """
@@ -35,7 +37,7 @@ class Column:
 
 def print_table(columns: Sequence[Column], rows: Iterable[Sequence[str]]) -> None:
     """Print rows that have a cell for each of the columns."""
-    cells = [list(row) for row in rows]
+    cells = [[_printable(cell) for cell in row] for row in rows]
     widths = {
         column: max(cell_len(text) for text in (column.heading, *[row[number] for row in cells]))
         for number, column in enumerate(columns)
@@ -76,6 +78,10 @@ def _table(
 
 def _least(column: Column, widths: dict[Column, int]) -> int:
     return min(widths[column], _NARROWEST_PROSE) if column.prose else widths[column]
+
+
+def _printable(text: str) -> str:
+    return "".join(one if one.isprintable() else "\N{REPLACEMENT CHARACTER}" for one in text)
 
 
 def _total(widths: Iterable[int]) -> int:

@@ -6,11 +6,11 @@ import time
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
 
 from cli.errors import reported
 from cli.output import console, print_json
 from cli.remote import Remote, remote
+from cli.tables import Column, print_table
 
 app = typer.Typer(
     name="webhooks", help="Webhooks of your jobs: their log, and sending them again.", no_args_is_help=True
@@ -19,6 +19,19 @@ app = typer.Typer(
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id that submit printed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+COLUMNS = (
+    Column("url", prose=True),
+    Column("attempt"),
+    Column("state", rank=2),
+    Column("at", rank=3),
+    Column("ms", rank=4),
+    Column("outcome", rank=1),
+    Column("answer", rank=5, prose=True),
+)
+
+MOST_CHARACTERS = 100
+"""Of a cell: an answer may have kilobytes, and `--json` shows them."""
+
 LOOK_SECONDS = 1.0
 """Between two looks at a recovery, which makes a step a second."""
 
@@ -26,18 +39,13 @@ LOOK_SECONDS = 1.0
 @app.command()
 @reported
 def deliveries(request_id: RequestId, *, as_json: AsJson = False) -> None:
-    """Show every delivery attempt of a job's webhooks."""
+    """Show the last 50 delivery attempts of each of a job's webhooks."""
     with remote() as server:
         found = server.deliveries(request_id)
     if as_json:
         print_json(found)
         return
-    table = Table("url", "state", "attempt", "at", "ms", "outcome", "answer")
-    for one in found["data"]:
-        attempts: list[dict[str, Any]] = one["attempts"] or [{}]
-        for made in attempts:
-            table.add_row(*_row(one, made))
-    console.print(table)
+    print_table(COLUMNS, [row for one in found["data"] for row in _rows(one)])
 
 
 @app.command()
@@ -99,7 +107,12 @@ def _show(found: dict[str, Any], *, as_json: bool) -> None:
         console.print(f"{found['skipped']} had too many attempts already")
 
 
+def _rows(one: dict[str, Any]) -> list[tuple[str, ...]]:
+    attempts: list[dict[str, Any]] = one["attempts"] or [{}]
+    return [_row(one, made) for made in attempts]
+
+
 def _row(one: dict[str, Any], made: dict[str, Any]) -> tuple[str, ...]:
-    shown = (made.get(name) for name in ("number", "started_at", "latency_ms", "outcome", "response"))
-    texts = ["" if value is None else str(value)[:100] for value in shown]
-    return (one["url"], one["state"], *texts)
+    others = (made.get(name) for name in ("started_at", "latency_ms", "outcome", "response"))
+    shown = (one["url"], made.get("number"), one["state"], *others)
+    return tuple("" if value is None else str(value)[:MOST_CHARACTERS] for value in shown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 from typer.testing import CliRunner, Result
 
+from cli import webhooks
 from cli.submit import submit
 from cli.watch import status, watch
 from tests.api.service import Client
@@ -12,6 +13,7 @@ from tests.api.service import Client
 app = typer.Typer()
 for command in (submit, status, watch):
     app.command()(command)
+app.add_typer(webhooks.app)
 
 
 class Shell:

@@ -34,7 +34,18 @@ def test_a_missing_key_or_server_is_told_in_one_line(shell: Shell) -> None:
     assert "does not answer" in shell.run("status", "x", status=1).stderr
 
 
-@pytest.mark.parametrize("words", [("submit", "a fox"), ("status", "x"), ("watch", "x")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("submit", "a fox"),
+        ("status", "x"),
+        ("watch", "x"),
+        ("webhooks", "deliveries", "x"),
+        ("webhooks", "redeliver", "x"),
+        ("webhooks", "recover", "--since", "2026-03-31T10:00:00Z"),
+        ("webhooks", "recovery", "x"),
+    ],
+)
 @pytest.mark.parametrize(
     "body", [b"<html>a page</html>", b"", b"[1]", b"null", b'"text"', b"\xff\xfe", b'{"another": "service"}']
 )

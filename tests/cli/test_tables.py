@@ -78,6 +78,13 @@ def test_what_looks_like_markup_is_a_name(printed: io.StringIO) -> None:
     assert "[bold]team[/bold]" in printed.getvalue()
 
 
+def test_what_a_stranger_sent_does_not_command_the_terminal(printed: io.StringIO) -> None:
+    print_table([Column("answer")], [("\x1b]0;title\x07 \x9b31m \N{RIGHT-TO-LEFT OVERRIDE}busy",)])
+    text = printed.getvalue()
+    assert "busy" in text
+    assert all(one.isprintable() for one in text.replace("\n", ""))
+
+
 def test_a_pipe_gets_every_column_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     print_table(DEPLOYMENTS, ROWS)
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith("│")]
