@@ -7,7 +7,7 @@ costs one look-up a second.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import ceil
 
 from fastapi import Request
@@ -26,18 +26,22 @@ _MOST = 10_000
 
 
 class KeyCache:
-    """Stored keys by their public part, each for a second."""
+    """Stored keys by their public part, each for a second.
 
-    def __init__(self) -> None:
+    `now` is a clock in seconds that never goes back.
+    """
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self.now = now
         self._keys: dict[str, tuple[float, StoredKey]] = {}
 
     def get(self, lookup: str) -> StoredKey | None:
         """The key, if it was read within the last second."""
         found = self._keys.get(lookup)
-        return found[1] if found and time.monotonic() - found[0] < REMEMBERED_SECONDS else None
+        return found[1] if found and self.now() - found[0] < REMEMBERED_SECONDS else None
 
     def put(self, stored: StoredKey, read_at: float) -> None:
-        """Remember a key that a query begun at `read_at` (monotonic seconds) found."""
+        """Remember a key that a query begun at `read_at` (by `now`) found."""
         if len(self._keys) >= _MOST:
             self._keys.clear()
         self._keys[stored.lookup] = (read_at, stored)
@@ -117,7 +121,7 @@ async def _stored(request: Request, lookup: str) -> StoredKey | None:
     cache: KeyCache = request.app.state.key_cache
     stored = cache.get(lookup)
     if stored is None:
-        read_at = time.monotonic()
+        read_at = cache.now()
         stored = await find_key(services_of(request), lookup)
         if stored is not None:
             cache.put(stored, read_at)

@@ -17,7 +17,7 @@ from simulator.images import paint
 from simulator.media import StoredFile
 from simulator.perform import interrupt, interrupt_unread, perform
 from simulator.providers import PROVIDERS
-from simulator.providers.provider import Refusal, Route
+from simulator.providers.provider import JobProvider, Refusal, Route
 from simulator.state import Simulator
 from simulator.wire import Answer, json_answer, send
 
@@ -89,15 +89,16 @@ class Gateway:
 
     async def _poll(self, upstream: Upstream, route: Route, headers: Headers, connection: Connection) -> None:
         await connection.body()
-        if not upstream.provider.authorized(headers, upstream.config):
+        provider = upstream.provider
+        if not provider.authorized(headers, upstream.config):
             refusal = Refusal("unauthorized", "invalid or missing credentials")
-            return await send(connection, upstream.provider.refuse(refusal))
+            return await send(connection, provider.refuse(refusal))
         job = self._simulator.jobs.get(upstream.name, route.reference or "")
-        if job is None:
+        if job is None or not isinstance(provider, JobProvider):
             refusal = Refusal("unknown_route", "no request has this id")
-            return await send(connection, upstream.provider.refuse(refusal))
+            return await send(connection, provider.refuse(refusal))
         target = Target(upstream.name, "poll", job.model, job.prompt)
-        answer = upstream.provider.polled(job, time.monotonic_ns())
+        answer = provider.polled(job, time.monotonic_ns())
         return await self._answer(target, upstream, answer, connection)
 
     async def _download(self, upstream: Upstream, name: str, connection: Connection) -> None:

@@ -14,7 +14,7 @@ from simulator.gate import Decision
 from simulator.images import Picture, paint
 from simulator.jobs import Job
 from simulator.media import StoredFile
-from simulator.providers.provider import Ask, Provider, Refusal, Success
+from simulator.providers.provider import Ask, JobProvider, Provider, Refusal, Success
 from simulator.quota import nanoseconds
 from simulator.spoiled import Spoil
 from simulator.state import Simulator
@@ -156,9 +156,11 @@ def _published(simulator: Simulator, call: Call, fault: Fault | None, pictures: 
 
 
 def _queue(simulator: Simulator, call: Call, fault: Fault | None, duration_ns: int) -> Answer:
+    provider = call.upstream.provider
+    if not isinstance(provider, JobProvider):
+        raise TypeError(f"{type(provider).__name__} has no jobs, so none of its calls can be queued")
     job = _job(simulator, call, fault, duration_ns)
     simulator.jobs.put(job)
-    provider = call.upstream.provider
     if call.callback_url:
         simulator.callbacks.schedule(
             job, call.callback_url, lambda: provider.polled(job, time.monotonic_ns()).body

@@ -25,8 +25,10 @@ SHARE_A_STACK = {
     for name in (
         "documents",
         "examples",
+        "foundry_examples",
         "openai_errors",
         "openai_package",
+        "openrouter_examples",
         "readme",
         "redis_emptied",
         "reload",

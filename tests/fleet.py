@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,11 +146,11 @@ class Crew:
 
     def await_final(self, count: int, seconds: float = PATIENCE) -> None:
         """Wait until so many jobs are final."""
-        deadline = time.monotonic() + seconds
-        while len(self._pipeline.final) < count:
-            assert not self.errors, self.errors
-            assert time.monotonic() < deadline, f"{len(self._pipeline.final)} of {count} jobs are final"
-            time.sleep(0.02)
+        came, final = self._pipeline.came, self._pipeline.final
+        with came:
+            enough = came.wait_for(lambda: self.errors or len(final) >= count, seconds)
+        assert not self.errors, self.errors
+        assert enough, f"{len(final)} of {count} jobs are final"
 
     def _dispatch(self) -> None:
         dispatch = wiring.dispatch(self._pipeline.runtime, self.ring)
@@ -160,7 +159,7 @@ class Crew:
                 self._pipeline.beat()
                 dispatch.run_once()
             except BaseException as error:  # noqa: BLE001  # a thread's error is the test's
-                self.errors.append(error)
+                self._failed(error)
                 return
 
     def _work(self) -> None:
@@ -168,8 +167,13 @@ class Crew:
             try:
                 self._pipeline.generation.run(attempt_id)
             except BaseException as error:  # noqa: BLE001  # likewise
-                self.errors.append(error)
+                self._failed(error)
                 return
+
+    def _failed(self, error: BaseException) -> None:
+        with self._pipeline.came:
+            self.errors.append(error)
+            self._pipeline.came.notify_all()
 
 
 def quotas(simulator_url: str) -> dict[str, dict[str, Any]]:

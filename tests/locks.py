@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import time
 from collections.abc import Generator
 
 from sqlalchemy import Engine, text
+
+from tests.eventually import eventually
 
 
 @contextlib.contextmanager
@@ -21,18 +22,14 @@ def holding(engine: Engine, statement: str, **values: object) -> Generator[None]
 WALLET = "SELECT FROM wallets WHERE account_id = :account_id FOR UPDATE"
 
 
-def wait_until_blocked(engine: Engine) -> None:
-    """Wait until some statement in this database waits for a lock.
+def wait_until_blocked(engine: Engine, count: int = 1) -> None:
+    """Wait until so many statements in this database wait for a lock."""
 
-    Raises:
-        TimeoutError: none does within two minutes.
-    """
-    until = time.monotonic() + 120
-    while time.monotonic() < until:
-        with engine.connect() as connection:
-            if connection.execute(_BLOCKED).scalar_one():
-                return
-    raise TimeoutError
+    def blocked() -> bool:
+        with engine.connect() as connection:  # one transaction would see the same activity for ever
+            return connection.execute(_BLOCKED).scalar_one() >= count
+
+    eventually(blocked)
 
 
 _BLOCKED = text("""

@@ -64,6 +64,7 @@ class Pipeline:
 
     If it `is_punctual`, a start whose moment has passed is moved to the moment of its answer, so that a busy
     machine misses none. Where a quota is what is tested it is not, because such a call comes too late for it.
+    `came` is notified whenever `final` has grown.
     """
 
     runtime: Runtime
@@ -73,12 +74,13 @@ class Pipeline:
     process_id: UUID = field(default_factory=new_id)
     rung: list[Doorbell] = field(default_factory=list[Doorbell])
     final: list[UUID] = field(default_factory=list[UUID])
+    came: threading.Condition = field(default_factory=threading.Condition)
     is_punctual: bool = True
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
         runtime, process = self.runtime, WorkerProcess(self.process_id, self.stopping)
-        self.settlement = wiring.settlement(runtime, self.final.extend)
+        self.settlement = wiring.settlement(runtime, self.announce)
         self.health = StorageHealth()
         self.image_storer = wiring.image_storer(runtime, self.health, self.stopping)
         self.spill = self.image_storer.spill
@@ -113,6 +115,12 @@ class Pipeline:
         """Be seen, so that a long test on a busy machine does not lose its slots."""
         fresh = "UPDATE processes SET beat_at = clock_timestamp() WHERE id = :id"
         self.execute(fresh, id=self.process_id)
+
+    def announce(self, final: Sequence[UUID]) -> None:
+        """Take what the API's watchers are told: jobs that are final now."""
+        with self.came:
+            self.final.extend(final)
+            self.came.notify_all()
 
     def ring(self, doorbells: Sequence[Doorbell]) -> None:
         """Take doorbells instead of Celery."""

@@ -78,9 +78,10 @@ class DeadlineNetwork(httpcore.NetworkBackend):
 
         Raises:
             NameNotResolved, DestinationBlocked, ConnectFailed, TimedOut: none of them sent a byte.
+            ValueError: the pool was made with a local address or with socket options.
         """
         if local_address is not None or socket_options is not None:
-            raise NotImplementedError("neither a local address nor socket options are supported")
+            raise ValueError("`dial` chooses the local address and the socket options, no caller does")
         deadline = deadline_of(timeout)
         addresses = self._checked_addresses(host, port, deadline)
         return DeadlineStream(self._connect_to_one_of(addresses[:_MOST_DIALLED], port, deadline))

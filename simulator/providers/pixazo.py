@@ -20,7 +20,7 @@ from simulator.providers.provider import (
     Failure,
     Fields,
     InvalidAskError,
-    Provider,
+    JobProvider,
     Reason,
     Route,
     Success,
@@ -59,7 +59,7 @@ class _Edit(Fields):
     sync_mode: bool = False
 
 
-class Pixazo(Provider):
+class Pixazo(JobProvider):
     """Queues every call but those in `sync_mode`, which wait and get data URIs.
 
     A prompt against the content policy is accepted, and its job ends FAILED, because the model gets it only

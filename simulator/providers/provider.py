@@ -52,8 +52,8 @@ class Route:
 class Ask:
     """A valid request, in terms that are common to all providers.
 
-    `size` is width and height in pixels. `queued`: the answer has an id at once, and the client polls.
-    `options` has what only the provider itself reads.
+    `size` is width and height in pixels. `queued`: the answer has an id at once, and the client polls; only a
+    `JobProvider` reads one that is. `options` has what only the provider itself reads.
     """
 
     prompt: str
@@ -160,14 +160,6 @@ class Provider(ABC):
         """The URL that the client names for the upstream callback; raises InvalidAskError if it is none."""
         return None
 
-    def accepted(self, job: Job, base_url: str) -> Answer:
-        """The answer to a submit of a submit-and-poll provider."""
-        raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {base_url}")
-
-    def polled(self, job: Job, now_ns: int) -> Answer:
-        """The answer to a poll of a submit-and-poll provider."""
-        raise NotImplementedError(f"{type(self).__name__} has no jobs: {job.reference}, {now_ns}")
-
     def fault_code(self, status: int) -> str:
         """The error code of a `status` fault: the provider's own for that status, or the status's name."""
         usual: tuple[Reason, ...] = ("invalid", "unauthorized", "unknown_model", "policy", "throttled")
@@ -185,6 +177,18 @@ class Provider(ABC):
         if refusal.reason == "fault":
             code = self.fault_code(status)
         return json_answer(status, self.envelope(Failure(status, refusal.code or code, refusal)), headers)
+
+
+class JobProvider(Provider):
+    """A submit-and-poll protocol: what it asks to be `queued` becomes a job, which its clients poll."""
+
+    @abstractmethod
+    def accepted(self, job: Job, base_url: str) -> Answer:
+        """The answer to a submit."""
+
+    @abstractmethod
+    def polled(self, job: Job, now_ns: int) -> Answer:
+        """The answer to a poll at `now_ns` (nanoseconds of `time.monotonic_ns`)."""
 
 
 class Fields(BaseModel):

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from api.app import create_app
@@ -33,6 +34,7 @@ class Service:
     """The running server."""
 
     url: str
+    app: FastAPI
     engine: Engine
     runtime: Runtime
     clients: list[Client] = field(default_factory=list["Client"])
@@ -77,8 +79,9 @@ def serving(
     """Serve until the context ends."""
     own = runtime(engine, database_url, **settings)
     try:
-        with ServerThread(create_app(own, dialects)) as server:
-            service = Service(server.url, engine, own)
+        app = create_app(own, dialects)
+        with ServerThread(app) as server:
+            service = Service(server.url, app, engine, own)
             yield service
             for client in service.clients:
                 client.http.close()

@@ -37,13 +37,6 @@ class Bulk:
         return [NotFound() if item == 13 else item * 2 for item in items]
 
 
-async def idle(threads: CallThreads) -> None:
-    """Wait until one of the threads is free."""
-    async with asyncio.timeout(120):
-        while threads.is_full:  # noqa: ASYNC110  # nothing else tells it
-            await asyncio.sleep(0.001)
-
-
 def test_concurrent_calls_share_groups_and_get_their_own_results() -> None:
     bulk = Bulk()
 
@@ -66,8 +59,7 @@ def test_calls_gather_while_all_threads_are_busy() -> None:
         first = asyncio.create_task(coalescer.call(1))
         assert await asyncio.to_thread(bulk.started.wait, 120)
         later = [asyncio.create_task(coalescer.call(n)) for n in (2, 3, 4)]
-        await asyncio.sleep(0.01)
-        bulk.gate.set()
+        asyncio.get_running_loop().call_soon(bulk.gate.set)  # after the first step of each, which gathers it
         assert await asyncio.gather(first, *later) == [2, 4, 6, 8]
         coalescer.close()
 
@@ -106,22 +98,20 @@ def test_an_outage_fails_the_group_and_is_not_repeated() -> None:
     assert bulk.groups == [[1, 2], [3]]
 
 
-def test_hanging_groups_are_not_waited_for_and_then_refused_at_once() -> None:
-    bulk = Bulk()
+def test_while_all_threads_hang_new_calls_are_refused_at_once() -> None:
+    bulk, seconds = Bulk(), 0.0
     bulk.gate.clear()
 
     async def run() -> None:
-        threads = CallThreads("test", 1, patience=2.0)
-        coalescer = Coalescer(bulk, threads)
+        nonlocal seconds
+        coalescer = Coalescer(bulk, CallThreads("test", 1, patience=120.0, now=lambda: seconds))
+        first = asyncio.create_task(coalescer.call(1))
+        assert await asyncio.to_thread(bulk.started.wait, 120)
+        seconds += 121.0
         with pytest.raises(ServiceUnavailable):
-            await coalescer.call(1)
-        await asyncio.sleep(0.1)  # the group began a moment after the call
-        refused = asyncio.create_task(coalescer.call(2))
-        await asyncio.sleep(0)
-        assert refused.done(), "it did not wait"
-        assert isinstance(refused.exception(), ServiceUnavailable)
+            coalescer.call(2).send(None)  # its first step is its last: it waits for nothing
         bulk.gate.set()
-        await idle(threads)
+        assert await first == 2
         assert await coalescer.call(3) == 6
         coalescer.close()
 
@@ -134,16 +124,15 @@ def test_a_call_that_was_given_up_before_its_group_began_is_never_made() -> None
     bulk.gate.clear()
 
     async def run() -> None:
-        threads = CallThreads("test", 1, patience=2.0)
-        coalescer = Coalescer(bulk, threads)
+        coalescer = Coalescer(bulk, CallThreads("test", 1, patience=2.0, now=lambda: 0.0))
         first = asyncio.create_task(coalescer.call(1))
         assert await asyncio.to_thread(bulk.started.wait, 120)
         second = asyncio.create_task(coalescer.call(2))
         results = await asyncio.gather(first, second, return_exceptions=True)
         assert all(isinstance(result, ServiceUnavailable) for result in results)
-        bulk.gate.set()
-        await idle(threads)
-        assert await coalescer.call(3) == 6
+        third = asyncio.create_task(coalescer.call(3))
+        asyncio.get_running_loop().call_soon(bulk.gate.set)  # after the first step of `third`
+        assert await third == 6
         coalescer.close()
 
     asyncio.run(run())

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,6 +19,7 @@ from imagequeue.lifecycle.submit.submit import submit
 from tests.api.service import Client, Service, title_and_message
 from tests.api.streams import Stream, move
 from tests.builders import MODEL
+from tests.locks import wait_until_blocked
 
 LISTS = 2
 """As many as there are threads for lists."""
@@ -151,20 +150,6 @@ def test_a_wrong_query_is_named(client: Client, query: dict[str, str]) -> None:
     answer = client.http.get("/v2/requests", params=query)
     assert answer.status_code == 400
     assert next(iter(query)) in title_and_message(answer)[1]
-
-
-def wait_until_blocked(engine: Engine, count: int) -> None:
-    """Wait until so many statements of this database wait for a lock."""
-    waiting = text("""
-        SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
-    """)
-    pause, deadline = threading.Event(), time.monotonic() + PATIENCE_SECONDS
-    while True:
-        with engine.connect() as connection:  # one transaction would see the same activity for ever
-            if connection.execute(waiting).scalar_one() >= count:
-                return
-        assert time.monotonic() < deadline
-        pause.wait(0.02)
 
 
 def test_slow_lists_keep_nobody_else_waiting(client: Client, engine: Engine) -> None:

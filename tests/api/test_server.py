@@ -15,6 +15,7 @@ from api.server import MOST_FILES
 from tests.api.process import UPSTREAM_KEY, api_process
 from tests.api.service import BODY, ROUTE
 from tests.builders import SECRET_KEY, account, count
+from tests.eventually import eventually
 
 PROMPT = "an unmistakable prompt about a marmot"
 
@@ -57,8 +58,7 @@ def test_a_process_that_ends_tells_its_waiting_clients_that_their_jobs_go_on(
         ThreadPoolExecutor(1) as pool,
     ):
         answer = pool.submit(http.post, ROUTE, json=BODY | {"sync_mode": True})
-        while not count(engine, "jobs"):
-            http.get("/healthz")
+        eventually(lambda: count(engine, "jobs"))
         assert process.terminate() == 0
         told = answer.result()
     assert (told.status_code, told.headers["x-should-retry"]) == (504, "false")

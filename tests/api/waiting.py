@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from collections.abc import Generator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from tests.api.service import BODY as PIXAZOS
 from tests.api.service import ROUTE
 from tests.builders import account
 from tests.dialects.with_second import WITH_SECOND
+from tests.eventually import eventually
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
 
@@ -37,13 +38,12 @@ class Waiting:
 
     def job(self) -> Any:
         """The one job, as soon as there is one."""
-        while not (rows := self.pipeline.rows("SELECT id FROM jobs")):
-            self.http.get("/healthz")
-        return rows[0]
+        eventually(lambda: self.pipeline.rows("SELECT 1 FROM jobs"))
+        return self.pipeline.rows("SELECT id FROM jobs")[0]
 
     def run(self, *answers: Future[httpx.Response]) -> list[httpx.Response]:
         """Serve jobs until the clients have their answers."""
-        while not all(answer.done() for answer in answers):
+        while wait(answers, timeout=0.02).not_done:  # between two looks for jobs
             self.pipeline.run()
         return [answer.result() for answer in answers]
 
@@ -59,8 +59,8 @@ class Waiting:
 
     def until_watched(self, count: int) -> None:
         """Wait until so many jobs are watched by clients."""
-        while len(self.app.state.watch._watchers) != count:  # how many wait is told nowhere
-            self.http.get("/healthz")
+        watch = self.app.state.watch
+        eventually(lambda: len(watch._watchers) == count)  # how many wait is told nowhere
 
 
 @contextlib.contextmanager

@@ -56,7 +56,9 @@ def test_watch_fails_when_a_job_did(shell: Shell, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
-def test_watch_outlives_a_proxy_whose_server_is_restarted(status: int) -> None:
+def test_watch_outlives_a_proxy_whose_server_is_restarted(
+    status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Between two answers of the server there is a page of the proxy before it."""
     bodies = {"request_id": "x", "error": None, "output": None}
     answers = iter(
@@ -74,23 +76,28 @@ def test_watch_outlives_a_proxy_whose_server_is_restarted(status: int) -> None:
     routes = [Route("/v2/requests/status/x", answer)]
     with ServerThread(Starlette(routes=routes)) as server, httpx.Client(base_url=server.url) as http:
         follow(Remote(http), ["x"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["status"] == "COMPLETED"
+    assert list(answers) == []
 
 
 class Restarting(httpx.BaseTransport):
     """A server that refuses connections for its second request, as one that is restarted does."""
 
     def __init__(self) -> None:
-        self._asked = 0
+        self.asked = 0
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
-        self._asked += 1
-        if self._asked == 2:
+        self.asked += 1
+        if self.asked == 2:
             raise httpx.ConnectError("refused", request=request)
-        status = "QUEUED" if self._asked == 1 else "COMPLETED"
+        status = "QUEUED" if self.asked == 1 else "COMPLETED"
         body = {"request_id": "x", "status": status, "error": None, "output": None}
         return httpx.Response(200, json=body)
 
 
-def test_watch_outlives_a_restart_of_the_api() -> None:
-    with httpx.Client(base_url="http://api", transport=Restarting()) as http:
+def test_watch_outlives_a_restart_of_the_api(capsys: pytest.CaptureFixture[str]) -> None:
+    restarting = Restarting()
+    with httpx.Client(base_url="http://api", transport=restarting) as http:
         follow(Remote(http), ["x"], as_json=True)
+    assert json.loads(capsys.readouterr().out)["status"] == "COMPLETED"
+    assert restarting.asked == 3

@@ -10,6 +10,7 @@ import pytest
 
 from tests.builders import MODEL
 from tests.crash.conftest import Crash, MakeCrash
+from tests.eventually import eventually
 
 
 @pytest.mark.parametrize(
@@ -61,10 +62,8 @@ def test_an_attempt_whose_process_lives_is_left_alone(crash: Crash) -> None:
 def test_in_the_middle_of_the_answers_body(crash: Crash) -> None:
     job_id, attempt_id = crash.release()
     crash.pipeline.fault(kind="drip", bytes_per_second=100, count=1)
-    pid, deadline = crash.start("generate", attempt_id), time.monotonic() + 120
-    while not crash.pipeline.rows("SELECT 1 FROM attempts WHERE sent_at IS NOT NULL"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    pid = crash.start("generate", attempt_id)
+    eventually(lambda: crash.pipeline.rows("SELECT 1 FROM attempts WHERE sent_at IS NOT NULL"))
     assert crash.generated() == [1]
     os.kill(pid, signal.SIGKILL)
     assert crash.mother.end() == -signal.SIGKILL

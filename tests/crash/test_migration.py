@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -15,6 +14,7 @@ from sqlalchemy.pool import NullPool
 from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
 from tests.crash.conftest import Crash
+from tests.eventually import eventually
 
 
 @pytest.fixture
@@ -37,10 +37,8 @@ def test_a_migration_is_whole_or_not_there(crash: Crash, empty: str) -> None:
     crash.place = replace(crash.place, database_url=empty)
     with engine.connect() as connection:
         connection.execute(text("CREATE TABLE ledger_entries ()"))  # the migration stops at this name
-        pid, deadline = crash.start("migrate"), time.monotonic() + 120
-        while not connection.execute(waits).scalar_one():
-            assert time.monotonic() < deadline
-            time.sleep(0.02)
+        pid = crash.start("migrate")
+        eventually(lambda: connection.execute(waits).scalar_one())
         os.kill(pid, signal.SIGKILL)
         assert crash.mother.end() == -signal.SIGKILL
         connection.rollback()

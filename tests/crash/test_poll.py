@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from tests.api.service import serving
 from tests.builders import MODEL, catalog
 from tests.crash.conftest import Crash, MakeCrash
+from tests.eventually import eventually
 
 IMAGES = 3
 SECONDS = 120
@@ -108,9 +109,7 @@ def test_when_no_callback_comes_it_is_unknown_at_the_deadline(
 
 
 def _await_reference(crash: Crash) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not crash.pipeline.rows("SELECT 1 FROM attempts WHERE upstream_reference IS NOT NULL"):
-        assert time.monotonic() < deadline
+    eventually(lambda: crash.pipeline.rows("SELECT 1 FROM attempts WHERE upstream_reference IS NOT NULL"))
 
 
 def _submitted(crash: Crash) -> UUID:

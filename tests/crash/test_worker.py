@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 from redis import Redis
@@ -16,6 +15,7 @@ from imagequeue.settings import PREFIX
 from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import MODEL, SECRET_KEY
 from tests.crash.conftest import Crash, MakeCrash
+from tests.eventually import eventually
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
 
@@ -61,10 +61,7 @@ def _worker(crash: Crash, folder: Path, failpoint: str = "") -> subprocess.Popen
 
 
 def _await_beat(crash: Crash, worker: subprocess.Popen[bytes]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while crash.pipeline.rows("SELECT count(*) FROM processes WHERE pid = :pid", pid=worker.pid) != [(1,)]:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: crash.pipeline.rows("SELECT 1 FROM processes WHERE pid = :pid", pid=worker.pid))
 
 
 def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
@@ -87,10 +84,7 @@ def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
     _await_beat(crash, second)
     (later,) = crash.pipeline.submit(prompt="behind it in the queue")
     crash.pipeline.dispatch.run_once()
-    deadline = time.monotonic() + SECONDS
-    while crash.pipeline.status(later) != "COMPLETED":
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: crash.pipeline.status(later) == "COMPLETED")
     second.terminate()
     assert second.wait(SECONDS) == 0
     assert crash.generated() == [1, 1]

@@ -19,6 +19,7 @@ from cli.stack.servers.postgres import EmbeddedPostgres
 from imagequeue.lifecycle.sweep import failure_detector
 from tests import fleet
 from tests.e2e.live import MODEL, SUBMIT, LiveStack
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.long
 
@@ -79,10 +80,7 @@ def test_calls_in_flight_keep_their_result_and_nobody_is_taken_for_dead(tmp_path
 
 def _await_calls(database_url: str, simulator_url: str) -> set[object]:
     """Wait until every job's call has reached the upstream; the processes that live then."""
-    deadline = time.monotonic() + fleet.PATIENCE
-    while fleet.quotas(simulator_url)["east"]["admitted"] < JOBS:
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    eventually(lambda: fleet.quotas(simulator_url)["east"]["admitted"] >= JOBS)
     return _processes(database_url)
 
 

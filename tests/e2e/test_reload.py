@@ -7,8 +7,8 @@ import signal
 
 import pytest
 
-from tests.cli.stack.conftest import eventually
 from tests.e2e.live import MODEL, LiveStack
+from tests.eventually import eventually
 
 pytestmark = pytest.mark.long
 

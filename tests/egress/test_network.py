@@ -7,6 +7,7 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 
@@ -14,7 +15,7 @@ from imagequeue.egress.addresses import IPAddress
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.errors import ConnectFailed, DestinationBlocked, EgressError, TimedOut
 from imagequeue.egress.grammar import check_destination
-from imagequeue.egress.network import dial
+from imagequeue.egress.network import DeadlineNetwork, dial
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
 from tests.egress.certificates import Authority
@@ -157,3 +158,9 @@ def test_a_full_backlog_is_a_timeout() -> None:
 def _dial_until_full(waiting: ExitStack, port: int) -> None:
     for _ in range(64):
         waiting.enter_context(dial(ip_address("127.0.0.1"), port, 0.1))
+
+
+@pytest.mark.parametrize("chosen", [{"local_address": "127.0.0.2"}, {"socket_options": []}])
+def test_no_caller_chooses_the_local_address_or_socket_options(chosen: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="no caller"):
+        DeadlineNetwork().connect_tcp("127.0.0.1", 1, **chosen)

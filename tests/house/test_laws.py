@@ -13,7 +13,8 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import NormalizedName, canonicalize_name
 
-from tests.crash.mutants import MUTANTS, Mutant
+from tests.crash.mutants import MUTANTS
+from tests.crash.mutants.mutant import Mutant
 from tests.house.checkout import ROOT, text, tracked
 
 LONGEST_FILE = 300

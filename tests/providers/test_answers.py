@@ -215,7 +215,9 @@ def judged(status: int, body: Any = None, headers: dict[str, str] | None = None)
 
 @pytest.mark.parametrize("status", [200, 201, 202])
 def test_success_passes(status: int) -> None:
-    require_success(response(status, b"{}"))
+    answered = response(status, b"{}")
+    require_success(answered)
+    assert answered.body.tell() == 0, "the body is left to whoever reads the answer"
 
 
 def test_a_closed_account_is_not_a_refusal_of_the_request() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -14,8 +13,9 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.providers.registry import PROVIDERS
 from tests.builders import MODEL
+from tests.eventually import eventually
 from tests.pipeline import Pipeline, RunningPipeline
-from tests.worker.running import PATIENCE, PROGRAM, QUEUE, running_process
+from tests.worker.running import PROGRAM, QUEUE, running_process
 
 pytestmark = pytest.mark.long
 
@@ -75,14 +75,6 @@ def running(engine: Engine, database_url: str, redis_url: str, tmp_path: Path) -
             yield pipeline
 
 
-def _until(holds: Callable[[], bool], each_time: Callable[[], None] = lambda: None) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        each_time()
-        time.sleep(0.05)
-
-
 def test_jobs_of_a_healthy_model_are_served_while_forty_polls_of_another_hang(
     running: Pipeline, redis_url: str
 ) -> None:
@@ -92,15 +84,19 @@ def test_jobs_of_a_healthy_model_are_served_while_forty_polls_of_another_hang(
     lengths = list[int]()
     with Redis.from_url(redis_url) as redis:  # pyright: ignore[reportUnknownMemberType]
 
-        def measure() -> None:
-            lengths.append(redis.llen(QUEUE))  # pyright: ignore[reportArgumentType]
+        def until(holds: Callable[[], bool]) -> None:
+            def measured() -> bool:
+                lengths.append(redis.llen(QUEUE))  # pyright: ignore[reportArgumentType]
+                return holds()
 
-        _until(lambda: len(running.rows(sleeping)) == HANGING, measure)
-        _until(lambda: len(running.rows(f"{sleeping} AND polled_by IS NOT NULL")) > 1, measure)
+            eventually(measured)
+
+        until(lambda: len(running.rows(sleeping)) == HANGING)
+        until(lambda: len(running.rows(f"{sleeping} AND polled_by IS NOT NULL")) > 1)
         healthy = running.submit(HEALTHY, model_id=OTHER_MODEL)
-        _until(lambda: all(running.status(job_id) == "COMPLETED" for job_id in healthy), measure)
+        until(lambda: all(running.status(job_id) == "COMPLETED" for job_id in healthy))
         hang = running.rows(f"{sleeping} AND polled_by IS NOT NULL")
-        _until(lambda: bool(running.rows(f"{sleeping} AND poll_failures > 0")), measure)
+        until(lambda: bool(running.rows(f"{sleeping} AND poll_failures > 0")))
     assert len(hang) <= SLOTS // 2, "polls have places of their own"
     assert max(lengths) <= SLOTS + SLOTS // 2, "no more is rung than the worker has places for"
     assert {state for job_id in slow for state in running.states(job_id)} <= {"SLEEPING", "GIVEN_BACK"}

@@ -5,8 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from redis import Redis
@@ -18,6 +16,7 @@ from imagequeue.runtime import open_redis
 from imagequeue.signals import NOT_WORKING
 from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import NO_REDIS
+from tests.eventually import eventually
 from tests.worker.running import PATIENCE, QUEUE, SLOTS, running_worker
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
@@ -34,13 +33,6 @@ main()
 """
 
 
-def _until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-
-
 def _catches(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
     """Whether a process has a handler for a signal."""
     status = Path(f"/proc/{process.pid}/status").read_text("ascii")
@@ -55,7 +47,7 @@ def _count(engine: Engine, query: str) -> int:
 
 def test_a_worker_that_still_waits_for_its_database_ends_when_asked(tmp_path: Path) -> None:
     with running_worker(NO_DATABASE, NO_REDIS, tmp_path) as worker:
-        _until(lambda: _catches(worker, signal.SIGTERM))
+        eventually(lambda: _catches(worker, signal.SIGTERM))
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
 
@@ -73,25 +65,19 @@ def test_a_hangup_while_redis_is_away_reads_the_catalog_again(
 ) -> None:
     """Celery, which has no broker yet, would start the program anew."""
     with running_worker(database_url, NO_REDIS, tmp_path) as worker:
-        _until(lambda: _catches(worker, signal.SIGUSR1))  # Celery's own: it has taken its signals
+        eventually(lambda: _catches(worker, signal.SIGUSR1))  # Celery's own: it has taken its signals
         beats = "SELECT coalesce(max(beat), 0) FROM processes"
         seen = _count(engine, beats)
-        _until(lambda: _count(engine, beats) > seen)
+        eventually(lambda: _count(engine, beats) > seen)
         worker.send_signal(signal.SIGHUP)
-        _until(lambda: _count(engine, "SELECT count(*) FROM catalog_reloads") == 1)
+        eventually(lambda: _count(engine, "SELECT count(*) FROM catalog_reloads") == 1)
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(PATIENCE) == 0
 
 
 def _await_slots(engine: Engine, expected: int) -> None:
-    deadline = time.monotonic() + PATIENCE
-    while True:
-        with engine.connect() as connection:
-            slots = connection.execute(text("SELECT slots FROM processes WHERE beat > 0")).scalar()
-        if slots == expected:
-            return
-        assert time.monotonic() < deadline, f"{slots} slots"
-        time.sleep(0.05)
+    slots = "SELECT coalesce(max(slots), -1) FROM processes WHERE beat > 0"
+    eventually(lambda: _count(engine, slots) == expected)
 
 
 def test_a_worker_whose_storage_is_unusable_offers_no_slots_until_a_write_succeeds(
@@ -106,15 +92,13 @@ def test_a_worker_whose_storage_is_unusable_offers_no_slots_until_a_write_succee
 
 def _await_consumer(redis: Redis, worker: subprocess.Popen[bytes]) -> None:
     """Wait until Celery's consumer waits for messages."""
-    deadline = time.monotonic() + PATIENCE
-    while not any(client["cmd"] == "brpop" for client in _clients(redis)):
+
+    def consumes() -> bool:
         assert worker.poll() is None
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+        clients: list[dict[str, str]] = redis.client_list()  # pyright: ignore[reportUnknownMemberType]
+        return any(client["cmd"] == "brpop" for client in clients)
 
-
-def _clients(redis: Redis) -> list[dict[str, str]]:
-    return redis.client_list()  # pyright: ignore[reportUnknownMemberType]
+    eventually(consumes)
 
 
 def test_a_worker_whose_consumer_stands_still_exits_with_70(

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -127,11 +127,3 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Generator[Up]:
     """An `up` that the tests of a module share; each must leave it whole."""
     with contextlib.ExitStack() as ending:
         yield Starter(tmp_path_factory.mktemp("running"), ending)().until_ready()
-
-
-def eventually(question: Callable[[], bool], seconds: float = 120.0) -> None:
-    """Ask until the answer is yes: for what another process does and cannot announce."""
-    deadline = time.monotonic() + seconds
-    while not question():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(0.02)

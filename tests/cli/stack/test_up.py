@@ -12,8 +12,9 @@ import pytest
 from cli.stack.listener import listen
 from cli.stack.servers.redis import EmbeddedRedis
 from cli.stack.supervisor.errors import StackError
-from tests.cli.stack.conftest import Starter, Up, eventually
+from tests.cli.stack.conftest import Starter, Up
 from tests.cli.stack.processes_of import survivors
+from tests.eventually import eventually
 
 
 def _remember(up: Up) -> None:

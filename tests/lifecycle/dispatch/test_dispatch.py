@@ -23,6 +23,7 @@ from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import Doorbell
 from tests import builders, fleet
 from tests.builders import account
+from tests.eventually import eventually
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
@@ -172,10 +173,8 @@ def _stopped_before_its_start(of: Pipeline, child: subprocess.Popen[str]) -> Doo
 
 
 def _await_state(of: Pipeline, attempt_id: UUID, state: str) -> None:
-    deadline = time.monotonic() + fleet.PATIENCE
-    while (found := of.rows("SELECT state FROM attempts WHERE id = :id", id=attempt_id)[0].state) != state:
-        assert time.monotonic() < deadline, found
-        time.sleep(0.02)
+    query = "SELECT state FROM attempts WHERE id = :id"
+    eventually(lambda: of.rows(query, id=attempt_id)[0].state == state)
 
 
 def test_a_slow_reading_never_makes_a_call_early(single: Pipeline) -> None:

@@ -19,6 +19,7 @@ from sqlalchemy import Engine
 from imagequeue.media.keys import input_key
 from imagequeue.settings import PREFIX
 from tests.builders import MODEL, SECRET_KEY
+from tests.eventually import eventually
 from tests.media.pictures import encoded
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.providers.scripted import answer, read_request, scripted_server
@@ -68,10 +69,7 @@ def _worker(pipeline: Pipeline, redis_url: str, url: str) -> subprocess.Popen[by
 
 
 def _await(pipeline: Pipeline, query: str, expected: int, **values: Any) -> None:
-    deadline = time.monotonic() + SECONDS
-    while pipeline.rows(query, **values)[0][0] < expected:
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
+    eventually(lambda: pipeline.rows(query, **values)[0][0] >= expected, SECONDS)
 
 
 def peak_mib(pid: int) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-import time
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 from imagequeue.media.local import LocalStorage
 from tests.builders import MODEL
+from tests.locks import wait_until_blocked
 from tests.media.pictures import picture
 from tests.pipeline import Pipeline
 
@@ -108,7 +108,7 @@ def test_a_submit_that_comes_while_the_image_is_deleted_stores_it_again(pipeline
     assert halting.deleting.wait(120)
     submitting = threading.Thread(target=ASK.store_uploads, args=[pipeline.runtime])
     submitting.start()
-    _await_lock(pipeline, submitting)
+    wait_until_blocked(pipeline.runtime.engine)
     halting.go.set()
     for thread in (looking, submitting):
         thread.join(120)
@@ -116,15 +116,3 @@ def test_a_submit_that_comes_while_the_image_is_deleted_stores_it_again(pipeline
     assert pipeline.runtime.storage.exists(key)
     assert _look(pipeline) == 0
     assert pipeline.rows("SELECT storage_key FROM input_images") == [(key,)]
-
-
-def _await_lock(pipeline: Pipeline, thread: threading.Thread) -> None:
-    waiting = (
-        "SELECT count(*) FROM pg_stat_activity"
-        " WHERE datname = current_database() AND wait_event_type = 'Lock'"
-    )
-    deadline = time.monotonic() + 120
-    while pipeline.rows(waiting) == [(0,)]:
-        assert thread.is_alive(), "it did not wait for who deletes"
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -134,9 +134,7 @@ def test_ending_many_jobs_locks_wallets_in_account_order(pipeline: Pipeline) -> 
     with pipeline.runtime.engine.begin() as connection:
         connection.execute(lock, {"id": first})
         ending.start()
-        waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-        while not connection.execute(waiting).scalar_one():
-            assert ending.is_alive()
+        wait_until_blocked(pipeline.runtime.engine)
         connection.execute(text("SET LOCAL lock_timeout = '2s'"))
         connection.execute(lock, {"id": second})
     ending.join(120)

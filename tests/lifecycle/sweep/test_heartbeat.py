@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -17,6 +16,7 @@ from imagequeue.lifecycle.generate.in_flight import InFlight
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.store.database import open_engine
 from tests import builders
+from tests.eventually import eventually
 from tests.worker.running import PATIENCE, PROGRAM, QUEUE, running_process
 
 COMMANDS = {
@@ -42,10 +42,7 @@ class Observer:
             return connection.execute(text(query), values).scalar_one()
 
     def until(self, query: str, holds: Callable[[int], bool], **values: object) -> None:
-        deadline = time.monotonic() + PATIENCE
-        while not holds(found := self.count(query, **values)):
-            assert time.monotonic() < deadline, found
-            time.sleep(0.05)
+        eventually(lambda: holds(self.count(query, **values)))
 
 
 @pytest.fixture

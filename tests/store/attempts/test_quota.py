@@ -15,6 +15,7 @@ from imagequeue.domain.quota import LEASE_SLACK, grant
 from imagequeue.domain.upstream_throttling import Drift, GroupPause
 from imagequeue.store.attempts import calls, quota
 from tests import builders
+from tests.locks import wait_until_blocked
 
 RPM = 10
 GROUP = QuotaGroup(name="east", rpm=RPM, window_seconds=60, guard_ms=400, pace=False, cold_start="fresh")
@@ -118,13 +119,6 @@ def two_statements(connection: Connection) -> int:
 
 def one_statement(connection: Connection) -> int:
     return connection.execute(ONE_STATEMENT).scalar_one()
-
-
-def wait_until_blocked(engine: Engine) -> None:
-    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
-    with engine.connect() as connection:
-        while connection.execute(waiting).scalar_one() == 0:
-            connection.rollback()
 
 
 @pytest.mark.parametrize(("count", "seen"), [(two_statements, 1), (one_statement, 0)])

@@ -13,8 +13,9 @@ from redis import Redis
 from redis.exceptions import ConnectionError, TimeoutError  # noqa: A004 -- as redis names them
 
 from imagequeue.signals import NOT_WORKING
-from tests.cli.stack.conftest import Up, eventually
+from tests.cli.stack.conftest import Up
 from tests.cli.stack.processes_of import listening_on
+from tests.eventually import eventually
 
 NAMES = (
     "postgres",

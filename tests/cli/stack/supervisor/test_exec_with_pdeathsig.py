@@ -16,13 +16,13 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root changes who a 
 
 _SHOW_PID = "import os; print(os.getpid())"
 _PARENT = r"""
-import subprocess, sys, time
+import signal, subprocess, sys
 from cli.stack.supervisor import run_as
 child = ["/bin/sh", "-c", "echo up; exec sleep 600"]
 process = subprocess.Popen(run_as.with_pdeathsig(child, identity=sys.argv[1]), stdout=subprocess.PIPE)
 assert process.stdout.readline() == b"up\n"
 print(process.pid, flush=True)
-time.sleep(600)
+signal.pause()
 """
 
 
