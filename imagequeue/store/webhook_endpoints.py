@@ -18,35 +18,30 @@ _COLUMNS = "id, account_id, name, url, target, event_types, created_at, updated_
 
 _LOCK_ACCOUNT = text("SELECT FROM accounts WHERE id = :account_id FOR NO KEY UPDATE")
 
-_COUNT = text("SELECT count(*) FROM webhook_endpoints WHERE account_id = :account_id AND deleted_at IS NULL")
+_COUNT = text("SELECT count(*) FROM webhook_endpoints WHERE account_id = :account_id")
 
 _READ = text(f"""
-    SELECT {_COLUMNS} FROM webhook_endpoints
-    WHERE account_id = :account_id AND id = :id AND deleted_at IS NULL
+    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = :account_id AND id = :id
 """)  # noqa: S608  # ours
 
 _LIST = text(f"""
     SELECT {_COLUMNS} FROM webhook_endpoints
-    WHERE account_id = :account_id AND deleted_at IS NULL AND (CAST(:before AS uuid) IS NULL OR id < :before)
+    WHERE account_id = :account_id AND (CAST(:before AS uuid) IS NULL OR id < :before)
     ORDER BY id DESC LIMIT :most
 """)  # noqa: S608
 
 _OF_ACCOUNTS = text(f"""
-    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = ANY(:account_ids) AND deleted_at IS NULL
-    ORDER BY id
+    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = ANY(:account_ids) ORDER BY id
 """)  # noqa: S608
 
 _CHANGE = text(f"""
     UPDATE webhook_endpoints
     SET name = :name, url = :url, target = :target, event_types = :event_types, updated_at = clock_timestamp()
-    WHERE account_id = :account_id AND id = :id AND deleted_at IS NULL
+    WHERE account_id = :account_id AND id = :id
     RETURNING {_COLUMNS}
 """)  # noqa: S608
 
-_DELETE = text("""
-    UPDATE webhook_endpoints SET deleted_at = clock_timestamp()
-    WHERE account_id = :account_id AND id = :id AND deleted_at IS NULL
-""")
+_DELETE = text("DELETE FROM webhook_endpoints WHERE account_id = :account_id AND id = :id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +117,7 @@ def change_endpoint(connection: Connection, changed: WebhookEndpoint) -> Webhook
 
 
 def delete_endpoint(connection: Connection, account_id: UUID, endpoint_id: UUID) -> bool:
-    """Delete an endpoint. Its row stays, and deliveries that are pending die at their next attempt."""
+    """Delete an endpoint. Deliveries that are pending keep its id, and die at their next attempt."""
     return connection.execute(_DELETE, {"account_id": account_id, "id": endpoint_id}).rowcount > 0
 
 
