@@ -11,14 +11,13 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
-from imagequeue.domain.ids import new_id
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
 from imagequeue.lifecycle.settle import webhook
 from imagequeue.store.jobs import settlements
-from imagequeue.store.jobs.settlements import LockedJob
+from imagequeue.store.jobs.settlements import LockedJob, NewDelivery
 from imagequeue.store.money.ledger import HoldEnd, end_holds
 
 
@@ -47,23 +46,24 @@ class JobEnd:
         live = settlements.finish_jobs(connection, jobs, status)
         captures = status is JobStatus.COMPLETED
         end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
-        bodies = dict[UUID, str]()
+        bodies, own = dict[UUID, str](), list[NewDelivery]()
         for job in live:
             body = encode(self._final_body(connection, job, status, error))
             bodies[job.id] = body
-            settlements.write_result(connection, job.id, error=error, body=body)
             if job.webhook_url:
-                self._write_delivery(connection, job, job.webhook_url, self._told(connection, job) or body)
-        webhook.tell_endpoints(connection, live, status, bodies, self._due)
+                own.append(self._delivery(job, job.webhook_url, self._told(connection, job) or body))
+        settlements.write_results(connection, bodies, error=error)
+        # A job's own webhook is the first: where an endpoint has the same URL, it is the one that stays.
+        events = webhook.events(connection, live, status, bodies, self._due)
+        settlements.write_deliveries(connection, [*own, *events])
         return [job.id for job in live]
 
     def _told(self, connection: Connection, job: LockedJob) -> str | None:
         written = self.webhook_bodies.get(job.dialect)
         return written and webhook.own_body(connection, job, written, self.media_url)
 
-    def _write_delivery(self, connection: Connection, job: LockedJob, url: str, body: str) -> None:
-        target, due = webhook.target(url), self._due(job)
-        settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=body, due=due)
+    def _delivery(self, job: LockedJob, url: str, body: str) -> NewDelivery:
+        return NewDelivery(job.account_id, job.id, url, webhook.target(url), body, self._due(job))
 
     def _due(self, job: LockedJob) -> datetime:
         due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
