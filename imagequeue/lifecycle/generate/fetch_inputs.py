@@ -99,7 +99,8 @@ class Fetching:
                 failures += 1
                 log.warning("fetch_unrecorded", job_id=str(job.id), reason=type(error).__name__)
             except Exception:  # a fault of ours, which must not keep the place that the fetch has taken
-                return log.exception("fetch_refused", job_id=str(job.id))
+                log.exception("fetch_refused", job_id=str(job.id))
+                return None
             if self.stopping.wait(FETCH_RECORDING.wait_seconds(failures, self.random)):
                 return None
 

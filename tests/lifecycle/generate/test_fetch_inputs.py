@@ -238,7 +238,9 @@ def test_a_fetch_that_breaks_by_a_fault_of_ours_is_no_death_and_ends_as_an_error
     assert "a fault of the queue itself" in error_of(editing, job_id)
 
 
-def test_a_fault_of_ours_after_a_fetch_leaves_its_place_to_the_next(editing: Pipeline, origin: Origin) -> None:
+def test_a_fault_of_ours_after_a_fetch_leaves_its_place_to_the_next(
+    editing: Pipeline, origin: Origin
+) -> None:
     def broken() -> None:
         raise RuntimeError("a fault of ours")
 
