@@ -1,4 +1,4 @@
-"""What the end of a job writes, in the transaction of whoever settles it: no part of it is ever seen alone."""
+"""What the end of a job writes, all in the one transaction that settles it, so that no part is seen alone."""
 
 from __future__ import annotations
 
