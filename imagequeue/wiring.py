@@ -42,6 +42,7 @@ from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.retention.event_totals import EventTotals
 from imagequeue.lifecycle.retention.inputs import InputRetention
 from imagequeue.lifecycle.retention.jobs import Retention
+from imagequeue.lifecycle.settle.job_end import JobEnd
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.submit.submission import Submission
 from imagequeue.lifecycle.submit.submit import SubmitOutcome, submit
@@ -116,10 +117,12 @@ def settlement(runtime: Runtime, announce: Callable[[Sequence[UUID]], None]) -> 
     return Settlement(
         engine=runtime.engine,
         catalog=catalog(runtime),
-        media_url=media_urls(runtime.settings, runtime.keyring),
-        webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
+        job_end=JobEnd(
+            media_url=media_urls(runtime.settings, runtime.keyring),
+            webhook_bodies=DIALECTS.webhook_bodies(runtime.settings.public_origin),
+            webhook_schedule=parse_schedule(runtime.settings.webhook_schedule),
+        ),
         announce=announce,
-        webhook_schedule=parse_schedule(runtime.settings.webhook_schedule),
     )
 
 

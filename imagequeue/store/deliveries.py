@@ -92,10 +92,10 @@ _BEGIN = text(f"""
     WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING'
         AND leased_until > clock_timestamp() AND accounts.id = account_id
     RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count, schedule_from,
-        coalesce((SELECT webhook_secrets {_OF_ENDPOINT}), accounts.webhook_secrets),
+        CASE WHEN endpoint_id IS NULL THEN accounts.webhook_secrets
+            ELSE (SELECT webhook_endpoints.webhook_secrets {_OF_ENDPOINT}) END,
         coalesce(CASE WHEN endpoint_id IS NULL THEN accounts.old_secrets_until
             ELSE (SELECT webhook_endpoints.old_secrets_until {_OF_ENDPOINT}) END > clock_timestamp(), false),
-        EXISTS (SELECT {_OF_ENDPOINT} AND deleted_at IS NOT NULL),
         clock_timestamp() AS now,
         (SELECT dialect FROM job_requests WHERE job_id = deliveries.job_id AND endpoint_id IS NULL),
         (
@@ -137,6 +137,9 @@ class DeliveryTask:
 
     `dialect` is that of the job; None where an endpoint is told, which is done the same way in all of them.
 
+    `webhook_secrets` are those of the endpoint that is told, or else of the account. None: the endpoint is
+    deleted.
+
     `old_secrets_sign`: a rotation overlaps, so all of the secrets sign, and not the first alone.
     """
 
@@ -149,9 +152,8 @@ class DeliveryTask:
     body: str
     attempt_count: int
     schedule_from: int
-    webhook_secrets: str
+    webhook_secrets: str | None
     old_secrets_sign: bool
-    endpoint_deleted: bool
     now: datetime
     dialect: str | None
     blocked_before: int

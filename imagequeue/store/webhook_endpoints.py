@@ -1,4 +1,4 @@
-"""The endpoints of accounts, and the deliveries that tell them of events."""
+"""The endpoints of accounts."""
 
 from __future__ import annotations
 
@@ -12,41 +12,36 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects import postgresql
 
 from imagequeue.domain.ids import new_id
-from imagequeue.store.tables import deliveries, webhook_endpoints
+from imagequeue.store.tables import webhook_endpoints
 
 _COLUMNS = "id, account_id, name, url, target, event_types, created_at, updated_at"
 
 _LOCK_ACCOUNT = text("SELECT FROM accounts WHERE id = :account_id FOR NO KEY UPDATE")
 
-_COUNT = text("SELECT count(*) FROM webhook_endpoints WHERE account_id = :account_id AND deleted_at IS NULL")
+_COUNT = text("SELECT count(*) FROM webhook_endpoints WHERE account_id = :account_id")
 
 _READ = text(f"""
-    SELECT {_COLUMNS} FROM webhook_endpoints
-    WHERE account_id = :account_id AND id = :id AND deleted_at IS NULL
+    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = :account_id AND id = :id
 """)  # noqa: S608  # ours
 
 _LIST = text(f"""
     SELECT {_COLUMNS} FROM webhook_endpoints
-    WHERE account_id = :account_id AND deleted_at IS NULL AND (CAST(:before AS uuid) IS NULL OR id < :before)
+    WHERE account_id = :account_id AND (CAST(:before AS uuid) IS NULL OR id < :before)
     ORDER BY id DESC LIMIT :most
 """)  # noqa: S608
 
 _OF_ACCOUNTS = text(f"""
-    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = ANY(:account_ids) AND deleted_at IS NULL
-    ORDER BY id
+    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = ANY(:account_ids) ORDER BY id
 """)  # noqa: S608
 
 _CHANGE = text(f"""
     UPDATE webhook_endpoints
     SET name = :name, url = :url, target = :target, event_types = :event_types, updated_at = clock_timestamp()
-    WHERE account_id = :account_id AND id = :id AND deleted_at IS NULL
+    WHERE account_id = :account_id AND id = :id
     RETURNING {_COLUMNS}
 """)  # noqa: S608
 
-_DELETE = text("""
-    UPDATE webhook_endpoints SET deleted_at = clock_timestamp()
-    WHERE account_id = :account_id AND id = :id AND deleted_at IS NULL
-""")
+_DELETE = text("DELETE FROM webhook_endpoints WHERE account_id = :account_id AND id = :id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,16 +56,6 @@ class WebhookEndpoint:
     event_types: Sequence[str]
     created_at: datetime
     updated_at: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class EndpointEvent:
-    """An event of a job for one endpoint; `due`: when its first attempt is."""
-
-    endpoint: WebhookEndpoint
-    job_id: UUID
-    body: str
-    due: datetime
 
 
 def count_endpoints(connection: Connection, account_id: UUID) -> int:
@@ -122,26 +107,5 @@ def change_endpoint(connection: Connection, changed: WebhookEndpoint) -> Webhook
 
 
 def delete_endpoint(connection: Connection, account_id: UUID, endpoint_id: UUID) -> bool:
-    """Delete an endpoint. Its row stays, and deliveries that are pending die at their next attempt."""
+    """Delete an endpoint. Deliveries that are pending keep its id, and die at their next attempt."""
     return connection.execute(_DELETE, {"account_id": account_id, "id": endpoint_id}).rowcount > 0
-
-
-def write_events(connection: Connection, events: Sequence[EndpointEvent]) -> None:
-    """Write events into the outbox. Where a job has a delivery to the same URL already, that one stays."""
-    rows = [_row(event, new_id()) for event in events]
-    if rows:
-        connection.execute(postgresql.insert(deliveries).on_conflict_do_nothing(), rows)
-
-
-def _row(event: EndpointEvent, delivery_id: UUID) -> dict[str, Any]:
-    return {
-        "id": delivery_id,
-        "account_id": event.endpoint.account_id,
-        "job_id": event.job_id,
-        "endpoint_id": event.endpoint.id,
-        "webhook_id": f"msg_{delivery_id}",
-        "url": event.endpoint.url,
-        "target": event.endpoint.target,
-        "body": event.body,
-        "next_attempt_at": event.due,
-    }

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Table, func, select, update
+from sqlalchemy import Connection, Table, bindparam, func, select, update
 
 from imagequeue.store.tables import accounts, webhook_endpoints
 
@@ -88,8 +88,10 @@ def write_secrets(
 def reseal(connection: Connection, owner: SecretOwner, sealed: Mapping[UUID, str]) -> None:
     """Store the same secrets, encrypted again."""
     table = _TABLES[owner]
-    for owner_id, text in sealed.items():
-        connection.execute(update(table).where(table.c.id == owner_id).values(webhook_secrets=text))
+    changed = update(table).where(table.c.id == bindparam("owner"))
+    rows = [{"owner": owner_id, "sealed": text} for owner_id, text in sealed.items()]
+    if rows:
+        connection.execute(changed.values(webhook_secrets=bindparam("sealed")), rows)
 
 
 def owners() -> Sequence[SecretOwner]:

@@ -73,9 +73,11 @@ _SCAN = text(f"""
     ORDER BY served_at NULLS FIRST, account_id, named.target
 """)  # noqa: S608  # the pieces are ours
 
+# In one order, because an insert waits for another dispatcher's of the same row.
 _MAKE = text("""
     INSERT INTO webhook_targets (account_id, target)
-    SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[]))
+    SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS named (account, target)
+    ORDER BY account, target
     ON CONFLICT DO NOTHING
 """)
 

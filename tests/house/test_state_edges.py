@@ -24,7 +24,6 @@ FINISH = "imagequeue/store/jobs/settlements.py"
 CALL = "imagequeue/store/attempts/calls.py"
 CLOSE = "imagequeue/store/attempts/closings.py"
 DELIVERIES = "imagequeue/store/deliveries.py"
-ENDPOINTS = "imagequeue/store/webhook_endpoints.py"
 REDELIVERIES = "imagequeue/store/redeliveries.py"
 LEDGER = "imagequeue/store/money/ledger.py"
 ACCOUNTS = "imagequeue/store/money/accounts.py"
@@ -60,7 +59,7 @@ EDGES = [
     Edges("attempts.state", {*_LATE}, {"SUCCEEDED"}, "images come late", CLOSE, "close_attempt"),
     Edges("attempts.state", {"RELEASED"}, {"GIVEN_BACK"}, "its job ended", FINISH, "_give_back"),
     Edges("attempts.state", {"SLEEPING"}, {"LOST"}, "its job ended", FINISH, "_give_back"),
-    Edges("deliveries.state", {NEW}, {"PENDING"}, "settle", FINISH, "write_delivery"),
+    Edges("deliveries.state", {NEW}, {"PENDING"}, "settle", FINISH, "write_deliveries"),
     Edges(
         "deliveries.state",
         {"PENDING"},
@@ -70,7 +69,6 @@ EDGES = [
         "record_attempt",
     ),
     Edges("deliveries.state", {"PENDING"}, {"DEAD"}, "its age", DELIVERIES, "end_overdue"),
-    Edges("deliveries.state", {NEW}, {"PENDING"}, "an event of an endpoint", ENDPOINTS, "write_events"),
     Edges(
         "deliveries.state",
         {"PENDING", "DELIVERED", "DEAD"},

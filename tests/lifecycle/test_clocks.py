@@ -37,6 +37,7 @@ DECIDING = (
     "imagequeue/lifecycle/generate/start_window.py",
     "imagequeue/lifecycle/generate/poll.py",
     "imagequeue/lifecycle/settle/settle.py",
+    "imagequeue/lifecycle/settle/job_end.py",
     "imagequeue/lifecycle/settle/feedback.py",
     "imagequeue/lifecycle/sweep/rescue.py",
     "imagequeue/lifecycle/sweep/sweep.py",

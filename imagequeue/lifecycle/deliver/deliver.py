@@ -134,10 +134,10 @@ class Delivering:
         return DeliveryAttempt(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
 
     def _post(self, task: DeliveryTask) -> tuple[int | None, bytes, DeliveryOutcome]:
-        if task.endpoint_deleted:
+        if task.webhook_secrets is None:
             return None, b"", webhooks.ENDPOINT_DELETED
         body = task.body.encode()
-        headers = self._headers(task, body)
+        headers = self._headers(task, task.webhook_secrets, body)
         try:
             destination = self.client.destination(task.url)
             receipt = self.client.post(destination, body, headers, limits=self.limits)
@@ -148,8 +148,8 @@ class Delivering:
         outcome = webhooks.judge_status(receipt.status, receipt.header("retry-after"), task.now)
         return receipt.status, receipt.body, outcome
 
-    def _headers(self, task: DeliveryTask, body: bytes) -> dict[str, str]:
-        secrets = self.keyring.decrypt(task.webhook_secrets).split()
+    def _headers(self, task: DeliveryTask, sealed: str, body: bytes) -> dict[str, str]:
+        secrets = self.keyring.decrypt(sealed).split()
         if not task.old_secrets_sign:
             secrets = secrets[:1]
         message = WebhookMessage(task.webhook_id, task.account_id, task.now, body, secrets)

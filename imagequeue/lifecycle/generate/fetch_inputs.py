@@ -98,6 +98,9 @@ class Fetching:
             except SQLAlchemyError as error:
                 failures += 1
                 log.warning("fetch_unrecorded", job_id=str(job.id), reason=type(error).__name__)
+            except Exception:  # a fault of ours, which must not keep the place that the fetch has taken
+                log.exception("fetch_refused", job_id=str(job.id))
+                return None
             if self.stopping.wait(FETCH_RECORDING.wait_seconds(failures, self.random)):
                 return None
 

@@ -2,8 +2,8 @@
 
 `judge` (`domain/verdicts.py`) decides what the outcome means. The transaction then closes the attempt, adds
 its images to the job or returns its missing images for another attempt, and tells the deployment's breaker
-and its quota group (`feedback.py`). When the job ends by it, the same transaction ends the hold, writes the
-final body and, if the client asked for a webhook, the delivery.
+and its quota group (`feedback.py`). When the job ends by it, the same transaction ends the hold, and writes
+the final body and the webhooks (`job_end.py`).
 
 The first success wins. A failure is accepted only from the process that makes the call, or when that process
 is dead; the `Fence` of the statement says which. A success is accepted from any attempt of a live job, also
@@ -15,22 +15,17 @@ A call in doubt ends nothing yet if its upstream may call back: the attempt slee
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from decimal import Decimal
 from random import Random
-from typing import Any
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.catalog import Catalog
-from imagequeue.domain.ids import new_id
-from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
-from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.verdicts import (
     AttemptOutcome,
     GivenBack,
@@ -41,10 +36,10 @@ from imagequeue.domain.verdicts import (
     Verdict,
     judge,
 )
-from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.settle import feedback, webhook
+from imagequeue.lifecycle.settle import feedback
 from imagequeue.lifecycle.settle.history import read_history
+from imagequeue.lifecycle.settle.job_end import JobEnd
 from imagequeue.lifecycle.settle.throttled_alone import as_own_trouble
 from imagequeue.store.attempts import closings
 from imagequeue.store.attempts.closings import AttemptRow, Closing
@@ -52,7 +47,6 @@ from imagequeue.store.attempts.fences import Fence
 from imagequeue.store.database import locks_within
 from imagequeue.store.jobs import failures, settlements
 from imagequeue.store.jobs.settlements import LockedJob
-from imagequeue.store.money.ledger import HoldEnd, end_holds
 
 log = structlog.get_logger()
 
@@ -61,19 +55,12 @@ _SUCCESS_FROM = OPEN_ATTEMPTS | {AttemptState.UNKNOWN, AttemptState.LOST, Attemp
 
 @dataclass(frozen=True, slots=True)
 class Settlement:
-    """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final.
-
-    `webhook_bodies` has the dialects whose webhooks are their own, by name; all others get the status body.
-
-    `webhook_schedule` has the seconds before each delivery attempt; the first entry is the first one's.
-    """
+    """Ends attempts and jobs. `announce` is called after the commit with the jobs that became final."""
 
     engine: Engine
     catalog: Callable[[], Catalog]
-    media_url: Callable[[str], str]
-    webhook_bodies: Mapping[str, Callable[[JobView], Mapping[str, Any]]]
+    job_end: JobEnd
     announce: Callable[[Sequence[UUID]], None]
-    webhook_schedule: Sequence[float] = DEFAULT_SCHEDULE
     random: Random = field(default_factory=Random)
 
     def settle(
@@ -136,7 +123,7 @@ class Settlement:
             if not provided(connection):
                 return []
             jobs = settlements.lock_jobs(connection, job_ids)
-            ended = self._finish(connection, jobs, status, error)
+            ended = self.job_end.write(connection, jobs, status, error)
         if ended:
             self.announce(ended)
         return ended
@@ -203,7 +190,7 @@ class Settlement:
         if job.status.is_final:
             return None
         if len(new) == len(missing):
-            return job.id if self._finish(connection, [job], JobStatus.COMPLETED, None) else None
+            return job.id if self.job_end.write(connection, [job], JobStatus.COMPLETED, None) else None
         settlements.restore_missing_images(connection, job.id)
         return None
 
@@ -213,7 +200,7 @@ class Settlement:
         if job.status.is_final:
             return None
         if verdict.ends:
-            return job.id if self._finish(connection, [job], verdict.ends, verdict.error) else None
+            return job.id if self.job_end.write(connection, [job], verdict.ends, verdict.error) else None
         if verdict.remembers:
             counts, delay = verdict.counts, verdict.delay
             failures.record_failure(connection, job.id, history.deployment, counts=counts, delay=delay)
@@ -222,56 +209,6 @@ class Settlement:
         rounds = history.rounds_after.complete if verdict.counts else None
         settlements.restore_missing_images(connection, job.id, rounds=rounds)
         return None
-
-    def _finish(
-        self, connection: Connection, jobs: Sequence[LockedJob], status: JobStatus, error: str | None
-    ) -> list[UUID]:
-        """End those of the jobs that are live; their ids.
-
-        Quota groups and deployments are locked first, then wallets, each sorted: every transaction that
-        settles does it in this order, so that no two wait for each other.
-        """
-        live = settlements.finish_jobs(connection, jobs, status)
-        captures = status is JobStatus.COMPLETED
-        end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
-        bodies = dict[UUID, str]()
-        for job in live:
-            body = encode(self._final_body(connection, job, status, error))
-            bodies[job.id] = body
-            settlements.write_result(connection, job.id, error=error, body=body)
-            if job.webhook_url:
-                self._write_delivery(connection, job, job.webhook_url, self._told(connection, job) or body)
-        webhook.tell_endpoints(connection, live, status, bodies, self._due)
-        return [job.id for job in live]
-
-    def _told(self, connection: Connection, job: LockedJob) -> str | None:
-        written = self.webhook_bodies.get(job.dialect)
-        return written and webhook.own_body(connection, job, written, self.media_url)
-
-    def _write_delivery(self, connection: Connection, job: LockedJob, url: str, body: str) -> None:
-        target, due = webhook.target(url), self._due(job)
-        settlements.write_delivery(connection, job, delivery_id=new_id(), target=target, body=body, due=due)
-
-    def _due(self, job: LockedJob) -> datetime:
-        due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
-        return due or job.now
-
-    def _final_body(
-        self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None
-    ) -> dict[str, object]:
-        images = settlements.stored_images(connection, job.id) if status is JobStatus.COMPLETED else []
-        urls = [self.media_url(storage_key) for _, storage_key, _ in images]
-        return status_body(
-            job_id=job.id,
-            model_id=job.model_id,
-            operation=job.operation,
-            status=status,
-            created_at=job.created_at,
-            updated_at=job.now,
-            completed_at=job.now,
-            error=error,
-            output=Output(urls, images[0][2]) if images else None,
-        )
 
 
 def _closing(verdict: Verdict, outcome: AttemptOutcome, cost_usd: Decimal | None) -> Closing:

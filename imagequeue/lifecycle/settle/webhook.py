@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from urllib.parse import urlsplit
@@ -17,9 +17,8 @@ from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import encode
 from imagequeue.domain.webhook_events import REQUEST_EVENTS, event_body, wants
 from imagequeue.store import webhook_endpoints
-from imagequeue.store.jobs.settlements import LockedJob
+from imagequeue.store.jobs.settlements import LockedJob, NewDelivery
 from imagequeue.store.jobs.views import read_views
-from imagequeue.store.webhook_endpoints import EndpointEvent
 
 log = structlog.get_logger()
 
@@ -53,27 +52,22 @@ def target(url: str) -> str:
     return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
-def tell_endpoints(
+def events(
     connection: Connection,
     jobs: Sequence[LockedJob],
     status: JobStatus,
     bodies: Mapping[UUID, str],
     due: Callable[[LockedJob], datetime],
-) -> None:
-    """Write the event of jobs that ended with `status` for the endpoints of their accounts that want it.
+) -> Iterator[NewDelivery]:
+    """The event of jobs that ended with `status`, for the endpoints of their accounts that want it.
 
-    `bodies` are the final bodies of the jobs. A job whose own webhook goes to the URL of an endpoint has one
-    delivery there, its own.
+    `bodies` are the final bodies of the jobs.
     """
     event_type = REQUEST_EVENTS[status]
     accounts = {job.account_id for job in jobs}
     endpoints = webhook_endpoints.endpoints_of(connection, list(accounts)) if accounts else []
-    events = list[EndpointEvent]()
     for job in jobs:
         body = event_body(f"evt_{job.id}", event_type, job.now, bodies[job.id])
-        events += [
-            EndpointEvent(endpoint, job.id, body, due(job))
-            for endpoint in endpoints
-            if endpoint.account_id == job.account_id and wants(endpoint.event_types, event_type)
-        ]
-    webhook_endpoints.write_events(connection, events)
+        for one in endpoints:
+            if one.account_id == job.account_id and wants(one.event_types, event_type):
+                yield NewDelivery(one.account_id, job.id, one.url, one.target, body, due(job), one.id)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
+from sqlalchemy.dialects import postgresql
 
+from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.store.attempts import deployments, quota
@@ -81,6 +83,22 @@ class LockedJob:
     webhook_url: str | None
     dialect: str
     now: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class NewDelivery:
+    """A webhook for the outbox: to the request's own URL, or of an event to an endpoint.
+
+    `due`: when its first delivery attempt is.
+    """
+
+    account_id: UUID
+    job_id: UUID
+    url: str
+    target: str
+    body: str
+    due: datetime
+    endpoint_id: UUID | None = None
 
 
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
@@ -158,25 +176,29 @@ def _give_back(connection: Connection, job_ids: Sequence[UUID]) -> None:
         deployments.probes_untried(connection, [row.id for row in closed])
 
 
-def write_result(connection: Connection, job_id: UUID, *, error: str | None, body: str) -> None:
-    """Store the final body, which never changes."""
-    connection.execute(insert(job_results), {"job_id": job_id, "error": error, "body": body})
+def write_results(connection: Connection, bodies: Mapping[UUID, str], *, error: str | None) -> None:
+    """Store the final bodies of jobs, which never change."""
+    rows = [{"job_id": job_id, "error": error, "body": body} for job_id, body in bodies.items()]
+    if rows:
+        connection.execute(insert(job_results), rows)
 
 
-def write_delivery(  # noqa: PLR0913  # the columns of a delivery
-    connection: Connection, job: LockedJob, *, delivery_id: UUID, target: str, body: str, due: datetime
-) -> None:
-    """Write the webhook into the outbox; `due`: when its first delivery attempt is."""
-    connection.execute(
-        insert(deliveries),
-        {
-            "id": delivery_id,
-            "account_id": job.account_id,
-            "job_id": job.id,
-            "webhook_id": f"msg_{delivery_id}",
-            "url": job.webhook_url,
-            "target": target,
-            "body": body,
-            "next_attempt_at": due,
-        },
-    )
+def write_deliveries(connection: Connection, new: Sequence[NewDelivery]) -> None:
+    """Write webhooks into the outbox. Of two of one job to the same URL the first one stays."""
+    rows = [_delivery(one, new_id()) for one in new]
+    if rows:
+        connection.execute(postgresql.insert(deliveries).on_conflict_do_nothing(), rows)
+
+
+def _delivery(new: NewDelivery, delivery_id: UUID) -> dict[str, object]:
+    return {
+        "id": delivery_id,
+        "account_id": new.account_id,
+        "job_id": new.job_id,
+        "endpoint_id": new.endpoint_id,
+        "webhook_id": f"msg_{delivery_id}",
+        "url": new.url,
+        "target": new.target,
+        "body": new.body,
+        "next_attempt_at": new.due,
+    }

@@ -27,7 +27,8 @@ deliveries = Table(
     primary_id(),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
-    Column("endpoint_id", Uuid, nullable=True),  # none: the request's own URL
+    # None: the request's own URL. No foreign key: an endpoint may be deleted before its deliveries.
+    Column("endpoint_id", Uuid, nullable=True),
     Column("webhook_id", Text, nullable=False),  # stable over retries and redeliveries
     Column("url", Text, nullable=False),
     Column("target", Text, nullable=False),  # scheme://host:port
@@ -89,8 +90,7 @@ webhook_endpoints = Table(
     moment("old_secrets_until"),
     moment("created_at", now=True),
     moment("updated_at", now=True),
-    moment("deleted_at"),
-    Index("ix_webhook_endpoints_live", "account_id", "id", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_webhook_endpoints_account_id", "account_id", "id"),
 )
 """Where accounts want to be told of events, whatever the request."""
 

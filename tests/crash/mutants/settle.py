@@ -20,9 +20,10 @@ MUTANTS = (
         "settling is two commits",
         (
             (
-                f"{LIFECYCLE}/settle/settle.py",
+                f"{LIFECYCLE}/settle/job_end.py",
                 "            body = encode(",
                 (
+                    "            from imagequeue.failpoint import failpoint\n"
                     '            connection.commit(); failpoint("settle.before_commit")\n'
                     "            body = encode("
                 ),
@@ -32,7 +33,7 @@ MUTANTS = (
     ),
     Mutant(
         "the webhook is not written with the settlement",
-        ((f"{LIFECYCLE}/settle/settle.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
+        ((f"{LIFECYCLE}/settle/job_end.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.after_commit*",),
     ),
     Mutant(

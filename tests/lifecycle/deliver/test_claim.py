@@ -8,6 +8,7 @@ from collections import Counter
 import pytest
 from sqlalchemy import Engine, event, text
 
+from imagequeue.lifecycle.deliver.claim import TARGETS_AT_ONCE
 from imagequeue.store import webhook_targets
 from tests.lifecycle.deliver.outbox import Outbox
 
@@ -150,6 +151,16 @@ def test_an_account_with_very_many_targets_is_looked_through_bit_by_bit(
     turns = [outbox.turn() for _ in range(3)]
     assert [sum(turn.values()) for turn in turns] == [6, 5, 2]
     assert turns[0]["https://other:443"] == 1
+
+
+def test_an_account_with_very_many_targets_keeps_no_other_out_of_a_turn(outbox: Outbox) -> None:
+    many, other = outbox.account(), outbox.account()
+    for number in range(TARGETS_AT_ONCE + 20):
+        outbox.add(many, f"https://{number:03}:443", 4)
+    outbox.known(other, "https://other:443", latency_seconds=0.1)
+    for _ in range(3):  # at first nothing is known of the many, later they were served longer ago
+        outbox.add(other, "https://other:443")
+        assert outbox.turn()["https://other:443"] == 1
 
 
 def test_a_turn_costs_as_many_statements_for_a_thousand_deliveries_as_for_one(outbox: Outbox) -> None:

@@ -96,6 +96,7 @@ def test_nothing_is_sent_to_an_endpoint_that_was_deleted(webhooks: Webhooks) -> 
     assert [made.outcome for made in webhooks.attempts()] == ["endpoint_deleted"]
     _complete(webhooks)
     assert len(webhooks.pipeline.rows("SELECT id FROM deliveries")) == 1
+    assert webhooks.pipeline.rows("SELECT id FROM webhook_endpoints") == []
 
 
 def test_the_secret_of_an_endpoint_is_rotated_and_encrypted_again_by_itself(webhooks: Webhooks) -> None:

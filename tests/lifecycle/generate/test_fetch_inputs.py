@@ -238,6 +238,20 @@ def test_a_fetch_that_breaks_by_a_fault_of_ours_is_no_death_and_ends_as_an_error
     assert "a fault of the queue itself" in error_of(editing, job_id)
 
 
+def test_a_fault_of_ours_after_a_fetch_leaves_its_place_to_the_next(
+    editing: Pipeline, origin: Origin
+) -> None:
+    def broken() -> None:
+        raise RuntimeError("a fault of ours")
+
+    fetches = Fetches(replace(editing.fetching, wake=broken), list(Lane), lambda: 64, places=2)
+    for _ in range(2):
+        edit(editing, f"{origin.url}/image.png")
+    fetches.run_once()
+    fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # when all of its work is done
+    assert origin.requests.total() == 2, "an account has half of the places: one"
+
+
 def test_while_the_storage_is_away_the_job_waits(editing: Pipeline, origin: Origin, tmp_path: Path) -> None:
     (tmp_path / "media").write_text("a file where the directory should be")
     edit(editing, f"{origin.url}/image.png")

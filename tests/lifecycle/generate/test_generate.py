@@ -225,7 +225,7 @@ def test_a_process_that_stops_does_not_wait_for_the_database_for_ever(pipeline: 
             with nowhere.connect():
                 return False
 
-    away = Away(nowhere, settlement.catalog, settlement.media_url, {}, settlement.announce)
+    away = Away(nowhere, settlement.catalog, settlement.job_end, settlement.announce)
     recorder = replace(pipeline.generation.recorder, settlement=away, last_tries=0)
     pipeline.generation = replace(pipeline.generation, recorder=recorder)
     pipeline.dispatch.run_once()

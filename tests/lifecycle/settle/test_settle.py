@@ -8,10 +8,11 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, event, text
 
 from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
+from imagequeue.lifecycle.operate.webhook_endpoints import EndpointFields, open_endpoint
 from tests.builders import account
 from tests.lifecycle.generate.refusing import breaking_commit
 from tests.lifecycle.steps import UNTOUCHED, end_back_off, wallet
@@ -188,6 +189,23 @@ def test_an_ended_job_leaves_no_attempt_open(pipeline: Pipeline) -> None:
     assert pipeline.answer() == 2
     assert pipeline.calls() == []
     assert pipeline.rows("SELECT available, held, spent FROM wallets") == [(1000, 0, 0)]
+
+
+def test_ending_many_jobs_takes_as_many_statements_as_ending_one(pipeline: Pipeline) -> None:
+    for path in ("a", "b"):
+        fields = EndpointFields(path, f"https://receiver.example.com/{path}", ["request.*"])
+        open_endpoint(pipeline.runtime, pipeline.account_id, fields)
+    statements = list[str]()
+    event.listen(pipeline.runtime.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
+    counts = list[int]()
+    for count in (1, 30):
+        jobs = pipeline.submit(count, webhook_url="https://receiver.example.com/hook")
+        statements.clear()
+        assert len(pipeline.settlement.end(jobs, JobStatus.FAILED, "cancelled")) == count
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+    told = pipeline.rows("SELECT job_id, count(*) FROM deliveries GROUP BY job_id")
+    assert [row.count for row in told] == [3] * 31
 
 
 @pytest.mark.parametrize(("schedule", "seconds"), [("0,5", (0, 0)), ("30,5", (30, 36)), ("0.5", (0.5, 0.6))])

@@ -29,7 +29,8 @@ def pipeline(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipe
 
 
 def use(pipeline: Pipeline, bodies: Mapping[str, Write]) -> None:
-    settlement = replace(pipeline.settlement, webhook_bodies=bodies)
+    job_end = replace(pipeline.settlement.job_end, webhook_bodies=bodies)
+    settlement = replace(pipeline.settlement, job_end=job_end)
     pipeline.settlement = settlement
     recorder = replace(pipeline.generation.recorder, settlement=settlement)
     pipeline.generation = replace(pipeline.generation, recorder=recorder)

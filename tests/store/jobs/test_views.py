@@ -31,7 +31,7 @@ def pipeline(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipe
 
 def views(pipeline: Pipeline, *job_ids: UUID) -> dict[UUID, JobView]:
     with pipeline.runtime.engine.connect() as connection:
-        return read_views(connection, job_ids, pipeline.settlement.media_url)
+        return read_views(connection, job_ids, pipeline.settlement.job_end.media_url)
 
 
 def fixed(pipeline: Pipeline, job_id: UUID) -> Any:
@@ -67,7 +67,7 @@ def test_a_job_shows_what_was_asked_for_and_what_it_costs(pipeline: Pipeline) ->
     ] * 2
     assert all(pipeline.runtime.storage.get(image.storage_key) for image in job.images)
     assert [image.url for image in job.images] == [
-        pipeline.settlement.media_url(image.storage_key) for image in job.images
+        pipeline.settlement.job_end.media_url(image.storage_key) for image in job.images
     ]
 
 

@@ -1,0 +1,87 @@
+"""What the end of a job writes, all in the one transaction that settles it, so that no part is seen alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from random import Random
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Connection
+
+from imagequeue.domain.job_view import JobView
+from imagequeue.domain.jobs import JobStatus
+from imagequeue.domain.status_body import Output, encode, status_body
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
+from imagequeue.lifecycle.settle import webhook
+from imagequeue.store.jobs import settlements
+from imagequeue.store.jobs.settlements import LockedJob, NewDelivery
+from imagequeue.store.money.ledger import HoldEnd, end_holds
+
+
+@dataclass(frozen=True, slots=True)
+class JobEnd:
+    """Ends jobs: the status, the hold, the final body, and the webhooks. `media_url`: where an image is.
+
+    `webhook_bodies` has the dialects whose webhooks are their own, by name; all others get the status body.
+
+    `webhook_schedule` has the seconds before each delivery attempt; the first entry is the first one's.
+    """
+
+    media_url: Callable[[str], str]
+    webhook_bodies: Mapping[str, Callable[[JobView], Mapping[str, Any]]]
+    webhook_schedule: Sequence[float] = DEFAULT_SCHEDULE
+    random: Random = field(default_factory=Random)
+
+    def write(
+        self, connection: Connection, jobs: Sequence[LockedJob], status: JobStatus, error: str | None
+    ) -> list[UUID]:
+        """End those of the jobs that are live; their ids.
+
+        Quota groups and deployments are locked first, then wallets, each sorted: every transaction that
+        settles does it in this order, so that no two wait for each other.
+        """
+        live = settlements.finish_jobs(connection, jobs, status)
+        captures = status is JobStatus.COMPLETED
+        end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
+        bodies, own = dict[UUID, str](), list[NewDelivery]()
+        for job in live:
+            body = encode(self._final_body(connection, job, status, error))
+            bodies[job.id] = body
+            if job.webhook_url:
+                own.append(self._delivery(job, job.webhook_url, self._told(connection, job) or body))
+        settlements.write_results(connection, bodies, error=error)
+        # A job's own webhook is the first: where an endpoint has the same URL, it is the one that stays.
+        events = webhook.events(connection, live, status, bodies, self._due)
+        settlements.write_deliveries(connection, [*own, *events])
+        return [job.id for job in live]
+
+    def _told(self, connection: Connection, job: LockedJob) -> str | None:
+        written = self.webhook_bodies.get(job.dialect)
+        return written and webhook.own_body(connection, job, written, self.media_url)
+
+    def _delivery(self, job: LockedJob, url: str, body: str) -> NewDelivery:
+        return NewDelivery(job.account_id, job.id, url, webhook.target(url), body, self._due(job))
+
+    def _due(self, job: LockedJob) -> datetime:
+        due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
+        return due or job.now
+
+    def _final_body(
+        self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None
+    ) -> dict[str, object]:
+        images = settlements.stored_images(connection, job.id) if status is JobStatus.COMPLETED else []
+        urls = [self.media_url(storage_key) for _, storage_key, _ in images]
+        return status_body(
+            job_id=job.id,
+            model_id=job.model_id,
+            operation=job.operation,
+            status=status,
+            created_at=job.created_at,
+            updated_at=job.now,
+            completed_at=job.now,
+            error=error,
+            output=Output(urls, images[0][2]) if images else None,
+        )
