@@ -16,7 +16,7 @@ from pydantic import Field
 from imagequeue.dialects.dialect import Refusal, Rendered
 from imagequeue.dialects.fields import AnswerFields, BodyFields, require_readable
 from imagequeue.dialects.resolutions import Ratio, Resolution, shape_of
-from imagequeue.dialects.synchronous import QueuedJob, SynchronousAnswers
+from imagequeue.dialects.synchronous import StreamedAnswers
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
@@ -46,17 +46,6 @@ class OpenRouterError(AnswerFields):
     """Every error."""
 
     error: OpenRouterErrorBody
-
-
-ERRORS: dict[int, type[AnswerFields]] = dict.fromkeys(
-    (400, 401, 402, 403, 404, 413, 415, 422, 429, 500, 502, 503, 504), OpenRouterError
-)
-"""The documented errors of a submit."""
-
-
-def answers(completed: type[AnswerFields]) -> dict[int, type[AnswerFields]]:
-    """The documented answers of a submit."""
-    return {200: completed, 202: QueuedJob} | ERRORS
 
 
 class ImageConfig(BodyFields):
@@ -138,7 +127,7 @@ def _options(fields: CallFields) -> dict[str, Any]:
     return {name: value for name in names if (value := getattr(fields, name)) is not None}
 
 
-class OpenRouterAnswers(SynchronousAnswers):
+class OpenRouterAnswers(StreamedAnswers):
     """The errors of OpenRouter."""
 
     def refused(self, refusal: Refusal) -> Rendered:
