@@ -73,16 +73,10 @@ class OpenAIAnswers(StreamedAnswers):
         return _error_event(openai_errors.detail_of(refusal))
 
 
-def images_of(job: JobView) -> tuple[OutputImage, ...]:
-    """The images of an answer: never more than were asked for."""
-    return job.images[: job.request.image_count]
-
-
 def looks(job: JobView) -> dict[str, str]:
     """How the images are: what is known of size, format, quality and background."""
-    images = images_of(job)
-    sizes = {_size(image) for image in images}
-    formats = {_FORMATS[image.media_type] for image in images if image.media_type in _FORMATS}
+    sizes = {_size(image) for image in job.images}
+    formats = {_FORMATS[image.media_type] for image in job.images if image.media_type in _FORMATS}
     given: dict[str, str] = {"quality": _option(job, "quality"), "background": _option(job, "background")}
     known = {name: value for name, value in given.items() if value != "auto"}
     if len(sizes) == 1:
@@ -94,15 +88,14 @@ def looks(job: JobView) -> dict[str, str]:
 
 def completed_events(job: JobView, name: str, *, billed: bool = False) -> str:
     """The end of a COMPLETED job's stream: one event for each image. `billed`: each says what it cost."""
-    images = images_of(job)
-    cost = {"billed_amount": amount(job.price_usd / len(images))} if billed and images else {}
+    cost = {"billed_amount": amount(job.price_usd / len(job.images))} if billed else {}
     shared = {
         "created_at": seconds_of(job),
         "quality": _option(job, "quality"),
         "background": _option(job, "background"),
         "usage": {**NO_USAGE, **cost},
     }
-    return "".join(_event(name, image, shared) for image in images)
+    return "".join(_event(name, image, shared) for image in job.images)
 
 
 def _event(name: str, image: OutputImage, shared: Mapping[str, Any]) -> str:

@@ -154,7 +154,7 @@ class OmixaDialect(OpenAIAnswers):
         del request
         return {
             "created": seconds_of(job),
-            "data": [_entry(image) for image in openai_images.images_of(job)],
+            "data": [_entry(image) for image in job.images],
             "usage": {"billed_amount": openai_images.amount(job.price_usd)},
         }
 

@@ -127,7 +127,7 @@ class OpenAIDialect(OpenAIAnswers):
         spent = {"credits_used": round(job.price_usd * CREDITS_PER_USD), "usd_spent": float(job.price_usd)}
         return {
             "created": seconds_of(job),
-            "data": [base64_or_url(image) for image in openai_images.images_of(job)],
+            "data": [base64_or_url(image) for image in job.images],
             "usage": openai_images.NO_USAGE,
             "meta": {"usage": spent},
             **openai_images.looks(job),
