@@ -172,6 +172,28 @@ def test_a_field_that_is_left_out_has_a_default_or_is_asked_for_by_name(example:
         assert refusal is None or left_out in refusal.message
 
 
+@pytest.mark.parametrize("example", READ, ids=str)
+def test_an_integer_may_be_written_with_a_point(example: Example) -> None:
+    """JSON has one kind of number, so `1.0` is 1."""
+    body = example.submitted
+    written = replace(body, fields={name: _with_points(value) for name, value in body.fields.items()})
+    assert _read(example, written) == _read(example)
+
+
+def _with_points(value: Any) -> Any:
+    match value:
+        case bool():
+            return value
+        case int():
+            return float(value)
+        case list():
+            return [_with_points(one) for one in value]  # pyright: ignore[reportUnknownVariableType]
+        case dict():
+            return {name: _with_points(one) for name, one in value.items()}  # pyright: ignore[reportUnknownVariableType]
+        case _:
+            return value
+
+
 @pytest.mark.parametrize("example", examples("accepted"), ids=str)
 def test_a_queued_job_is_answered_as_the_document_has_it(example: Example) -> None:
     dialect, request = dialect_named(example.dialect), example.request()

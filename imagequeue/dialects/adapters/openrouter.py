@@ -21,7 +21,7 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.events import DONE, event
-from imagequeue.dialects.fields import AnswerFields, BodyFields, shown, validated
+from imagequeue.dialects.fields import WHOLE, AnswerFields, BodyFields, shown, validated
 from imagequeue.dialects.openrouter import (
     MOST_MESSAGES,
     CallFields,
@@ -62,7 +62,7 @@ class ImagePart(BodyFields):
 
     type: Literal["image_url"]
     image_url: ImageUrl
-    index: int | None = None
+    index: Annotated[int, WHOLE] | None = None
 
 
 def _parts(content: object) -> object:
@@ -110,7 +110,7 @@ class ChatBody(CallFields):
     )
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
-    n: Annotated[int, Field(ge=1, le=1)] | None = None
+    n: Annotated[int, WHOLE, Field(ge=1, le=1)] | None = None
     stream_options: StreamOptions | None = None
     usage: UsageOptions | None = None
 

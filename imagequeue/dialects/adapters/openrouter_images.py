@@ -147,7 +147,7 @@ class OpenRouterImagesDialect(OpenRouterAnswers):
             image_count=fields.n or 1,
             shape=_shape(fields),
             output_format=fields.output_format or "png",
-            options=_options(fields),
+            options=fields.model_dump(include={"quality", "background"}, exclude_none=True),
         )
         uploads = tuple(
             Upload(f"input_references.{number}", one.image_url.url) for number, one in enumerate(references)
@@ -194,11 +194,6 @@ def _shape(fields: ImagesBody) -> Shape:
     if fields.size in get_args(Resolution):
         return shape_of(None, cast("Resolution", fields.size))
     return Shape.parse(fields.size)
-
-
-def _options(fields: ImagesBody) -> dict[str, Any]:
-    given = {"quality": fields.quality, "background": fields.background}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _entry(image: OutputImage) -> dict[str, Any]:
