@@ -44,7 +44,8 @@ def _plausible(moment: datetime) -> datetime:
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+Moment = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_plausible)]
+"""A time as text, also in a JSON body whose other fields are strict."""
 
 
 class Listing(BaseModel):

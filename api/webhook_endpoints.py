@@ -17,7 +17,7 @@ from api.auth import authenticate
 from api.bulkhead import isolated
 from api.change import LOCK_SECONDS, change
 from api.documented import documented, query_parameters
-from api.model_body import read_model
+from api.model_body import UNREADABLE, json_body, read_model
 from api.query import query
 from api.services import ApiServices, services_of
 from api.webhook_models import (
@@ -27,9 +27,9 @@ from api.webhook_models import (
     EventTypes,
     ShownEndpoint,
     ShownEndpointWithSecret,
-    json_body,
 )
-from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge, UnsupportedMediaType
+from imagequeue.dialects.fields import BodyFields
+from imagequeue.domain.errors import InvalidRequest, NotFound
 from imagequeue.domain.webhook_events import EVENT_TYPES
 from imagequeue.lifecycle.deliver.sample_event import EventSent, send_test_event
 from imagequeue.lifecycle.operate import webhook_endpoints as endpoints
@@ -46,28 +46,22 @@ TEST_SECONDS = 20.0
 """What a test event may take: the attempt itself has 15 s."""
 
 
-class EndpointBody(BaseModel):
+class EndpointBody(BodyFields):
     """What a client says of an endpoint."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = None
     url: str | None = None
     event_types: list[str] | None = None
 
 
-class EndpointRotation(BaseModel):
+class EndpointRotation(BodyFields):
     """The body of a rotation, as OpenAI has it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     keep_old_secret_active_for_24_hours: bool = False
 
 
-class EventTest(BaseModel):
+class EventTest(BodyFields):
     """The body of a test."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     event_type: str
 
@@ -176,14 +170,13 @@ def send_test(services: ApiServices, wanted: tuple[WebhookEndpoint, str]) -> Eve
     return send_test_event(services.runtime, *wanted, datetime.now(UTC))
 
 
-_UNREADABLE = (InvalidRequest, TooLarge, UnsupportedMediaType)
-_NAMED = (NotFound, *_UNREADABLE)
+_NAMED = (NotFound, *UNREADABLE)
 _FIELDS = json_body(EndpointBody)
 _PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behind.", "limit": "Of a page."})
 
 for path in PATHS:
     one = f"{path}/{{endpoint_id}}"
-    router.post(path, **documented(ShownEndpointWithSecret, *_UNREADABLE, body=_FIELDS))(create)
+    router.post(path, **documented(ShownEndpointWithSecret, *UNREADABLE, body=_FIELDS))(create)
     router.get(path, **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))(read_list)
     router.get(one, **documented(ShownEndpoint, NotFound))(read)
     router.post(one, **documented(ShownEndpoint, *_NAMED, body=_FIELDS))(update)

@@ -17,7 +17,7 @@ _LONGEST_NAME = 100
 
 
 class BodyFields(BaseModel):
-    """A dialect's body: true is no integer, unknown fields are refused by name."""
+    """A body: true is no integer, unknown fields are refused by name."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
