@@ -39,8 +39,11 @@ from imagequeue.store.webhook_endpoints import WebhookEndpoint, list_endpoints, 
 from imagequeue.store.webhook_secrets import SecretOwner
 
 PATHS = ("/v1/webhook_endpoints", "/v2/webhooks/endpoints")
+_ONE = "/{endpoint_id}"
 
 router = APIRouter(tags=["Webhooks"])
+_endpoints = APIRouter()
+"""The routes that stand below each of `PATHS`."""
 
 TEST_SECONDS = 20.0
 """What a test event may take: the attempt itself has 15 s."""
@@ -75,6 +78,12 @@ class EndpointPage(BaseModel):
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
+_NAMED = (NotFound, *UNREADABLE)
+_FIELDS = json_body(EndpointBody)
+_PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behind.", "limit": "Of a page."})
+
+
+@_endpoints.post("", **documented(ShownEndpointWithSecret, *UNREADABLE, body=_FIELDS))
 async def create(request: Request) -> Response:
     """Make an endpoint; only this answer has its `signing_secret`."""
     key = await authenticate(request)
@@ -86,6 +95,7 @@ async def create(request: Request) -> Response:
     return _json(_object(issued.endpoint) | {"signing_secret": issued.secret})
 
 
+@_endpoints.get("", **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))
 async def read_list(request: Request) -> Response:
     """The endpoints of the account, newest first. Query: `after` (an id), `limit` (1 to 100, default 20)."""
     key = await authenticate(request)
@@ -102,11 +112,13 @@ async def read_list(request: Request) -> Response:
     return _json({"object": "list", "data": shown, "first_id": first, "last_id": last, "has_more": more})
 
 
+@_endpoints.get(_ONE, **documented(ShownEndpoint, NotFound))
 async def read(request: Request, endpoint_id: str) -> Response:
     """An endpoint."""
     return _json(_object(await _own(request, endpoint_id)))
 
 
+@_endpoints.post(_ONE, **documented(ShownEndpoint, *_NAMED, body=_FIELDS))
 async def update(request: Request, endpoint_id: str) -> Response:
     """Change the name, the URL or the types of an endpoint."""
     own = await _own(request, endpoint_id)
@@ -120,6 +132,7 @@ async def update(request: Request, endpoint_id: str) -> Response:
     return _json(_object(changed))
 
 
+@_endpoints.delete(_ONE, **documented(DeletedEndpoint, NotFound))
 async def delete(request: Request, endpoint_id: str) -> Response:
     """Delete an endpoint; what waits for it is not sent any more."""
     own = await _own(request, endpoint_id)
@@ -130,6 +143,10 @@ async def delete(request: Request, endpoint_id: str) -> Response:
     return _json({"id": _shown_id(own.id), "object": "webhook_endpoint.deleted", "deleted": True})
 
 
+@_endpoints.post(
+    f"{_ONE}/rotate_secret",
+    **documented(ShownEndpointWithSecret, *_NAMED, body=json_body(EndpointRotation, required=False)),
+)
 async def rotate(request: Request, endpoint_id: str) -> Response:
     """Give an endpoint a new secret, which only this answer has."""
     own = await _own(request, endpoint_id)
@@ -145,6 +162,7 @@ async def rotate(request: Request, endpoint_id: str) -> Response:
     return _json(_object(own) | {"signing_secret": rotated.secret})
 
 
+@_endpoints.post(f"{_ONE}/test", **documented(EventTestResult, *_NAMED, body=json_body(EventTest)))
 async def test(request: Request, endpoint_id: str) -> Response:
     """Send an event with sample data to an endpoint now, once; says what it answered."""
     own = await _own(request, endpoint_id)
@@ -158,6 +176,11 @@ async def test(request: Request, endpoint_id: str) -> Response:
     return _json({**told, "event_type": event_type, "status_code": sent.status})
 
 
+for _path in PATHS:
+    router.include_router(_endpoints, prefix=_path)
+
+
+@router.get("/v1/webhook_event_types", **documented(EventTypes))
 async def event_types(request: Request) -> Response:
     """The events that there are."""
     await authenticate(request)
@@ -168,23 +191,6 @@ async def event_types(request: Request) -> Response:
 def send_test(services: ApiServices, wanted: tuple[WebhookEndpoint, str]) -> EventSent:
     """Send a test event. It has threads of its own: a receiver may take 15 s to answer."""
     return send_test_event(services.runtime, *wanted, datetime.now(UTC))
-
-
-_NAMED = (NotFound, *UNREADABLE)
-_FIELDS = json_body(EndpointBody)
-_PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behind.", "limit": "Of a page."})
-
-for path in PATHS:
-    one = f"{path}/{{endpoint_id}}"
-    router.post(path, **documented(ShownEndpointWithSecret, *UNREADABLE, body=_FIELDS))(create)
-    router.get(path, **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))(read_list)
-    router.get(one, **documented(ShownEndpoint, NotFound))(read)
-    router.post(one, **documented(ShownEndpoint, *_NAMED, body=_FIELDS))(update)
-    router.delete(one, **documented(DeletedEndpoint, NotFound))(delete)
-    rotation = json_body(EndpointRotation, required=False)
-    router.post(f"{one}/rotate_secret", **documented(ShownEndpointWithSecret, *_NAMED, body=rotation))(rotate)
-    router.post(f"{one}/test", **documented(EventTestResult, *_NAMED, body=json_body(EventTest)))(test)
-router.get("/v1/webhook_event_types", **documented(EventTypes))(event_types)
 
 
 async def _own(request: Request, endpoint_id: str) -> WebhookEndpoint:
