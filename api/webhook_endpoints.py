@@ -11,13 +11,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from api.auth import authenticate
 from api.bulkhead import isolated
 from api.change import LOCK_SECONDS, change
 from api.documented import documented, query_parameters
 from api.model_body import UNREADABLE, json_body, read_model
+from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
 from api.webhook_models import (
@@ -69,10 +70,8 @@ class EventTest(BodyFields):
     event_type: str
 
 
-class EndpointPage(BaseModel):
+class EndpointPage(Parameters):
     """The query of a list."""
-
-    model_config = ConfigDict(extra="forbid")
 
     after: Annotated[str | None, Field(max_length=100)] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
@@ -99,10 +98,7 @@ async def create(request: Request) -> Response:
 async def read_list(request: Request) -> Response:
     """The endpoints of the account, newest first. Query: `after` (an id), `limit` (1 to 100, default 20)."""
     key = await authenticate(request)
-    try:
-        page = EndpointPage.model_validate(dict(request.query_params))
-    except ValidationError:
-        raise InvalidRequest("after must be an id, and limit a number from 1 to 100") from None
+    page = read_parameters(request.query_params, EndpointPage)
     before = None if page.after is None else _id(page.after)
     most, account_id = page.limit + 1, key.account_id
     found = await query(services_of(request), lambda one: list_endpoints(one, account_id, before, most))
