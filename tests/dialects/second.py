@@ -89,7 +89,7 @@ class SecondDialect:
             "POST",
             "/second/images",
             "submit",
-            {202: SecondAccepted},
+            {202: SecondAccepted, 200: SecondJob},
             bodies={"json": (SecondBody,), "form": (SecondBody,)},
         ),
         _route(

@@ -221,9 +221,8 @@ def _check(answer: Rendered, example: Example, route: DialectRoute) -> None:
 
 
 def _check_documented(answer: Rendered, route: DialectRoute) -> None:
-    documented = route.responses.get(answer.status)
-    if documented is not None:
-        documented.model_validate_json(answer.body)
+    assert answer.status in route.responses, "a status that the route does not document"
+    route.responses[answer.status].model_validate_json(answer.body)
 
 
 @pytest.mark.parametrize("example", JOBS, ids=str)
@@ -291,7 +290,8 @@ def test_every_error_is_told_with_its_message(name: str) -> None:
 
 def _check_refusals(dialect: Dialect, told: Rendered) -> None:
     for route in dialect.routes:
-        _check_documented(told, route)
+        if told.status in route.responses:
+            _check_documented(told, route)
 
 
 def _texts(value: Any) -> list[Any]:
