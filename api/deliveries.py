@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
+from pydantic import Field
 
 from api.auth import authenticate
 from api.change import LOCK_SECONDS, change
-from api.documented import about_a_job
+from api.documented import about_a_job, query_parameters
+from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.requests import own_job
 from api.services import services_of
@@ -27,14 +29,13 @@ PAGE = 50
 """Attempts of each delivery that one answer has: each may show 4 KiB of what was answered."""
 
 
-_PARAMETERS = [
-    {
-        "name": "before",
-        "in": "query",
-        "description": "Only attempts with a smaller number.",
-        "schema": {"type": "integer", "minimum": 0, "maximum": 99_999},
-    }
-]
+class LogPage(Parameters):
+    """The query of the log."""
+
+    before: Annotated[int, Field(ge=0, le=MOST_ATTEMPTS + 1)] = MOST_ATTEMPTS + 1
+
+
+_PARAMETERS = query_parameters(LogPage, {"before": "Only attempts with a smaller number."})
 
 
 @router.get("/{request_id}/deliveries", **about_a_job(DeliveryLog, InvalidRequest, parameters=_PARAMETERS))
@@ -43,7 +44,7 @@ async def read_deliveries(request: Request, request_id: str) -> Response:
 
     Query: `before` (the number of an attempt): those before that one.
     """
-    before = _before(request)
+    before = read_parameters(request.query_params, LogPage).before
     job = await own_job(request, await authenticate(request), request_id)
     found = await query(
         services_of(request),
@@ -65,13 +66,6 @@ async def redeliver(request: Request, request_id: str) -> Response:
     )
     body = json.dumps({"request_id": job.request_id, "redelivered": count})
     return Response(body, 202, media_type="application/json")
-
-
-def _before(request: Request) -> int:
-    given = request.query_params.get("before", str(MOST_ATTEMPTS + 1))
-    if not (given.isascii() and given.isdecimal() and len(given) <= len(str(MOST_ATTEMPTS))):
-        raise InvalidRequest("before must be the number of an attempt")
-    return int(given)
 
 
 def _body(found: Sequence[LoggedDelivery]) -> str:

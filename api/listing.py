@@ -6,22 +6,15 @@ from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-)
+from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
 from starlette.datastructures import QueryParams
 
 from api.bulkhead import isolated
 from api.documented import query_parameters
+from api.parameters import Parameters, read_parameters
 from api.services import ApiServices
 from imagequeue.domain.catalog import Catalog
-from imagequeue.domain.errors import InvalidRequest, ServiceUnavailable, UnknownModel
+from imagequeue.domain.errors import ServiceUnavailable, UnknownModel
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.store.database import TooSlow, at_most
 from imagequeue.store.jobs.reads import JobFilter, RequestStatus, list_jobs
@@ -44,13 +37,12 @@ def _plausible(moment: datetime) -> datetime:
     return moment
 
 
-Moment = Annotated[AwareDatetime, AfterValidator(_plausible)]
+Moment = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_plausible)]
+"""A time as text, also in a JSON body whose other fields are strict."""
 
 
-class Listing(BaseModel):
+class Listing(Parameters):
     """The parameters, as the query has them."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     status: Annotated[tuple[JobStatus, ...], BeforeValidator(_split)] = ()
     model: Annotated[str, Field(pattern=r"\S")] | None = None
@@ -96,14 +88,7 @@ def read_listing(query: QueryParams, account_id: UUID, catalog: Catalog) -> JobF
     Raises:
         InvalidRequest: names the parameter and what is wrong with it.
     """
-    try:
-        listing = Listing.model_validate(_once_each(query))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = str(first["loc"][0])[:100]
-        unknown = first["type"] == "extra_forbidden"
-        text = f"Unknown parameter '{name}'" if unknown else f"{name}: {first['msg']}"
-        raise InvalidRequest(text) from None
+    listing = read_parameters(query, Listing, repeated={"status"})
     return JobFilter(
         account_id=account_id,
         statuses=listing.status,
@@ -114,16 +99,6 @@ def read_listing(query: QueryParams, account_id: UUID, catalog: Catalog) -> JobF
         before=listing.cursor,
         limit=listing.limit,
     )
-
-
-def _once_each(query: QueryParams) -> dict[str, str]:
-    """The parameters by name; only `status` may be repeated, which says the same as its commas."""
-    given: dict[str, str] = {}
-    for name, value in query.multi_items():
-        if name in given and name != "status":
-            raise InvalidRequest(f"{name[:100]} was given more than once")
-        given[name] = f"{given[name]},{value}" if name in given else value
-    return given
 
 
 def _model_id(catalog: Catalog, name: str) -> str:

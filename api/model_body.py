@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import BaseModel, ValidationError
 
 from api.body import any_content, reader_of
-from imagequeue.domain.errors import InvalidRequest
+from imagequeue.dialects.dialect import SubmittedBody
+from imagequeue.dialects.fields import BodyFields, validated
+from imagequeue.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
-M = TypeVar("M", bound=BaseModel)
+M = TypeVar("M", bound=BodyFields)
 
 MOST_BYTES = 64 * 1024
 """A URL has 2 KiB at most, and nothing else in these bodies is long."""
+
+UNREADABLE = (InvalidRequest, TooLarge, UnsupportedMediaType)
+"""What `read_model` raises, for the documentation of a route."""
 
 
 async def read_model(request: Request, model: type[M]) -> M:
@@ -26,12 +30,10 @@ async def read_model(request: Request, model: type[M]) -> M:
     """
     reader = reader_of(request, ["json"])
     async with any_content(request, MOST_BYTES) as content:
-        given = dict(reader(content).fields) if content.size else {}
-    try:
-        return model.model_validate(given)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        name = ".".join(map(str, first["loc"]))[:100]
-        unknown = first["type"] == "extra_forbidden"
-        text = f"Unknown field '{name}'" if unknown else f"{name}: {first['msg']}"
-        raise InvalidRequest(text) from None
+        body = reader(content) if content.size else SubmittedBody("json", {})
+    return validated(model, body)
+
+
+def json_body(model: type[BodyFields], *, required: bool = True) -> dict[str, Any]:
+    """The body that `read_model` reads, for the documentation of a route; `model` has no parts."""
+    return {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}

@@ -11,13 +11,14 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from api.auth import authenticate
 from api.bulkhead import isolated
 from api.change import LOCK_SECONDS, change
 from api.documented import documented, query_parameters
-from api.model_body import read_model
+from api.model_body import UNREADABLE, json_body, read_model
+from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
 from api.webhook_models import (
@@ -27,9 +28,9 @@ from api.webhook_models import (
     EventTypes,
     ShownEndpoint,
     ShownEndpointWithSecret,
-    json_body,
 )
-from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge, UnsupportedMediaType
+from imagequeue.dialects.fields import BodyFields
+from imagequeue.domain.errors import InvalidRequest, NotFound
 from imagequeue.domain.webhook_events import EVENT_TYPES
 from imagequeue.lifecycle.deliver.sample_event import EventSent, send_test_event
 from imagequeue.lifecycle.operate import webhook_endpoints as endpoints
@@ -39,48 +40,49 @@ from imagequeue.store.webhook_endpoints import WebhookEndpoint, list_endpoints, 
 from imagequeue.store.webhook_secrets import SecretOwner
 
 PATHS = ("/v1/webhook_endpoints", "/v2/webhooks/endpoints")
+_ONE = "/{endpoint_id}"
 
 router = APIRouter(tags=["Webhooks"])
+_endpoints = APIRouter()
+"""The routes that stand below each of `PATHS`."""
 
 TEST_SECONDS = 20.0
 """What a test event may take: the attempt itself has 15 s."""
 
 
-class EndpointBody(BaseModel):
+class EndpointBody(BodyFields):
     """What a client says of an endpoint."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     name: str | None = None
     url: str | None = None
     event_types: list[str] | None = None
 
 
-class EndpointRotation(BaseModel):
+class EndpointRotation(BodyFields):
     """The body of a rotation, as OpenAI has it."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     keep_old_secret_active_for_24_hours: bool = False
 
 
-class EventTest(BaseModel):
+class EventTest(BodyFields):
     """The body of a test."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     event_type: str
 
 
-class EndpointPage(BaseModel):
+class EndpointPage(Parameters):
     """The query of a list."""
-
-    model_config = ConfigDict(extra="forbid")
 
     after: Annotated[str | None, Field(max_length=100)] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
 
+_NAMED = (NotFound, *UNREADABLE)
+_FIELDS = json_body(EndpointBody)
+_PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behind.", "limit": "Of a page."})
+
+
+@_endpoints.post("", **documented(ShownEndpointWithSecret, *UNREADABLE, body=_FIELDS))
 async def create(request: Request) -> Response:
     """Make an endpoint; only this answer has its `signing_secret`."""
     key = await authenticate(request)
@@ -92,13 +94,11 @@ async def create(request: Request) -> Response:
     return _json(_object(issued.endpoint) | {"signing_secret": issued.secret})
 
 
+@_endpoints.get("", **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))
 async def read_list(request: Request) -> Response:
     """The endpoints of the account, newest first. Query: `after` (an id), `limit` (1 to 100, default 20)."""
     key = await authenticate(request)
-    try:
-        page = EndpointPage.model_validate(dict(request.query_params))
-    except ValidationError:
-        raise InvalidRequest("after must be an id, and limit a number from 1 to 100") from None
+    page = read_parameters(request.query_params, EndpointPage)
     before = None if page.after is None else _id(page.after)
     most, account_id = page.limit + 1, key.account_id
     found = await query(services_of(request), lambda one: list_endpoints(one, account_id, before, most))
@@ -108,11 +108,13 @@ async def read_list(request: Request) -> Response:
     return _json({"object": "list", "data": shown, "first_id": first, "last_id": last, "has_more": more})
 
 
+@_endpoints.get(_ONE, **documented(ShownEndpoint, NotFound))
 async def read(request: Request, endpoint_id: str) -> Response:
     """An endpoint."""
     return _json(_object(await _own(request, endpoint_id)))
 
 
+@_endpoints.post(_ONE, **documented(ShownEndpoint, *_NAMED, body=_FIELDS))
 async def update(request: Request, endpoint_id: str) -> Response:
     """Change the name, the URL or the types of an endpoint."""
     own = await _own(request, endpoint_id)
@@ -126,6 +128,7 @@ async def update(request: Request, endpoint_id: str) -> Response:
     return _json(_object(changed))
 
 
+@_endpoints.delete(_ONE, **documented(DeletedEndpoint, NotFound))
 async def delete(request: Request, endpoint_id: str) -> Response:
     """Delete an endpoint; what waits for it is not sent any more."""
     own = await _own(request, endpoint_id)
@@ -136,6 +139,10 @@ async def delete(request: Request, endpoint_id: str) -> Response:
     return _json({"id": _shown_id(own.id), "object": "webhook_endpoint.deleted", "deleted": True})
 
 
+@_endpoints.post(
+    f"{_ONE}/rotate_secret",
+    **documented(ShownEndpointWithSecret, *_NAMED, body=json_body(EndpointRotation, required=False)),
+)
 async def rotate(request: Request, endpoint_id: str) -> Response:
     """Give an endpoint a new secret, which only this answer has."""
     own = await _own(request, endpoint_id)
@@ -151,6 +158,7 @@ async def rotate(request: Request, endpoint_id: str) -> Response:
     return _json(_object(own) | {"signing_secret": rotated.secret})
 
 
+@_endpoints.post(f"{_ONE}/test", **documented(EventTestResult, *_NAMED, body=json_body(EventTest)))
 async def test(request: Request, endpoint_id: str) -> Response:
     """Send an event with sample data to an endpoint now, once; says what it answered."""
     own = await _own(request, endpoint_id)
@@ -164,6 +172,11 @@ async def test(request: Request, endpoint_id: str) -> Response:
     return _json({**told, "event_type": event_type, "status_code": sent.status})
 
 
+for _path in PATHS:
+    router.include_router(_endpoints, prefix=_path)
+
+
+@router.get("/v1/webhook_event_types", **documented(EventTypes))
 async def event_types(request: Request) -> Response:
     """The events that there are."""
     await authenticate(request)
@@ -174,24 +187,6 @@ async def event_types(request: Request) -> Response:
 def send_test(services: ApiServices, wanted: tuple[WebhookEndpoint, str]) -> EventSent:
     """Send a test event. It has threads of its own: a receiver may take 15 s to answer."""
     return send_test_event(services.runtime, *wanted, datetime.now(UTC))
-
-
-_UNREADABLE = (InvalidRequest, TooLarge, UnsupportedMediaType)
-_NAMED = (NotFound, *_UNREADABLE)
-_FIELDS = json_body(EndpointBody)
-_PAGE = query_parameters(EndpointPage, {"after": "The id that a page begins behind.", "limit": "Of a page."})
-
-for path in PATHS:
-    one = f"{path}/{{endpoint_id}}"
-    router.post(path, **documented(ShownEndpointWithSecret, *_UNREADABLE, body=_FIELDS))(create)
-    router.get(path, **documented(EndpointList, NotFound, InvalidRequest, parameters=_PAGE))(read_list)
-    router.get(one, **documented(ShownEndpoint, NotFound))(read)
-    router.post(one, **documented(ShownEndpoint, *_NAMED, body=_FIELDS))(update)
-    router.delete(one, **documented(DeletedEndpoint, NotFound))(delete)
-    rotation = json_body(EndpointRotation, required=False)
-    router.post(f"{one}/rotate_secret", **documented(ShownEndpointWithSecret, *_NAMED, body=rotation))(rotate)
-    router.post(f"{one}/test", **documented(EventTestResult, *_NAMED, body=json_body(EventTest)))(test)
-router.get("/v1/webhook_event_types", **documented(EventTypes))(event_types)
 
 
 async def _own(request: Request, endpoint_id: str) -> WebhookEndpoint:

@@ -1,4 +1,4 @@
-"""What the routes about webhooks take and answer with, for the documentation of the API.
+"""What the routes about webhooks answer with, for the documentation of the API.
 
 The routes write their answers by themselves. Times are RFC 3339 in UTC; endpoints have Unix seconds, as
 OpenAI's clients expect.
@@ -6,9 +6,9 @@ OpenAI's clients expect.
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import Field
 
 from api.answer_models import RequestId, Time
 from imagequeue.dialects.fields import AnswerFields
@@ -126,8 +126,3 @@ class EventTypes(AnswerFields):
 
     object: Literal["list"]
     data: list[str]
-
-
-def json_body(model: type[BaseModel], *, required: bool = True) -> dict[str, Any]:
-    """A JSON body that is read by a model without parts."""
-    return {"required": required, "content": {"application/json": {"schema": model.model_json_schema()}}}

@@ -8,17 +8,18 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from api.auth import authenticate
 from api.change import LOCK_SECONDS, change
 from api.documented import documented
 from api.listing import Moment
-from api.model_body import read_model
+from api.model_body import UNREADABLE, json_body, read_model
 from api.query import query
 from api.services import services_of
-from api.webhook_models import NewSecret, RecoveryState, json_body
-from imagequeue.domain.errors import InvalidRequest, NotFound, TooLarge, UnsupportedMediaType
+from api.webhook_models import NewSecret, RecoveryState
+from imagequeue.dialects.fields import BodyFields
+from imagequeue.domain.errors import NotFound
 from imagequeue.domain.status_body import timestamp
 from imagequeue.lifecycle.deliver.redeliver import start_recovery
 from imagequeue.lifecycle.operate.webhook_secrets import OVERLAP, RotatedSecret, rotate_webhook_secret
@@ -33,29 +34,20 @@ _LATER = datetime(9000, 1, 1, tzinfo=UTC)
 _DEFAULT_HOURS = OVERLAP / timedelta(hours=1)
 
 
-class Rotation(BaseModel):
+class Rotation(BodyFields):
     """The body of a rotation."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
 
     overlap_hours: Annotated[float, Field(ge=0, le=168, allow_inf_nan=False)] = _DEFAULT_HOURS
 
 
-class RecoveryRange(BaseModel):
+class RecoveryRange(BodyFields):
     """The body of a recovery: whose events, by their times. `until` is now at the latest."""
-
-    model_config = ConfigDict(extra="forbid")
 
     since: Moment
     until: Moment = _LATER
 
 
-_UNREADABLE = (InvalidRequest, TooLarge, UnsupportedMediaType)
-
-
-@router.post(
-    "/rotate-secret", **documented(NewSecret, *_UNREADABLE, body=json_body(Rotation, required=False))
-)
+@router.post("/rotate-secret", **documented(NewSecret, *UNREADABLE, body=json_body(Rotation, required=False)))
 async def rotate_secret(request: Request) -> Response:
     """Give the account a new webhook secret, which only this answer shows.
 
@@ -80,7 +72,7 @@ async def rotate_secret(request: Request) -> Response:
 @router.post(
     "/recover",
     status_code=202,
-    **documented(RecoveryState, *_UNREADABLE, status=202, body=json_body(RecoveryRange)),
+    **documented(RecoveryState, *UNREADABLE, status=202, body=json_body(RecoveryRange)),
 )
 async def recover(request: Request) -> Response:
     """Redeliver, in the background, every dead webhook whose event was from `since` to before `until`.

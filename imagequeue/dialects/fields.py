@@ -17,7 +17,7 @@ _LONGEST_NAME = 100
 
 
 class BodyFields(BaseModel):
-    """A dialect's body: true is no integer, unknown fields are refused by name."""
+    """A body: true is no integer, unknown fields are refused by name."""
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
@@ -64,11 +64,16 @@ def validated(kind: type[F], body: SubmittedBody) -> F:
     try:
         return read(dict(body.fields), context=body.kind)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-    field = ".".join(str(part) for part in first["loc"])[:_LONGEST_NAME]
+        raise complaint(error) from None
+
+
+def complaint(error: ValidationError, kind: str = "field") -> InvalidRequest:
+    """The first thing that is wrong, with the name of the field, or of what else `kind` says that it is."""
+    first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+    name = ".".join(str(part) for part in first["loc"])[:_LONGEST_NAME]
     if first["type"] == "extra_forbidden":
-        raise InvalidRequest(f"Unknown field '{field}'")
-    raise InvalidRequest(f"{field}: {first['msg'].removeprefix('Value error, ')}")
+        return InvalidRequest(f"Unknown {kind} '{name}'")
+    return InvalidRequest(f"{name}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def without_nulls(kind: type[BodyFields], body: SubmittedBody) -> SubmittedBody:

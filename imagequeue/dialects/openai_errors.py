@@ -9,8 +9,6 @@ from imagequeue.dialects.dialect import Refusal, Rendered
 from imagequeue.dialects.fields import AnswerFields
 from imagequeue.domain import errors
 from imagequeue.domain.errors import ImagequeueError, InvalidRequest, UnknownModel
-from imagequeue.domain.job_view import JobView
-from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.policy_words import is_policy
 
 _INVALID, _SERVER, _USER = "invalid_request_error", "server_error", "image_generation_user_error"
@@ -39,8 +37,6 @@ _UNROUTED = {404: "unknown_url", 405: "method_not_supported"}
 _UNKNOWN_FIELD = re.compile(r"Unknown field '(.+)'")
 _FIELD = re.compile(r"([A-Za-z_][\w.\[\]-]*): ")
 _MISSING = "Field required"
-NOT_AGAIN = {"x-should-retry": "false"}
-"""For the answer about a job that has ended without images: a repeat that joins it would get the same."""
 
 
 class OpenAIErrorDetail(AnswerFields):
@@ -89,16 +85,14 @@ def _field_and_code(message: str, code: str | None) -> tuple[str | None, str | N
     return named and named[1], "missing_required_parameter" if message.endswith(_MISSING) else code
 
 
-def failure(job: JobView) -> Rendered:
-    """The answer about a job that ended without images: 400 for FAILED, 502 for ERROR."""
-    status = 400 if job.status is JobStatus.FAILED else 502
-    return Rendered(status, enveloped(failure_detail(job)), NOT_AGAIN)
+def failed(refusal: Refusal) -> Rendered:
+    """The answer about a job that ended without images."""
+    return Rendered(refusal.status, enveloped(failure_detail(refusal)))
 
 
-def failure_detail(job: JobView) -> OpenAIErrorDetail:
-    """Why a job is FAILED or ERROR."""
-    message = job.error or "The job has failed"
+def failure_detail(refusal: Refusal) -> OpenAIErrorDetail:
+    """Type and code of the error that a job ended with: the request was refused, or could not be served."""
     kind, code = _SERVER, "upstream_error"
-    if job.status is JobStatus.FAILED:
-        kind, code = _USER, "moderation_blocked" if is_policy(message) else "request_refused"
-    return OpenAIErrorDetail(message=message, type=kind, param=None, code=code)
+    if refusal.kind is InvalidRequest:
+        kind, code = _USER, "moderation_blocked" if is_policy(refusal.message) else "request_refused"
+    return OpenAIErrorDetail(message=refusal.message, type=kind, param=None, code=code)

@@ -16,10 +16,9 @@ from imagequeue.dialects.dialect import ClientRequest, Refusal, Rendered
 from imagequeue.dialects.events import event
 from imagequeue.dialects.fields import AnswerFields
 from imagequeue.dialects.openai_errors import OpenAIErrorDetail
-from imagequeue.dialects.synchronous import SynchronousAnswers, base64_or_url, seconds_of
+from imagequeue.dialects.synchronous import StreamedAnswers, base64_or_url, seconds_of
 from imagequeue.domain.images import MEDIA_TYPES
 from imagequeue.domain.job_view import JobView, OutputImage
-from imagequeue.domain.jobs import JobStatus
 
 _FORMATS = {media_type: name for name, media_type in MEDIA_TYPES.items()}
 
@@ -52,23 +51,21 @@ NO_USAGE: Mapping[str, Any] = TokenUsage(
 """Where nothing is known."""
 
 
-class OpenAIAnswers(SynchronousAnswers):
-    """What OpenAI's dialect shares with Omixa's: errors, and streams until their last events."""
+class OpenAIAnswers(StreamedAnswers):
+    """What OpenAI's dialect shares with Omixa's: how errors are told."""
 
     def refused(self, refusal: Refusal) -> Rendered:
         """`{"error": {"message", "type", "param", "code"}}`."""
         return openai_errors.refused(refusal)
 
-    def render(self, request: ClientRequest, job: JobView) -> Rendered:
-        """The images, the error, or where to poll."""
-        if job.status in {JobStatus.FAILED, JobStatus.ERROR}:
-            return openai_errors.failure(job)
-        return super().render(request, job)
+    def failed(self, refusal: Refusal) -> Rendered:
+        """The error, with the type and the code of one that a job ends with."""
+        return openai_errors.failed(refusal)
 
-    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
-        """Nothing: the first event is an image."""
-        del request, request_id
-        return ""
+    def failed_events(self, request: ClientRequest, job: JobView, refusal: Refusal) -> str:
+        """The error, likewise."""
+        del request, job
+        return _error_event(openai_errors.failure_detail(refusal))
 
     def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
         """The error."""
@@ -76,16 +73,10 @@ class OpenAIAnswers(SynchronousAnswers):
         return _error_event(openai_errors.detail_of(refusal))
 
 
-def images_of(job: JobView) -> tuple[OutputImage, ...]:
-    """The images of an answer: never more than were asked for."""
-    return job.images[: job.request.image_count]
-
-
 def looks(job: JobView) -> dict[str, str]:
     """How the images are: what is known of size, format, quality and background."""
-    images = images_of(job)
-    sizes = {_size(image) for image in images}
-    formats = {_FORMATS[image.media_type] for image in images if image.media_type in _FORMATS}
+    sizes = {_size(image) for image in job.images}
+    formats = {_FORMATS[image.media_type] for image in job.images if image.media_type in _FORMATS}
     given: dict[str, str] = {"quality": _option(job, "quality"), "background": _option(job, "background")}
     known = {name: value for name, value in given.items() if value != "auto"}
     if len(sizes) == 1:
@@ -96,18 +87,15 @@ def looks(job: JobView) -> dict[str, str]:
 
 
 def completed_events(job: JobView, name: str, *, billed: bool = False) -> str:
-    """The end of a stream: one event for each image, or the error. `billed`: each says what it cost."""
-    if job.status is not JobStatus.COMPLETED:
-        return _error_event(openai_errors.failure_detail(job))
-    images = images_of(job)
-    cost = {"billed_amount": amount(job.price_usd / len(images))} if billed and images else {}
+    """The end of a COMPLETED job's stream: one event for each image. `billed`: each says what it cost."""
+    cost = {"billed_amount": amount(job.price_usd / len(job.images))} if billed else {}
     shared = {
         "created_at": seconds_of(job),
         "quality": _option(job, "quality"),
         "background": _option(job, "background"),
         "usage": {**NO_USAGE, **cost},
     }
-    return "".join(_event(name, image, shared) for image in images)
+    return "".join(_event(name, image, shared) for image in job.images)
 
 
 def _event(name: str, image: OutputImage, shared: Mapping[str, Any]) -> str:

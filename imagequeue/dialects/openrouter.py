@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from imagequeue.dialects.dialect import Refusal, Rendered
-from imagequeue.dialects.fields import AnswerFields, BodyFields, require_readable
+from imagequeue.dialects.fields import WHOLE, AnswerFields, BodyFields, require_readable
 from imagequeue.dialects.resolutions import Ratio, Resolution, shape_of
-from imagequeue.dialects.synchronous import QueuedJob, SynchronousAnswers
+from imagequeue.dialects.synchronous import StreamedAnswers
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest
@@ -28,11 +28,13 @@ MOST_IMAGES = 16
 MOST_MESSAGES = 200
 """Messages of a conversation, and parts of a message: longer ones are no prompts for an image."""
 
+_OPTIONS = {"temperature", "max_tokens", "max_completion_tokens"}
+
 Temperature = Annotated[float, Field(ge=0, le=2)]
-Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
+Tokens = Annotated[int, WHOLE, Field(ge=1, le=10_000_000)]
 Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-Seed = Annotated[int, Field(ge=-(2**63), lt=2**63)]
+Seed = Annotated[int, WHOLE, Field(ge=-(2**63), lt=2**63)]
 
 
 class OpenRouterErrorBody(AnswerFields):
@@ -46,17 +48,6 @@ class OpenRouterError(AnswerFields):
     """Every error."""
 
     error: OpenRouterErrorBody
-
-
-ERRORS: dict[int, type[AnswerFields]] = dict.fromkeys(
-    (400, 401, 402, 403, 404, 413, 415, 422, 429, 500, 502, 503, 504), OpenRouterError
-)
-"""The documented errors of a submit."""
-
-
-def answers(completed: type[AnswerFields]) -> dict[int, type[AnswerFields]]:
-    """The documented answers of a submit."""
-    return {200: completed, 202: QueuedJob} | ERRORS
 
 
 class ImageConfig(BodyFields):
@@ -77,7 +68,7 @@ class CallFields(BodyFields):
     max_completion_tokens: Tokens | None = None
     stream: bool | None = None
     top_p: Probability | None = None
-    top_k: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    top_k: Annotated[int, WHOLE, Field(ge=0, le=1_000_000)] | None = None
     seed: Seed | None = None
     frequency_penalty: Penalty | None = None
     presence_penalty: Penalty | None = None
@@ -126,19 +117,14 @@ def read_call(fields: CallFields, conversation: Conversation, catalog: Catalog) 
         prompt=conversation.prompt(),
         operation="edit" if conversation.images else "generate",
         shape=shape_of(config.aspect_ratio, config.image_size),
-        options=_options(fields),
+        options=fields.model_dump(include=_OPTIONS, exclude_none=True),
     )
     return RequestWithUploads(
         ask, conversation.images, notes={"model": fields.model}, answer="stream" if fields.stream else None
     )
 
 
-def _options(fields: CallFields) -> dict[str, Any]:
-    names = ("temperature", "max_tokens", "max_completion_tokens")
-    return {name: value for name in names if (value := getattr(fields, name)) is not None}
-
-
-class OpenRouterAnswers(SynchronousAnswers):
+class OpenRouterAnswers(StreamedAnswers):
     """The errors of OpenRouter."""
 
     def refused(self, refusal: Refusal) -> Rendered:

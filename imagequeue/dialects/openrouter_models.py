@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from imagequeue.dialects.fields import AnswerFields
+from imagequeue.dialects.openrouter import MOST_IMAGES
 from imagequeue.domain.catalog import Model
 from imagequeue.domain.money import plain
 
@@ -109,7 +110,7 @@ def image_model(model: Model) -> dict[str, Any]:
     """An entry of the list for images."""
     parameters = dict(IMAGE_PARAMETERS)
     if "edit" in model.operations:
-        parameters["input_references"] = {"type": "range", "min": 0, "max": 16}
+        parameters["input_references"] = {"type": "range", "min": 0, "max": MOST_IMAGES}
     price = {"billable": "output_image", "unit": "image", "cost_usd": float(model.price_usd)}
     return _named(model) | {
         "supported_parameters": parameters,

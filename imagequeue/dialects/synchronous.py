@@ -1,8 +1,7 @@
 """What dialects have in common whose submits are answered with the images.
 
 Source: docs/design/protocols.md, "Dialects". A job that is not final yet is answered with 202 and where it
-can be polled, because clients may ask not to wait. FAILED is 400 and ERROR is 502, as errors of the dialect;
-neither is worth a repeat of the same request.
+can be polled, because clients may ask not to wait. FAILED is 400 and ERROR is 502, as errors of the dialect.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from imagequeue.dialects.dialect import ClientRequest, Refusal, Rendered
@@ -19,13 +17,21 @@ from imagequeue.domain.errors import ImagequeueError, InvalidRequest
 from imagequeue.domain.job_view import JobView, OutputImage
 from imagequeue.domain.jobs import JobStatus
 
+_ERRORS = (400, 401, 402, 403, 404, 413, 415, 422, 429, 500, 502, 503, 504)
+"""The statuses of all errors that a submit may be answered with."""
+
 
 class QueuedJob(AnswerFields):
-    """The 202 to a client that does not wait."""
+    """The 202 that names a job which is not final, and where it can be polled."""
 
     request_id: str
     status: str
     polling_url: str
+
+
+def answers(completed: type[AnswerFields], error: type[AnswerFields]) -> dict[int, type[AnswerFields]]:
+    """The documented answers of a submit that waits: by status, the usual one first."""
+    return {200: completed, 202: QueuedJob} | dict.fromkeys(_ERRORS, error)
 
 
 class SynchronousAnswers(ABC):
@@ -39,23 +45,54 @@ class SynchronousAnswers(ABC):
     def completed(self, request: ClientRequest, job: JobView) -> Mapping[str, Any]:
         """The body about a COMPLETED job."""
 
+    def failed(self, refusal: Refusal) -> Rendered:
+        """The answer about a job that ended without images; `refusal` is as `refusal_of` says."""
+        return self.refused(refusal)
+
     def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
         """The 202 that names the job."""
-        return _queued(request, request_id, JobStatus.QUEUED)
+        return queued(request, request_id)
 
     def render(self, request: ClientRequest, job: JobView) -> Rendered:
         """The images, the error, or where to poll."""
         if job.status is JobStatus.COMPLETED:
             return Rendered(200, json.dumps(self.completed(request, job)))
         refusal = refusal_of(job)
-        if refusal is None:
-            return _queued(request, job.request_id, job.status)
-        return replace(self.refused(refusal), headers={"x-should-retry": "false"})
+        return queued(request, job.request_id, job.status) if refusal is None else self.failed(refusal)
 
     def wants_content(self, request: ClientRequest, job: JobView) -> bool:
         """Yes, once there are images."""
         del request
         return job.status is JobStatus.COMPLETED
+
+
+class StreamedAnswers(SynchronousAnswers):
+    """The parts of a `StreamingDialect` whose events are all about the final job: no upstream sends parts."""
+
+    @abstractmethod
+    def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
+        """As `StreamingDialect`."""
+
+    @abstractmethod
+    def completed_events(self, request: ClientRequest, job: JobView) -> str:
+        """The events about a COMPLETED job."""
+
+    def failed_events(self, request: ClientRequest, job: JobView, refusal: Refusal) -> str:
+        """The events about a job that ended without images; `refusal` is as `refusal_of` says."""
+        del job
+        return self.stream_refused(request, refusal)
+
+    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
+        """Nothing."""
+        del request, request_id
+        return ""
+
+    def stream_end(self, request: ClientRequest, job: JobView) -> str:
+        """The images, or the error."""
+        refusal = refusal_of(job)
+        if refusal is None:
+            return self.completed_events(request, job)
+        return self.failed_events(request, job, refusal)
 
 
 def refusal_of(job: JobView) -> Refusal | None:
@@ -82,7 +119,8 @@ def seconds_of(job: JobView) -> int:
     return int((job.completed_at or job.created_at).timestamp())
 
 
-def _queued(request: ClientRequest, request_id: str, status: JobStatus) -> Rendered:
+def queued(request: ClientRequest, request_id: str, status: JobStatus = JobStatus.QUEUED) -> Rendered:
+    """The 202 of `QueuedJob`."""
     body = {
         "request_id": request_id,
         "status": status.value,

@@ -36,8 +36,10 @@ def jobs(service: Service, count: int) -> list[UUID]:
 
 async def until_final(watcher: Watcher) -> None:
     async with asyncio.timeout(PATIENCE):
-        while (news := await watcher.next()) is not None and not news.status.is_final:
-            pass
+        while (news := await watcher.next()) is not None:
+            if news.status.is_final:
+                return
+    raise AssertionError("the watch ended before the job")
 
 
 def test_a_final_job_is_told_by_its_event_alone(with_redis: Service) -> None:

@@ -99,7 +99,12 @@ def test_a_test_that_reaches_nobody_says_why(service: Service) -> None:
     assert client.http.post(path, json={"event_type": "request.*"}).status_code == 400
 
 
-@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "more=1"])
-def test_a_page_that_is_none_is_refused(client: Client, query: str) -> None:
-    assert client.http.get(f"{OWN}?{query}").status_code == 400
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "limit=x", "more=1", "limit=1&limit=2"])
+def test_a_page_that_is_none_is_refused_by_the_parameters_name(client: Client, query: str) -> None:
+    refused = client.http.get(f"{OWN}?{query}")
+    assert refused.status_code == 400
+    assert query.partition("=")[0] in refused.json()["message"]
+
+
+def test_a_page_behind_no_endpoint_is_not_there(client: Client) -> None:
     assert client.http.get(f"{OWN}?after=we_x").status_code == 404

@@ -21,7 +21,7 @@ from imagequeue.dialects.dialect import (
     Rendered,
     SubmittedBody,
 )
-from imagequeue.dialects.fields import READABLE, AnswerFields, BodyFields, validated
+from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, validated
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import ImageRequest
@@ -36,7 +36,7 @@ class SecondBody(BodyFields):
 
     model: str
     text: Annotated[str, Field(min_length=1, max_length=100), READABLE]
-    count: Annotated[int, Field(ge=1, le=4)] = 1
+    count: Annotated[int, WHOLE, Field(ge=1, le=4)] = 1
     inline: bool = False
     stream: bool = False
     label: Annotated[str, Field(max_length=20_000)] = ""
@@ -89,7 +89,7 @@ class SecondDialect:
             "POST",
             "/second/images",
             "submit",
-            {202: SecondAccepted},
+            {202: SecondAccepted, 200: SecondJob},
             bodies={"json": (SecondBody,), "form": (SecondBody,)},
         ),
         _route(

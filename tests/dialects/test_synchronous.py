@@ -7,11 +7,11 @@ import json
 import pytest
 
 from imagequeue.dialects.dialect import ClientRequest
-from imagequeue.dialects.synchronous import refusal_of
+from imagequeue.dialects.synchronous import SynchronousAnswers, refusal_of
 from imagequeue.domain.jobs import FINAL, JobStatus
 from tests.dialects.examples import NAMES, ORIGIN, dialect_named, view
 
-SYNCHRONOUS = [name for name in NAMES if name.startswith(("foundry", "openrouter"))]
+SYNCHRONOUS = [name for name in NAMES if isinstance(dialect_named(name), SynchronousAnswers)]
 
 
 def _asked(name: str) -> ClientRequest:

@@ -22,7 +22,7 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.fields import READABLE, WHOLE, AnswerFields, BodyFields, shown, validated
-from imagequeue.dialects.synchronous import QueuedJob, SynchronousAnswers, base64_or_url, seconds_of
+from imagequeue.dialects.synchronous import SynchronousAnswers, answers, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Deployment, Model
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.images import AUTO, ImageRequest, Shape
@@ -94,9 +94,7 @@ class FoundryError(AnswerFields):
     error: FoundryErrorBody
 
 
-_ANSWERS = {200: FoundryImages, 202: QueuedJob} | dict.fromkeys(
-    (400, 401, 402, 403, 404, 413, 415, 422, 429, 500, 502, 503, 504), FoundryError
-)
+_ANSWERS = answers(FoundryImages, FoundryError)
 
 GENERATE = DialectRoute(
     method="POST",

@@ -28,7 +28,7 @@ from imagequeue.dialects.fields import (
 )
 from imagequeue.dialects.openai_errors import OpenAIError
 from imagequeue.dialects.openai_images import OpenAIAnswers
-from imagequeue.dialects.synchronous import QueuedJob, seconds_of
+from imagequeue.dialects.synchronous import answers, seconds_of
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest, OutputFormat, Shape
@@ -117,8 +117,7 @@ SUBMIT = DialectRoute(
     summary="Generate images, or edit input_images",
     description="Waits for the images, or streams them. docs/dialects.md says what each field does.",
     bodies={"json": (OmixaBody,)},
-    responses={200: OmixaAnswer, 202: QueuedJob}
-    | dict.fromkeys((400, 401, 402, 403, 422, 429, 500, 502, 503, 504), OpenAIError),
+    responses=answers(OmixaAnswer, OpenAIError),
     waits=True,
 )
 
@@ -155,12 +154,12 @@ class OmixaDialect(OpenAIAnswers):
         del request
         return {
             "created": seconds_of(job),
-            "data": [_entry(image) for image in openai_images.images_of(job)],
+            "data": [_entry(image) for image in job.images],
             "usage": {"billed_amount": openai_images.amount(job.price_usd)},
         }
 
-    def stream_end(self, request: ClientRequest, job: JobView) -> str:
-        """One event for each image, or the error."""
+    def completed_events(self, request: ClientRequest, job: JobView) -> str:
+        """One event for each image."""
         del request
         return openai_images.completed_events(job, "image_generation.completed", billed=True)
 

@@ -27,7 +27,7 @@ from imagequeue.dialects.openai_bodies import (
 )
 from imagequeue.dialects.openai_errors import OpenAIError
 from imagequeue.dialects.openai_images import OpenAIAnswers, TokenUsage
-from imagequeue.dialects.synchronous import QueuedJob, base64_or_url, seconds_of
+from imagequeue.dialects.synchronous import answers, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.job_view import JobView
@@ -70,9 +70,6 @@ class ImagesAnswer(AnswerFields):
     output_format: str | None = None
 
 
-_ERRORS = dict.fromkeys((400, 401, 402, 403, 422, 429, 500, 502, 503, 504), OpenAIError)
-
-
 def _submit(path: str, bodies: Mapping[BodyKind, tuple[type[BodyFields], ...]], summary: str) -> DialectRoute:
     return DialectRoute(
         method="POST",
@@ -81,7 +78,7 @@ def _submit(path: str, bodies: Mapping[BodyKind, tuple[type[BodyFields], ...]], 
         summary=summary,
         description="Waits for the images, or streams them. docs/dialects.md says what each field does.",
         bodies=bodies,
-        responses={200: ImagesAnswer, 202: QueuedJob} | _ERRORS,
+        responses=answers(ImagesAnswer, OpenAIError),
         waits=True,
     )
 
@@ -130,7 +127,7 @@ class OpenAIDialect(OpenAIAnswers):
         spent = {"credits_used": round(job.price_usd * CREDITS_PER_USD), "usd_spent": float(job.price_usd)}
         return {
             "created": seconds_of(job),
-            "data": [base64_or_url(image) for image in openai_images.images_of(job)],
+            "data": [base64_or_url(image) for image in job.images],
             "usage": openai_images.NO_USAGE,
             "meta": {"usage": spent},
             **openai_images.looks(job),
@@ -141,8 +138,8 @@ class OpenAIDialect(OpenAIAnswers):
         wanted = job.notes.get("response_format") or _default_format(request)
         return super().wants_content(request, job) and wanted == "b64_json"
 
-    def stream_end(self, request: ClientRequest, job: JobView) -> str:
-        """One event for each image, or the error."""
+    def completed_events(self, request: ClientRequest, job: JobView) -> str:
+        """One event for each image."""
         event = "image_edit.completed" if _edits(request) else "image_generation.completed"
         return openai_images.completed_events(job, event)
 

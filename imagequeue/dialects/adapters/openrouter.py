@@ -21,21 +21,21 @@ from imagequeue.dialects.dialect import (
     SubmittedBody,
 )
 from imagequeue.dialects.events import DONE, event
-from imagequeue.dialects.fields import AnswerFields, BodyFields, shown, validated
+from imagequeue.dialects.fields import WHOLE, AnswerFields, BodyFields, shown, validated
 from imagequeue.dialects.openrouter import (
     MOST_MESSAGES,
     CallFields,
     CallUsage,
     Conversation,
     OpenRouterAnswers,
-    answers,
+    OpenRouterError,
     error_of,
     model_of,
     read_call,
     usage_of,
 )
 from imagequeue.dialects.openrouter_models import ChatModelList, chat_model
-from imagequeue.dialects.synchronous import data_url, refusal_of, seconds_of
+from imagequeue.dialects.synchronous import answers, data_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.job_view import JobView
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
@@ -62,7 +62,7 @@ class ImagePart(BodyFields):
 
     type: Literal["image_url"]
     image_url: ImageUrl
-    index: int | None = None
+    index: Annotated[int, WHOLE] | None = None
 
 
 def _parts(content: object) -> object:
@@ -110,7 +110,7 @@ class ChatBody(CallFields):
     )
 
     messages: Annotated[list[Message], Field(min_length=1, max_length=MOST_MESSAGES)]
-    n: Annotated[int, Field(ge=1, le=1)] | None = None
+    n: Annotated[int, WHOLE, Field(ge=1, le=1)] | None = None
     stream_options: StreamOptions | None = None
     usage: UsageOptions | None = None
 
@@ -163,7 +163,7 @@ CHAT = DialectRoute(
     summary="Chat completion with an image",
     description="Waits for the image; with `stream: true` as server-sent events.",
     bodies={"json": (ChatBody,)},
-    responses=answers(Completion),
+    responses=answers(Completion, OpenRouterError),
     waits=True,
 )
 MODELS = DialectRoute(
@@ -202,16 +202,9 @@ class OpenRouterDialect(OpenRouterAnswers):
         del request
         return Rendered(200, json.dumps({"data": [chat_model(model) for model in models]}))
 
-    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
-        """Nothing: comments keep the connection open until the images are there."""
-        del request, request_id
-        return ""
-
-    def stream_end(self, request: ClientRequest, job: JobView) -> str:
-        """One delta with the images, a chunk with the reason of the end and the usage; or the error."""
-        refusal = refusal_of(job)
-        if refusal is not None:
-            return self.stream_refused(request, refusal)
+    def completed_events(self, request: ClientRequest, job: JobView) -> str:
+        """One delta with the images, and a chunk with the reason of the end and the usage."""
+        del request
         head = _head(job, "chat.completion.chunk")
         first = {"role": "assistant", "content": "", "images": _images(job)}
         images = head | {"choices": [_delta(first, None)]}

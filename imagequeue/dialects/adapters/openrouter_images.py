@@ -34,13 +34,13 @@ from imagequeue.dialects.openrouter import (
     MOST_IMAGES,
     CallUsage,
     OpenRouterAnswers,
+    OpenRouterError,
     Seed,
-    answers,
     usage_of,
 )
 from imagequeue.dialects.openrouter_models import ImageModelList, image_model
 from imagequeue.dialects.resolutions import Ratio, Resolution, shape_of
-from imagequeue.dialects.synchronous import base64_or_url, refusal_of, seconds_of
+from imagequeue.dialects.synchronous import answers, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.images import ImageRequest, OutputFormat, Shape
@@ -114,7 +114,7 @@ IMAGES = DialectRoute(
     summary="Generate or edit images",
     description="Waits for the images; with `stream: true` as server-sent events.",
     bodies={"json": (ImagesBody,)},
-    responses=answers(OpenRouterImages),
+    responses=answers(OpenRouterImages, OpenRouterError),
     waits=True,
 )
 MODELS = DialectRoute(
@@ -147,7 +147,7 @@ class OpenRouterImagesDialect(OpenRouterAnswers):
             image_count=fields.n or 1,
             shape=_shape(fields),
             output_format=fields.output_format or "png",
-            options=_options(fields),
+            options=fields.model_dump(include={"quality", "background"}, exclude_none=True),
         )
         uploads = tuple(
             Upload(f"input_references.{number}", one.image_url.url) for number, one in enumerate(references)
@@ -165,16 +165,9 @@ class OpenRouterImagesDialect(OpenRouterAnswers):
         del request
         return Rendered(200, json.dumps({"data": [image_model(model) for model in models]}))
 
-    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
-        """Nothing: no upstream sends partial images."""
-        del request, request_id
-        return ""
-
-    def stream_end(self, request: ClientRequest, job: JobView) -> str:
-        """One event for each image, the last one with the usage of all; or the error."""
-        refusal = refusal_of(job)
-        if refusal is not None:
-            return self.stream_refused(request, refusal)
+    def completed_events(self, request: ClientRequest, job: JobView) -> str:
+        """One event for each image, the last one with the usage of all."""
+        del request
         events = [
             {"type": "image_generation.completed", "created": seconds_of(job)} | _entry(image)
             for image in job.images
@@ -201,11 +194,6 @@ def _shape(fields: ImagesBody) -> Shape:
     if fields.size in get_args(Resolution):
         return shape_of(None, cast("Resolution", fields.size))
     return Shape.parse(fields.size)
-
-
-def _options(fields: ImagesBody) -> dict[str, Any]:
-    given = {"quality": fields.quality, "background": fields.background}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def _entry(image: OutputImage) -> dict[str, Any]:

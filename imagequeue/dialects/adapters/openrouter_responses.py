@@ -24,14 +24,14 @@ from imagequeue.dialects.openrouter import (
     CallFields,
     Conversation,
     OpenRouterAnswers,
+    OpenRouterError,
     Tokens,
-    answers,
     cost_usd,
     model_of,
     read_call,
 )
 from imagequeue.dialects.openrouter_input import FIELD, Items, parts_of
-from imagequeue.dialects.synchronous import refusal_of, seconds_of
+from imagequeue.dialects.synchronous import answers, seconds_of
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.job_view import JobView
@@ -95,7 +95,7 @@ RESPONSES = DialectRoute(
     summary="Response with an image",
     description="Waits for the image; with `stream: true` as server-sent events.",
     bodies={"json": (ResponsesBody,)},
-    responses=answers(ResponseAnswer),
+    responses=answers(ResponseAnswer, OpenRouterError),
     waits=True,
 )
 
@@ -123,25 +123,19 @@ class OpenRouterResponsesDialect(OpenRouterAnswers):
         del request
         return _response(job, "completed", _calls(job))
 
-    def stream_begin(self, request: ClientRequest, request_id: str) -> str:
-        """Nothing: the response is known when the job is final."""
-        del request, request_id
-        return ""
-
-    def stream_end(self, request: ClientRequest, job: JobView) -> str:
+    def completed_events(self, request: ClientRequest, job: JobView) -> str:
         """The response as it began, each image, and the response as it ended."""
         del request
-        begun = _response(job, "in_progress", [])
-        events: list[dict[str, Any]] = [{"type": "response.created", "response": begun}]
-        refusal = refusal_of(job)
-        if refusal is None:
-            calls = _calls(job)
-            events += [one for number, call in enumerate(calls) for one in _call_events(number, call)]
-            events.append({"type": "response.completed", "response": _response(job, "completed", calls)})
-        else:
-            failed = _response(job, "failed", []) | {"error": _error(refusal)}
-            events.append({"type": "response.failed", "response": failed})
-        return _numbered(events) + DONE
+        calls = _calls(job)
+        images = [one for number, call in enumerate(calls) for one in _call_events(number, call)]
+        ended = {"type": "response.completed", "response": _response(job, "completed", calls)}
+        return _numbered([_created(job), *images, ended]) + DONE
+
+    def failed_events(self, request: ClientRequest, job: JobView, refusal: Refusal) -> str:
+        """The response as it began, and as it ended with its error."""
+        del request
+        failed = _response(job, "failed", []) | {"error": _error(refusal)}
+        return _numbered([_created(job), {"type": "response.failed", "response": failed}]) + DONE
 
     def stream_refused(self, request: ClientRequest, refusal: Refusal) -> str:
         """The event of an error."""
@@ -199,6 +193,10 @@ def _usage(job: JobView) -> dict[str, Any]:
         "total_tokens": 0,
         "cost": cost_usd(job),
     }
+
+
+def _created(job: JobView) -> dict[str, Any]:
+    return {"type": "response.created", "response": _response(job, "in_progress", [])}
 
 
 def _call_events(number: int, call: Mapping[str, Any]) -> list[dict[str, Any]]:

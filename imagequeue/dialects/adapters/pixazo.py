@@ -30,10 +30,11 @@ from imagequeue.dialects.fields import (
     shown,
     validated,
 )
+from imagequeue.dialects.synchronous import QueuedJob, data_url, queued
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import UnknownModel
 from imagequeue.domain.images import ImageRequest, Operation, OutputFormat, Shape
-from imagequeue.domain.job_view import JobView, OutputImage
+from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
@@ -67,14 +68,6 @@ class EditBody(PixazoBody):
 
     image_urls: Annotated[list[str], Field(min_length=1, max_length=1)]
     aspect_ratio: Literal["auto", "1:1", "4:3", "3:4", "16:9", "9:16", "3:2", "2:3"] = "auto"
-
-
-class PixazoQueued(AnswerFields):
-    """The 202 that names the job."""
-
-    request_id: str
-    status: Literal["QUEUED"]
-    polling_url: str
 
 
 class PixazoOutput(AnswerFields):
@@ -112,7 +105,7 @@ SUBMIT = DialectRoute(
     description="Queue a job. Poll `polling_url`, or ask for a callback with `X-Webhook-URL`. With"
     " `sync_mode: true` the answer is the final status body, with the images as data URLs.",
     bodies={"json": (GenerateBody, EditBody)},
-    responses={202: PixazoQueued, 200: PixazoJob}
+    responses={202: QueuedJob, 200: PixazoJob}
     | dict.fromkeys((400, 401, 402, 403, 429, 500, 504), PixazoError),
 )
 
@@ -145,12 +138,7 @@ class PixazoDialect:
 
     def accepted(self, request: ClientRequest, request_id: str) -> Rendered:
         """The 202 that names the job."""
-        body = {
-            "request_id": request_id,
-            "status": JobStatus.QUEUED.value,
-            "polling_url": f"{request.origin}/v2/requests/status/{request_id}",
-        }
-        return Rendered(202, json.dumps(body))
+        return queued(request, request_id)
 
     def render(self, request: ClientRequest, job: JobView) -> Rendered:
         """The status body."""
@@ -168,7 +156,7 @@ class PixazoDialect:
 
 
 def _status_body(job: JobView) -> dict[str, Any]:
-    urls = [_url(image) for image in job.images]
+    urls = [data_url(image) for image in job.images]
     return status_body(
         job_id=job.job_id,
         model_id=job.request.model_id,
@@ -180,10 +168,6 @@ def _status_body(job: JobView) -> dict[str, Any]:
         error=job.error,
         output=Output(urls, job.images[0].media_type) if job.images else None,
     )
-
-
-def _url(image: OutputImage) -> str:
-    return image.url if image.base64 is None else f"data:{image.media_type};base64,{image.base64}"
 
 
 def _model(catalog: Catalog, label: str) -> tuple[Model, Operation]:
