@@ -29,6 +29,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import sha256
 from random import Random
 
 from imagequeue.domain.backoff import FAILED_CALL
@@ -99,13 +100,19 @@ class ProcessDied(Ambiguous):
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image in the storage; sizes in pixels."""
+    """An image in the storage; sizes in pixels, `sha256` is the digest of its bytes."""
 
     storage_key: str
     media_type: str
     width: int
     height: int
     size_bytes: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, storage_key: str, media_type: str, size: tuple[int, int], content: bytes) -> StoredImage:
+        """An image of `size` (width, height) that is stored as `content`."""
+        return cls(storage_key, media_type, *size, len(content), sha256(content).digest())
 
 
 @dataclass(frozen=True, slots=True)

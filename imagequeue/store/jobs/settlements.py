@@ -112,6 +112,7 @@ def add_images(
             "width": image.width,
             "height": image.height,
             "size_bytes": image.size_bytes,
+            "sha256": image.sha256,
         }
         for ordinal, image in new
     ]

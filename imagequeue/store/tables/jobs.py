@@ -172,6 +172,7 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     moment("created_at", now=True),
+    Column("sha256", LargeBinary, nullable=True),  # none: stored before digests were kept
     PrimaryKeyConstraint("job_id", "ordinal"),  # the first image wins, a late duplicate is refused
     CheckConstraint("ordinal >= 1", name="ordinal_from_one"),
 )
