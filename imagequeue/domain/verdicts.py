@@ -10,7 +10,7 @@ ThrottledAlone  yes     as Unavailable; `settle` makes it of 429s that this job 
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
 Misconfigured   no      waits for another deployment, or until this one is put right; `settle` turns one
                         that is in doubt into Unavailable where other jobs are served
-Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
+Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` or the job's `on_unknown` forbids it
 NotCalledBack   yes     as Ambiguous, or as ProcessDied if the process that made the call had died
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
@@ -131,6 +131,7 @@ class History:
 
     `rounds` are the failures before it; `same_round` says that the attempt was granted before the last one of
     its `deployment` was counted. `out` are deployments for which the job need not wait (`domain/rounds.py`).
+    `retry_ambiguous`: a call whose outcome is unknown may be made again, as client and deployment say.
     `deaths` are the other processes that died while they called for the job.
     `calls_back`: the upstream may still call back about this attempt, or has, and the job is not final.
     `orphaned`: the attempt sleeps because the process that made its call died.

@@ -13,7 +13,7 @@ from uuid import UUID
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.jobs import Lane
+from imagequeue.domain.jobs import Lane, OnUnknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Submission:
 
     `model_id` of the request is a catalog id, not an alias. `fingerprint` is equal for submits of the same
     account, route and body. `retry_count` is how often the client says that it has repeated this submit
-    (None: it says nothing). Deadlines are times with a zone. `notes` are those of a `RequestWithUploads`, as
-    JSON text.
+    (None: it says nothing). Deadlines are times with a zone. `on_unknown`: what becomes of the job when the
+    outcome of a call is unknown. `notes` are those of a `RequestWithUploads`, as JSON text.
     """
 
     account_id: UUID
@@ -39,6 +39,7 @@ class Submission:
     retry_count: int | None = None
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     batch_id: UUID | None = None
+    on_unknown: OnUnknown = OnUnknown.RETRY
     notes: str | None = None
 
 

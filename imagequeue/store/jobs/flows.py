@@ -69,19 +69,49 @@ def incomplete_flows(connection: Connection) -> set[int]:
 
 
 def load_flows(connection: Connection, ids: Sequence[int]) -> list[Flow]:
-    """Read flows, which never change, with the weight of their account."""
+    """Read what never changes of flows, with the weight of their account."""
     rows = connection.execute(
         text("""
-            SELECT flows.id, model_id, requirement, account_id, lane, weight
+            SELECT flows.id, model_id, requirement, account_id, lane, accounts.weight, batch_id
             FROM flows JOIN accounts ON accounts.id = account_id
             WHERE flows.id = ANY(:ids)
         """),
         {"ids": list(ids)},
     )
     return [
-        Flow(row.id, row.model_id, row.requirement, row.account_id, Lane(row.lane), row.weight)
+        Flow(row.id, row.model_id, row.requirement, row.account_id, Lane(row.lane), row.weight, row.batch_id)
         for row in rows
     ]
+
+
+def open_weights(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Of some flows of batches those that are open, with the weight of their batch."""
+    statement = text("SELECT id, weight FROM flows WHERE id = ANY(:ids) AND open")
+    return {row.id: row.weight for row in connection.execute(statement, {"ids": list(ids)})}
+
+
+def open_flows(connection: Connection, batch_id: UUID) -> None:
+    """Let calls of a batch's jobs begin."""
+    _set(connection, "open = true", batch_id)
+
+
+def close_flows(connection: Connection, batch_id: UUID) -> None:
+    """Let no call of a batch's jobs begin, from the commit on. It waits for those that are beginning now."""
+    _set(connection, "open = false", batch_id)
+
+
+def set_weight(connection: Connection, batch_id: UUID, weight: int) -> None:
+    """Give a batch's flows its weight, from 1 to 1000."""
+    _set(connection, "weight = :weight", batch_id, weight=weight)
+
+
+def _set(connection: Connection, change: str, batch_id: UUID, **values: int) -> None:
+    """Change all flows of a batch, in the order of their ids, in which everybody locks them."""
+    statement = text(f"""
+        WITH flow AS (SELECT id FROM flows WHERE batch_id = :batch_id ORDER BY id FOR NO KEY UPDATE)
+        UPDATE flows SET {change} FROM flow WHERE flows.id = flow.id
+    """)  # noqa: S608  # constants of this module
+    connection.execute(statement, {"batch_id": batch_id, **values})
 
 
 def first_waiting(

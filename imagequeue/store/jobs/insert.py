@@ -13,7 +13,7 @@ from uuid import UUID
 from sqlalchemy import Connection, text
 
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.jobs import Lane
+from imagequeue.domain.jobs import Lane, OnUnknown
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,6 +41,7 @@ class NewJob:
     finish_by: datetime | None = None
     webhook_url: str | None = None
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    on_unknown: OnUnknown = OnUnknown.RETRY
     notes: str | None = None
 
 
@@ -68,10 +69,10 @@ _INSERT_JOBS = text("""
             CAST(:image_counts AS int[]), CAST(:prices AS numeric[]),
             CAST(:start_bys AS timestamptz[]), CAST(:finish_bys AS timestamptz[]),
             CAST(:prompts AS text[]), CAST(:parameters AS text[]), CAST(:dialects AS text[]),
-            CAST(:webhook_urls AS text[]), CAST(:client_headers AS text[]), CAST(:notes AS text[]),
-            CAST(:unfetched AS boolean[])
+            CAST(:webhook_urls AS text[]), CAST(:client_headers AS text[]), CAST(:on_unknown AS text[]),
+            CAST(:notes AS text[]), CAST(:unfetched AS boolean[])
         ) AS new (id, account_id, flow_id, image_count, price_usd, start_by, finish_by,
-            prompt, parameters, dialect, webhook_url, client_headers, notes, unfetched)
+            prompt, parameters, dialect, webhook_url, client_headers, on_unknown, notes, unfetched)
     ), job AS (
         INSERT INTO jobs
             (id, account_id, flow_id, status, image_count, wanted, price_usd, start_by, finish_by, not_before)
@@ -81,9 +82,10 @@ _INSERT_JOBS = text("""
             CASE WHEN unfetched THEN clock_timestamp() END
         FROM new
     ), request AS (
-        INSERT INTO job_requests (job_id, prompt, parameters, dialect, webhook_url, client_headers, notes)
+        INSERT INTO job_requests
+            (job_id, prompt, parameters, dialect, webhook_url, client_headers, on_unknown, notes)
         SELECT id, prompt, CAST(parameters AS jsonb), dialect, webhook_url, CAST(client_headers AS jsonb),
-            notes
+            on_unknown, notes
         FROM new
     )
     INSERT INTO events (job_id, status) SELECT id, 'QUEUED' FROM new
@@ -117,6 +119,7 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob]) -> None:
             "dialects": [job.dialect for job in new],
             "webhook_urls": [job.webhook_url for job in new],
             "client_headers": [json.dumps(dict(job.client_headers)) for job in new],
+            "on_unknown": [job.on_unknown.value for job in new],
             "notes": [job.notes for job in new],
             "unfetched": [job.request.requirement.unfetched for job in new],
         },

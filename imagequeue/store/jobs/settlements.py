@@ -12,7 +12,7 @@ from sqlalchemy import Connection, insert, text
 from sqlalchemy.dialects import postgresql
 
 from imagequeue.domain.ids import new_id
-from imagequeue.domain.jobs import AttemptState, JobStatus
+from imagequeue.domain.jobs import AttemptState, JobStatus, OnUnknown
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.tables import deliveries, images, job_results
@@ -20,7 +20,8 @@ from imagequeue.store.tables import deliveries, images, job_results
 _LOCK_JOBS = text("""
     SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.price_usd, jobs.created_at,
         flows.model_id, flows.requirement, job_requests.parameters ->> 'operation' AS operation,
-        job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now
+        job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now,
+        job_requests.on_unknown, flows.batch_id
     FROM jobs
     JOIN flows ON flows.id = flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
@@ -83,6 +84,8 @@ class LockedJob:
     webhook_url: str | None
     dialect: str
     now: datetime
+    on_unknown: OnUnknown
+    batch_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,10 @@ class NewDelivery:
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
     """Lock jobs, in the order of their ids."""
     rows = connection.execute(_LOCK_JOBS, {"ids": list(ids)})
-    return [LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:]) for row in rows]
+    return [
+        LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:-2], OnUnknown(row[-2]), row[-1])
+        for row in rows
+    ]
 
 
 def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:
