@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from uuid import UUID
 
@@ -122,8 +123,8 @@ def test_flows_of_an_account_take_turns() -> None:
 def of_batch(number: int, batch: int | None, weight: int = 1) -> Flow:
     """A flow of one of account 1's batches; None: of its single jobs."""
     batch_id = None if batch is None else UUID(int=batch)
-    account_id = UUID(int=1)
-    return Flow(number, "model", "generate", account_id, Lane.BACKFILL, batch_id=batch_id, batch_weight=weight)
+    single = flow(number, 1, Lane.BACKFILL)
+    return replace(single, batch_id=batch_id, batch_weight=weight)
 
 
 @settings(deadline=None)  # other work on the machine is not a fault

@@ -18,10 +18,9 @@ from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.tables import deliveries, images, job_results
 
 _LOCK_JOBS = text("""
-    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.price_usd, jobs.created_at,
-        flows.model_id, flows.requirement, job_requests.parameters ->> 'operation' AS operation,
-        job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now,
-        job_requests.on_unknown, flows.batch_id
+    SELECT jobs.id, jobs.account_id, jobs.status, job_requests.on_unknown, flows.batch_id,
+        jobs.image_count, jobs.price_usd, jobs.created_at, flows.model_id, flows.requirement, job_requests.parameters ->> 'operation' AS operation,
+        job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now
     FROM jobs
     JOIN flows ON flows.id = flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
@@ -75,6 +74,8 @@ class LockedJob:
     id: UUID
     account_id: UUID
     status: JobStatus
+    on_unknown: OnUnknown
+    batch_id: UUID | None
     image_count: int
     price_usd: Decimal
     created_at: datetime
@@ -84,8 +85,6 @@ class LockedJob:
     webhook_url: str | None
     dialect: str
     now: datetime
-    on_unknown: OnUnknown
-    batch_id: UUID | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,10 +106,7 @@ class NewDelivery:
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
     """Lock jobs, in the order of their ids."""
     rows = connection.execute(_LOCK_JOBS, {"ids": list(ids)})
-    return [
-        LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:-2], OnUnknown(row[-2]), row[-1])
-        for row in rows
-    ]
+    return [LockedJob(row[0], row[1], JobStatus(row[2]), OnUnknown(row[3]), *row[4:]) for row in rows]
 
 
 def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:
