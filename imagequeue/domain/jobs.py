@@ -39,17 +39,6 @@ class Lane(StrEnum):
     BACKFILL = "backfill"
 
 
-class OnUnknown(StrEnum):
-    """What a client wants when nobody knows whether an upstream served a call: call again, or end the job.
-
-    `fail` and `hold` end it alike; a batch reads from the word what becomes of the job's line.
-    """
-
-    RETRY = "retry"  # as the deployment's `retry_ambiguous` says
-    FAIL = "fail"
-    HOLD = "hold"  # the line waits until a person decides
-
-
 class AttemptState(StrEnum):
     """The life of one upstream call (docs/design/pipeline.md, "An attempt")."""
 

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.catalog import Catalog, Deployment
-from imagequeue.domain.jobs import AttemptState, OnUnknown
+from imagequeue.domain.jobs import AttemptState
 from imagequeue.domain.upstream import Ambiguous, Unavailable
 from imagequeue.domain.verdicts import AttemptOutcome, History, NotCalledBack, ProcessDied
 from imagequeue.lifecycle.settle.rounds import JobTrouble

@@ -10,10 +10,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.jobs import Lane, OnUnknown
+from imagequeue.domain.jobs import Lane
 
 
 @dataclass(frozen=True, slots=True)

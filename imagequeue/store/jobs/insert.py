@@ -12,8 +12,9 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.images import ImageRequest
-from imagequeue.domain.jobs import Lane, OnUnknown
+from imagequeue.domain.jobs import Lane
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -23,7 +23,8 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from imagequeue.domain.jobs import FINAL, JobStatus, Lane, OnUnknown
+from imagequeue.domain.batches import OnUnknown
+from imagequeue.domain.jobs import FINAL, JobStatus, Lane
 from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id, usd
 
 _FINAL = ", ".join(f"'{status}'" for status in sorted(FINAL))

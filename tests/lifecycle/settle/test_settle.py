@@ -11,7 +11,8 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from imagequeue import wiring
-from imagequeue.domain.jobs import JobStatus, OnUnknown
+from imagequeue.domain.batches import OnUnknown
+from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.operate.webhook_endpoints import EndpointFields, open_endpoint
 from tests.builders import account
 from tests.lifecycle.generate.refusing import breaking_commit
