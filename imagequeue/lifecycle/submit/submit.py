@@ -75,17 +75,18 @@ def submit(
 
 
 def accept(
-    connection: Connection, runtime: Runtime, submissions: Sequence[Submission]
+    connection: Connection, runtime: Runtime, catalog: Catalog, submissions: Sequence[Submission]
 ) -> list[SubmitOutcome]:
     """What `submit` does, in the caller's transaction: one outcome for each submission, in their order.
 
-    The caller commits, wakes the dispatchers afterwards, and sets how long a statement may wait for a lock.
+    The caller has read the catalog once, so that its prices are those that are held. It commits, wakes the
+    dispatchers afterwards, and sets how long a statement may wait for a lock.
 
     Raises:
         DBAPIError: the database is away or refuses a statement; the transaction is to be rolled back.
     """
     drafts = [Draft(submission, new_id()) for submission in submissions]
-    _decide(connection, runtime, runtime.catalog, drafts)
+    _decide(connection, runtime, catalog, drafts)
     return [outcome for draft in drafts if (outcome := draft.outcome) is not None]
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from imagequeue.domain.batches import RESUMED_BY_HAND
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.jobs import Lane
 
@@ -42,6 +43,12 @@ _QUEUED = text("""
     SELECT flow_id FROM found WHERE waits
 """)
 
+FLOWS_OPEN = f"""(
+    state IN ('validating', 'in_progress', 'paused')
+    AND NOT reasons && ARRAY[{", ".join(f"'{reason}'" for reason in sorted(RESUMED_BY_HAND))}]
+)"""
+"""Of a row of `batches`: whether calls of its jobs may begin. Its flows say the same."""
+
 _INCOMPLETE = text("""
     WITH RECURSIVE found AS (
         (SELECT flow_id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 ORDER BY flow_id LIMIT 1)
@@ -55,6 +62,17 @@ _INCOMPLETE = text("""
     )
     SELECT flow_id FROM found WHERE flow_id IS NOT NULL
 """)
+
+
+_FOLLOW = text(f"""
+    WITH flow AS (
+        SELECT flows.id, batches.weight, {FLOWS_OPEN} AS open
+        FROM flows JOIN batches ON batches.id = batch_id
+        WHERE batch_id = :batch_id ORDER BY flows.id FOR NO KEY UPDATE OF flows
+    )
+    UPDATE flows SET open = flow.open, weight = flow.weight FROM flow
+    WHERE flows.id = flow.id AND (flows.open, flows.weight) IS DISTINCT FROM (flow.open, flow.weight)
+""")  # noqa: S608  # a constant of this module
 
 
 def queued_flows(connection: Connection, cursors: Mapping[int, UUID]) -> set[int]:
@@ -90,28 +108,13 @@ def open_weights(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
     return {row.id: row.weight for row in connection.execute(statement, {"ids": list(ids)})}
 
 
-def open_flows(connection: Connection, batch_id: UUID) -> None:
-    """Let calls of a batch's jobs begin."""
-    _set(connection, "open = true", batch_id)
+def follow_batch(connection: Connection, batch_id: UUID) -> None:
+    """Open or close the flows of a batch as its state and its reasons say, and give them its weight.
 
-
-def close_flows(connection: Connection, batch_id: UUID) -> None:
-    """Let no call of a batch's jobs begin, from the commit on. It waits for those that are beginning now."""
-    _set(connection, "open = false", batch_id)
-
-
-def set_weight(connection: Connection, batch_id: UUID, weight: int) -> None:
-    """Give a batch's flows its weight, from 1 to 1000."""
-    _set(connection, "weight = :weight", batch_id, weight=weight)
-
-
-def _set(connection: Connection, change: str, batch_id: UUID, **values: int) -> None:
-    """Change all flows of a batch, in the order of their ids, in which everybody locks them."""
-    statement = text(f"""
-        WITH flow AS (SELECT id FROM flows WHERE batch_id = :batch_id ORDER BY id FOR NO KEY UPDATE)
-        UPDATE flows SET {change} FROM flow WHERE flows.id = flow.id
-    """)  # noqa: S608  # constants of this module
-    connection.execute(statement, {"batch_id": batch_id, **values})
+    From the commit of a closing on no call of its jobs begins: it waits for those that are beginning now. The
+    caller holds the lock of the batch's row, so that no flow is made meanwhile.
+    """
+    connection.execute(_FOLLOW, {"batch_id": batch_id})
 
 
 def first_waiting(

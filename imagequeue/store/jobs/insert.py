@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
+from imagequeue.store.jobs.flows import FLOWS_OPEN
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -55,13 +56,21 @@ _FIND_FLOWS = text("""
     WHERE flows.batch_id IS NOT DISTINCT FROM wanted.batch_id
 """)
 
-_MAKE_FLOWS = text("""
-    INSERT INTO flows (account_id, model_id, requirement, lane, batch_id)
-    SELECT * FROM unnest(CAST(:account_ids AS uuid[]), CAST(:model_ids AS text[]),
-        CAST(:requirements AS text[]), CAST(:lanes AS text[]), CAST(:batch_ids AS uuid[]))
+# The share lock: a batch that closes its flows meanwhile waits, and closes this one as well.
+_MAKE_FLOWS = text(f"""
+    WITH new AS (
+        SELECT * FROM unnest(CAST(:account_ids AS uuid[]), CAST(:model_ids AS text[]),
+            CAST(:requirements AS text[]), CAST(:lanes AS text[]), CAST(:batch_ids AS uuid[]))
+            AS new (account_id, model_id, requirement, lane, batch_id)
+    ), batch AS (
+        SELECT id, weight, {FLOWS_OPEN} AS open FROM batches
+        WHERE id IN (SELECT batch_id FROM new) ORDER BY id FOR SHARE
+    )
+    INSERT INTO flows (account_id, model_id, requirement, lane, batch_id, weight, open)
+    SELECT new.*, coalesce(weight, 1), coalesce(open, true) FROM new LEFT JOIN batch ON id = batch_id
     ORDER BY 1, 2, 3, 4, 5
     ON CONFLICT DO NOTHING
-""")
+""")  # noqa: S608  # a constant of flows.py
 
 _INSERT_JOBS = text("""
     WITH new AS (
@@ -94,7 +103,10 @@ _INSERT_JOBS = text("""
 
 
 def flow_ids(connection: Connection, keys: Sequence[FlowKey]) -> dict[FlowKey, int]:
-    """Find the flows, and insert those that are missing. A flow's id never changes; none is deleted."""
+    """Find the flows, and insert those that are missing. A flow's id never changes; none is deleted.
+
+    A new flow of a batch gets the batch's weight, and is open unless the batch is stopped.
+    """
     found = _find_flows(connection, keys)
     missing = [key for key in keys if key not in found]
     if missing:

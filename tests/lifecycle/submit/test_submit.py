@@ -109,12 +109,14 @@ def test_what_is_accepted_in_a_transaction_of_somebody_else_is_committed_or_not_
     client: Client,
 ) -> None:
     with client.engine.begin() as connection:
-        accepted(accept(connection, client.runtime, [client.ask()]))
+        accepted(accept(connection, client.runtime, client.runtime.catalog, [client.ask()]))
         connection.rollback()
     assert set(client.rows().values()) == {0}
     assert client.wallet() == Wallet(Decimal(10), Decimal(0), Decimal(0))
     with client.engine.begin() as connection:
-        outcomes = accept(connection, client.runtime, [client.ask(), client.ask(model="of-nobody")])
+        outcomes = accept(
+            connection, client.runtime, client.runtime.catalog, [client.ask(), client.ask(model="of-nobody")]
+        )
     assert [type(outcome).__name__ for outcome in outcomes] == ["Accepted", "UnknownModel"]
     assert count(client.engine, "jobs") == 1
     assert client.wallet().held == PRICE
