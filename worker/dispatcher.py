@@ -1,4 +1,4 @@
-"""The dispatcher process: dispatch, polls, deliveries, the forecast, the sweep and the retention.
+"""The dispatcher process: dispatch, batches, polls, deliveries, the forecast, the sweep, the retention.
 
 Each of these is a loop of its own. Between two runs a loop waits for its interval, or (`Wake`) for a wake-up
 in Redis and at most 250 ms.
@@ -15,11 +15,13 @@ from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish
+from imagequeue.lifecycle.expand import expand
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.retention import event_totals as totals
 from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
+from imagequeue.lifecycle.supervise import supervise
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop, Watchdog, retry_until_stopped
@@ -72,11 +74,15 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
     recoveries = wiring.recoveries(runtime)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
+    expander = wiring.expander(runtime, lambda: dispatch.eligibility, Wakeups(runtime.redis).jobs_waiting)
+    supervision = wiring.supervision(runtime, settlement)
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
+        Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
+        Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, stopping, JOBS_FINAL, PLACES_FREE), stopping),
         Loop.every(OVERDUE_SECONDS, "overdue deliveries", deliveries.end_overdue, stopping),
         Loop.every(redeliver.INTERVAL_SECONDS, "recoveries", recoveries.run_once, stopping),
