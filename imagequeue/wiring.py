@@ -9,7 +9,7 @@ exchanges it by `dataclasses.replace`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -18,13 +18,15 @@ import httpx
 from redis import Redis
 
 from imagequeue.client_rate_limit import ClientRateLimit
-from imagequeue.dialects.lines import LineTerms, read_line
+from imagequeue.dialects.lines import LineReader, LineTerms, read_line
 from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
+from imagequeue.lifecycle.backfill.check_line import ReadText
 from imagequeue.lifecycle.backfill.files import FileRetention
+from imagequeue.lifecycle.backfill.validate import Validation
 from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
 from imagequeue.lifecycle.deliver.redeliver import Recoveries
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
@@ -277,6 +279,16 @@ def job_retention(runtime: Runtime) -> Retention:
 def input_retention(runtime: Runtime) -> InputRetention:
     """What removes input images that no job needs any more."""
     return InputRetention(runtime.engine, runtime.storage)
+
+
+def validation(runtime: Runtime) -> Validation:
+    """The verb `validate`, for the files of batches."""
+
+    def open_reader(endpoint: str | None, headers: Mapping[str, str]) -> ReadText:
+        terms = LineTerms(endpoint, headers, runtime.settings.public_origin)
+        return LineReader(terms, runtime.catalog).read
+
+    return Validation(runtime, open_reader)
 
 
 def file_retention(runtime: Runtime) -> FileRetention:

@@ -186,7 +186,11 @@ batch_parts = Table(
     CheckConstraint("part >= 1", name="part_from_one"),
     CheckConstraint("(finished_at IS NULL) = (state = 'validating')", name="finished_when_known"),
     Index("ix_batch_parts_file_id", "file_id"),
-    Index("ix_batch_parts_unfinished", "created_at", postgresql_where=text("state = 'validating'")),
+    Index(
+        "ix_batch_parts_unfinished",
+        text("coalesce(leased_until, created_at)"),
+        postgresql_where=text("state = 'validating' OR leased_until IS NOT NULL"),
+    ),
     postgresql_with={"fillfactor": "50"},
 )
 """How far the validation of a file has come; one commit for each chunk of lines writes it with them."""

@@ -1,0 +1,217 @@
+"""Validate: read the file of a batch, check every line, and insert the lines (docs/design/backfills.md).
+
+The work on a part is durable. It goes on in chunks, each of them one commit: the lines, and the byte and the
+line that are reached. A process that is killed loses a chunk; the next one goes on there when the lease is
+over. While one chunk is written the next one is read, so that the database and this process work at once.
+
+No line runs before its whole part is valid. Up to 100 errors are collected; then the batch is failed, and its
+lines are deleted in steps.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+
+import structlog
+
+from imagequeue.domain.batches import OPEN_BATCHES, BatchState, PartState
+from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.backfill.check_line import LineCheck, ReadText
+from imagequeue.lifecycle.backfill.check_lines import PartCheck, error_of
+from imagequeue.lifecycle.backfill.chunk import Chunk, LineWriter, gathered, progressed
+from imagequeue.lifecycle.backfill.line_feed import file_lines
+from imagequeue.media.storage import ObjectMissing
+from imagequeue.runtime import Runtime
+from imagequeue.store.batches import parts
+from imagequeue.store.batches.lines import delete_lines
+from imagequeue.store.batches.parts import LeasedPart
+
+log = structlog.get_logger()
+
+LEASE_SECONDS = 120.0
+"""Renewed with each chunk: far longer than one takes, and what a killed process costs."""
+
+TURN_SECONDS = 10.0
+"""After so long a part lets another one have a turn, so that a short file waits for no long one."""
+
+DELETED_AT_ONCE = 10_000
+"""Lines of a failed part in one commit: about a tenth of a second."""
+
+OpenReader = Callable[[str | None, Mapping[str, str]], ReadText]
+"""What reads the lines of a batch, by its endpoint and the headers that it was created with."""
+
+
+class PartLost(Exception):
+    """Another process works on the part, or its batch is not to be validated any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """Takes turns with the parts that wait. `clock` gives monotonic seconds."""
+
+    runtime: Runtime
+    open_reader: OpenReader
+    clock: Callable[[], float] = time.monotonic
+
+    def run_once(self) -> int:
+        """Have one turn; how many lines were read, or deleted.
+
+        Raises:
+            StorageUnavailable: the file cannot be read now; its lease is waited for.
+            DBAPIError: the database is away.
+        """
+        with self.runtime.engine.begin() as connection:
+            part = parts.lease_part(connection, LEASE_SECONDS)
+        if part is None:
+            return 0
+        if part.state is PartState.FAILED:
+            return _delete(self.runtime, part)
+        return self._turn(part)
+
+    def _turn(self, part: LeasedPart) -> int:
+        catalog = self.runtime.catalog
+        reader = LineCheck(self.runtime, catalog, self.open_reader(part.endpoint, part.client_headers))
+        check = PartCheck(self.runtime.engine, part, reader, list(part.progress.errors))
+        check.remember()
+        turn = Turn(self.runtime, part, check)
+        try:
+            if turn.run(self.clock, self.clock() + TURN_SECONDS):
+                turn.end()
+            else:
+                turn.put_back()
+        except PartLost:
+            turn.stop()
+        except ObjectMissing:
+            check.errors.append(error_of("file_missing", "The file is not stored any more"))
+            turn.fail()
+        return turn.lines
+
+
+class Turn:
+    """One turn with one part."""
+
+    def __init__(self, runtime: Runtime, part: LeasedPart, check: PartCheck) -> None:
+        self.lines = 0
+        self._runtime, self._part, self._check = runtime, part, check
+        self._progress, self._lease = part.progress, part.lease
+        self._writer = LineWriter(part)
+        self._writing: Future[datetime] | None = None
+
+    def run(self, clock: Callable[[], float], until: float) -> bool:
+        """Read and write until the end of the file; False: another part is to have its turn first.
+
+        Raises:
+            PartLost: nothing more was written.
+            StorageError: the file cannot be read.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="validate") as pool:
+            try:
+                for chunk in self._chunks():
+                    self._wait()
+                    self._writing = pool.submit(self._write, chunk, self._lease)
+                    if clock() > until and self._yields():
+                        return False
+            finally:
+                self._wait()
+        return True
+
+    def end(self) -> None:
+        """The whole file is read: its lines may run, or it has errors."""
+        if not self._check.errors and self._progress.line_count == 0:
+            self._check.errors.append(error_of("empty_file", "The file has no lines"))
+        if self._check.errors:
+            self.fail()
+        else:
+            self._publish()
+
+    def fail(self) -> None:
+        """The part has errors: nothing of it will run."""
+        with self._runtime.engine.begin() as connection:
+            state = parts.batch_state(connection, self._part.batch_id)
+            ended = parts.end_part(connection, self._part, self._lease, PartState.FAILED, self._check.errors)
+            if ended and self._part.part == 1 and state is BatchState.VALIDATING:
+                parts.fail_batch(connection, self._part.batch_id)
+        failpoint("validate.failed")
+        if ended:
+            _delete(self._runtime, self._part, self._lease)
+
+    def stop(self) -> None:
+        """The part was lost to another process; or its batch is not to have it, and its lines are deleted."""
+        log.info("part_lost", batch_id=str(self._part.batch_id), part=self._part.part)
+        with self._runtime.engine.begin() as connection:
+            stops = not _goes_on(parts.batch_state(connection, self._part.batch_id))
+            ended = stops and parts.end_part(connection, self._part, self._lease, PartState.FAILED)
+        if ended:
+            _delete(self._runtime, self._part, self._lease)
+
+    def _publish(self) -> None:
+        with self._runtime.engine.begin() as connection:
+            state = parts.batch_state(connection, self._part.batch_id)
+            ended = PartState.VALID if _goes_on(state) else PartState.FAILED
+            if not parts.end_part(connection, self._part, self._lease, ended):
+                return
+            if ended is PartState.VALID:
+                parts.publish_lines(connection, self._part, self._progress, state)
+        if ended is PartState.FAILED:
+            _delete(self._runtime, self._part, self._lease)
+
+    def _wait(self) -> None:
+        """Wait for the chunk that is being written."""
+        writing, self._writing = self._writing, None
+        if writing is not None:
+            self._lease = writing.result()
+
+    def _chunks(self) -> Iterator[Chunk]:
+        part, before = self._part, self._progress
+        lines = file_lines(
+            self._runtime.storage, part.storage_key, part.size_bytes, before.byte_reached, before.line_reached
+        )
+        for group in gathered(lines):
+            if self._check.is_over:
+                return
+            valid = self._check.check(group)
+            self._progress = progressed(self._progress, group, valid, tuple(self._check.errors))
+            self.lines += len(group)
+            yield Chunk(valid, self._progress)
+
+    def _write(self, chunk: Chunk, lease: datetime) -> datetime:
+        """Commit a chunk; the new lease."""
+        with self._runtime.engine.begin() as connection:
+            renewed = parts.save_progress(connection, self._part, chunk.progress, lease, LEASE_SECONDS)
+            if renewed is None:
+                raise PartLost
+            self._writer.write(connection, chunk)
+            failpoint("validate.before_commit")
+        failpoint("validate.after_commit")
+        return renewed
+
+    def _yields(self) -> bool:
+        with self._runtime.engine.connect() as connection:
+            return parts.another_waits(connection)
+
+    def put_back(self) -> None:
+        """Let another part have its turn."""
+        with self._runtime.engine.begin() as connection:
+            parts.put_back(connection, self._part, self._lease)
+
+
+def _goes_on(state: BatchState) -> bool:
+    """Whether a batch in this state takes lines."""
+    return state is BatchState.VALIDATING or state in OPEN_BATCHES
+
+
+def _delete(runtime: Runtime, part: LeasedPart, lease: datetime | None = None) -> int:
+    """Delete the lines of a failed part in steps; how many there were."""
+    first, deleted = part.first_number, 0
+    while True:
+        with runtime.engine.begin() as connection:
+            last = parts.last_number(connection, part)
+            step = delete_lines(connection, part.batch_id, first, last, DELETED_AT_ONCE)
+            deleted += step
+            if step < DELETED_AT_ONCE:
+                parts.release_part(connection, part, lease or part.lease)
+                return deleted
