@@ -59,7 +59,8 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()), runtime.redis)
-    settlement = wiring.settlement(runtime, Wakeups(runtime.redis).jobs_final)
+    wakeups = Wakeups(runtime.redis)
+    settlement = wiring.settlement(runtime, wakeups.jobs_final)
     dispatch = wiring.dispatch(runtime, publisher.attempts)
     catalog = CatalogWatch(runtime)
     on_hangup(lambda _: catalog.hung_up.set())
@@ -69,12 +70,16 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
             dispatch.eligibility = Eligibility(runtime.catalog)
         return dispatch.run_once()
 
+    def jobs_wait() -> None:
+        wakeups.jobs_waiting()
+        wakeups.inputs_waiting()
+
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
     recoveries = wiring.recoveries(runtime)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
-    expander = wiring.expander(runtime, lambda: dispatch.eligibility, Wakeups(runtime.redis).jobs_waiting)
+    expander = wiring.expander(runtime, lambda: dispatch.eligibility, jobs_wait)
     supervision = wiring.supervision(runtime, settlement)
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)

@@ -1,10 +1,10 @@
 """Expand: keep enough jobs of each batch waiting, and hold the money for them (docs/design/backfills.md).
 
 A pass finds the flows of batches in which lines wait, works out how many jobs of each are to wait
-(`window.py`), and takes turns with those that are short (`turn.py`). A turn reads the text of some lines and stores their
-images before it takes a lock (`read_lines.py`). What cannot be paid for stops its flow and nothing else, and
-is looked at again in every pass: so a deposit, a higher budget or a hold that came back lets it go on, and
-nobody who moves money knows batches.
+(`window.py`), and takes turns with those that are short (`turn.py`). A turn reads the text of some lines and
+stores their images before it takes a lock (`read_lines.py`). What cannot be paid for stops its flow and
+nothing else, and is looked at again in every pass: so a deposit, a higher budget or a hold that came back
+lets it go on, and nobody who moves money knows batches.
 
 Any number of dispatchers may expand. A cursor for each flow steps over the rows that expanded lines leave
 behind, as those of the claim do; it hides no line for longer than `WHOLE_SECONDS`.

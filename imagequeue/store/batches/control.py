@@ -60,7 +60,6 @@ _AT = {
         "in_progress_at = coalesce(in_progress_at, clock_timestamp()), finalizing_at = NULL, "
         "completed_at = NULL, ended_at = NULL, output_file_id = NULL, error_file_id = NULL"
     ),
-    BatchState.PAUSED: "finalizing_at = NULL",
     BatchState.FINALIZING: "finalizing_at = clock_timestamp()",
     BatchState.COMPLETED: "completed_at = clock_timestamp(), ended_at = clock_timestamp()",
     BatchState.CANCELLING: "cancelling_at = clock_timestamp()",
@@ -68,6 +67,15 @@ _AT = {
     BatchState.EXPIRED: "expired_at = clock_timestamp(), ended_at = clock_timestamp()",
 }
 """What else is written when a batch comes to a state. Retried, it has not ended any more."""
+
+_MOVE = {
+    state: text(f"""
+        UPDATE batches SET state = '{state}', reasons = '{{}}', expiring = :expiring, {more} WHERE id = :id
+    """)  # noqa: S608  # texts of this module
+    for state, more in _AT.items()
+}
+
+_SET_REASONS = text("UPDATE batches SET state = :state, reasons = :reasons WHERE id = :id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,15 +178,13 @@ def set_reasons(
     connection: Connection, batch_id: UUID, state: BatchState, reasons: Collection[PauseReason]
 ) -> None:
     """Pause a batch for these reasons, or let it go on; the caller has locked it."""
-    _update(
-        connection, batch_id, "state = :state, reasons = :reasons", state=state.value, reasons=_texts(reasons)
-    )
+    values = {"id": batch_id, "state": state.value, "reasons": sorted(one.value for one in reasons)}
+    connection.execute(_SET_REASONS, values)
 
 
 def move_batch(connection: Connection, batch_id: UUID, state: BatchState, *, expiring: bool = False) -> None:
     """Move a batch to another state, without reasons of a pause; the caller has locked it."""
-    change = f"state = :state, reasons = '{{}}', expiring = :expiring, {_AT[state]}"
-    _update(connection, batch_id, change, state=state.value, expiring=expiring)
+    connection.execute(_MOVE[state], {"id": batch_id, "expiring": expiring})
 
 
 def set_files(
@@ -198,10 +204,6 @@ def set_terms(connection: Connection, batch_id: UUID, terms: Mapping[str, object
 def _update(connection: Connection, batch_id: UUID, change: str, **values: object) -> None:
     statement = text(f"UPDATE batches SET {change} WHERE id = :id")  # noqa: S608  # texts of this module
     connection.execute(statement, {"id": batch_id, **values})
-
-
-def _texts(reasons: Collection[PauseReason]) -> list[str]:
-    return sorted(reason.value for reason in reasons)
 
 
 def _row(row: RowMapping | None) -> BatchRow | None:

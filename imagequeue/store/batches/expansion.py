@@ -48,7 +48,7 @@ _TERMS = text("""
         CASE WHEN line_webhooks THEN webhook_url END AS line_webhook_url,
         ARRAY(
             SELECT storage_key FROM batch_parts JOIN files ON files.id = file_id
-            WHERE batch_id = batches.id ORDER BY part
+            WHERE batch_parts.batch_id = batches.id ORDER BY part
         ) AS storage_keys
     FROM batches WHERE id = :id
 """)

@@ -8,14 +8,15 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
-from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.verdicts import StoredImage, Succeeded
+from imagequeue.lifecycle.supervise.control import BatchChange
 from imagequeue.store.attempts import calls
-from imagequeue.store.jobs import flows
+from imagequeue.store.jobs.flows import follow_batch
 from tests import fleet
+from tests.backfill import Backfill
 from tests.locks import wait_until_blocked
 from tests.pipeline import Pipeline
 
@@ -27,23 +28,24 @@ def submit(pipeline: Pipeline, batch_id: UUID | None, count: int = 1) -> list[UU
     return pipeline.submit(count, lane=Lane.BACKFILL, batch_id=batch_id)
 
 
+def new_batch(pipeline: Pipeline) -> UUID:
+    return Backfill(pipeline).create([])
+
+
 def close(pipeline: Pipeline, batch_id: UUID) -> None:
-    with pipeline.runtime.engine.begin() as connection:
-        flows.close_flows(connection, batch_id)
+    Backfill(pipeline).control.pause(pipeline.account_id, batch_id)
 
 
 def reopen(pipeline: Pipeline, batch_id: UUID) -> None:
-    with pipeline.runtime.engine.begin() as connection:
-        flows.open_flows(connection, batch_id)
+    Backfill(pipeline).control.resume(pipeline.account_id, batch_id)
 
 
 def weigh(pipeline: Pipeline, batch_id: UUID, weight: int) -> None:
-    with pipeline.runtime.engine.begin() as connection:
-        flows.set_weight(connection, batch_id, weight)
+    Backfill(pipeline).control.change(pipeline.account_id, batch_id, BatchChange(weight=weight))
 
 
 def test_jobs_of_a_closed_batch_are_not_claimed_and_others_are(pipeline: Pipeline) -> None:
-    closed, other = new_id(), new_id()
+    closed, other = new_batch(pipeline), new_batch(pipeline)
     (waits,), (goes,), (single,) = (submit(pipeline, one) for one in (closed, other, None))
     pipeline.dispatch.run_once()  # the dispatcher has read the flows: it must not rely on that
     (later,) = submit(pipeline, closed)
@@ -59,7 +61,7 @@ def test_jobs_of_a_closed_batch_are_not_claimed_and_others_are(pipeline: Pipelin
 
 
 def test_a_call_that_was_released_before_its_batch_was_closed_does_not_begin(pipeline: Pipeline) -> None:
-    batch_id = new_id()
+    batch_id = new_batch(pipeline)
     (job_id,) = submit(pipeline, batch_id)
     pipeline.dispatch.run_once()
     close(pipeline, batch_id)
@@ -68,8 +70,20 @@ def test_a_call_that_was_released_before_its_batch_was_closed_does_not_begin(pip
     assert pipeline.dispatch.run_once() == 0
 
 
+def test_a_flow_that_is_made_later_has_the_weight_of_its_batch_and_is_closed_with_it(
+    pipeline: Pipeline,
+) -> None:
+    batch_id = new_batch(pipeline)
+    weigh(pipeline, batch_id, 5)
+    submit(pipeline, batch_id)
+    assert pipeline.rows("SELECT weight, open FROM flows") == [(5, True)]
+    close(pipeline, batch_id)
+    pipeline.submit(1, lane=Lane.BACKFILL, batch_id=batch_id, image_count=2)
+    assert pipeline.rows("SELECT weight, open FROM flows") == [(5, False), (5, False)]
+
+
 def test_a_call_that_was_sent_before_its_batch_was_closed_is_kept(pipeline: Pipeline) -> None:
-    batch_id = new_id()
+    batch_id = new_batch(pipeline)
     (job_id,) = submit(pipeline, batch_id)
     pipeline.dispatch.run_once()
     (doorbell,) = pipeline.rung
@@ -83,7 +97,7 @@ def test_a_call_that_was_sent_before_its_batch_was_closed_is_kept(pipeline: Pipe
 
 def test_closing_waits_for_a_call_that_is_beginning(pipeline: Pipeline) -> None:
     """So from the commit on no call begins: none whose statement had read the flow before."""
-    batch_id = new_id()
+    batch_id = new_batch(pipeline)
     submit(pipeline, batch_id, 2)
     pipeline.dispatch.run_once()
     first, second = (doorbell.attempt_id for doorbell in pipeline.rung)
@@ -98,7 +112,7 @@ def test_closing_waits_for_a_call_that_is_beginning(pipeline: Pipeline) -> None:
 
 
 def test_a_call_that_is_beginning_while_its_batch_closes_finds_it_closed(pipeline: Pipeline) -> None:
-    batch_id, began = new_id(), list[bool]()
+    batch_id, began = new_batch(pipeline), list[bool]()
     submit(pipeline, batch_id)
     pipeline.dispatch.run_once()
     (doorbell,) = pipeline.rung
@@ -109,7 +123,8 @@ def test_a_call_that_is_beginning_while_its_batch_closes_finds_it_closed(pipelin
 
     beginning = threading.Thread(target=begin)
     with pipeline.runtime.engine.begin() as connection:
-        flows.close_flows(connection, batch_id)
+        connection.execute(text("UPDATE batches SET state = 'paused', reasons = '{operator}'"))
+        follow_batch(connection, batch_id)
         beginning.start()
         wait_until_blocked(pipeline.runtime.engine)
     beginning.join()
@@ -126,7 +141,7 @@ def narrow(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipeli
 def test_batches_and_single_jobs_share_an_account_by_weight_and_a_new_weight_counts_at_once(
     narrow: Pipeline,
 ) -> None:
-    heavy, light = new_id(), new_id()
+    heavy, light = new_batch(narrow), new_batch(narrow)
     for batch_id in (heavy, light, None):
         submit(narrow, batch_id, 2)
     assert narrow.dispatch.run_once() == 6
