@@ -36,8 +36,16 @@ flows = Table(
     Column("lane", Text, nullable=False),
     Column("batch_id", Uuid, nullable=True),
     one_of("lane", Lane),
-    UniqueConstraint(
-        "account_id", "model_id", "requirement", "lane", "batch_id", postgresql_nulls_not_distinct=True
+    UniqueConstraint("account_id", "model_id", "requirement", "lane", "batch_id"),
+    # In that constraint two flows without a batch differ: only Postgres 15 and later can take NULLs for equal.
+    Index(
+        "uq_flows_without_batch",
+        "account_id",
+        "model_id",
+        "requirement",
+        "lane",
+        unique=True,
+        postgresql_where=text("batch_id IS NULL"),
     ),
 )
 """Where jobs wait: same model, requirement, account, lane and batch (docs/design/pipeline.md, "Dispatch")."""
