@@ -1,7 +1,7 @@
 """Real servers for every test: one Postgres and one Redis a session, an empty database a test.
 
-`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. `TEST_POSTGRES`, a
-folder with `bin/postgres`, has another Postgres than the wheel's started (`tests/postgres.py`).
+`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. `TEST_POSTGRES`
+names the folder of another Postgres than the wheel's (`tests/postgres.py`).
 """
 
 from __future__ import annotations

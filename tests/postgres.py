@@ -1,7 +1,8 @@
 """The Postgres of the tests: the wheel's, or the one in the folder that `TEST_POSTGRES` names.
 
-`TEST_POSTGRES=/usr/lib/postgresql/15 pytest tests/store` runs tests on Debian's. Every statement of ours runs on
-Postgres 14 and later, so `.ci/run` names an old one too.
+`TEST_POSTGRES=/usr/lib/postgresql/15 pytest tests/store` runs tests on Debian's. The folder has
+`bin/postgres` and `bin/initdb`. Every statement of ours runs on Postgres 14 and later, so `.ci/run` names old
+ones too.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ flows = Table(
     Column("batch_id", Uuid, nullable=True),
     one_of("lane", Lane),
     UniqueConstraint("account_id", "model_id", "requirement", "lane", "batch_id"),
-    # In that constraint two flows without a batch differ: only Postgres 15 and later can take NULLs for equal.
+    # To that constraint two flows without a batch differ: Postgres takes NULLs for equal only from 15 on.
     Index(
         "uq_flows_without_batch",
         "account_id",
