@@ -10,6 +10,7 @@ import threading
 from contextlib import ExitStack
 
 from imagequeue import wiring
+from imagequeue.backfill_wiring import written_files
 from imagequeue.lifecycle.backfill import files
 from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
@@ -80,7 +81,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     recoveries = wiring.recoveries(runtime)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
     expander = wiring.expander(runtime, lambda: dispatch.eligibility, jobs_wait)
-    supervision = wiring.supervision(runtime, settlement)
+    supervision = wiring.supervision(runtime, settlement, written_files(runtime))
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)

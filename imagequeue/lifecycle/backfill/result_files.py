@@ -13,6 +13,7 @@ from functools import partial
 from uuid import UUID
 
 import structlog
+from sqlalchemy import Engine
 
 from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import batch_name
@@ -59,15 +60,6 @@ class ResultFiles:
         with self.runtime.engine.connect() as connection:
             batches = result_files.ending_batches(connection, BATCHES_AT_ONCE)
         return sum(self._write_missing(batch) for batch in batches)
-
-    def written(self, batch_id: UUID) -> EndFiles | None:
-        """The files of a batch that ends; None: they are not all written yet."""
-        with self.runtime.engine.connect() as connection:
-            batch = result_files.ending_batch(connection, batch_id)
-            there = result_files.written_files(connection, batch) if batch else {}
-        if batch is None or set(_missing(batch, there)):
-            return None
-        return EndFiles(there.get(_name(batch, "output")), there.get(_name(batch, "error")))
 
     def _write_missing(self, batch: EndingBatch) -> int:
         with self.runtime.engine.connect() as connection:
@@ -122,6 +114,16 @@ class ResultFiles:
     def _next(self, batch_id: UUID, after: int, states: Collection[LineState]) -> list[results.LineView]:
         with self.runtime.engine.connect() as connection:
             return results.finished_lines(connection, LinePage(batch_id, after, LINES_AT_ONCE, states))
+
+
+def files_of_end(engine: Engine, batch_id: UUID) -> EndFiles | None:
+    """The files of a batch that ends; None: they are not all written yet."""
+    with engine.connect() as connection:
+        batch = result_files.ending_batch(connection, batch_id)
+        there = result_files.written_files(connection, batch) if batch else {}
+    if batch is None or _missing(batch, there):
+        return None
+    return EndFiles(there.get(_name(batch, "output")), there.get(_name(batch, "error")))
 
 
 def _missing(batch: EndingBatch, there: Collection[str]) -> list[str]:
