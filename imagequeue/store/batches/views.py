@@ -35,10 +35,10 @@ _LIST = text(f"""
 """)
 
 _PARTS = text("""
-    SELECT batch_id, part, file_id, batch_parts.state, byte_reached, size_bytes, line_reached, line_count,
-        skipped_count, image_count, price_usd, errors
+    SELECT batch_parts.batch_id, part, file_id, batch_parts.state, byte_reached, size_bytes, line_reached,
+        line_count, skipped_count, image_count, price_usd, errors
     FROM batch_parts JOIN files ON files.id = file_id
-    WHERE batch_id = ANY(:ids) ORDER BY batch_id, part
+    WHERE batch_parts.batch_id = ANY(:ids) ORDER BY batch_parts.batch_id, part
 """)
 
 # A batch has few flows: one for each model and kind of request in its file.
