@@ -43,8 +43,16 @@ flows = Table(
     one_of("lane", Lane),
     CheckConstraint("weight BETWEEN 1 AND 1000", name="weight_range"),
     CheckConstraint("batch_id IS NOT NULL OR (open AND weight = 1)", name="changed_by_batch_only"),
-    UniqueConstraint(
-        "account_id", "model_id", "requirement", "lane", "batch_id", postgresql_nulls_not_distinct=True
+    UniqueConstraint("account_id", "model_id", "requirement", "lane", "batch_id"),
+    # To that constraint two flows without a batch differ: Postgres takes NULLs for equal only from 15 on.
+    Index(
+        "uq_flows_without_batch",
+        "account_id",
+        "model_id",
+        "requirement",
+        "lane",
+        unique=True,
+        postgresql_where=text("batch_id IS NULL"),
     ),
     Index("ix_flows_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
 )
