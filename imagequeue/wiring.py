@@ -55,7 +55,7 @@ from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 from imagequeue.lifecycle.supervise.control import BatchControl
 from imagequeue.lifecycle.supervise.events import BatchEvents
 from imagequeue.lifecycle.supervise.reasons import Reasons
-from imagequeue.lifecycle.supervise.supervise import EndFiles, Supervision, WriteFiles
+from imagequeue.lifecycle.supervise.supervise import Supervision, WriteFiles
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.spill import Spill
@@ -217,9 +217,7 @@ def batch_control(runtime: Runtime) -> BatchControl:
     return BatchControl(runtime.engine, batch_reasons(runtime))
 
 
-def supervision(
-    runtime: Runtime, settlement: Settlement, write_files: WriteFiles = lambda _: EndFiles()
-) -> Supervision:
+def supervision(runtime: Runtime, settlement: Settlement, write_files: WriteFiles) -> Supervision:
     """The verb `supervise`; `write_files` has the results of a batch that ends written."""
     return Supervision(runtime.engine, settlement, batch_reasons(runtime), write_files)
 

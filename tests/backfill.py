@@ -16,6 +16,7 @@ from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.expand.expand import Expander
+from imagequeue.lifecycle.supervise.supervise import EndFiles
 from imagequeue.store.batches.lines import NewLine, copy_lines
 from imagequeue.store.jobs.flows import follow_batch
 from imagequeue.store.jobs.insert import FlowKey, flow_ids
@@ -58,7 +59,7 @@ class Backfill:
         runtime = self.pipeline.runtime
         dispatch = self.pipeline.dispatch
         self.expander = wiring.expander(runtime, lambda: dispatch.eligibility, self._wake)
-        self.supervision = wiring.supervision(runtime, self.pipeline.settlement)
+        self.supervision = wiring.supervision(runtime, self.pipeline.settlement, lambda _: EndFiles())
         self.control = wiring.batch_control(runtime)
 
     def create(self, bodies: Sequence[Mapping[str, Any]], **terms: Any) -> UUID:

@@ -7,10 +7,10 @@ in Redis and at most 250 ms.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
 from imagequeue import wiring
-from imagequeue.backfill_wiring import written_files
 from imagequeue.lifecycle.backfill import files
 from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
@@ -22,7 +22,9 @@ from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.retention import event_totals as totals
 from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
+from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.supervise import supervise
+from imagequeue.lifecycle.supervise.supervise import EndFiles
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop, Watchdog, retry_until_stopped
@@ -60,8 +62,7 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()), runtime.redis)
-    wakeups = Wakeups(runtime.redis)
-    settlement = wiring.settlement(runtime, wakeups.jobs_final)
+    settlement = wiring.settlement(runtime, Wakeups(runtime.redis).jobs_final)
     dispatch = wiring.dispatch(runtime, publisher.attempts)
     catalog = CatalogWatch(runtime)
     on_hangup(lambda _: catalog.hung_up.set())
@@ -71,24 +72,16 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
             dispatch.eligibility = Eligibility(runtime.catalog)
         return dispatch.run_once()
 
-    def jobs_wait() -> None:
-        wakeups.jobs_waiting()
-        wakeups.inputs_waiting()
-
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
     recoveries = wiring.recoveries(runtime)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
-    expander = wiring.expander(runtime, lambda: dispatch.eligibility, jobs_wait)
-    supervision = wiring.supervision(runtime, settlement, written_files(runtime))
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
-        Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
-        Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),
         Loop("deliveries", deliveries.run_once, Wake(runtime, stopping, JOBS_FINAL, PLACES_FREE), stopping),
         Loop.every(OVERDUE_SECONDS, "overdue deliveries", deliveries.end_overdue, stopping),
         Loop.every(redeliver.INTERVAL_SECONDS, "recoveries", recoveries.run_once, stopping),
@@ -106,4 +99,25 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop.every(
             files.INTERVAL_SECONDS, "file retention", wiring.file_retention(runtime).run_once, stopping
         ),
+        *_batch_loops(runtime, stopping, settlement, lambda: dispatch.eligibility),
+    ]
+
+
+def _batch_loops(
+    runtime: Runtime,
+    stopping: threading.Event,
+    settlement: Settlement,
+    eligibility: Callable[[], Eligibility],
+) -> list[Loop]:
+    wakeups = Wakeups(runtime.redis)
+
+    def wake() -> None:
+        wakeups.jobs_waiting()
+        wakeups.inputs_waiting()
+
+    expander = wiring.expander(runtime, eligibility, wake)
+    supervision = wiring.supervision(runtime, settlement, lambda _: EndFiles())
+    return [
+        Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
+        Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),
     ]

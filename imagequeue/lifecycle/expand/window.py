@@ -55,10 +55,6 @@ class Rates:
         """How many jobs of a class can start in `WINDOW_SECONDS`; 0 while every deployment is kept out."""
         return sum(self._jobs(group, found) for group, found in self._groups(model_id, requirement).items())
 
-    def is_served(self, flow: ExpandableFlow) -> bool:
-        """Whether some deployment of the catalog can serve the flow, in whatever trouble it is now."""
-        return bool(self.eligibility.deployments(flow.model_id, fetched(flow.requirement)))
-
     def _groups(self, model_id: str, requirement: str) -> dict[str, int]:
         """For each quota group that works, how many calls of it a job takes."""
         images, needed = self.eligibility.image_count(requirement), dict[str, int]()

@@ -183,7 +183,7 @@ class Supervision:
                 return False
             state = end_state(now.state, expiring=now.expiring)
             control.move_batch(connection, now.id, state, expiring=now.expiring)
-            control.set_files(connection, now.id, *files)
+            control.set_files(connection, now.id, files.output_file_id, files.error_file_id)
             self.reasons.events.ended(connection, replace(now, state=state), state)
             failpoint("supervise.finishing")
         log.info("batch_ended", batch_id=str(batch.id), state=state.value)
