@@ -24,7 +24,7 @@ from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.supervise import supervise
-from imagequeue.lifecycle.supervise.supervise import EndFiles
+from imagequeue.lifecycle.supervise.
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop, Watchdog, retry_until_stopped
@@ -116,7 +116,7 @@ def _batch_loops(
         wakeups.inputs_waiting()
 
     expander = wiring.expander(runtime, eligibility, wake)
-    supervision = wiring.supervision(runtime, settlement, lambda _: EndFiles())
+    supervision = wiring.supervision(runtime, settlement, written_files(runtime))
     return [
         Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
         Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),

@@ -94,6 +94,13 @@ def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
     pipeline.sweep.run_once()
 
 
+def _validate(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    validation = wiring.validation(pipeline.runtime)
+    while validation.run_once():
+        pass
+
+
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
     runtime = pipeline.runtime
@@ -124,6 +131,7 @@ _VERBS = {
     "generate": _generate,
     "poll": _poll,
     "sweep": _sweep,
+    "validate": _validate,
     "deliver": _deliver,
 }
 

@@ -15,7 +15,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.backfill.check_line import CheckedLine
 from imagequeue.lifecycle.backfill.line_feed import FileLine
 from imagequeue.store.batches.lines import NewLine, copy_lines
-from imagequeue.store.batches.parts import LeasedPart, Progress
+from imagequeue.store.batches.parts import LeasedPart, PartProgress
 from imagequeue.store.jobs.insert import FlowKey, flow_ids
 
 MOST_LINES = 2000
@@ -38,7 +38,7 @@ class Chunk:
     """The lines of one commit, and how far the file is read with them."""
 
     lines: Sequence[ValidLine]
-    progress: Progress
+    progress: PartProgress
 
 
 def gathered(lines: Iterable[FileLine]) -> Iterator[list[FileLine]]:
@@ -55,14 +55,14 @@ def gathered(lines: Iterable[FileLine]) -> Iterator[list[FileLine]]:
 
 
 def progressed(
-    before: Progress,
+    before: PartProgress,
     group: Sequence[FileLine],
     valid: Sequence[ValidLine],
     errors: Sequence[Mapping[str, Any]],
-) -> Progress:
+) -> PartProgress:
     """How far the validation has come with a group."""
     run = [line.checked for line in valid if line.earlier_job_id is None]
-    return Progress(
+    return PartProgress(
         byte_reached=group[-1].next_byte,
         line_reached=group[-1].number,
         line_count=before.line_count + len(valid),
@@ -95,7 +95,8 @@ class LineWriter:
 
     def _rows(self, lines: Sequence[ValidLine], skipped: int) -> Iterator[NewLine]:
         batch_id, part, before = self.part.batch_id, self.part.part, self.part.first_number - 1
-        for source, checked, earlier in lines:
+        for line in lines:
+            source, checked, earlier = line.source, line.checked, line.earlier_job_id
             number, finished = before + source.number, None
             if earlier is not None:
                 skipped += 1

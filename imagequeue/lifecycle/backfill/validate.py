@@ -10,6 +10,7 @@ lines are deleted in steps.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,13 +18,17 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import structlog
+from sqlalchemy import Connection
 
 from imagequeue.domain.batches import OPEN_BATCHES, BatchState, PartState
+from imagequeue.domain.ids import batch_name
+from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.backfill.check_line import LineCheck, ReadText
 from imagequeue.lifecycle.backfill.check_lines import PartCheck, error_of
 from imagequeue.lifecycle.backfill.chunk import Chunk, LineWriter, gathered, progressed
 from imagequeue.lifecycle.backfill.line_feed import file_lines
+from imagequeue.lifecycle.deliver.batch_events import BatchEvent, write_batch_event
 from imagequeue.media.storage import ObjectMissing
 from imagequeue.runtime import Runtime
 from imagequeue.store.batches import parts
@@ -40,6 +45,9 @@ TURN_SECONDS = 10.0
 
 DELETED_AT_ONCE = 10_000
 """Lines of a failed part in one commit: about a tenth of a second."""
+
+MOST_DELETIONS = 20
+"""Of one turn, so that others have theirs."""
 
 OpenReader = Callable[[str | None, Mapping[str, str]], ReadText]
 """What reads the lines of a batch, by its endpoint and the headers that it was created with."""
@@ -77,7 +85,7 @@ class Validation:
         reader = LineCheck(self.runtime, catalog, self.open_reader(part.endpoint, part.client_headers))
         check = PartCheck(self.runtime.engine, part, reader, list(part.progress.errors))
         check.remember()
-        turn = Turn(self.runtime, part, check)
+        turn = ValidationTurn(self.runtime, part, check)
         try:
             if turn.run(self.clock, self.clock() + TURN_SECONDS):
                 turn.end()
@@ -91,7 +99,7 @@ class Validation:
         return turn.lines
 
 
-class Turn:
+class ValidationTurn:
     """One turn with one part."""
 
     def __init__(self, runtime: Runtime, part: LeasedPart, check: PartCheck) -> None:
@@ -134,10 +142,21 @@ class Turn:
             state = parts.batch_state(connection, self._part.batch_id)
             ended = parts.end_part(connection, self._part, self._lease, PartState.FAILED, self._check.errors)
             if ended and self._part.part == 1 and state is BatchState.VALIDATING:
-                parts.fail_batch(connection, self._part.batch_id)
+                self._fail_batch(connection)
         failpoint("validate.failed")
         if ended:
             _delete(self._runtime, self._part, self._lease)
+
+    def _fail_batch(self, connection: Connection) -> None:
+        failed = parts.fail_batch(connection, self._part.batch_id)
+        if failed is None:
+            return
+        told = {"id": batch_name(self._part.batch_id), "object": "batch", "status": "failed"}
+        data = json.dumps(told | {"errors": {"object": "list", "data": self._check.errors}})
+        event = BatchEvent(
+            self._part.account_id, self._part.batch_id, "batch.failed", data, failed.now, failed.webhook_url
+        )
+        write_batch_event(connection, event, parse_schedule(self._runtime.settings.webhook_schedule))
 
     def stop(self) -> None:
         """The part was lost to another process; or its batch is not to have it, and its lines are deleted."""
@@ -206,12 +225,15 @@ def _goes_on(state: BatchState) -> bool:
 
 def _delete(runtime: Runtime, part: LeasedPart, lease: datetime | None = None) -> int:
     """Delete the lines of a failed part in steps; how many there were."""
-    first, deleted = part.first_number, 0
-    while True:
+    first, deleted, held = part.first_number, 0, lease or part.lease
+    for _ in range(MOST_DELETIONS):
         with runtime.engine.begin() as connection:
             last = parts.last_number(connection, part)
             step = delete_lines(connection, part.batch_id, first, last, DELETED_AT_ONCE)
             deleted += step
             if step < DELETED_AT_ONCE:
-                parts.release_part(connection, part, lease or part.lease)
+                parts.release_part(connection, part, held)
                 return deleted
+    with runtime.engine.begin() as connection:
+        parts.put_back(connection, part, held)
+    return deleted

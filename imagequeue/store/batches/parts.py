@@ -20,7 +20,7 @@ from imagequeue.domain.batches import BatchState, Dedupe, PartState
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class PartProgress:
     """How far a validation has come. Numbers of bytes and lines are of the part's file; price in USD."""
 
     byte_reached: int = 0
@@ -47,7 +47,7 @@ class LeasedPart:
     size_bytes: int
     first_number: int
     lease: datetime
-    progress: Progress
+    progress: PartProgress
 
 
 # A part waits for the earlier ones of its batch: its first number follows theirs. It also waits for what is
@@ -133,7 +133,7 @@ _LAST_NUMBER = text("""
 
 _FAIL_BATCH = text("""
     UPDATE batches SET state = 'failed', failed_at = clock_timestamp(), ended_at = clock_timestamp()
-    WHERE id = :batch_id AND state = 'validating'
+    WHERE id = :batch_id AND state = 'validating' RETURNING failed_at AS now, webhook_url
 """)
 
 # Skipped lines of a later part have the negative of their number until here, because others finish meanwhile.
@@ -173,12 +173,12 @@ def lease_part(connection: Connection, seconds: float) -> LeasedPart | None:
         size_bytes=row["size_bytes"],
         first_number=row["first_number"],
         lease=row["lease"],
-        progress=Progress(**{name: row[name] for name in Progress.__dataclass_fields__}),
+        progress=PartProgress(**{name: row[name] for name in PartProgress.__dataclass_fields__}),
     )
 
 
 def save_progress(
-    connection: Connection, part: LeasedPart, progress: Progress, lease: datetime, seconds: float
+    connection: Connection, part: LeasedPart, progress: PartProgress, lease: datetime, seconds: float
 ) -> datetime | None:
     """Write how far a validation has come, and renew its lease: the new one.
 
@@ -232,7 +232,9 @@ def release_part(connection: Connection, part: LeasedPart, lease: datetime) -> N
     connection.execute(_RELEASE, _named(part, lease))
 
 
-def publish_lines(connection: Connection, part: LeasedPart, progress: Progress, state: BatchState) -> None:
+def publish_lines(
+    connection: Connection, part: LeasedPart, progress: PartProgress, state: BatchState
+) -> None:
     """Let the lines of a valid part run, and count them; `state` is that of its locked batch."""
     values = {
         "batch_id": part.batch_id,
@@ -252,9 +254,18 @@ def last_number(connection: Connection, part: LeasedPart) -> int:
     return connection.execute(_LAST_NUMBER, {"batch_id": part.batch_id, "part": part.part}).scalar_one()
 
 
-def fail_batch(connection: Connection, batch_id: UUID) -> bool:
-    """The file of a batch that is validated has errors; False: it is not being validated any more."""
-    return connection.execute(_FAIL_BATCH, {"batch_id": batch_id}).rowcount == 1
+@dataclass(frozen=True, slots=True)
+class FailedBatch:
+    """A batch that failed `now`, on the database's clock, and its own webhook's URL."""
+
+    now: datetime
+    webhook_url: str | None
+
+
+def fail_batch(connection: Connection, batch_id: UUID) -> FailedBatch | None:
+    """The file of a batch that is validated has errors; None: it is not being validated any more."""
+    row = connection.execute(_FAIL_BATCH, {"batch_id": batch_id}).one_or_none()
+    return FailedBatch(row.now, row.webhook_url) if row else None
 
 
 def _named(part: LeasedPart, lease: datetime) -> dict[str, Any]:
