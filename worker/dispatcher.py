@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 
 from imagequeue import wiring
+from imagequeue.backfill_wiring import written_files
 from imagequeue.lifecycle.backfill import files
 from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
@@ -24,7 +25,6 @@ from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.supervise import supervise
-from imagequeue.lifecycle.supervise.
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop, Watchdog, retry_until_stopped

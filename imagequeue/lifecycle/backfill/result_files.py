@@ -75,6 +75,9 @@ class ResultFiles:
             return False
         try:
             for part in self._parts(batch, OUTPUT_STATES if kind == "output" else ERROR_STATES):
+                if self.stopping():
+                    upload.abandon()
+                    return False
                 upload.write(part)
                 failpoint("results.part_written")
             failpoint("results.before_finish")

@@ -169,3 +169,11 @@ def test_an_output_file_expires_as_the_batch_says(backfill: Backfill, writing: R
         "SELECT expires_at - created_at AS life FROM files WHERE batch_id = :id", id=batch_id
     )
     assert file.life.total_seconds() == 3600
+
+
+def test_a_process_that_stops_gives_a_half_written_file_up(backfill: Backfill, writing: ResultFiles) -> None:
+    batch_id = backfill.create([body(1)])
+    backfill.run()
+    asked = iter([False, True])
+    assert replace(writing, stopping=lambda: next(asked)).run_once() == 0
+    assert ended(backfill, writing, batch_id)[0] == "completed"
