@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Generator, Mapping
@@ -100,6 +101,28 @@ class Remote:
         answer = self._ask("GET", f"/v2/webhooks/recoveries/{_quoted(recovery_id)}")
         return self._expected(answer, _RECOVERY)
 
+    def ask(self, method: str, path: str, names: AbstractSet[str], **given: Any) -> dict[str, Any]:
+        """The answer of a route, which has at least `names`; `given` is what httpx calls body and query.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        return self._expected(self._ask(method, path, **given), names)
+
+    def lines(self, path: str, query: Mapping[str, str | int]) -> list[dict[str, Any]]:
+        """The objects of a route that answers with one a line.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        try:
+            answer = self._http.get(path, params=dict(query))
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise RemoteAway(f"{self._http.base_url} does not answer: {error}") from None
+        if not answer.is_success:
+            raise _refusal(answer)
+        return [json.loads(line) for line in answer.text.split("\n") if line]
+
     def _ask(self, method: str, path: str, **given: Any) -> dict[str, Any]:
         try:
             answer = self._http.request(method, path, **given)
@@ -107,8 +130,7 @@ class Remote:
             raise RemoteAway(f"{self._http.base_url} does not answer: {error}") from None
         if answer.is_success:
             return _object(answer)
-        kind = RemoteAway if answer.status_code in _NOT_NOW else RemoteRefusal
-        raise kind(f"{answer.status_code} {_message(answer)}")
+        raise _refusal(answer)
 
     def _expected(self, body: dict[str, Any], names: AbstractSet[str]) -> dict[str, Any]:
         if not names <= body.keys():
@@ -154,6 +176,15 @@ def _object(answer: httpx.Response) -> dict[str, Any]:
     return cast("dict[str, Any]", body) if isinstance(body, dict) else {}
 
 
+def _refusal(answer: httpx.Response) -> RemoteRefusal:
+    kind = RemoteAway if answer.status_code in _NOT_NOW else RemoteRefusal
+    return kind(f"{answer.status_code} {_message(answer)}")
+
+
 def _message(answer: httpx.Response) -> str:
+    """What an envelope says: Pixazo's `error` and `message`, or OpenAI's `error` with a `message` inside."""
     body = _object(answer)
-    return f"{body.get('error', answer.reason_phrase)}: {body.get('message', '')}".rstrip(": ")
+    error = body.get("error", answer.reason_phrase)
+    if isinstance(error, dict):
+        return str(cast("dict[str, Any]", error).get("message", answer.reason_phrase))
+    return f"{error}: {body.get('message', '')}".rstrip(": ")

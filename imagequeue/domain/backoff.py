@@ -197,3 +197,9 @@ JOB_WATCHING: Final = RetryPolicy(0.2, 5.0, factor=1.3, jitter=0.0)
 
 Jobs that take seconds are shown at once, jobs that take an hour are asked for twelve times a minute.
 """
+
+BATCH_WATCHING: Final = RetryPolicy(1.0, 10.0, jitter=0.0)
+"""`imagequeue backfill run` asks again after the server was away. Until it has been away for ten minutes.
+
+A restart of the server takes seconds, and a batch takes hours.
+"""
