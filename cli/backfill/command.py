@@ -50,7 +50,7 @@ def run(  # noqa: PLR0913  # the command's options
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before anything is paid.")] = False,
 ) -> None:
     """Send a file, and download its images as they come. The same command again goes on where it was."""
-    from cli.backfill.display import Display  # noqa: PLC0415  # heavy imports belong to their command
+    from cli.backfill.display import BackfillDisplay  # noqa: PLC0415  # heavy imports belong to their command
     from cli.backfill.question import Question  # noqa: PLC0415
     from cli.backfill.run import BackfillRun, RunOptions  # noqa: PLC0415
     from cli.backfill.server import BatchServer  # noqa: PLC0415
@@ -62,7 +62,7 @@ def run(  # noqa: PLR0913  # the command's options
         LineOptions(model, ratio, output_format, count), budget, max_failure_rate, name_template
     )
     with remote() as found:
-        server, display = BatchServer(found), Display(notices, file.name)
+        server, display = BatchServer(found), BackfillDisplay(notices, file.name)
         question = Question(display, yes=yes)
         try:
             code = BackfillRun(server, display, file, out, options, question.agreed).run()

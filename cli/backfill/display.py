@@ -25,13 +25,12 @@ LINE_SECONDS = 10.0
 """Between two plain lines that differ only in numbers: a log of a week stays readable."""
 
 
-class Display:
+class BackfillDisplay:
     """Shows an upload, then a batch, on `console`."""
 
     def __init__(self, console: Console, title: str) -> None:
         self._console = console
         self._panel = Panel(title)
-        self._live: Live | None = None
         self._printed: tuple[str, float] = ("", float("-inf"))
 
     def say(self, text: str) -> None:
@@ -56,8 +55,7 @@ class Display:
         if not self._console.is_terminal:
             yield
             return
-        with Live(self._panel, console=self._console, refresh_per_second=4) as live:
-            self._live = live
+        with Live(self._panel, console=self._console, refresh_per_second=4):
             yield
 
     def show(self, batch: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> None:

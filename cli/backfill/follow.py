@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from cli.backfill.directory import BackfillDirectory, RunState
-from cli.backfill.display import Display
+from cli.backfill.display import BackfillDisplay
 from cli.backfill.images import ImageFolder, SavedImage, WantedImage, image_folder
 from cli.backfill.manifest import Manifest
 from cli.backfill.names import FileNames
@@ -35,7 +35,7 @@ class Follower:
             state.begin_again()
         self._manifest = Manifest(directory, state)
 
-    def follow(self, display: Display) -> Body:
+    def follow(self, display: BackfillDisplay) -> Body:
         """The batch when it has ended, or is paused and no call of it runs; its images are here then.
 
         Raises:
@@ -63,7 +63,7 @@ class Follower:
             return ()
         return self._patience.ask(lambda: self._server.errors(self._batch_id))
 
-    def _take(self, folder: ImageFolder, display: Display) -> bool:
+    def _take(self, folder: ImageFolder, display: BackfillDisplay) -> bool:
         """Download the images of the next results; whether there were any.
 
         A URL is valid for a while only, so what was refused is asked for again by the URL of a new reading.

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import typer
 
-from cli.backfill.display import Display
+from cli.backfill.display import BackfillDisplay
 from cli.backfill.exits import WrongUse
 
 
@@ -15,7 +15,7 @@ from cli.backfill.exits import WrongUse
 class Question:
     """Shows what a file asks for and asks whether it shall run; `yes`: it shall."""
 
-    display: Display
+    display: BackfillDisplay
     yes: bool
 
     def agreed(self, file_id: str, lines: int) -> bool:

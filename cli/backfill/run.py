@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.backfill.directory import BackfillDirectory, RunState, backfill_directory
-from cli.backfill.display import Display
+from cli.backfill.display import BackfillDisplay
 from cli.backfill.exits import Exit, WrongUse, exit_of
 from cli.backfill.follow import Follower
 from cli.backfill.names import DEFAULT_TEMPLATE, checked_template
@@ -48,7 +48,7 @@ class BackfillRun:
     """A run of the command. `agreed` shows what the file needs and says whether it is to run."""
 
     server: BatchServer
-    display: Display
+    display: BackfillDisplay
     source: Path
     out: Path
     options: RunOptions

@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, cast
@@ -57,7 +57,13 @@ class LineOptions:
 
     def given(self) -> dict[str, Any]:
         """Those that were given."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        all_four = {
+            "model": self.model,
+            "ratio": self.ratio,
+            "output_format": self.output_format,
+            "count": self.count,
+        }
+        return {name: value for name, value in all_four.items() if value is not None}
 
 
 @dataclass(slots=True)
