@@ -44,9 +44,7 @@ def test_counters_lines_and_money_agree_after_every_step(backfill: Backfill, ste
         "resume": lambda: backfill.control.resume(account_id, batch_id),
         "cancel": lambda: backfill.control.cancel(account_id, batch_id),
         "retry": lambda: backfill.control.retry(account_id, batch_id),
-        "budget": lambda: backfill.control.change(
-            account_id, batch_id, BatchChange(budget_usd=LINES * PRICE)
-        ),
+        "budget": lambda: backfill.control.change(account_id, batch_id, higher),
         "refuse": lambda: pipeline.fault(kind="status", status=400, count=1),
     }
     for step in steps:
