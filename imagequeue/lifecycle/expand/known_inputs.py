@@ -21,7 +21,7 @@ Known = Mapping[InputUrl, FetchedInput]
 
 
 def with_known_inputs(engine: Engine, batch_id: UUID, lines: Sequence[PreparedLine]) -> list[PreparedLine]:
-    """The first of the lines, as far as none waits for an image: each with the keys of its own, or refused."""
+    """The first of the lines, as far as none waits for an image: with the keys of their own, or refused."""
     wanted = {url for line in lines if line.submission for url in _urls(line.submission.request)}
     if not wanted:
         return list(lines)
