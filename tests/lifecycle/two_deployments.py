@@ -10,6 +10,7 @@ import httpx
 from imagequeue.store.attempts import quota
 from imagequeue.store.attempts.quota import Group
 from tests import fleet
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline
 
 
@@ -20,7 +21,7 @@ def fault(of: Pipeline, **changes: Any) -> None:
 
 def no_more_faults(of: Pipeline) -> None:
     """Disarm every fault of every upstream."""
-    httpx.delete(f"{of.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    httpx.delete(f"{of.simulator.url}/_sim/faults", trust_env=False, verify=NO_TLS).raise_for_status()
 
 
 def calls_at(of: Pipeline, name: str) -> int:

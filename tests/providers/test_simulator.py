@@ -23,6 +23,7 @@ from imagequeue.providers.provider import Call
 from imagequeue.providers.registry import PROVIDERS
 from simulator.config import ModelConfig, RetryAfterForm, SimulatorConfig, UpstreamConfig
 from simulator.providers import PROVIDERS as SIMULATED
+from tests.loopback import NO_TLS
 from tests.providers.attempts import KEY, Attempts, arm
 from tests.providers.documents import document, serves
 from tests.providers.matrix import Ask, calls_of, every_ask, input_image, pairwise, requirement_of
@@ -62,7 +63,7 @@ def client() -> Generator[httpx.Client]:
 @pytest.fixture(autouse=True)
 def _no_faults(simulator: SimulatorThread) -> Iterator[None]:
     yield
-    httpx.delete(f"{simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    httpx.delete(f"{simulator.url}/_sim/faults", trust_env=False, verify=NO_TLS).raise_for_status()
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ from imagequeue.domain.backoff import OPEN_BREAKER
 from imagequeue.domain.breaker import Breaker
 from imagequeue.store.attempts import deployments
 from tests import builders, fleet
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
@@ -233,7 +234,7 @@ def test_a_breaker_that_one_account_has_opened_stays_with_it_until_another_one_f
     assert not is_served_now(one, other)
     assert one.rows("SELECT opened_by, failures FROM deployment_states") == [(None, 5)]  # the same outage
     assert cooldown(one) <= OPEN_BREAKER.first_seconds
-    httpx.delete(f"{one.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    httpx.delete(f"{one.simulator.url}/_sim/faults", trust_env=False, verify=NO_TLS).raise_for_status()
     let_back_offs_pass(one)
     call_once(one)
     assert breaker(one) is Breaker.OPEN
