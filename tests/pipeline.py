@@ -210,6 +210,11 @@ class Pipeline:
         """The simulator's log."""
         return httpx.get(f"{self.simulator.url}/_sim/log", trust_env=False, verify=NO_TLS).json()["entries"]
 
+    def heal(self) -> None:
+        """Take every fault out of the simulator."""
+        url = f"{self.simulator.url}/_sim/faults"
+        httpx.delete(url, trust_env=False, verify=NO_TLS).raise_for_status()
+
     def fault(self, **fault: Any) -> None:
         """Arm a fault in the simulator."""
         httpx.post(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from PIL import Image
 from sqlalchemy import Engine, create_engine
@@ -26,7 +25,6 @@ from imagequeue.store.attempts import calls
 from imagequeue.store.money.ledger import Wallet, read_wallets
 from tests.lifecycle.generate.refusing import breaking_commit
 from tests.lifecycle.steps import calling, end_back_off
-from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.upstreams import catalog_of, upstreams
 
@@ -166,7 +164,7 @@ def _wallet(pipeline: Pipeline) -> Wallet:
 
 def _forget(pipeline: Pipeline) -> None:
     """Let the next fault meet an upstream against which nothing is known."""
-    httpx.delete(f"{pipeline.simulator.url}/_sim/faults", trust_env=False, verify=NO_TLS).raise_for_status()
+    pipeline.heal()
     pipeline.execute("DELETE FROM deployment_states")
     pipeline.execute(
         "UPDATE quota_groups SET blocked_until = NULL, throttled_in_a_row = 0, out_of_quota = false"
