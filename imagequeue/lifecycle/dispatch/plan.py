@@ -81,6 +81,14 @@ class _Choice(NamedTuple):
         cost = float(self.deployment.cost_usd or 0)
         return (self.failures, self.order, self.start, cost, self.last, self.deployment.name)
 
+    def has_failed_less(self, than: _Choice) -> bool:
+        """Whether this one has failed the job less often, and starts soon."""
+        return self.failures < than.failures and self.start <= OTHER_DEPLOYMENT_SECONDS
+
+    def is_earlier(self, than: _Choice, within: float) -> bool:
+        """Whether this one stands earlier in the order, and starts within so many seconds."""
+        return self.order < than.order and self.start <= within
+
 
 @dataclass(slots=True)
 class DispatchPlan:
@@ -183,12 +191,10 @@ class DispatchPlan:
     def _is_to_wait(self, choice: _Choice, choices: Sequence[_Choice], missing: int) -> bool:
         """Whether the job waits for another deployment rather than to start at this one."""
         better = [one for one in choices if one.is_firm and one.failures <= choice.failures]
-        if choice.patience > 0 and any(
-            one.failures < choice.failures and one.start <= OTHER_DEPLOYMENT_SECONDS for one in better
-        ):
+        if choice.patience > 0 and any(one.has_failed_less(choice) for one in better):
             return True
         within = choice.start + choice.deployment.spill_after_seconds
-        earlier = [one.deployment for one in better if one.order < choice.order and one.start <= within]
+        earlier = [one.deployment for one in better if one.is_earlier(choice, within)]
         return bool(earlier) and not self._exceeds(earlier, within, missing)
 
     def _exceeds(self, earlier: Sequence[Deployment], within: float, missing: int) -> bool:
