@@ -135,13 +135,13 @@ class DispatchPlan:
     def _choose(self, job: JobInLine, missing: int) -> _Choice | None:
         """Where the job starts now, or else for which start it waits."""
         choices = sorted(self._choices(job), key=lambda one: one.preference)
-        now = [one for one in choices if one.is_now]
+        now, later = _apart(choices)
         admitted = [one for one in now if not self._is_suspect(job, one)]
         best = self._best_now(admitted, choices, missing)
         if best is None and len(admitted) < len(now) and self._best_now(now, choices, missing):
             self._suspects.append(job)
             return None
-        return best or next((one for one in choices if not one.is_now), None)
+        return best or next(iter(later), None)
 
     def _choices(self, job: JobInLine) -> Iterator[_Choice]:
         for deployment in self.eligibility.deployments(job.flow.model_id, job.flow.requirement):
@@ -223,6 +223,11 @@ class DispatchPlan:
         else:
             self._kept[deployment.name] += 1
         return images
+
+
+def _apart(choices: Sequence[_Choice]) -> tuple[list[_Choice], list[_Choice]]:
+    """Those that may start now, and those for which the job would wait, in their order."""
+    return [one for one in choices if one.is_now], [one for one in choices if not one.is_now]
 
 
 def _overflows(best: _Choice, later: _Choice) -> bool:
