@@ -30,9 +30,9 @@ def delivering(runtime: Runtime, slots: int, stopping: threading.Event) -> Gener
     with ThreadPoolExecutor(slots, "delivery") as pool:
         deliveries = wiring.deliveries(runtime, pool, slots)
         claims = Loop("deliveries", deliveries.run_once, UntilSet(deliveries.may_claim, stopping), stopping)
-        records = Loop(
-            "delivery records", deliveries.record_once, UntilSet(deliveries.may_record, recorded), recorded
-        )
+        # At once: what is sent and not recorded is sent again if the process is killed.
+        due = UntilSet(deliveries.may_record, recorded, least_seconds=0.0)
+        records = Loop("delivery records", deliveries.record_once, due, recorded)
         listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), JOBS_FINAL)
 
         def listen() -> int:

@@ -38,15 +38,18 @@ class Wake:
 class UntilSet:
     """Waits until an event of this process is set, and no longer than `LOOK_SECONDS`; clears it."""
 
-    def __init__(self, event: threading.Event, stopping: threading.Event) -> None:
+    def __init__(
+        self, event: threading.Event, stopping: threading.Event, *, least_seconds: float = LEAST_PAUSE_SECONDS
+    ) -> None:
         self._event = event
         self._stopping = stopping
+        self._least_seconds = least_seconds
         self._looked = time.monotonic()
 
     def __call__(self, done: int) -> None:
-        """Wait. Two looks lie `LEAST_PAUSE_SECONDS` apart, in which work for a bulk statement gathers."""
+        """Wait. Two passes begin `least_seconds` apart, so that work for one statement gathers."""
         del done
         self._event.wait(LOOK_SECONDS)
-        self._stopping.wait(max(0.0, self._looked + LEAST_PAUSE_SECONDS - time.monotonic()))
+        self._stopping.wait(max(0.0, self._looked + self._least_seconds - time.monotonic()))
         self._event.clear()
         self._looked = time.monotonic()

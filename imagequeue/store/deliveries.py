@@ -18,9 +18,6 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.webhook_targets import TargetState
 from imagequeue.store.webhook_targets import TargetKey
 
-LEASE_SECONDS = 15
-"""When a leased delivery that no worker has begun is leased again; the same as for attempts of jobs."""
-
 LEASE_SECONDS = 60
 """When a delivery attempt without a recorded outcome is made again. One takes at most 15 s."""
 
