@@ -21,6 +21,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status = 200
+        self.url = ""
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.meanwhile: Callable[[], None] | None = None
 
