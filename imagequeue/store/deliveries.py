@@ -166,7 +166,7 @@ class DeliveryAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class AttemptRecord:
+class DeliveryRecord:
     """What recording an attempt writes: the delivery's new state, and when its next attempt is due."""
 
     task: DeliveryTask
@@ -234,7 +234,7 @@ def begin_attempts(connection: Connection, ids: Sequence[UUID], blocked: str) ->
     return [begun[delivery_id] for delivery_id in ids if delivery_id in begun]
 
 
-def record_attempts(connection: Connection, records: Sequence[AttemptRecord]) -> set[UUID]:
+def record_attempts(connection: Connection, records: Sequence[DeliveryRecord]) -> set[UUID]:
     """Store outcomes of attempts whose fences still match; their deliveries.
 
     Of the others a later attempt has begun, or they have ended.

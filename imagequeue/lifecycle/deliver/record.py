@@ -22,7 +22,7 @@ from imagequeue.domain.webhook_targets import AttemptEffect, TargetState, after_
 from imagequeue.domain.webhooks import Action
 from imagequeue.lifecycle.deliver.attempt import EndedAttempt
 from imagequeue.store import deliveries, webhook_targets
-from imagequeue.store.deliveries import AttemptRecord
+from imagequeue.store.deliveries import DeliveryRecord
 from imagequeue.store.webhook_targets import TargetKey
 
 log = structlog.get_logger()
@@ -71,12 +71,12 @@ class Recording:
                 state, outcome = record.state, one.made.outcome
                 log.info("delivery_tried", delivery_id=str(one.task.id), outcome=outcome, state=state)
 
-    def _record_of(self, ended: EndedAttempt) -> AttemptRecord:
+    def _record_of(self, ended: EndedAttempt) -> DeliveryRecord:
         task, action, due = ended.task, ended.outcome.action, None
         if action is Action.RETRY:
             due = self._next_attempt_at(ended)
         exhausted = action is Action.RETRY and due is None
-        return AttemptRecord(task, ended.made, "DEAD" if exhausted else _STATES[action], due)
+        return DeliveryRecord(task, ended.made, "DEAD" if exhausted else _STATES[action], due)
 
     def _next_attempt_at(self, ended: EndedAttempt) -> datetime | None:
         task = ended.task
