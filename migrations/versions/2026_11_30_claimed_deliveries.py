@@ -6,7 +6,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = "2026_11_30_claimed_deliveries"
-down_revision: str | None = "2026_11_30_batches"
+down_revision: str | None = "2026_11_30_flows_without_batch"
 branch_labels = None
 depends_on = None
 
