@@ -68,7 +68,7 @@ EDGES = [
         {"PENDING", "DELIVERED", "DEAD"},
         "a try",
         DELIVERIES,
-        "record_attempt",
+        "record_attempts",
     ),
     Edges("deliveries.state", {"PENDING"}, {"DEAD"}, "its age", DELIVERIES, "end_overdue"),
     Edges(
