@@ -75,7 +75,9 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         policy=EgressPolicy.parse(
             allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin
         ),
-        storage=open_storage(settings.storage_url, settings.s3_endpoint_url),
+        storage=open_storage(
+            settings.storage_url, settings.s3_endpoint_url, settings.s3_presign_endpoint_url
+        ),
         tls=guard_tls_context(settings.egress_ca_file),
     )
 

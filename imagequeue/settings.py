@@ -92,6 +92,7 @@ class Settings(BaseSettings):
     public_url: WebUrl = "http://127.0.0.1:8000"
     storage_url: str = "file://.imagequeue/media"
     s3_endpoint_url: WebUrl | None = None
+    s3_presign_endpoint_url: WebUrl | None = None
     media_base_url: WebUrl | None = None
     egress_allow: str = ""
     egress_deny: str = ""
