@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "2026_11_30_batches"
-down_revision: str | None = "2026_11_30_deleted_endpoints"
+down_revision: str | None = "2026_11_30_batch_deliveries"
 branch_labels = None
 depends_on = None
 
