@@ -2,7 +2,7 @@
 
 An unknown `IMAGEQUEUE_*` variable is an error that names it; otherwise a misspelt one would silently leave
 the default. An empty variable is one that is not set. Names with `_SERVICE_` or `_PORT` in them are ignored,
-because Kubernetes sets such variables.
+because Kubernetes sets such variables; so are those of the tests and of docker-compose.yml.
 """
 
 from __future__ import annotations
@@ -25,6 +25,12 @@ from imagequeue.domain.webhooks import age_limit, parse_schedule
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
 """Read by the client commands only (docs/design/contract.md, "Commands")."""
+
+IMAGE_VARIABLE = "IMAGEQUEUE_IMAGE"
+"""Read by docker-compose.yml only, which hands its whole .env to the processes."""
+
+_TESTS_PREFIX = "IMAGEQUEUE_TEST_"
+"""Begins what only the tests read; they start processes that inherit it."""
 
 
 def _web_url(url: str) -> str:
@@ -168,13 +174,14 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: names every such variable.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
-    unknown = sorted(
-        name
-        for name in environment
-        if name.startswith(PREFIX) and name not in known and "_SERVICE_" not in name and "_PORT" not in name
-    )
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES | {IMAGE_VARIABLE}
+    unknown = sorted(name for name in environment if _is_meant_for_us(name) and name not in known)
     if unknown:
         raise ConfigurationError(
             f"Unknown variable {', '.join(unknown)}; docs/configuration.md lists every setting"
         )
+
+
+def _is_meant_for_us(name: str) -> bool:
+    others = name.startswith(_TESTS_PREFIX) or "_SERVICE_" in name or "_PORT" in name
+    return name.startswith(PREFIX) and not others

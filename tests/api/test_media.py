@@ -117,8 +117,13 @@ def test_where_no_policy_can_be_set_media_urls_lead_through_the_api(
     credentials(monkeypatch, USER)
     with ServerThread(SmallS3("ignored", {"images": {}}).app()) as server:
         outside = server.url.replace("127.0.0.1", "localhost")
-        where = {"s3_endpoint_url": server.url, "s3_presign_endpoint_url": outside}
-        with serving(engine, database_url, storage_url="s3://images", **where) as service:
+        with serving(
+            engine,
+            database_url,
+            storage_url="s3://images",
+            s3_endpoint_url=server.url,
+            s3_presign_endpoint_url=outside,
+        ) as service:
             service.runtime.storage.put(KEY, PNG, "image/png")
             assert httpx.get(f"{server.url}/images/{KEY}").status_code == 403
             answer = httpx.get(service.url + path_of(service), follow_redirects=True)
