@@ -1,8 +1,8 @@
 """A small S3 server that leaves out what published reports say that small and old servers leave out.
 
 It ignores conditional puts, or refuses them with 409 or 501. It refuses requests with checksums and trailers,
-knows neither bulk deletes nor policies, and answers 403 for a key that is not there, as AWS does to a user
-without `s3:ListBucket`. Strangers may do nothing; credentials are not verified, except for one wrong name.
+knows neither bulk deletes nor policies nor lists, and answers 403 for a key that is not there, as AWS does to
+a user without `s3:ListBucket`. Strangers may do nothing; credentials are not verified, except for one wrong name.
 """
 
 from __future__ import annotations
@@ -33,13 +33,15 @@ _NAMES = {
 class SmallS3:
     """Its objects by bucket and key, with their media types; `asked` has method and key of each request.
 
-    The next `conflicts` conditional puts are answered with 409, as while another put of the key is under way.
+    `parts` has those of the multipart uploads that have not ended; part 0 is their media type. The next
+    `conflicts` conditional puts are answered with 409, as while another put of the key is under way.
     """
 
     conditions: Conditions = "ignored"
     buckets: dict[str, dict[str, tuple[bytes, str]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
     conflicts: int = 0
+    parts: dict[str, dict[int, bytes]] = field(default_factory=dict)
 
     def app(self) -> Starlette:
         """The server, to be run."""
@@ -69,12 +71,32 @@ class SmallS3:
             return _refusal(403)
         if objects is None:
             return _refusal(404)
-        if request.method == "PUT":
-            return self._put(request, objects, key, body)
+        if request.method == "POST" or "uploadId" in request.query_params:
+            return self._multipart(request, objects, key, body)
         if request.method == "DELETE":
             objects.pop(key, None)
             return Response(status_code=204)
+        if request.method == "PUT":
+            return self._put(request, objects, key, body)
         return _sent(request, *objects[key]) if key in objects else _refusal(403)
+
+    def _multipart(
+        self, request: Request, objects: dict[str, tuple[bytes, str]], key: str, body: bytes
+    ) -> Response:
+        upload = request.query_params.get("uploadId", "")
+        if not upload:
+            upload = str(len(self.asked))
+            self.parts[upload] = {0: request.headers.get("content-type", "").encode()}
+            return _xml("InitiateMultipartUploadResult", f"<UploadId>{upload}</UploadId>")
+        if request.method == "DELETE":
+            self.parts.pop(upload, None)
+            return Response(status_code=204)
+        if request.method == "PUT":
+            self.parts[upload][int(request.query_params["partNumber"])] = body
+            return Response(headers={"ETag": _tag(body)})
+        media_type, *parts = (part for _, part in sorted(self.parts.pop(upload).items()))
+        objects[key] = (b"".join(parts), media_type.decode())
+        return _xml("CompleteMultipartUploadResult", f"<Key>{key}</Key>")
 
     def _put(
         self, request: Request, objects: dict[str, tuple[bytes, str]], key: str, body: bytes
@@ -117,6 +139,10 @@ def _sent(request: Request, content: bytes, media_type: str) -> Response:
 
 def _tag(content: bytes) -> str:
     return f'"{hashlib.md5(content, usedforsecurity=False).hexdigest()}"'
+
+
+def _xml(name: str, text: str) -> Response:
+    return Response(f"<{name}>{text}</{name}>", media_type="application/xml")
 
 
 def _refusal(status: int) -> Response:

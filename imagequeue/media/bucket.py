@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Generator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -25,6 +25,7 @@ from botocore.parsers import ResponseParserError
 
 from imagequeue.domain.backoff import PUT_CONFLICT
 from imagequeue.media import s3_errors
+from imagequeue.media.bucket_upload import BucketUpload, abort_uploads
 from imagequeue.media.conditional_puts import ConditionalPuts
 from imagequeue.media.keys import checked_key
 from imagequeue.media.s3_client import open_client
@@ -173,6 +174,13 @@ class S3Storage:
             except ClientError as error:
                 if not s3_errors.is_missing(error):
                     raise
+
+    def upload(self, key: str, media_type: str) -> BucketUpload:
+        return BucketUpload(self.client, self.bucket, self.name(key), media_type, failures=failures)
+
+    def abort_uploads(self, before: datetime) -> int:
+        with failures():
+            return abort_uploads(self.client, self.bucket, self.prefix, before)
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
         """A new presigned URL."""
