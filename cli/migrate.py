@@ -6,7 +6,10 @@ from typing import Annotated
 
 import typer
 
+from cli.errors import reported
 
+
+@reported
 def migrate(
     *,
     storage: Annotated[
@@ -15,11 +18,11 @@ def migrate(
 ) -> None:
     """Run the migrations; harmless to repeat and to run twice at once."""
     from cli.process import settings  # noqa: PLC0415  # heavy imports belong to the command that needs them
-    from imagequeue.store.database import open_engine  # noqa: PLC0415
+    from imagequeue.runtime import open_database  # noqa: PLC0415
     from imagequeue.store.migration import migrate as run_migrations  # noqa: PLC0415
 
     read = settings()
-    engine = open_engine(read.sqlalchemy_url, pool_size=1, name="migrate")
+    engine = open_database(read, pool_size=1, name="migrate")
     try:
         run_migrations(engine)
     finally:

@@ -2,7 +2,7 @@
 
 It ignores conditional puts, or refuses them with 409 or 501. It refuses requests with checksums and trailers,
 knows neither bulk deletes nor policies nor lists, and answers 403 for a key that is not there, as AWS does to
-a user without `s3:ListBucket`. Strangers may do nothing; credentials are not verified, except for one wrong name.
+a user without `s3:ListBucket`. Strangers may do nothing. Credentials are not verified, except for one name.
 """
 
 from __future__ import annotations
