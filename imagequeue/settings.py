@@ -107,6 +107,7 @@ class Settings(BaseSettings):
     egress_allow: str = ""
     egress_deny: str = ""
     egress_ca_file: Path | None = None
+    upstream_proxy: SecretStr = SecretStr("")
     webhook_schedule: str = ""
     retention_days: int = Field(default=30, ge=1)
     metrics_addr: str | None = None
@@ -125,6 +126,11 @@ class Settings(BaseSettings):
     def allowed_origins(self) -> list[str]:
         """Origins whose scripts may call the API; empty: none."""
         return _comma_separated(self.cors_origins)
+
+    @cached_property
+    def public_path(self) -> str:
+        """The path below which a proxy in front shows the API: empty, or such as `/images`."""
+        return urlsplit(self.public_origin).path
 
     @cached_property
     def public_origin(self) -> str:
