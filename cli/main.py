@@ -33,6 +33,7 @@ COMMANDS = {
     "dispatcher": Command("cli.dispatcher", "dispatcher", "Grant quota, claim jobs, sweep."),
     "worker": Command("cli.worker", "worker", "Call the image services and deliver webhooks."),
     "migrate": Command("cli.migrate", "migrate", "Bring the database's schema up to date."),
+    "storage": Command("cli.storage", "app", "Make the bucket ready, and see what its server can do."),
     "simulator": Command("cli.simulator", "simulator", "The stand-in for the upstream services."),
     "submit": Command("cli.submit", "submit", "Queue a job over HTTP."),
     "status": Command("cli.watch", "status", "Show where jobs stand."),

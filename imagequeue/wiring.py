@@ -150,7 +150,7 @@ def upstream_caller(runtime: Runtime) -> UpstreamCaller:
     return UpstreamCaller(
         catalog=catalog(runtime),
         secret=Credentials(catalog(runtime)),
-        client=httpx.Client(transport=deadline_transport(), trust_env=False),
+        client=httpx.Client(transport=deadline_transport(proxy=runtime.upstream_proxy), trust_env=False),
         callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
         inputs=inputs(runtime),
     )

@@ -1,7 +1,12 @@
 """Real servers for every test: one Postgres and one Redis a session, an empty database a test.
 
+<<<<<<< HEAD
+`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. Tests that need
+SeaweedFS are skipped where its program is not installed, unless `IMAGEQUEUE_TEST_S3=require`.
+=======
 `IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. `TEST_POSTGRES`
 names the folder of another Postgres than the wheel's (`tests/postgres.py`).
+>>>>>>> main
 """
 
 from __future__ import annotations
@@ -10,7 +15,7 @@ import gc
 import os
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
 import structlog
@@ -22,6 +27,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from imagequeue.store.database import open_engine
 from tests.databases import ReusedDatabase
+
+if TYPE_CHECKING:
+    from tests.seaweedfs import SeaweedFS
 
 SHARE_A_STACK = {
     f"tests/e2e/test_{name}.py"
@@ -136,6 +144,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis") / "data")
     with server.running():
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """An S3 server of this session."""
+    from tests.seaweedfs import SeaweedFS  # noqa: PLC0415  # only where it is started
+
+    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs")).running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -14,6 +14,10 @@ from imagequeue.media_urls import media_urls
 from tests.api.service import Service, serving, title_and_message
 from tests.builders import settings
 from tests.loopback import NO_TLS
+from tests.media.conftest import credentials
+from tests.seaweedfs import USER
+from tests.servers import ServerThread
+from tests.small_s3 import SmallS3
 
 KEY = "v1/some-model_01890000-0000-7000-8000-000000000000/01890000-0000-7000-8000-000000000001/output.png"
 PNG = b"\x89PNG\r\n\x1a\n and more"
@@ -110,6 +114,27 @@ def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     client.close()
     yield endpoint
     server.stop()
+
+
+def test_where_no_policy_can_be_set_media_urls_lead_through_the_api(
+    engine: Engine, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stranger who asks the bucket itself is refused; the presigned URL leads to its endpoint outside."""
+    credentials(monkeypatch, USER)
+    with ServerThread(SmallS3("ignored", {"images": {}}).app()) as server:
+        outside = server.url.replace("127.0.0.1", "localhost")
+        with serving(
+            engine,
+            database_url,
+            storage_url="s3://images",
+            s3_endpoint_url=server.url,
+            s3_presign_endpoint_url=outside,
+        ) as service:
+            service.runtime.storage.put(KEY, PNG, "image/png")
+            assert httpx.get(f"{server.url}/images/{KEY}").status_code == 403
+            answer = httpx.get(service.url + path_of(service), follow_redirects=True)
+    assert (answer.status_code, answer.content) == (200, PNG)
+    assert str(answer.url).startswith(f"{outside}/images/{KEY}?")
 
 
 def test_a_bucket_serves_its_own_by_a_fresh_presigned_url(
