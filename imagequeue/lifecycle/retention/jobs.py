@@ -3,9 +3,9 @@
 Source: docs/design/pipeline.md, "Retention".
 
 It works in steps, stored objects first: a step that fails in between is repeated as a whole. A step is as
-large as it can be done in `STEP_SECONDS`, so that no statement of others waits for its locks longer, and a
-slow storage gets small steps. A run ends after `RUN_SECONDS`, whatever is left, because the watchdog ends a
-process whose loop stands still.
+large as it can be done in `STEP_SECONDS`, so a slow storage gets small ones. After each it pauses for as long
+as the step took, so that at least half of what the database can do is there for others. A run ends after
+`RUN_SECONDS`, whatever is left, because the watchdog ends a process whose loop stands still.
 """
 
 from __future__ import annotations
@@ -26,8 +26,11 @@ from imagequeue.store import recoveries, webhook_targets
 from imagequeue.store.jobs import idempotency, retention
 from imagequeue.store.jobs.retention import ExpiredJob
 
-STEP_SECONDS = 0.1
-"""A step that took longer is followed by one of half as many jobs, another one by one of twice as many."""
+STEP_SECONDS = 1.0
+"""A step that took longer is followed by one of half as many jobs, another one by one of twice as many.
+
+Far more than a bucket takes to answer, and far less than a run.
+"""
 
 MOST_AT_ONCE = 128
 """Jobs in one step: some thousand rows, whose locks and WAL come at once however fast the storage is."""
@@ -42,12 +45,16 @@ RUN_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Deletes old jobs. `days` is `IMAGEQUEUE_RETENTION_DAYS`; `clock` gives monotonic seconds."""
+    """Deletes old jobs. `days` is `IMAGEQUEUE_RETENTION_DAYS`.
+
+    `clock` gives monotonic seconds, `pause` waits for some.
+    """
 
     engine: Engine
     storage: Storage
     days: int
     clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], object] = time.sleep
 
     def run_once(self) -> int:
         """Forget jobs for `RUN_SECONDS`, and old rows of deliveries, recoveries, targets and idempotency.
@@ -72,11 +79,12 @@ class Retention:
         while expired:
             self._forget(expired)
             forgotten += len(expired)
-            now = self.clock()
-            if now > until:
+            took = self.clock() - began
+            if self.clock() > until:
                 break
-            at_once = max(1, at_once // 2) if now - began > STEP_SECONDS else min(at_once * 2, MOST_AT_ONCE)
-            began = now
+            self.pause(min(took, STEP_SECONDS))
+            at_once = max(1, at_once // 2) if took > STEP_SECONDS else min(at_once * 2, MOST_AT_ONCE)
+            began = self.clock()
             expired = self._expired(at_once, since=expired[-1].finished_at)
         return forgotten
 

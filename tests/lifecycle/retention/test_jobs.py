@@ -114,6 +114,7 @@ class SlowStorage(LocalStorage):
     now: float = 0.0
     deletions: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     fails_at: int = 0
+    pauses: list[float] = field(default_factory=list[float])
 
     def __post_init__(self) -> None:
         super().__init__(self.storage.directory)
@@ -128,6 +129,9 @@ class SlowStorage(LocalStorage):
     def clock(self) -> float:
         return self.now
 
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
 
 def _slow(pipeline: Pipeline, seconds: float, fails_at: int = 0) -> SlowStorage:
     assert isinstance(pipeline.runtime.storage, LocalStorage)
@@ -140,7 +144,7 @@ def test_a_slow_storage_ends_the_run_and_what_was_deleted_is_forgotten(
 ) -> None:
     _ended(pipeline, 5, days=31)
     storage = _slow(pipeline, seconds)
-    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
+    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock, pause=storage.pause)
     first = retention.run_once()
     assert 1 <= first < 5
     assert storage.now < RUN_SECONDS + seconds
@@ -155,7 +159,7 @@ def test_a_run_goes_on_while_there_is_time_and_keeps_what_it_did_before_a_failur
 ) -> None:
     _ended(pipeline, 10, days=31)
     storage = _slow(pipeline, 0, fails_at=3)
-    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
+    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock, pause=storage.pause)
     with pytest.raises(StorageUnavailable):
         retention.run_once()
     assert _forgotten(pipeline) == 1 + 2
@@ -180,9 +184,10 @@ def test_steps_grow_while_they_are_short_and_shrink_when_one_is_long(pipeline: P
     _ended(pipeline, 40, days=31)
     assert isinstance(pipeline.runtime.storage, LocalStorage)
     storage = WatchedStorage(pipeline.runtime.storage, 0.0, forgotten=lambda: _forgotten(pipeline), slow_at=4)
-    replace(_retention(pipeline), storage=storage, clock=storage.clock).run_once()
+    replace(_retention(pipeline), storage=storage, clock=storage.clock, pause=storage.pause).run_once()
     steps = [after - before for before, after in pairwise([*storage.before, _forgotten(pipeline)])]
     assert steps == [1, 2, 4, 8, 4, 8, 13]
+    assert storage.pauses == [0, 0, 0, STEP_SECONDS, 0, 0, 0]
 
 
 def test_inputs_that_were_fetched_for_a_job_go_with_it(pipeline: Pipeline) -> None:
