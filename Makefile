@@ -87,8 +87,9 @@ SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 test: $(DEV) ## the whole test suite
 	@$(BIN)/python -m pytest $(SPREAD)
 
-# What depends on the server: its statements, and one run of every process. What takes real seconds waits for no
-# server, and stays with `make test`.
+# What depends on the server: every statement, and one run of all processes. What takes real seconds waits for no
+# server, and stays with `make test`. A statement that the oldest Postgres takes is taken by later ones, so a
+# second server gets less: `make databases DATABASES=tests/store`.
 DATABASES := tests/store tests/lifecycle tests/house/test_processes.py
 
 databases: $(DEV) ## what depends on Postgres, on another one: make databases TEST_POSTGRES=/usr/lib/postgresql/15
