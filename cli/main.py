@@ -38,7 +38,7 @@ COMMANDS = {
     "submit": Command("cli.submit", "submit", "Queue a job over HTTP."),
     "status": Command("cli.watch", "status", "Show where jobs stand."),
     "watch": Command("cli.watch", "watch", "Wait until jobs are final."),
-    "webhooks": Command("cli.webhooks", "app", "Webhooks of your jobs: their log, and sending them again."),
+    "webhooks": Command("cli.webhooks", "app", "Webhooks: their log, sending them again, endpoints."),
     "listen": Command("cli.listen", "listen", "A receiver of webhooks here, which verifies and prints them."),
     "demo": Command("cli.demo.command", "demo", "Try everything: a stack of its own, real jobs, images."),
     "env": Command("cli.env", "env", "Print the variables of a running stack, for a shell."),
