@@ -60,14 +60,9 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
-        server = metrics.serve_metrics(runtime, registry)
-        try:
+        with metrics.serving_metrics(runtime, registry):
             async with services.running(), watch.running():
                 yield
-        finally:
-            if server is not None:
-                server.shutdown()
-                server.server_close()
 
     app = FastAPI(
         title="imagequeue",

@@ -6,7 +6,8 @@ For operators' keys; with IMAGEQUEUE_METRICS_ADDR it is served there instead, wi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from wsgiref.simple_server import WSGIServer
 
@@ -56,15 +57,24 @@ def make_registry(runtime: Runtime) -> CollectorRegistry:
     return registry
 
 
-def serve_metrics(runtime: Runtime, registry: CollectorRegistry) -> WSGIServer | None:
-    """Serve at IMAGEQUEUE_METRICS_ADDR, if it is set; of several processes the first one serves.
+@contextmanager
+def serving_metrics(runtime: Runtime, registry: CollectorRegistry) -> Generator[None]:
+    """Serve at IMAGEQUEUE_METRICS_ADDR while the context is open; of several processes the first one serves.
 
     Raises:
         ConfigurationError: it is not HOST:PORT.
     """
     address = runtime.settings.metrics_addr
-    if not address:
-        return None
+    server = _started(address, registry) if address else None
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+
+def _started(address: str, registry: CollectorRegistry) -> WSGIServer | None:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise ConfigurationError("IMAGEQUEUE_METRICS_ADDR: HOST:PORT is needed")
