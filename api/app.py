@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -25,6 +26,11 @@ from api import (
 from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
 from api.cors import Cors
+from api.edge.addresses import TrustedProxies
+from api.edge.forwarded import Forwarded
+from api.edge.limits import EdgeLimits
+from api.edge.shared import Edge
+from api.failed_keys import FailedKeys
 from api.head import HeadAsGet
 from api.openapi import document, page
 from api.services import ApiServices
@@ -50,8 +56,12 @@ ROUTED = (
 """The routes that are no dialect's, in the order in which paths are tried; those of the dialects follow."""
 
 
-def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
-    """Make the app. The caller closes the runtime after the app has ended."""
+def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimits | None = None) -> FastAPI:
+    """Make the app. The caller closes the runtime after the app has ended.
+
+    `limits` are those of `api/edge`, with the numbers that an operator may set unless given.
+    """
+    settings = runtime.settings
     services, registry = ApiServices(runtime), metrics.make_registry(runtime)
     watch = Watch(services)
 
@@ -79,12 +89,19 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
     app.state.services = services
     app.state.watch = watch
     app.state.key_cache = KeyCache()
+    app.state.failed_keys = FailedKeys()
     app.state.metrics = registry
+    app.state.edge = edge = Edge(
+        limits or EdgeLimits.of(settings),
+        TrustedProxies.parse(settings.trusted_proxies),
+        partial(errors.tell_refusal, dialects),
+    )
     errors.install(app, dialects)
     app.add_middleware(HeadAsGet)
     app.add_middleware(AnswerHeaders)
-    if origins := runtime.settings.allowed_origins:
-        app.add_middleware(Cors, origins)  # the last one added is the outermost
+    if origins := settings.allowed_origins:
+        app.add_middleware(Cors, origins)
+    app.add_middleware(Forwarded, edge)  # the last one added is the outermost
     for module in ROUTED:
         app.include_router(module.router)
     dialect_routes.mount(app, dialects)

@@ -12,12 +12,12 @@ from api.answer_models import Health, Readiness
 from api.coalescer import coalesced
 from api.documented import documented
 from api.services import ApiServices, services_of
-from imagequeue.domain.errors import ImagequeueError
+from imagequeue.domain.errors import ImagequeueError, TooManyRequests
 
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/healthz", **documented(Health, needs=(), always=(ImagequeueError,)))
+@router.get("/healthz", **documented(Health, needs=(), always=(ImagequeueError, TooManyRequests)))
 async def healthz() -> JSONResponse:
     """Whether the process serves."""
     return JSONResponse({"status": "ok"})

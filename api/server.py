@@ -12,6 +12,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.edge.protocol import edge_protocol
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
@@ -53,11 +54,13 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
     app = create_app(runtime)
     config = uvicorn.Config(
         app,
+        http=edge_protocol(app.state.edge),
+        ws="none",
+        proxy_headers=False,  # `Forwarded` reads them
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=stop_seconds,
-        timeout_keep_alive=75,
         backlog=2048,
     )
     server, catalog, stopping = Server(config, app), CatalogWatch(runtime), threading.Event()
