@@ -8,6 +8,8 @@ from imagequeue.settings import Settings
 
 KIB = 1024
 MIB = 1024 * KIB
+_FILES = 2
+"""Open files that a connection may need: its socket, and one in which a large body waits."""
 _DRAIN_FACTOR = 2
 """A body may be so many times as large as the largest that is taken until its client is cut off."""
 
@@ -59,10 +61,11 @@ class EdgeLimits:
     """Of one IPv4 address or IPv6 /64. 2,000 jobs that one client waits for are a connection each."""
 
     @classmethod
-    def of(cls, settings: Settings) -> EdgeLimits:
-        """The bounds, with those that an operator has set."""
+    def of(cls, settings: Settings, files: int | None = None) -> EdgeLimits:
+        """The bounds, with those that an operator has set; `files` is how many the process may have open."""
+        most = settings.max_connections
         return cls(
-            connections=settings.max_connections,
+            connections=most if files is None else min(most, files // _FILES),
             connections_per_address=settings.max_connections_per_address,
             drained_bytes=_DRAIN_FACTOR * settings.max_body_bytes,
         )
