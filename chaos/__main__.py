@@ -14,13 +14,13 @@ from random import SystemRandom
 
 from chaos.checker import check, line
 from chaos.evidence import Evidence
-from chaos.run import LEAST_JOBS, Plan, run
+from chaos.run import Plan, run
 from imagequeue.signals import exit_on
 
 SECONDS = 270.0
 """Length of the faults: every kind of fault happens at least once."""
-LEAST_FAULTS = 20
-"""Of a run of full length; fewer show too little."""
+LEAST = {"jobs": 2000, "faults": 20, "clients that joined": 20}
+"""Of a run of full length; fewer show too little. Who joins is a client that had lost its answer."""
 
 
 def main() -> int:
@@ -47,10 +47,12 @@ def main() -> int:
     _summary(evidence)
     for finding in findings:
         _say(line(finding))
-    enough = len(evidence.jobs) >= LEAST_JOBS and len(evidence.faults) >= LEAST_FAULTS
+    joined = sum(replies[-1].joined for replies in evidence.notes.waits.values())
+    found = {"jobs": len(evidence.jobs), "faults": len(evidence.faults), "clients that joined": joined}
+    enough = all(found[name] >= least for name, least in LEAST.items())
     violated = sum(bool(finding.violations) for finding in findings)
     if seconds >= SECONDS and not enough:
-        _say(f"FAIL  too small a run: {len(evidence.jobs)} jobs, {len(evidence.faults)} faults")
+        _say(f"FAIL  too small a run: {found}, and at least {LEAST} show enough")
     counts = f"{len(evidence.jobs)} jobs, {len(evidence.faults)} faults"
     verdict = f"{violated} of {len(findings)} invariants violated"
     _say(f"seed {seed}: {counts}, {verdict}, {time.monotonic() - began:.0f} s")

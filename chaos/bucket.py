@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +15,8 @@ _REFUSAL = (
 )
 _EXISTS = b'<?xml version="1.0"?><Error><Code>PreconditionFailed</Code><Message>It exists.</Message></Error>'
 _MISSING = b'<?xml version="1.0"?><Error><Code>NoSuchKey</Code><Message>No such key.</Message></Error>'
+
+_RANGE = re.compile(r"bytes=(?P<begin>\d+)-(?P<last>\d+)")
 
 
 class Bucket:
@@ -74,12 +77,17 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(HTTPStatus.OK, b"", etag=content)
 
     def do_GET(self) -> None:
-        """Send an object."""
+        """Send an object, or the part of it that `Range` names by its first and its last byte."""
         content = self.server.bucket.objects.get(self._key)
+        part = _RANGE.fullmatch(self.headers.get("Range", ""))
         if content is None:
             self._answer(HTTPStatus.NOT_FOUND, _MISSING)
-        else:
+        elif part is None:
             self._answer(HTTPStatus.OK, content, etag=content)
+        else:
+            begin, last = int(part["begin"]), min(int(part["last"]), len(content) - 1)
+            span = f"bytes {begin}-{last}/{len(content)}"
+            self._answer(HTTPStatus.PARTIAL_CONTENT, content[begin : last + 1], etag=content, span=span)
 
     def do_HEAD(self) -> None:
         """Say whether there is an object."""
@@ -94,11 +102,15 @@ class _Handler(BaseHTTPRequestHandler):
     def _key(self) -> str:
         return unquote(urlsplit(self.path).path).split("/", 2)[-1]
 
-    def _answer(self, status: HTTPStatus, body: bytes, *, etag: bytes | None = None) -> None:
+    def _answer(
+        self, status: HTTPStatus, body: bytes, *, etag: bytes | None = None, span: str | None = None
+    ) -> None:
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         if etag is not None:
             self.send_header("ETag", f'"{hashlib.md5(etag, usedforsecurity=False).hexdigest()}"')
+        if span is not None:
+            self.send_header("Content-Range", span)
         self.end_headers()
         if self.command != "HEAD" and body:
             self.wfile.write(body)

@@ -19,6 +19,7 @@ from chaos.invariants import (
     recovery,
     rescues,
     upstream,
+    waits,
     webhooks,
 )
 
@@ -28,6 +29,8 @@ INVARIANTS: Sequence[Callable[[Evidence], Finding]] = (
     jobs.every_job_is_final_in_time,
     jobs.no_job_moved_backwards,
     clients.every_answer_was_an_answer,
+    waits.every_client_that_waited_got_its_job,
+    waits.a_lost_answer_is_found_by_its_key,
     money.every_hold_ends_once,
     money.only_completed_jobs_are_charged,
     money.ledger_equals_wallets,

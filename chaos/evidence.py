@@ -11,10 +11,13 @@ import psycopg
 from psycopg.rows import dict_row
 
 from chaos.faults import Fault
-from chaos.load import Notes, Order
+from chaos.notes import Notes
+from chaos.orders import Order
 from chaos.receiver import Receipt
 from chaos.redis_lists import ListLength
 from chaos.stack import Life
+from chaos.upstreams import DEPLOYMENTS
+from chaos.waiting_kinds import KINDS
 from chaos.weather import Spell
 
 Row = dict[str, Any]
@@ -72,6 +75,7 @@ class Evidence:
         hands: what did not work without a person after the run.
         pids: the pid of each process that registered, by its process id.
         by_job: the rows of a table by job id, for the tables that have one.
+        kinds: the kind of client that waits for a job, by the job's prompt.
     """
 
     tables: dict[str, list[Row]]
@@ -92,6 +96,7 @@ class Evidence:
     hands: list[str]
     pids: dict[str, int] = field(default_factory=dict[str, int])
     by_job: dict[str, dict[Any, list[Row]]] = field(default_factory=dict[str, dict[Any, list[Row]]])
+    kinds: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
         self.pids = {
@@ -99,6 +104,7 @@ class Evidence:
             for line in self.logged
             if line.get("event") == "process_registered"
         }
+        self.kinds = {order.prompt: order.waiting for order in self.orders if order.waiting}
         for name in ("attempts", "images", "ledger", "events", "deliveries"):
             grouped = defaultdict[Any, list[Row]](list)
             for row in self.tables[name]:
@@ -113,6 +119,11 @@ class Evidence:
     def of(self, table: str, job: Row) -> list[Row]:
         """The rows of a table that belong to a job."""
         return self.by_job[table].get(job["id"], [])
+
+    def serving(self, job: Row) -> frozenset[str]:
+        """The deployments that can serve a job."""
+        kind = self.kinds.get(job["prompt"])
+        return KINDS[kind].serving if kind else DEPLOYMENTS
 
 
 def read_tables(database_url: str) -> dict[str, list[Row]]:

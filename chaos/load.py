@@ -1,117 +1,32 @@
-"""The clients: they submit, repeat a submit that got no answer under the same key, cancel and poll."""
+"""Clients that are answered with an id: they repeat a submit without an answer, cancel and poll."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from http import HTTPStatus
 from random import Random
 
 import httpx
 
+from chaos.notes import Notes
+from chaos.orders import Destination, Order
 from chaos.upstreams import MODEL
-from chaos.weather import FIREWALLED, ODD, POISON
 
 THREADS = 12
 """Clients that submit at the same time: enough that slow answers hold no order up."""
-WEBHOOK_SHARE = 0.6
-CANCEL_SHARE = 0.04
-STRANGERS_SHARE = 0.2
-"""Of the submits come from a second account, and all those that every firewall refuses."""
-FIREWALLED_SHARE, ODD_SHARE = 0.03, 0.01
-"""Of the prompts are refused by some firewalls, and by the upstreams."""
-POISON_PERIOD, POISON_UNTIL = 20, 0.1
-"""Every 20th prompt of the first tenth is refused by all firewalls: it takes over two minutes to give up."""
 _RANK = {"QUEUED": 0, "PROCESSING": 1, "COMPLETED": 2, "FAILED": 2, "ERROR": 2}
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
-    """One submit that a client is to make; `due` is in seconds after the start of the run."""
-
-    number: int
-    due: float
-    key: str
-    prompt: str
-    images: int
-    lane: str
-    webhook: bool
-    cancel: bool
-    account: int = 0
-
-
-@dataclass(slots=True)
-class Notes:
-    """What the clients were told. The threads share it; every entry is written once.
-
-    Attributes:
-        acknowledged: the request id, by `Idempotency-Key`.
-        answers: answers that were no outage.
-        repeats: requests that were made again after an outage.
-        cancels: the status code of each cancel, by request id.
-        wrong: answers that the contract does not allow.
-    """
-
-    acknowledged: dict[str, str] = field(default_factory=dict[str, str])
-    answers: int = 0
-    repeats: int = 0
-    cancels: dict[str, int] = field(default_factory=dict[str, int])
-    polls: int = 0
-    wrong: list[str] = field(default_factory=list[str])
-
-
-def orders(random: Random, seed: int, count: int, seconds: float) -> list[Order]:
-    """The submits of a run, spread evenly over `seconds`."""
-    return [
-        Order(
-            number=number,
-            due=number * seconds / count,
-            key=f"chaos-{seed}-{number}",
-            prompt=f"chaos {seed} job {number:06d}{_word(random, number, count)}",
-            images=random.choices((1, 2, 3, 4), (85, 6, 4, 5))[0],
-            lane=random.choice(("interactive", "backfill")),
-            webhook=random.random() < WEBHOOK_SHARE,
-            cancel=random.random() < CANCEL_SHARE,
-            account=int(_is_poison(number, count) or random.random() < STRANGERS_SHARE),
-        )
-        for number in range(count)
-    ]
-
-
-def _is_poison(number: int, count: int) -> bool:
-    return number < count * POISON_UNTIL and number % POISON_PERIOD == POISON_PERIOD - 1
-
-
-def _word(random: Random, number: int, count: int) -> str:
-    """The word of a prompt that some upstream, or something before it, refuses."""
-    if _is_poison(number, count):
-        return f" {POISON}"
-    drawn = random.random()
-    if drawn < FIREWALLED_SHARE:
-        return f" {FIREWALLED}"
-    return f" {ODD}" if drawn < FIREWALLED_SHARE + ODD_SHARE else ""
-
-
 class Load:
-    """The clients, each in a thread. `api_keys` has a key for each account.
+    """The clients of those orders that do not wait, in threads; `notes` are shared with other clients."""
 
-    `webhook_url` says where the webhook of an order's number goes.
-    """
-
-    def __init__(
-        self,
-        url: str,
-        api_keys: Sequence[str],
-        webhook_url: Callable[[int], str],
-        wanted: list[Order],
-        seed: int,
-    ) -> None:
-        self.notes = Notes()
-        self._url, self._api_keys, self._webhook_url = url, api_keys, webhook_url
+    def __init__(self, destination: Destination, wanted: Sequence[Order], notes: Notes, seed: int) -> None:
+        self.notes = notes
+        self._destination = destination
         self._known: list[tuple[str, str]] = []  # request id and API key
-        self._wanted = iter(wanted)
+        self._wanted = iter([order for order in wanted if not order.waiting])
         self._lock = threading.Lock()
         self._random = Random(seed)
         self._over = threading.Event()
@@ -151,10 +66,8 @@ class Load:
                 self._submit(client, order)
 
     def _submit(self, client: httpx.Client, order: Order) -> None:
-        api_key = self._api_keys[order.account]
-        headers = {"Idempotency-Key": order.key, "X-Lane": order.lane, "api-key": api_key}
-        if order.webhook:
-            headers["X-Webhook-URL"] = self._webhook_url(order.number)
+        api_key = self._destination.api_keys[order.account]
+        headers = self._destination.headers(order) | {"api-key": api_key}
         body = {"prompt": order.prompt, "num_images": order.images, "aspect_ratio": "1:1"}
         answer = self._until_answered(client, f"/{MODEL}/v1/{MODEL}-request", headers, body, order.key)
         if answer is None:
@@ -220,7 +133,7 @@ class Load:
     def _client(self) -> httpx.Client:
         limits = httpx.Limits(max_keepalive_connections=1)
         return httpx.Client(
-            base_url=self._url,
+            base_url=self._destination.url,
             timeout=15,
             trust_env=False,
             limits=limits,

@@ -18,19 +18,20 @@ from chaos.bucket import Bucket
 from chaos.evidence import Evidence, read_tables
 from chaos.faults import Faults
 from chaos.invariants.jobs import FINAL_SECONDS
-from chaos.load import Load, Order, orders
+from chaos.load import Load
+from chaos.notes import Notes
+from chaos.orders import Destination, Order, orders
 from chaos.receiver import Receivers
 from chaos.redis_lists import ListSampler
 from chaos.stack import Stack
 from chaos.upstreams import DEPLOYMENTS, KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+from chaos.waiting import WaitingClients
 from chaos.weather import Weather
 
 FUNDS_USD = 10_000
 """For each wallet: more than a run can spend, because 402 is no subject of it."""
 JOBS_PER_SECOND = 7.8
 """Two thirds of what the quotas allow, so that a backlog from an outage shrinks again."""
-LEAST_JOBS = 2000
-"""Of a run of full length; fewer show too little."""
 PROBE_SECONDS = 60.0
 """Most that the job may take that is submitted after the run."""
 DRAIN_SECONDS = 1200.0
@@ -90,18 +91,20 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
     stack = parts.stack
     keys = [stack.key(), stack.open_account("stranger")]
     _deposit(stack)
-    wanted, url = plan.orders(), str(stack.file()["api_url"])
-    load = Load(url, keys, parts.receivers.url, wanted, plan.seed)
+    wanted, url, notes = plan.orders(), str(stack.file()["api_url"]), Notes()
+    destination = Destination(url, keys, parts.receivers.url)
+    load = Load(destination, wanted, notes, plan.seed)
+    waiting = WaitingClients(destination, wanted, notes)
     faults = Faults(stack, parts.bucket, parts.receivers.main, Random(plan.seed + 1), say)
     weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed)
     lists = ListSampler(lambda: str(stack.file()["redis_url"]))
     lists.begin()
-    calm_at = _storm(plan, load, weather, faults, parts.receivers)
+    load.start()
+    waiting.start()
+    calm_at = _storm(plan, weather, faults, parts.receivers)
     say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
-    load.join(FINAL_SECONDS)
-    drained_at = _drain(stack, say)
+    drained_at = _end(load, waiting, stack, say)
     lists.end()
-    load.stop()
     hands = _ask_for_hands(stack, url)
     return Evidence(
         tables=read_tables(str(stack.file()["database_url"])),
@@ -109,7 +112,7 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         refused_puts=parts.bucket.refused,
         calls=parts.upstreams.calls(),
         receipts=list(parts.receivers.receipts),
-        notes=load.notes,
+        notes=notes,
         orders=wanted,
         faults=faults.done,
         spells=weather.spells,
@@ -151,12 +154,11 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
-def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults, receivers: Receivers) -> float:
-    """Let clients, weather and faults work for the planned time; returns when the faults had ended.
+def _storm(plan: Plan, weather: Weather, faults: Faults, receivers: Receivers) -> float:
+    """Let weather and faults work for the planned time; returns when the faults had ended.
 
     Receivers in trouble recover before the end: their breakers stay open for as long again.
     """
-    load.start()
     weather.begin()
     faults.start()
     time.sleep(plan.seconds * TROUBLE_SHARE)
@@ -165,6 +167,20 @@ def _storm(plan: Plan, load: Load, weather: Weather, faults: Faults, receivers: 
     faults.stop()
     weather.end()
     return time.time()
+
+
+def _end(load: Load, waiting: WaitingClients, stack: Stack, say: Say) -> float | None:
+    """Wait until all clients have their answers and nothing is open; returns when that was, as `_drain`.
+
+    A client that waits has its answer when its job is final, and its last repeat may have made the job.
+    """
+    load.join(FINAL_SECONDS)
+    _drain(stack, say)
+    waiting.join(FINAL_SECONDS)
+    drained_at = _drain(stack, say)
+    load.stop()
+    waiting.stop()
+    return drained_at
 
 
 def _drain(stack: Stack, say: Say) -> float | None:

@@ -36,7 +36,9 @@ RPM = {one.name: one.rpm for one in _DEPLOYMENTS}
 TIMEOUT_SECONDS = {one.name: one.timeout_seconds for one in _DEPLOYMENTS}
 """The deadline of a call, by deployment."""
 DEPLOYMENTS = frozenset(RPM)
-"""Names; each can serve every job of the run."""
+"""Names; each can serve every job that asks for a ratio."""
+SIZED_DEPLOYMENTS = frozenset(one.name for one in _DEPLOYMENTS if one.provider == "foundry")
+"""Those that make an image of an exact size."""
 
 
 def catalog(url: str) -> str:

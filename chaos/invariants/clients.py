@@ -6,7 +6,10 @@ from chaos.evidence import Evidence, Finding
 
 
 def every_answer_was_an_answer(evidence: Evidence) -> Finding:
-    """Every answer was a 202, a 409 to a late cancel, or a 503 while the database was away."""
+    """Every answer was a 202, a 409 to a late cancel, or a 503 while the database was away.
+
+    To a client that waits it was how its job ended, or a 504 that names the job.
+    """
     wrong = [note for note in evidence.notes.wrong if "moved backwards" not in note]
     wrong += [
         f"cancel of {id_}: {status}"

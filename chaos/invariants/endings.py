@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 from chaos.evidence import Evidence, Finding, Row
-from chaos.upstreams import DEPLOYMENTS, MAX_ATTEMPTS
+from chaos.upstreams import MAX_ATTEMPTS
 
 MAX_DEATHS = 3
 """A job is ERROR when so many processes died while they called for it."""
@@ -28,11 +28,12 @@ def attempts_are_bounded(evidence: Evidence) -> Finding:
 
 
 def every_error_has_its_reason(evidence: Evidence) -> Finding:
-    """A job is ERROR because every deployment failed it `max_attempts` times, or for one of three reasons.
+    """A job is ERROR because all its deployments failed it `max_attempts` times, or for one of three reasons.
 
-    These are: three processes died while they called for it; its deadline passed; or one deployment failed
-    it `max_attempts` times and served another job meanwhile, and the others were out. A call whose outcome
-    is unknown is no reason, because all deployments of this catalog allow to repeat it.
+    Its deployments are those that can serve it. The reasons are: three processes died while they called for
+    it; its deadline passed; or one deployment failed it `max_attempts` times and served another job
+    meanwhile, and the others were out. A call whose outcome is unknown is no reason, because all deployments
+    of this catalog allow to repeat it.
     """
     wrong, reasons = list[str](), Counter[str]()
     for job in evidence.jobs:
@@ -51,7 +52,7 @@ def reason_of_error(evidence: Evidence, job: Row) -> str | None:
         return "deaths"
     failed = _failed_by_deployment(attempts)
     used_up = {name for name, some in failed.items() if _rounds(some) >= MAX_ATTEMPTS}
-    if used_up >= DEPLOYMENTS:
+    if used_up >= evidence.serving(job):
         return "failures"
     if any(_served_others(evidence, job, name, failed[name]) for name in used_up):
         return "failures where others were served"

@@ -23,8 +23,8 @@ def no_job_is_error_beside_an_idle_deployment(evidence: Evidence) -> Finding:
 
     T is when the job ended. The deployment was all that in the `GRACE_SECONDS` before T, by these records:
 
-    - It could serve the job: it had failed it less than `max_attempts` times, or exactly so often and the
-      last time more than `RECENT_SECONDS` before T. (Every deployment of the catalog suits every job.)
+    - It could serve the job: it takes such requests, and had failed it less than `max_attempts` times, or
+      exactly so often and the last time more than `RECENT_SECONDS` before T.
     - It was healthy: no spell of the weather was over it that hits the job's prompt, and no call to it met a
       fault, by the simulator's log. Whether its breaker was open does not matter.
     - It was idle: in the window that ends with T it had been granted fewer calls than its quota allows, as
@@ -43,7 +43,7 @@ def no_job_is_error_beside_an_idle_deployment(evidence: Evidence) -> Finding:
 
 def _free(evidence: Evidence, job: Row) -> Iterator[str]:
     since, until = job["finished"] - GRACE_SECONDS, job["finished"]
-    for name in sorted(RPM):
+    for name in sorted(evidence.serving(job)):
         could = _could_serve(evidence, job, name)
         if could and _was_healthy(evidence, job, name, since) and _was_idle(evidence, name, since, until):
             yield name

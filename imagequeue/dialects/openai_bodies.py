@@ -26,6 +26,13 @@ from imagequeue.lifecycle.submit.uploads import Upload
 MOST_INPUTS = 16
 """Input images of one edit, by the reference."""
 
+AIML_FIELDS = frozenset(
+    {"model", "prompt", "aspect_ratio", "temperature", "max_tokens", "max_completion_tokens"}
+)
+"""The fields of the AIML document."""
+AIML_SHAPE = Shape(ratio=(1, 1))
+"""AIML's default; OpenAI's is `auto`."""
+
 _LARGEST_INTEGER = 2**31 - 1
 _OPTIONS = (
     "quality",
@@ -130,8 +137,8 @@ def fields_of(body: SubmittedBody, *, edit: bool) -> OpenAIImageBody:
     return validated(kind, without_nulls(kind, body))
 
 
-def request_of(fields: OpenAIImageBody, model_id: str) -> ImageRequest:
-    """What the fields ask for, without its input images.
+def request_of(fields: OpenAIImageBody, model_id: str, unsaid: Shape) -> ImageRequest:
+    """What the fields ask for, without its input images; `unsaid` is the shape where they say none.
 
     Raises:
         InvalidRequest: two fields contradict each other.
@@ -143,7 +150,7 @@ def request_of(fields: OpenAIImageBody, model_id: str) -> ImageRequest:
         prompt=fields.prompt,
         operation="edit" if isinstance(fields, OpenAIEditForm) else "generate",
         image_count=fields.n,
-        shape=_shape(fields),
+        shape=_shape(fields, unsaid),
         output_format=fields.output_format,
         options=fields.model_dump(include=set(_OPTIONS), exclude_none=True),
     )
@@ -173,8 +180,10 @@ def _files_of(body: SubmittedBody) -> Uploads:
     return tuple(Upload("image", image) for image in images), Upload("mask", masks[0]) if masks else None
 
 
-def _shape(fields: OpenAIImageBody) -> Shape:
+def _shape(fields: OpenAIImageBody, unsaid: Shape) -> Shape:
     ratio = fields.aspect_ratio if isinstance(fields, OpenAIGenerateBody) else None
     if ratio and fields.size != "auto":
         raise InvalidRequest("aspect_ratio: give either size or aspect_ratio")
+    if not ratio and "size" not in fields.model_fields_set:
+        return unsaid
     return Shape.parse(ratio or fields.size)

@@ -20,14 +20,16 @@ REQUEST_EVENTS: Final = {
 }
 """The event of each final status."""
 
-EVENT_TYPES: Final = (
-    *REQUEST_EVENTS.values(),
+BATCH_EVENTS: Final = (
     "batch.completed",
     "batch.failed",
     "batch.expired",
     "batch.cancelled",
     "batch.paused",
 )
+"""The end of a batch, and each of its pauses."""
+
+EVENT_TYPES: Final = (*REQUEST_EVENTS.values(), *BATCH_EVENTS)
 
 WILDCARDS: Final = ("request.*", "batch.*")
 """Filters that stand for every type with such a beginning."""

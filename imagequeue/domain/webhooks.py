@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from random import Random
 from typing import Final
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from imagequeue.domain.errors import ConfigurationError
@@ -146,6 +148,18 @@ def next_attempt_at(
     share = 1.0 + MOST_JITTER * min(max(jitter, 0.0), 1.0)
     due = now + timedelta(seconds=schedule[attempts_made] * share)
     return due if pause_until is None else max(due, pause_until)
+
+
+def first_attempt_at(schedule: Sequence[float], now: datetime, random: Random) -> datetime:
+    """When the first attempt of an event that happens `now` is due."""
+    return next_attempt_at(schedule, 0, now, jitter=random.random()) or now
+
+
+def target_of(url: str) -> str:
+    """Scheme, host and port of a URL that the egress guard accepted (docs/design/webhooks.md, "Target")."""
+    parts = urlsplit(url)
+    port = parts.port or (443 if parts.scheme == "https" else 80)
+    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def judge_status(status: int, retry_after: str | None, now: datetime) -> DeliveryOutcome:

@@ -11,10 +11,12 @@ from uuid import UUID, uuid4
 
 from chaos.evidence import Evidence
 from chaos.faults import Fault
-from chaos.load import Notes, Order
+from chaos.notes import Notes, Reply
+from chaos.orders import Order
 from chaos.receiver import Receipt
 from chaos.redis_lists import ListLength
 from chaos.stack import Life
+from chaos.waiting_kinds import Ending, mark_of
 from tests.media.pictures import picture
 
 NOW = 1_800_000_000.0
@@ -44,7 +46,10 @@ def stamp_at(seconds: float) -> str:
 
 
 def faultless() -> Evidence:
-    """A run of one completed job, one that was cancelled while it waited, and an emptied Redis."""
+    """A run of one completed job, one that was cancelled while it waited, and an emptied Redis.
+
+    The client of the first one waited for it: it hung up once, and joined its job when it asked again.
+    """
     events = [(JOB, status) for status in ("QUEUED", "PROCESSING", "COMPLETED")]
     events += [(CANCELLED, "QUEUED"), (CANCELLED, "FAILED")]
     tables: dict[str, list[dict[str, Any]]] = {
@@ -101,8 +106,9 @@ def faultless() -> Evidence:
         notes=Notes(
             acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
             cancels={f"model_{CANCELLED}": 202},
+            waits={"key 0": [Reply(NOW - 0.1, hung_up=True), answered()]},
         ),
-        orders=[order_number(0), order_number(1)],
+        orders=[order_number(0, waiting="openai"), order_number(1)],
         faults=[Fault("redis FLUSHALL", "redis", 0, NOW + 0.5, NOW + 0.5)],
         spells=[],
         list_looks=10,
@@ -129,8 +135,17 @@ def call_at_east(number: int, **more: Any) -> dict[str, Any]:
     return call | where | {"monotonic_ns": 0, "billed_images": 1} | more
 
 
-def order_number(number: int) -> Order:
-    return Order(number, 0, f"key {number}", f"job {number}", 1, "interactive", webhook=False, cancel=False)
+def answered(**more: Any) -> Reply:
+    """The answer to the client that waited for the completed job, at its second request."""
+    told = Reply(
+        NOW + 0.5, 200, f"model_{JOB}", joined=True, ending=Ending("COMPLETED", (mark_of(picture()),))
+    )
+    return replace(told, **more)
+
+
+def order_number(number: int, waiting: str = "") -> Order:
+    key, prompt = f"key {number}", f"job {number}"
+    return Order(number, 0, key, prompt, 1, "interactive", webhook=False, cancel=False, waiting=waiting)
 
 
 def rescue(run: Evidence, moment: float) -> None:

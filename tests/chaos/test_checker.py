@@ -23,6 +23,7 @@ from tests.chaos.runs import (
     NOW,
     WORKER,
     WORKER_PID,
+    answered,
     call_at_east,
     change,
     drop,
@@ -41,6 +42,10 @@ TAMPERINGS: dict[str, Callable[[Evidence], object]] = {
     "every_job_is_final_in_time": lambda run: setattr(run, "drained_at", None),
     "no_job_moved_backwards": lambda run: run.tables["events"].append({"job_id": JOB, "status": "QUEUED"}),
     "every_answer_was_an_answer": lambda run: run.notes.wrong.append("key 0: 500"),
+    "every_client_that_waited_got_its_job": lambda run: run.notes.waits.pop("key 0"),
+    "a_lost_answer_is_found_by_its_key": lambda run: run.notes.waits.update(
+        {"key 0": [answered(ending=None), answered(request_id=f"model_{CANCELLED}")]}
+    ),
     "every_hold_ends_once": drop("ledger", 4),
     "only_completed_jobs_are_charged": change("jobs", status="ERROR"),
     "ledger_equals_wallets": change("wallets", spent=Decimal(0)),

@@ -72,7 +72,12 @@ class DialectCopy:
         return done.returncode, done.stdout + done.stderr
 
 
-CONFORMANCE = ("tests/dialects/test_conformance.py", "-k", "second")
+CONFORMANCE = (
+    "tests/dialects/test_conformance.py",
+    "tests/dialects/test_field_conformance.py",
+    "-k",
+    "second",
+)
 SERVED = (
     "tests/api/test_submit.py::test_a_job_is_accepted_and_asked_for_in_the_dialects_words",
     "tests/api/test_submit.py::test_a_form_with_a_file_is_an_edit_of_it",

@@ -24,6 +24,7 @@ FINISH = "imagequeue/store/jobs/settlements.py"
 CALL = "imagequeue/store/attempts/calls.py"
 CLOSE = "imagequeue/store/attempts/closings.py"
 DELIVERIES = "imagequeue/store/deliveries.py"
+OUTBOX = "imagequeue/store/outbox.py"
 REDELIVERIES = "imagequeue/store/redeliveries.py"
 LEDGER = "imagequeue/store/money/ledger.py"
 ACCOUNTS = "imagequeue/store/money/accounts.py"
@@ -59,7 +60,7 @@ EDGES = [
     Edges("attempts.state", {*_LATE}, {"SUCCEEDED"}, "images come late", CLOSE, "close_attempt"),
     Edges("attempts.state", {"RELEASED"}, {"GIVEN_BACK"}, "its job ended", FINISH, "_give_back"),
     Edges("attempts.state", {"SLEEPING"}, {"LOST"}, "its job ended", FINISH, "_give_back"),
-    Edges("deliveries.state", {NEW}, {"PENDING"}, "settle", FINISH, "write_deliveries"),
+    Edges("deliveries.state", {NEW}, {"PENDING"}, "an event", OUTBOX, "write_deliveries"),
     Edges(
         "deliveries.state",
         {"PENDING"},

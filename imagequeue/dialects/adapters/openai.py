@@ -20,6 +20,8 @@ from imagequeue.dialects.dialect import (
 )
 from imagequeue.dialects.fields import AnswerFields, BodyFields
 from imagequeue.dialects.openai_bodies import (
+    AIML_FIELDS,
+    AIML_SHAPE,
     OpenAIEditBody,
     OpenAIEditForm,
     OpenAIGenerateBody,
@@ -30,11 +32,17 @@ from imagequeue.dialects.openai_images import OpenAIAnswers, TokenUsage
 from imagequeue.dialects.synchronous import answers, base64_or_url, seconds_of
 from imagequeue.domain.catalog import Catalog, Model
 from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.images import AUTO, Shape
 from imagequeue.domain.job_view import JobView
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 
 CREDITS_PER_USD = 2_000_000
 """AIML's `credits_used`, as the example of its document has it."""
+
+_PACKAGE = "x-stainless-lang"
+"""A header of OpenAI's packages."""
+_AIML_PATH = "/v1/images/generations"
+"""AIML edits no images, and has none of Azure's paths."""
 
 
 class ImageEntry(AnswerFields):
@@ -116,7 +124,7 @@ class OpenAIDialect(OpenAIAnswers):
     def read(self, request: ClientRequest, body: SubmittedBody, catalog: Catalog) -> RequestWithUploads:
         """Read a generation or an edit."""
         fields = openai_bodies.fields_of(body, edit=_edits(request))
-        ask = openai_bodies.request_of(fields, _model(request, fields, catalog).id)
+        ask = openai_bodies.request_of(fields, _model(request, fields, catalog).id, _shape(request, fields))
         images, mask = openai_bodies.uploads_of(fields, body)
         notes = {"response_format": _response_format(request, fields)}
         return RequestWithUploads(ask, images, mask, notes, "stream" if fields.stream else None)
@@ -164,6 +172,12 @@ def _model(request: ClientRequest, fields: OpenAIImageBody, catalog: Catalog) ->
     return catalog.model(name)
 
 
+def _shape(request: ClientRequest, fields: OpenAIImageBody) -> Shape:
+    """The shape where a body says none: AIML's, if nothing shows that the client is one of OpenAI's."""
+    is_openais = _PACKAGE in request.headers or not fields.model_fields_set <= AIML_FIELDS
+    return AUTO if is_openais or request.route.path != _AIML_PATH else AIML_SHAPE
+
+
 def _response_format(request: ClientRequest, fields: OpenAIImageBody) -> str:
     if not fields.stream:
         return fields.response_format or _default_format(request)
@@ -174,4 +188,4 @@ def _response_format(request: ClientRequest, fields: OpenAIImageBody) -> str:
 
 def _default_format(request: ClientRequest) -> str:
     """OpenAI's image models always answer with base64, and its packages expect it; AIML API sends URLs."""
-    return "b64_json" if "x-stainless-lang" in request.headers else "url"
+    return "b64_json" if _PACKAGE in request.headers else "url"

@@ -14,11 +14,12 @@ from sqlalchemy import Connection
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
-from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, next_attempt_at
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, first_attempt_at, target_of
 from imagequeue.lifecycle.settle import webhook
 from imagequeue.store.jobs import settlements
-from imagequeue.store.jobs.settlements import LockedJob, NewDelivery
+from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.money.ledger import HoldEnd, end_holds
+from imagequeue.store.outbox import NewDelivery, write_deliveries
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,7 @@ class JobEnd:
         settlements.write_results(connection, bodies, error=error)
         # A job's own webhook is the first: where an endpoint has the same URL, it is the one that stays.
         events = webhook.events(connection, live, status, bodies, self._due)
-        settlements.write_deliveries(connection, [*own, *events])
+        write_deliveries(connection, [*own, *events])
         return [job.id for job in live]
 
     def _told(self, connection: Connection, job: LockedJob) -> str | None:
@@ -63,11 +64,10 @@ class JobEnd:
         return written and webhook.own_body(connection, job, written, self.media_url)
 
     def _delivery(self, job: LockedJob, url: str, body: str) -> NewDelivery:
-        return NewDelivery(job.account_id, job.id, url, webhook.target(url), body, self._due(job))
+        return NewDelivery(job.account_id, job.id, url, target_of(url), body, self._due(job))
 
     def _due(self, job: LockedJob) -> datetime:
-        due = next_attempt_at(self.webhook_schedule, 0, job.now, jitter=self.random.random())
-        return due or job.now
+        return first_attempt_at(self.webhook_schedule, job.now, self.random)
 
     def _final_body(
         self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None

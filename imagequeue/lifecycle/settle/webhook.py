@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 import structlog
@@ -17,8 +16,9 @@ from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import encode
 from imagequeue.domain.webhook_events import REQUEST_EVENTS, event_body, wants
 from imagequeue.store import webhook_endpoints
-from imagequeue.store.jobs.settlements import LockedJob, NewDelivery
+from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.jobs.views import read_views
+from imagequeue.store.outbox import NewDelivery
 
 log = structlog.get_logger()
 
@@ -43,13 +43,6 @@ def own_body(
         reason = type(error).__name__
         log.error("webhook_body_failed", job_id=str(job.id), dialect=job.dialect, reason=reason)  # noqa: TRY400
         return None
-
-
-def target(url: str) -> str:
-    """Scheme, host and port of a URL that the egress guard accepted (docs/design/webhooks.md, "Target")."""
-    parts = urlsplit(url)
-    port = parts.port or (443 if parts.scheme == "https" else 80)
-    return f"{parts.scheme}://{parts.hostname}:{port}"
 
 
 def events(

@@ -9,13 +9,11 @@ from decimal import Decimal
 from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
-from sqlalchemy.dialects import postgresql
 
-from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.store.attempts import deployments, quota
-from imagequeue.store.tables import deliveries, images, job_results
+from imagequeue.store.tables import images, job_results
 
 _LOCK_JOBS = text("""
     SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.price_usd, jobs.created_at,
@@ -83,22 +81,6 @@ class LockedJob:
     webhook_url: str | None
     dialect: str
     now: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class NewDelivery:
-    """A webhook for the outbox: to the request's own URL, or of an event to an endpoint.
-
-    `due`: when its first delivery attempt is.
-    """
-
-    account_id: UUID
-    job_id: UUID
-    url: str
-    target: str
-    body: str
-    due: datetime
-    endpoint_id: UUID | None = None
 
 
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
@@ -181,24 +163,3 @@ def write_results(connection: Connection, bodies: Mapping[UUID, str], *, error: 
     rows = [{"job_id": job_id, "error": error, "body": body} for job_id, body in bodies.items()]
     if rows:
         connection.execute(insert(job_results), rows)
-
-
-def write_deliveries(connection: Connection, new: Sequence[NewDelivery]) -> None:
-    """Write webhooks into the outbox. Of two of one job to the same URL the first one stays."""
-    rows = [_delivery(one, new_id()) for one in new]
-    if rows:
-        connection.execute(postgresql.insert(deliveries).on_conflict_do_nothing(), rows)
-
-
-def _delivery(new: NewDelivery, delivery_id: UUID) -> dict[str, object]:
-    return {
-        "id": delivery_id,
-        "account_id": new.account_id,
-        "job_id": new.job_id,
-        "endpoint_id": new.endpoint_id,
-        "webhook_id": f"msg_{delivery_id}",
-        "url": new.url,
-        "target": new.target,
-        "body": new.body,
-        "next_attempt_at": new.due,
-    }

@@ -26,8 +26,11 @@ deliveries = Table(
     metadata,
     primary_id(),
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
-    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=False),
-    # None: the request's own URL. No foreign key: an endpoint may be deleted before its deliveries.
+    # Of the end of a job or of an event of a batch. A job has one event, so that one needs no id of its own.
+    Column("job_id", Uuid, ForeignKey("jobs.id"), nullable=True),
+    Column("batch_id", Uuid, nullable=True),
+    Column("event_id", Uuid, nullable=True),
+    # None: the own URL of the job or batch. No foreign key: an endpoint may be deleted before its deliveries.
     Column("endpoint_id", Uuid, nullable=True),
     Column("webhook_id", Text, nullable=False),  # stable over retries and redeliveries
     Column("url", Text, nullable=False),
@@ -45,6 +48,8 @@ deliveries = Table(
     moment("finished_at"),
     one_of("state", ("PENDING", "DELIVERED", "DEAD")),
     CheckConstraint("(finished_at IS NULL) = (state = 'PENDING')", name="finished_when_closed"),
+    CheckConstraint("num_nonnulls(job_id, batch_id) = 1", name="of_a_job_or_a_batch"),
+    CheckConstraint("(event_id IS NULL) = (batch_id IS NULL)", name="event_of_a_batch"),
     Index("ix_deliveries_due", "next_attempt_at", postgresql_where=text("state = 'PENDING'")),
     Index(
         "ix_deliveries_firsts",
@@ -74,8 +79,15 @@ deliveries = Table(
     Index("ix_deliveries_dead", "account_id", "created_at", "id", postgresql_where=text("state = 'DEAD'")),
     Index("ix_deliveries_over", "state", "finished_at", postgresql_where=text("state <> 'PENDING'")),
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),
+    Index(
+        "uq_deliveries_event_id_url",
+        "event_id",
+        "url",
+        unique=True,
+        postgresql_where=text("event_id IS NOT NULL"),
+    ),
 )
-"""The outbox: written in the transaction that settles the job; `next_attempt_at` is the schedule."""
+"""The outbox: written in the transaction of the event; `next_attempt_at` is the schedule."""
 
 webhook_endpoints = Table(
     "webhook_endpoints",

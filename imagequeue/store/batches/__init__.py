@@ -1,0 +1,1 @@
+"""Files of clients, batches, their lines and what counts them."""

@@ -1,0 +1,47 @@
+"""The storage of a run does what the product asks of an object storage, and refuses puts on demand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from chaos.bucket import Bucket
+from imagequeue.media.bucket import S3Storage
+from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
+
+KEY = "v1/model_1/attempt/output.png"
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "chaos")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    with Bucket() as bucket:
+        yield bucket
+
+
+def test_objects_are_stored_once_and_read_whole_or_in_parts(bucket: Bucket) -> None:
+    storage = S3Storage("chaos", "run", bucket.url)
+    storage.put(KEY, b"0123456789", "image/png")
+    assert bucket.objects == {f"run/{KEY}": b"0123456789"}
+    assert storage.get(KEY) == b"0123456789"
+    assert [storage.read(KEY, begin, 4) for begin in (0, 4, 8)] == [b"0123", b"4567", b"89"]
+    assert storage.exists(KEY)
+    with pytest.raises(KeyConflict):
+        storage.put(KEY, b"other bytes", "image/png")
+    storage.delete(KEY)
+    assert not storage.exists(KEY)
+    with pytest.raises(ObjectMissing):
+        storage.read(KEY, 0, 4)
+
+
+def test_puts_are_refused_while_nothing_else_is(bucket: Bucket) -> None:
+    storage = S3Storage("chaos", "run", bucket.url)
+    storage.put(KEY, b"0123456789", "image/png")
+    bucket.refusing.set()
+    with pytest.raises(StorageUnavailable):
+        storage.put(f"{KEY}.2", b"x", "image/png")
+    assert bucket.refused >= 1
+    assert storage.read(KEY, 2, 3) == b"234"
