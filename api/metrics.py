@@ -34,6 +34,8 @@ from imagequeue.store.jobs import event_totals
 log = structlog.get_logger()
 router = APIRouter(tags=["Operators"])
 
+_THIS_MACHINE = "127.0.0.1"
+
 METRICS = content(CONTENT_TYPE_LATEST.partition(";")[0], {"type": "string"})
 
 
@@ -59,6 +61,8 @@ def make_registry(runtime: Runtime) -> CollectorRegistry:
 def serve_metrics(runtime: Runtime, registry: CollectorRegistry) -> WSGIServer | None:
     """Serve at IMAGEQUEUE_METRICS_ADDR, if it is set; of several processes the first one serves.
 
+    Without a host that is this machine alone, because no key is asked for.
+
     Raises:
         ConfigurationError: it is not HOST:PORT.
     """
@@ -66,10 +70,10 @@ def serve_metrics(runtime: Runtime, registry: CollectorRegistry) -> WSGIServer |
     if not address:
         return None
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         raise ConfigurationError("IMAGEQUEUE_METRICS_ADDR: HOST:PORT is needed")
     try:
-        server, _ = start_http_server(int(port), host or "0.0.0.0", registry)
+        server, _ = start_http_server(int(port), host.strip("[]") or _THIS_MACHINE, registry)
     except OSError as error:
         log.info("metrics_served_elsewhere", reason=str(error))
         return None

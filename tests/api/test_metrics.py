@@ -8,6 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 from sqlalchemy import Engine
 from starlette.applications import Starlette
@@ -16,6 +17,8 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.app import create_app
+from api.metrics import serve_metrics
+from cli.stack.servers.port import free
 from imagequeue import wiring
 from imagequeue.domain.jobs import Lane
 from imagequeue.store.attempts.quota import ensure_groups
@@ -160,3 +163,15 @@ def test_metrics_tell_of_jobs_quota_and_money(service: Service) -> None:
     assert {one.value for one in families["imagequeue_quota_rpm"].samples} == {1000}
     assert "imagequeue_quota_drift" in families
     assert "imagequeue_throttled" in families
+
+
+@pytest.mark.parametrize(("host", "listens"), [("", "127.0.0.1"), ("127.0.0.2", "127.0.0.2")])
+def test_metrics_without_a_key_are_for_this_machine_unless_an_address_is_named(
+    service: Service, host: str, listens: str
+) -> None:
+    own = service.runtime.settings.model_copy(update={"metrics_addr": f"{host}:{free()}"})
+    server = serve_metrics(replace(service.runtime, settings=own), CollectorRegistry())
+    assert server is not None
+    assert server.server_address[0] == listens
+    server.shutdown()
+    server.server_close()
