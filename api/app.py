@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
@@ -39,6 +39,7 @@ from api.watch import Watch
 from imagequeue import __version__
 from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
+from imagequeue.settings import Settings
 
 ROUTED = (
     health,
@@ -63,7 +64,6 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
 
     `limits` are those of `api/edge`, with the numbers that an operator may set unless given.
     """
-    settings = runtime.settings
     services, registry = ApiServices(runtime), metrics.make_registry(runtime)
     watch = Watch(services)
 
@@ -79,7 +79,24 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
                 server.shutdown()
                 server.server_close()
 
-    app = FastAPI(
+    app = _new_app(lifespan)
+    app.state.services = services
+    app.state.watch = watch
+    app.state.key_cache = KeyCache()
+    app.state.failed_keys = FailedKeys()
+    app.state.metrics = registry
+    app.state.edge = _edge(runtime.settings, dialects, limits)
+    errors.install(app, dialects)
+    _add_middleware(app, runtime.settings)
+    for module in ROUTED:
+        app.include_router(module.router)
+    dialect_routes.mount(app, dialects)
+    document.install(app, dialects, dialect_routes.documented_path)
+    return app
+
+
+def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return FastAPI(
         title="imagequeue",
         version=__version__,
         description="An asynchronous job queue for image generation, with webhooks.",
@@ -88,24 +105,17 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.services = services
-    app.state.watch = watch
-    app.state.key_cache = KeyCache()
-    app.state.failed_keys = FailedKeys()
-    app.state.metrics = registry
-    app.state.edge = edge = Edge(
-        limits or EdgeLimits.of(settings),
-        TrustedProxies.parse(settings.trusted_proxies),
-        partial(errors.tell_refusal, dialects),
-    )
-    errors.install(app, dialects)
+
+
+def _edge(settings: Settings, dialects: Dialects, limits: EdgeLimits | None) -> Edge:
+    proxies = TrustedProxies.parse(settings.trusted_proxies)
+    return Edge(limits or EdgeLimits.of(settings), proxies, partial(errors.tell_refusal, dialects))
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Each one is outside of those before it."""
     app.add_middleware(HeadAsGet)
     app.add_middleware(AnswerHeaders)
     if origins := settings.allowed_origins:
         app.add_middleware(Cors, origins)
-    app.add_middleware(Forwarded, edge)  # the last one added is the outermost
-    for module in ROUTED:
-        app.include_router(module.router)
-    dialect_routes.mount(app, dialects)
-    document.install(app, dialects, dialect_routes.documented_path)
-    return app
+    app.add_middleware(Forwarded, app.state.edge)

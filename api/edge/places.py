@@ -1,4 +1,4 @@
-"""Places for connections and requests: so many in all, and so many for each address."""
+"""AddressPlaces for connections and requests: so many in all, and so many for each address."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from api.edge.addresses import counted
 
 
-class Places:
+class AddressPlaces:
     """Counts what is open, in all and by address. For one event loop."""
 
     def __init__(self, most: int, most_per_address: int) -> None:

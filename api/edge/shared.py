@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from api.edge.addresses import TrustedProxies
 from api.edge.heads import RequestLine, RequestRefused
 from api.edge.limits import EdgeLimits
-from api.edge.places import Places
+from api.edge.places import AddressPlaces
 
 TellRefusal = Callable[[str, int, str, str], tuple[str, str]]
 """Path, status, title and message of a refusal: media type and text of the answer in the path's dialect."""
@@ -34,14 +34,14 @@ class Edge:
     proxies: TrustedProxies
     tell: TellRefusal
     unread_bytes: int = 0
-    connections: Places = field(init=False)
-    forwarded: Places = field(init=False)
+    connections: AddressPlaces = field(init=False)
+    forwarded: AddressPlaces = field(init=False)
     """Requests that trusted proxies forward, by the addresses of their clients."""
 
     def __post_init__(self) -> None:
         limits = self.limits
-        self.connections = Places(limits.connections, limits.connections_per_address)
-        self.forwarded = Places(limits.connections, limits.connections_per_address)
+        self.connections = AddressPlaces(limits.connections, limits.connections_per_address)
+        self.forwarded = AddressPlaces(limits.connections, limits.connections_per_address)
 
     def let_in(self, address: str) -> str:
         """Take a place for a connection of an address; `connections.leave` gives it back.

@@ -1,12 +1,12 @@
-"""Places: in all, and for each address."""
+"""AddressPlaces: in all, and for each address."""
 
 from __future__ import annotations
 
-from api.edge.places import Places
+from api.edge.places import AddressPlaces
 
 
 def test_an_address_has_only_its_share() -> None:
-    places = Places(most=3, most_per_address=2)
+    places = AddressPlaces(most=3, most_per_address=2)
     places.enter("192.0.2.1")
     places.enter("192.0.2.1")
     assert places.full_for("192.0.2.1")
@@ -20,7 +20,7 @@ def test_an_address_has_only_its_share() -> None:
 
 
 def test_what_has_no_address_is_counted_in_all_alone() -> None:
-    places = Places(most=2, most_per_address=1)
+    places = AddressPlaces(most=2, most_per_address=1)
     places.enter("")
     assert not places.full_for("")
     places.enter("")
@@ -28,7 +28,7 @@ def test_what_has_no_address_is_counted_in_all_alone() -> None:
 
 
 def test_nothing_is_kept_of_those_who_left() -> None:
-    places = Places(most=9, most_per_address=9)
+    places = AddressPlaces(most=9, most_per_address=9)
     for number in range(5):
         places.enter(f"192.0.2.{number}")
     for number in range(5):
