@@ -228,10 +228,11 @@ class EdgeProtocol(HttpToolsProtocol):
         answered = self._answered()
         self._phase, self._flow.clock, self._flow.held = Phase.REFUSED, None, False
         self._forget_unread()
-        if answered or self.transport.is_closing():
+        if self.transport.is_closing() or (answered and not self.cycle.response_complete):
             self.transport.close()
             return
-        self._write(refused)
+        if not answered:
+            self._write(refused)
         if self.transport.can_write_eof():
             self.transport.write_eof()
         self._flow.resume_reading()
