@@ -19,7 +19,7 @@ import httpx
 from imagequeue.egress.deadline import Deadline, Limits
 from imagequeue.egress.network import DeadlineNetwork
 from imagequeue.egress.resolver import BoundedResolver
-from imagequeue.egress.tls import tls_context
+from imagequeue.egress.tls import public_tls_context
 from imagequeue.egress.translation import translated_errors
 
 # The total comes with each request; an upstream may need all of it until the first byte of its answer.
@@ -101,7 +101,7 @@ def deadline_transport(
     next request was begun; then it is unknown whether an image was paid for.
     """
     pool = httpcore.ConnectionPool(
-        ssl_context=tls or tls_context(),
+        ssl_context=tls or public_tls_context(),
         max_connections=max_connections,
         max_keepalive_connections=max_idle,
         keepalive_expiry=_IDLE_SECONDS,

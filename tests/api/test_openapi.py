@@ -30,6 +30,7 @@ from tests.api.service import Client, Service, serving
 from tests.api.submits import PICTURE, catalog_of_all
 from tests.builders import MODEL, runtime
 
+pytestmark = pytest.mark.long
 TYPES: dict[str, BodyKind] = {"application/json": "json", "multipart/form-data": "form"}
 SUBMITS = [(dialect, route) for dialect, route in DIALECTS.routes() if route.verb == "submit"]
 MOST_EXAMPLES = 8
