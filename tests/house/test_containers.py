@@ -142,6 +142,9 @@ def test_only_migrate_is_the_administrator_of_the_storage() -> None:
     ]
     actions = {one["credentials"][0]["accessKey"]: one["actions"] for one in identities}
     assert set(actions) == {"admin", "imagequeue"}
+    passwords = {name for name in _example() if name.endswith("_PASSWORD")}
+    for service in OURS.values():
+        assert {name: service["environment"].get(name) for name in passwords} == dict.fromkeys(passwords, "")
     bucket = OURS["api"]["environment"]["IMAGEQUEUE_STORAGE_URL"].removeprefix("s3://")
     assert all(action.endswith(f":{bucket}") for action in actions["imagequeue"])
 
