@@ -35,6 +35,8 @@ from imagequeue.store.jobs import event_totals
 log = structlog.get_logger()
 router = APIRouter(tags=["Operators"])
 
+_THIS_MACHINE = "127.0.0.1"
+
 METRICS = content(CONTENT_TYPE_LATEST.partition(";")[0], {"type": "string"})
 
 
@@ -61,6 +63,8 @@ def make_registry(runtime: Runtime) -> CollectorRegistry:
 def serving_metrics(runtime: Runtime, registry: CollectorRegistry) -> Generator[None]:
     """Serve at IMAGEQUEUE_METRICS_ADDR while the context is open; of several processes the first one serves.
 
+    Without a host that is this machine alone, because no key is asked for.
+
     Raises:
         ConfigurationError: it is not HOST:PORT.
     """
@@ -76,10 +80,10 @@ def serving_metrics(runtime: Runtime, registry: CollectorRegistry) -> Generator[
 
 def _started(address: str, registry: CollectorRegistry) -> WSGIServer | None:
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         raise ConfigurationError("IMAGEQUEUE_METRICS_ADDR: HOST:PORT is needed")
     try:
-        server, _ = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry)
+        server, _ = start_http_server(int(port), host.strip("[]") or _THIS_MACHINE, registry)
     except OSError as error:
         log.info("metrics_served_elsewhere", reason=str(error))
         return None

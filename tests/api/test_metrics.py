@@ -175,3 +175,11 @@ def test_metrics_may_have_an_address_of_their_own(engine: Engine, database_url: 
         assert httpx.get(f"{service.url}/metrics").status_code == 404
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"http://{address}/metrics")
+
+
+def test_metrics_without_a_host_are_for_this_machine_alone(engine: Engine, database_url: str) -> None:
+    port = free()
+    with serving(engine, database_url, metrics_addr=f":{port}"):
+        assert "imagequeue_jobs_live" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        with pytest.raises(httpx.ConnectError):  # a server on all interfaces would answer
+            httpx.get(f"http://127.0.0.2:{port}/metrics")
