@@ -63,7 +63,8 @@ class JobEnd:
                 own.append(self._delivery(job, job.webhook_url, self._told(connection, job) or body))
         settlements.write_results(connection, bodies, error=error)
         # A job's own webhook is the first: where an endpoint has the same URL, it is the one that stays.
-        events = webhook.events(connection, live, status, bodies, self._due)
+        told = [job for job in live if job.tells_endpoints]
+        events = webhook.events(connection, told, status, bodies, self._due)
         write_deliveries(connection, [*own, *events])
         line_end.end_lines(connection, live, lines, code, error)
         return [job.id for job in live]
