@@ -54,9 +54,7 @@ class JobEnd:
         live = settlements.finish_jobs(connection, jobs, status)
         lines = line_end.lock_lines(connection, live)
         bodies = {job.id: encode(self._final_body(connection, job, status, error)) for job in live}
-        settlements.write_results(
-            connection, bodies, error=error
-        )  # first: webhooks tell the error from there
+        settlements.write_results(connection, bodies, error=error)  # before webhooks, which read it there
         own = [
             self._delivery(job, job.webhook_url, self._told(connection, job) or bodies[job.id])
             for job in live
