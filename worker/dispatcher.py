@@ -1,4 +1,4 @@
-"""The dispatcher process: dispatch, batches, polls, deliveries, the forecast, the sweep, the retention.
+"""The dispatcher process: dispatch, batches, polls, the forecast, the sweep and the retention.
 
 Each of these is a loop of its own. Between two runs a loop waits for its interval, or (`Wake`) for a wake-up
 in Redis and at most 250 ms.

@@ -84,13 +84,14 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         fetches = Fetches(fetching, lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
         if Lane.BACKFILL in lanes:
-            _fetch_for_batches(runtime, stopping)
+            _fetch_batch_inputs(runtime, stopping)
         return _consume(runtime, generation, _Calls(lanes, concurrency), stopping, catalog.hung_up)
 
 
-def _fetch_for_batches(runtime: Runtime, stopping: threading.Event) -> None:
+def _fetch_batch_inputs(runtime: Runtime, stopping: threading.Event) -> None:
+    """Fetch the input images that lines of batches name."""
+    fetch = backfill_wiring.batch_inputs(runtime).run_once
     for place in range(fetch_batch_inputs.PLACES):
-        fetch = backfill_wiring.batch_inputs(runtime).run_once
         Loop.every(fetch_batch_inputs.INTERVAL_SECONDS, f"batch inputs {place}", fetch, stopping).start()
 
 

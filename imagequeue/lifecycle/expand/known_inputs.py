@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 from imagequeue.domain.batches import LineError
 from imagequeue.domain.images import ImageRequest, is_url
 from imagequeue.lifecycle.expand.read_lines import PreparedLine
-from imagequeue.store.batches.inputs import FetchedInput, InputUrl, find_inputs, want_inputs
+from imagequeue.store.batches.inputs import FILE_SCHEME, FetchedInput, InputUrl, find_inputs, want_inputs
 
 Known = Mapping[InputUrl, FetchedInput]
 
@@ -39,9 +39,13 @@ def with_known_inputs(engine: Engine, batch_id: UUID, lines: Sequence[PreparedLi
 
 
 def _urls(request: ImageRequest) -> Iterator[InputUrl]:
-    yield from (InputUrl(source, False) for source in request.input_images if is_url(source))
-    if request.mask and is_url(request.mask):
+    yield from (InputUrl(source, False) for source in request.input_images if _is_elsewhere(source))
+    if request.mask and _is_elsewhere(request.mask):
         yield InputUrl(request.mask, True)
+
+
+def _is_elsewhere(source: str) -> bool:
+    return is_url(source) or source.startswith(FILE_SCHEME)
 
 
 def _resolved(line: PreparedLine, known: Known) -> PreparedLine | None:

@@ -10,13 +10,16 @@ from dataclasses import dataclass, field
 from random import Random
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.backoff import INPUT_FETCH, INPUT_STORING
+from imagequeue.domain.errors import NotFound
+from imagequeue.domain.ids import split_file_name
 from imagequeue.domain.verdicts import InputRefused
 from imagequeue.lifecycle.generate.inputs import FETCH_SECONDS, Inputs, InputUnavailable
 from imagequeue.media.storage import StorageError
-from imagequeue.store.batches.inputs import DueInput, claim_input, end_fetch
+from imagequeue.store.batches.files import StoredFile, find_file
+from imagequeue.store.batches.inputs import FILE_SCHEME, DueInput, claim_input, end_fetch
 from imagequeue.store.jobs import input_images
 
 log = structlog.get_logger()
@@ -54,7 +57,7 @@ class BatchInputs:
     def _try(self, due: DueInput) -> None:
         name = "mask" if due.source.is_mask else "image"
         try:
-            key = self.inputs.store_url(name, due.source.url, self._keep)
+            key = self._stored(name, due)
         except InputRefused as error:
             self._refuse(due, error.reason)
         except InputUnavailable as error:
@@ -66,6 +69,15 @@ class BatchInputs:
         else:
             with self.engine.begin() as connection:
                 end_fetch(connection, due, storage_key=key)
+
+    def _stored(self, name: str, due: DueInput) -> str:
+        if not due.source.url.startswith(FILE_SCHEME):
+            return self.inputs.store_url(name, due.source.url, self._keep)
+        with self.engine.connect() as connection:
+            found = _file(connection, due)
+        if found is None:
+            raise InputRefused(f"{name}: there is no such file")
+        return self.inputs.store_file(name, found.storage_key, found.size_bytes, self._keep)
 
     def _keep(self, key: str) -> None:
         with self.engine.begin() as connection:
@@ -82,3 +94,12 @@ class BatchInputs:
         log.info("batch_input_refused", batch_id=str(due.batch_id), reason=reason)
         with self.engine.begin() as connection:
             end_fetch(connection, due, refusal=reason)
+
+
+def _file(connection: Connection, due: DueInput) -> StoredFile | None:
+    """The file that is named, if the account has it."""
+    try:
+        file_id = split_file_name(due.source.url.removeprefix(FILE_SCHEME))
+    except NotFound:
+        return None
+    return find_file(connection, due.account_id, file_id)

@@ -78,7 +78,28 @@ class Inputs:
             InputUnavailable: it could not be fetched in time; another try may succeed.
             StorageUnavailable: the storage is away.
         """
-        image = self._fetched(name, url, time.monotonic() + FETCH_SECONDS)
+        return self._store(self._fetched(name, url, time.monotonic() + FETCH_SECONDS), keep)
+
+    def store_file(self, name: str, storage_key: str, size_bytes: int, keep: Callable[[str], None]) -> str:
+        """The same for an object of the storage.
+
+        Raises:
+            InputRefused: it is too large, is no longer stored, or is not an image within the limits.
+            StorageUnavailable: the storage is away.
+        """
+        if size_bytes > MOST_INPUT_BYTES:
+            raise InputRefused(f"{name}: the file has more than {MOST_INPUT_BYTES // 2**20} MiB")
+        prepare = prepare_mask if name == _MASK else prepare_input
+        try:
+            with DECODING:
+                image = prepare(self.storage.get(storage_key), name=name)
+        except ObjectMissing:
+            raise InputRefused(f"{name}: the file is no longer stored") from None
+        except InvalidRequest as error:
+            raise InputRefused(error.message) from error
+        return self._store(image, keep)
+
+    def _store(self, image: EncodedImage, keep: Callable[[str], None]) -> str:
         key = input_key(image.content)
         keep(key)
         self.storage.put(key, image.content, image.media_type)

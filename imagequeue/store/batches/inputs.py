@@ -46,7 +46,7 @@ _CLAIM = text("""
     ) AS due
     WHERE (batch_inputs.batch_id, batch_inputs.url_digest, batch_inputs.is_mask)
         = (due.batch_id, due.url_digest, due.is_mask)
-    RETURNING batch_inputs.batch_id, url, batch_inputs.is_mask, tries
+    RETURNING batch_inputs.batch_id, (SELECT account_id FROM account), url, batch_inputs.is_mask, tries
 """)
 
 _END = text("""
@@ -56,9 +56,13 @@ _END = text("""
 """)
 
 
+FILE_SCHEME = "file:"
+"""Begins what a line names where the image is a file of its account: `file:file-...`."""
+
+
 @dataclass(frozen=True, slots=True)
 class InputUrl:
-    """A URL that a line names: of an input image, or of its mask."""
+    """A URL, or a `file:` id, that a line names: of an input image, or of its mask."""
 
     url: str
     is_mask: bool
@@ -79,9 +83,10 @@ class FetchedInput:
 
 @dataclass(frozen=True, slots=True)
 class DueInput:
-    """A URL that is to be fetched now; `tries` with this one."""
+    """A URL that is to be fetched now, for a batch of an account; `tries` with this one."""
 
     batch_id: UUID
+    account_id: UUID
     source: InputUrl
     tries: int
 
@@ -109,7 +114,7 @@ def want_inputs(connection: Connection, batch_id: UUID, wanted: Collection[Input
 def claim_input(connection: Connection, lease_seconds: float) -> DueInput | None:
     """Lease the URL of some account that has been due longest; None: none is due."""
     row = connection.execute(_CLAIM, {"lease_seconds": lease_seconds}).one_or_none()
-    return None if row is None else DueInput(row[0], InputUrl(row[1], row[2]), row[3])
+    return None if row is None else DueInput(row[0], row[1], InputUrl(row[2], row[3]), row[4])
 
 
 def end_fetch(

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
+from imagequeue.domain.ids import file_name, new_id
 from tests.backfill import Backfill
-from tests.builders import MODEL, count
+from tests.builders import MODEL, account, count
 from tests.lifecycle.steps import UNTOUCHED, wallet
+from tests.media.pictures import picture
 from tests.origin import Origin
 from tests.pipeline import Pipeline
 
@@ -64,3 +66,25 @@ def test_a_url_that_fails_for_a_while_is_tried_again_and_holds_no_money_meanwhil
     editing.execute("UPDATE batch_inputs SET due_at = clock_timestamp()")
     backfill.run()
     assert states(backfill, batch_id) == {"completed": 1}
+
+
+def test_a_file_of_the_account_may_be_the_image_and_one_of_another_account_may_not(editing: Pipeline) -> None:
+    backfill = Backfill(editing)
+    own, foreign = new_id(), new_id()
+    strangers, _ = account(editing.runtime.engine, "strangers")
+    for file_id, account_id in ((own, editing.account_id), (foreign, strangers)):
+        editing.runtime.storage.put(f"files/{file_id}", picture(), "image/png")
+        editing.execute(_FILE, id=file_id, account_id=account_id, key=f"files/{file_id}", size=len(picture()))
+    names = [f"file:{file_name(one)}" for one in (own, foreign)]
+    batch_id = backfill.create([edit(name) for name in (*names, names[0], "file:none")], URL)
+    backfill.run()
+    lines = backfill.lines(batch_id)
+    assert [line.state for line in lines] == ["completed", "failed", "completed", "failed"]
+    assert {line.error_code for line in lines} == {None, "input_image"}
+    assert count(editing.runtime.engine, "input_images") == 1
+
+
+_FILE = """
+    INSERT INTO files (id, account_id, purpose, filename, storage_key, size_bytes, sha256, stored_at)
+    VALUES (:id, :account_id, 'vision', 'fox.png', :key, :size, sha256('x'), clock_timestamp())
+"""
