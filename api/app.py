@@ -8,6 +8,9 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI
 
 from api import (
+    backfill_results,
+    backfills,
+    batches,
     deliveries,
     deployments,
     dialect_routes,
@@ -45,6 +48,9 @@ ROUTED = (
     webhooks,
     webhook_endpoints,
     files,
+    batches,
+    backfills,
+    backfill_results,
     media,
     upstream_callbacks,
     page,

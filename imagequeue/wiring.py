@@ -18,7 +18,7 @@ import httpx
 from redis import Redis
 
 from imagequeue.client_rate_limit import ClientRateLimit
-from imagequeue.dialects.lines import LineReader, LineTerms
+from imagequeue.dialects.lines import LineReader, LineTerms, read_line
 from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import Lane
@@ -32,6 +32,7 @@ from imagequeue.lifecycle.deliver.redeliver import Recoveries
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
+from imagequeue.lifecycle.expand.expand import Expander
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
@@ -50,12 +51,18 @@ from imagequeue.lifecycle.settle.job_end import JobEnd
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.submit.submission import Submission
 from imagequeue.lifecycle.submit.submit import SubmitOutcome, submit
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads
+from imagequeue.lifecycle.supervise.control import BatchControl
+from imagequeue.lifecycle.supervise.events import BatchEvents
+from imagequeue.lifecycle.supervise.reasons import Reasons
+from imagequeue.lifecycle.supervise.supervise import Supervision, WriteFiles
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.credentials import Credentials
 from imagequeue.runtime import Runtime, open_redis
+from imagequeue.store.batches.expansion import BatchTerms
 from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
@@ -198,6 +205,32 @@ def delivering(runtime: Runtime, ended: Callable[[], None] = lambda: None) -> De
 def dispatch(runtime: Runtime, release: Release) -> Dispatch:
     """The verb `dispatch`, for the catalog as it is now."""
     return Dispatch(runtime.engine, Eligibility(runtime.catalog), release)
+
+
+def batch_reasons(runtime: Runtime) -> Reasons:
+    """What says why batches are paused."""
+    return Reasons(runtime.engine, BatchEvents(parse_schedule(runtime.settings.webhook_schedule)))
+
+
+def batch_control(runtime: Runtime) -> BatchControl:
+    """What a person does with a batch."""
+    return BatchControl(runtime.engine, batch_reasons(runtime))
+
+
+def supervision(runtime: Runtime, settlement: Settlement, write_files: WriteFiles) -> Supervision:
+    """The verb `supervise`; `write_files` has the results of a batch that ends written."""
+    return Supervision(runtime.engine, settlement, batch_reasons(runtime), write_files)
+
+
+def expander(runtime: Runtime, eligibility: Callable[[], Eligibility], wake: Callable[[], None]) -> Expander:
+    """The verb `expand`; `eligibility` is the dispatcher's, `wake` says that jobs wait."""
+
+    def read(text: bytes, terms: BatchTerms, catalog: Catalog) -> tuple[str, RequestWithUploads]:
+        shared = LineTerms(terms.endpoint, terms.client_headers, runtime.settings.public_origin)
+        line = read_line(text, shared, catalog)
+        return line.dialect, line.ask
+
+    return Expander(runtime, eligibility, read, batch_reasons(runtime).record, wake)
 
 
 def polls(runtime: Runtime, release: Release, waiting: Callable[[Lane], int | None]) -> Polls:

@@ -1,4 +1,4 @@
-"""The worker process of the queue `backfills`: it validates the files of batches, and does nothing else.
+"""The worker process of the queue `backfills`: it validates the files of batches and writes their results.
 
 No message of Celery is on this queue: which file waits stands in Postgres, and a loop looks for it. A process
 of its own, because reading a million lines keeps a processor busy for a minute, which neither an answer of
@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass
 
 from imagequeue import wiring
+from imagequeue.backfill_wiring import result_files
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
@@ -47,8 +48,11 @@ def run_validator(runtime: Runtime) -> None:
     on_termination(lambda _: stopping.set())
     catalog, validation = CatalogWatch(runtime), wiring.validation(runtime)
     on_hangup(lambda _: catalog.hung_up.set())
+    results = result_files(runtime, stopping)
     validating = Loop("validation", validation.run_once, IdlePause(stopping), stopping)
-    watchdog = Watchdog(lambda: [validating.age()], give_up, LONGEST_TURN_SECONDS)
-    with beating(runtime, this_process("worker", queues=(BACKFILLS,))), validating.running():
+    writing = Loop("results", results.run_once, IdlePause(stopping), stopping)
+    watchdog = Watchdog(lambda: [validating.age()], give_up, LONGEST_TURN_SECONDS)  # files may take longer
+    process = this_process("worker", queues=(BACKFILLS,))
+    with beating(runtime, process), validating.running(), writing.running():
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
         Loop.every(WATCH_SECONDS, "watchdog", watchdog.run_once, stopping).start().join()

@@ -40,16 +40,6 @@ ADMITTED = {
 }
 """Bases of such classes."""
 
-TO_COME = (
-    "imagequeue.dialects.lines",
-    "imagequeue.domain.batches",
-    "imagequeue.domain.ids",
-    "imagequeue.lifecycle.backfill.create",
-    "imagequeue.media.uploads",
-    "imagequeue.store.batches.",
-)
-"""Modules whose users are being written: the verbs and the routes of batches."""
-
 SCHEMA = "migrations"
 """Alembic reads what a revision defines, and a revision stays as it was."""
 
@@ -91,7 +81,7 @@ def _where(defined: Defined) -> str:
 
 def _has_a_reason(defined: Defined) -> bool:
     return (
-        defined.module.name.startswith((SCHEMA, *TO_COME))
+        defined.module.name.startswith(SCHEMA)
         or defined.known_as in EXEMPT
         or (defined.owner is None and defined.name in EXEMPT)
         or _is_registered(defined)

@@ -169,6 +169,11 @@ def place_holds(connection: Connection, holds: Sequence[Hold]) -> set[UUID]:
     return {hold.job_id for hold in placed}
 
 
+def lock_available(connection: Connection, account_id: UUID) -> Decimal:
+    """Lock a wallet until the transaction ends; what it has available, in USD."""
+    return _lock(connection, [account_id])[account_id]
+
+
 def end_holds(connection: Connection, ends: Sequence[HoldEnd]) -> None:
     """Capture or void the holds of jobs that end; a void for a job without a hold does nothing.
 

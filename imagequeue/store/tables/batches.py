@@ -101,6 +101,9 @@ batches = Table(
     Column("on_unknown", Text, nullable=False, server_default=OnUnknown.RETRY.value),
     Column("line_limit", Integer, nullable=True),  # pause after that many lines
     Column("last_number", Integer, nullable=False, server_default="0"),  # lines up to it may run
+    Column("retry_to", Integer, nullable=True),  # lines that finished up to it are to wait again
+    Column("retry_codes", ARRAY(Text), nullable=True),  # those with such an error; none: all that failed
+    Column("give_up_to", Integer, nullable=True),  # unknown lines that finished up to it are to be failed
     Column("brake_from", Integer, nullable=False, server_default="0"),  # the brake counts later ones
     Column("webhook_url", Text, nullable=True),
     Column("line_webhooks", Boolean, nullable=False, server_default=false()),
@@ -134,6 +137,7 @@ batches = Table(
     CheckConstraint("keep_available_usd >= 0", name="keep_available_not_negative"),
     CheckConstraint("max_failure_rate BETWEEN 0 AND 1", name="max_failure_rate_range"),
     CheckConstraint("line_limit > 0", name="line_limit_positive"),
+    CheckConstraint("retry_codes IS NULL OR retry_to IS NOT NULL", name="retry_codes_of_a_retry"),
     CheckConstraint("length(idempotency_key) BETWEEN 1 AND 255", name="key_length"),
     UniqueConstraint("account_id", "idempotency_key"),
     Index("ix_batches_account_id_id", "account_id", "id"),

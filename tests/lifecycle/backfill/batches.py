@@ -12,7 +12,7 @@ from sqlalchemy import text
 
 from imagequeue import wiring
 from imagequeue.lifecycle.backfill.create import BatchOrder, CreatedBatch, create_batch, new_batch
-from imagequeue.lifecycle.backfill.files import FileUpload
+from imagequeue.lifecycle.backfill.files import begin_upload
 from imagequeue.runtime import Runtime
 from tests.builders import account
 
@@ -46,7 +46,7 @@ class Batches:
 
     def upload(self, content: bytes) -> UUID:
         """A stored file."""
-        upload = FileUpload(self.runtime, self.account_id).begin()
+        upload = begin_upload(self.runtime, self.account_id)
         upload.write(content)
         return upload.finish(purpose="batch", filename="lines.jsonl", expires_seconds=None).id
 

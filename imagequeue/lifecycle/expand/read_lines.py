@@ -1,0 +1,83 @@
+"""Before any lock: the text of the next lines is read, and their images are stored."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+from uuid import UUID
+
+from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.errors import InvalidRequest, UnknownModel
+from imagequeue.domain.jobs import Lane
+from imagequeue.lifecycle.expand.line_texts import read_texts
+from imagequeue.lifecycle.submit.submission import Submission
+from imagequeue.lifecycle.submit.uploads import RequestWithUploads
+from imagequeue.runtime import Runtime
+from imagequeue.store.batches.expansion import BatchTerms, WaitingLine
+
+ReadLine = Callable[[bytes, BatchTerms, Catalog], tuple[str, RequestWithUploads]]
+"""The dialect that reads a line, and what the line asks for. Raises InvalidRequest, UnknownModel."""
+
+
+class PreparedLine(NamedTuple):
+    """A line that can become a job, or why it cannot: `refusal` is told to the client."""
+
+    number: int
+    submission: Submission | None
+    refusal: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """Lines that were read, in their order. `unserved`: the next one names a model that the catalog lacks."""
+
+    lines: Sequence[PreparedLine]
+    unserved: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LinePreparation:
+    """Reads lines into what is submitted, with one reading of the catalog."""
+
+    runtime: Runtime
+    catalog: Catalog
+    read: ReadLine
+
+    def prepare(self, batch_id: UUID, terms: BatchTerms, lines: Sequence[WaitingLine]) -> Prepared:
+        """Read lines; each that cannot be read is refused by itself.
+
+        Raises:
+            StorageError: a file cannot be read now.
+            ServiceUnavailable: input images cannot be stored now.
+            DBAPIError: the database is away.
+        """
+        prepared = list[PreparedLine]()
+        for line, text in zip(
+            lines, read_texts(self.runtime.storage, terms.storage_keys, lines), strict=True
+        ):
+            try:
+                prepared.append(PreparedLine(line.number, self._submission(batch_id, terms, text)))
+            except UnknownModel:
+                return Prepared(prepared, unserved=True)
+            except InvalidRequest as error:
+                prepared.append(PreparedLine(line.number, None, error.message))
+        return Prepared(prepared)
+
+    def _submission(self, batch_id: UUID, terms: BatchTerms, text: bytes) -> Submission:
+        dialect, ask = self.read(text, terms, self.catalog)
+        return Submission(
+            account_id=terms.account_id,
+            api_key_id=terms.api_key_id,
+            request=ask.store_uploads(self.runtime) if ask.has_uploads else ask.request,
+            dialect=dialect,
+            fingerprint=hashlib.sha256(text).digest(),
+            lane=Lane.BACKFILL,
+            start_by=terms.start_by,
+            webhook_url=terms.line_webhook_url,
+            client_headers=terms.client_headers,
+            batch_id=batch_id,
+            on_unknown=terms.on_unknown,
+            notes=ask.written_notes(),
+        )
