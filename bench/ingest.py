@@ -1,8 +1,8 @@
 """Row `ingest`: how fast a file of a million lines is validated and queued, and what that takes.
 
 The worker of the queue `backfills` validates the file, as it does in production. Beside its speed stands a
-bare `COPY` of the same rows into an equal table with the same indexes (what the database alone takes), and the
-interactive submits by HTTP, without it and meanwhile.
+bare `COPY` of the same rows into an equal table with the same indexes (what the database alone takes), and
+the interactive submits by HTTP, without it and meanwhile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from bench.claim import percentile
 from bench.stack import KEY, Stack, deployment, running
 from bench.table import Line
 from imagequeue.lifecycle.backfill.create import BatchOrder, create_batch, new_batch
-from imagequeue.lifecycle.backfill.files import FileUpload
+from imagequeue.lifecycle.backfill.files import begin_upload
 
 MODEL = "microsoft-mai-image-2-5"
 LINES = 1_000_000
@@ -83,7 +83,7 @@ def _shown(seconds: list[float]) -> str:
 
 
 def _upload(stack: Stack) -> UUID:
-    upload = FileUpload(stack.runtime, stack.account_id).begin()
+    upload = begin_upload(stack.runtime, stack.account_id)
     for begin in range(0, LINES, 10_000):
         upload.write(b"".join(_line(number) for number in range(begin, min(begin + 10_000, LINES))))
     return upload.finish(purpose="batch", filename="lines.jsonl", expires_seconds=None).id

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -107,6 +108,7 @@ class ValidationTurn:
         self._runtime, self._part, self._check = runtime, part, check
         self._progress, self._lease = part.progress, part.lease
         self._writer = LineWriter(part)
+        self._demand = Counter[tuple[str, str]]()
         self._writing: Future[datetime] | None = None
 
     def run(self, clock: Callable[[], float], until: float) -> bool:
@@ -121,7 +123,8 @@ class ValidationTurn:
                 for chunk in self._chunks():
                     self._wait()
                     self._writing = pool.submit(self._write, chunk, self._lease)
-                    if clock() > until and self._yields():
+                    # A dry run has nothing to go on from, so its turn is a whole one.
+                    if not self._part.dry_run and clock() > until and self._yields():
                         return False
             finally:
                 self._wait()
@@ -173,7 +176,9 @@ class ValidationTurn:
             ended = PartState.VALID if _goes_on(state) else PartState.FAILED
             if not parts.end_part(connection, self._part, self._lease, ended):
                 return
-            if ended is PartState.VALID:
+            if ended is PartState.VALID and self._part.dry_run:
+                parts.end_dry_run(connection, self._part, self._demand)
+            elif ended is PartState.VALID:
                 parts.publish_lines(connection, self._part, self._progress, state)
         if ended is PartState.FAILED:
             _delete(self._runtime, self._part, self._lease)
@@ -195,6 +200,8 @@ class ValidationTurn:
             valid = self._check.check(group)
             self._progress = progressed(self._progress, group, valid, tuple(self._check.errors))
             self.lines += len(group)
+            if part.dry_run:
+                self._demand.update((line.checked.model_id, line.checked.requirement) for line in valid)
             yield Chunk(valid, self._progress)
 
     def _write(self, chunk: Chunk, lease: datetime) -> datetime:
@@ -203,7 +210,8 @@ class ValidationTurn:
             renewed = parts.save_progress(connection, self._part, chunk.progress, lease, LEASE_SECONDS)
             if renewed is None:
                 raise PartLost
-            self._writer.write(connection, chunk)
+            if not self._part.dry_run:
+                self._writer.write(connection, chunk)
             failpoint("validate.before_commit")
         failpoint("validate.after_commit")
         return renewed
