@@ -9,7 +9,7 @@ from functools import partial
 from imagequeue.dialects.line_answers import answer_line, wants_content
 from imagequeue.domain.job_view import JobView
 from imagequeue.lifecycle.backfill.result_files import ResultFiles, files_of_end
-from imagequeue.lifecycle.backfill.result_lines import LineAnswer, LineWriter
+from imagequeue.lifecycle.backfill.result_lines import LineAnswer, ResultLines
 from imagequeue.lifecycle.supervise.supervise import WriteFiles
 from imagequeue.media_urls import media_urls
 from imagequeue.runtime import Runtime
@@ -26,7 +26,7 @@ def result_files(runtime: Runtime, stopping: threading.Event) -> ResultFiles:
     def wants(job: JobView, headers: Mapping[str, str]) -> bool:
         return wants_content(job, headers, origin)
 
-    writer = LineWriter(answer, wants, runtime.storage.get)
+    writer = ResultLines(answer, wants, runtime.storage.get)
     return ResultFiles(runtime, writer, media_urls(runtime.settings, runtime.keyring), stopping.is_set)
 
 

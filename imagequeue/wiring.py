@@ -35,6 +35,7 @@ from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
 from imagequeue.lifecycle.expand.expand import Expander
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
+from imagequeue.lifecycle.generate.fetch_batch_inputs import BatchInputs
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
 from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.lifecycle.generate.inputs import Inputs
@@ -174,6 +175,11 @@ def fetching(
 ) -> Fetching:
     """The verb `fetch`; `wake`: a job waits for a call; `stopping` is set when the process is to end."""
     return Fetching(runtime.engine, inputs(runtime), settlement, wake, stopping)
+
+
+def batch_inputs(runtime: Runtime) -> BatchInputs:
+    """What fetches the input images of batches."""
+    return BatchInputs(runtime.engine, inputs(runtime))
 
 
 def image_storer(runtime: Runtime, health: StorageHealth, stopping: threading.Event) -> ImageStorer:

@@ -17,9 +17,10 @@ from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue import wiring
+from imagequeue.domain.jobs import Lane
 from imagequeue.domain.polling import poll_places
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.generate import storage_check
+from imagequeue.lifecycle.generate import fetch_batch_inputs, storage_check
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.generate.fetch_inputs import Fetches, Fetching
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
@@ -101,6 +102,10 @@ def _fetch(
     if lanes:
         fetches = Fetches(fetching, lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
+    if Lane.BACKFILL in lanes:
+        for place in range(fetch_batch_inputs.PLACES):
+            fetch = wiring.batch_inputs(runtime).run_once
+            Loop.every(fetch_batch_inputs.INTERVAL_SECONDS, f"batch inputs {place}", fetch, stopping).start()
 
 
 def _consume(

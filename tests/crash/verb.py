@@ -22,6 +22,7 @@ from imagequeue.store.database import open_engine
 from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.store.migration import migrate
 from tests import builders
+from tests.backfill import Backfill
 from tests.pipeline import Pipeline
 from tests.servers import SimulatorThread
 
@@ -101,6 +102,16 @@ def _validate(pipeline: Pipeline, place: Place, argument: str) -> None:
         pass
 
 
+def _expand(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Backfill(pipeline).expand()
+
+
+def _supervise(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Backfill(pipeline).supervision.run_once()
+
+
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
     runtime = pipeline.runtime
@@ -132,6 +143,8 @@ _VERBS = {
     "poll": _poll,
     "sweep": _sweep,
     "validate": _validate,
+    "expand": _expand,
+    "supervise": _supervise,
     "deliver": _deliver,
 }
 

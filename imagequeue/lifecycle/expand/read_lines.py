@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 from uuid import UUID
 
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest, UnknownModel
 from imagequeue.domain.jobs import Lane
@@ -22,11 +23,12 @@ ReadLine = Callable[[bytes, BatchTerms, Catalog], tuple[str, RequestWithUploads]
 
 
 class PreparedLine(NamedTuple):
-    """A line that can become a job, or why it cannot: `refusal` is told to the client."""
+    """A line that can become a job, or why it cannot: `refusal` and `code` are told to the client."""
 
     number: int
     submission: Submission | None
     refusal: str | None = None
+    code: LineError = LineError.INVALID_REQUEST
 
 
 @dataclass(frozen=True, slots=True)
