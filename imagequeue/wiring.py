@@ -285,14 +285,14 @@ def input_retention(runtime: Runtime) -> InputRetention:
     return InputRetention(runtime.engine, runtime.storage)
 
 
-def validation(runtime: Runtime) -> Validation:
-    """The verb `validate`, for the files of batches."""
+def validation(runtime: Runtime, stopping: threading.Event) -> Validation:
+    """The verb `validate`, for the files of batches; `stopping` is set when the process is to end."""
 
     def open_reader(endpoint: str | None, headers: Mapping[str, str]) -> ReadText:
         terms = LineTerms(endpoint, headers, runtime.settings.public_origin)
         return LineReader(terms, runtime.catalog).read
 
-    return Validation(runtime, open_reader)
+    return Validation(runtime, open_reader, stopping)
 
 
 def file_retention(runtime: Runtime) -> FileRetention:

@@ -11,6 +11,7 @@ lines are deleted in steps.
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -58,13 +59,15 @@ class PartLost(Exception):
     """Another process works on the part, or its batch is not to be validated any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Validation:
-    """Takes turns with the parts that wait. `clock` gives monotonic seconds."""
+    """Takes turns with the parts that wait, until `stopping` is set. `clock` gives monotonic seconds."""
 
     runtime: Runtime
     open_reader: OpenReader
+    stopping: threading.Event
     clock: Callable[[], float] = time.monotonic
+    moved_at: float = float("-inf")
 
     def run_once(self) -> int:
         """Have one turn; how many lines were read, or deleted.
@@ -88,7 +91,7 @@ class Validation:
         check.remember()
         turn = ValidationTurn(self.runtime, part, check)
         try:
-            if turn.run(self.clock, self.clock() + TURN_SECONDS):
+            if turn.run(self._yielding(part)):
                 turn.end()
             else:
                 turn.put_back()
@@ -98,6 +101,27 @@ class Validation:
             check.errors.append(error_of("file_missing", "The file is not stored any more"))
             turn.fail()
         return turn.lines
+
+    def age(self) -> float:
+        """Seconds since a turn last moved on by a chunk: a long file is one long turn."""
+        return self.clock() - self.moved_at
+
+    def _yielding(self, part: LeasedPart) -> Callable[[], bool]:
+        """What a turn asks after each chunk: whether it is to let others have theirs."""
+        until = self.clock() + TURN_SECONDS
+
+        def yields() -> bool:
+            self.moved_at = self.clock()
+            if self.stopping.is_set():
+                return True
+            # A dry run has nothing to go on from, so its turn is a whole one.
+            return not part.dry_run and self.moved_at > until and self._another_waits()
+
+        return yields
+
+    def _another_waits(self) -> bool:
+        with self.runtime.engine.connect() as connection:
+            return parts.another_waits(connection)
 
 
 class ValidationTurn:
@@ -111,8 +135,8 @@ class ValidationTurn:
         self._demand = Counter[tuple[str, str]]()
         self._writing: Future[datetime] | None = None
 
-    def run(self, clock: Callable[[], float], until: float) -> bool:
-        """Read and write until the end of the file; False: another part is to have its turn first.
+    def run(self, yields: Callable[[], bool]) -> bool:
+        """Read and write until the end of the file; False: others are to have their turn first.
 
         Raises:
             PartLost: nothing more was written.
@@ -123,8 +147,7 @@ class ValidationTurn:
                 for chunk in self._chunks():
                     self._wait()
                     self._writing = pool.submit(self._write, chunk, self._lease)
-                    # A dry run has nothing to go on from, so its turn is a whole one.
-                    if not self._part.dry_run and clock() > until and self._yields():
+                    if yields():
                         return False
             finally:
                 self._wait()
@@ -215,10 +238,6 @@ class ValidationTurn:
             failpoint("validate.before_commit")
         failpoint("validate.after_commit")
         return renewed
-
-    def _yields(self) -> bool:
-        with self._runtime.engine.connect() as connection:
-            return parts.another_waits(connection)
 
     def put_back(self) -> None:
         """Let another part have its turn."""

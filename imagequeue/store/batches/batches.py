@@ -86,8 +86,8 @@ _INSERT = text("""
         output_expires_after_seconds, start_by, expires_at)
     VALUES (:id, :account_id, :api_key_id, :input_file_id, :fingerprint, :request_digest, :endpoint,
         :idempotency_key, :dry_run, :dedupe, :weight, :budget_usd, :keep_available_usd, :max_failure_rate,
-        :on_unknown, :line_limit, :webhook_url, :line_webhooks, CAST(:client_headers AS jsonb), CAST(:metadata AS jsonb),
-        :completion_window, :output_expires_after_seconds, :start_by, :expires_at)
+        :on_unknown, :line_limit, :webhook_url, :line_webhooks, CAST(:client_headers AS jsonb),
+        CAST(:metadata AS jsonb), :completion_window, :output_expires_after_seconds, :start_by, :expires_at)
 """)
 
 _COUNTERS = text("INSERT INTO batch_counters (batch_id) VALUES (:id)")
