@@ -23,7 +23,7 @@ from api.model_body import UNREADABLE, json_body, read_model, read_model_and_byt
 from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import services_of
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.dialects.fields import BodyFields
 from imagequeue.domain.batches import BatchState
 from imagequeue.domain.errors import (
@@ -192,7 +192,7 @@ async def _controlled(
     """Do something with one's own batch, and answer with what it is then."""
     key = await authenticate(request)
     own = (key.account_id, split_batch_name(name))
-    await change(services_of(request), lambda runtime: act(wiring.batch_control(runtime), own))
+    await change(services_of(request), lambda runtime: act(backfill_wiring.batch_control(runtime), own))
     return answer(await _progress(request, await own_batch(request, name)))
 
 

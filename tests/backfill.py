@@ -10,7 +10,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.dialects.lines import LineTerms, read_line
 from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import new_id
@@ -58,10 +58,12 @@ class Backfill:
     def __post_init__(self) -> None:
         runtime = self.pipeline.runtime
         dispatch = self.pipeline.dispatch
-        self.expander = wiring.expander(runtime, lambda: dispatch.eligibility, self._wake)
-        self.supervision = wiring.supervision(runtime, self.pipeline.settlement, lambda _: EndFiles())
-        self.control = wiring.batch_control(runtime)
-        self.inputs = wiring.batch_inputs(runtime)
+        self.expander = backfill_wiring.expander(runtime, lambda: dispatch.eligibility, self._wake)
+        self.supervision = backfill_wiring.supervision(
+            runtime, self.pipeline.settlement, lambda _: EndFiles()
+        )
+        self.control = backfill_wiring.batch_control(runtime)
+        self.inputs = backfill_wiring.batch_inputs(runtime)
 
     def create(self, bodies: Sequence[Mapping[str, Any]], url: str = URL, **terms: Any) -> UUID:
         """A batch of the pipeline's account, as validation leaves it; keywords are columns."""

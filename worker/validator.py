@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.backfill_wiring import result_files
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
@@ -46,7 +46,7 @@ def run_validator(runtime: Runtime) -> None:
     """Validate until SIGTERM; the chunk that is being written ends first."""
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
-    catalog, validation = CatalogWatch(runtime), wiring.validation(runtime, stopping)
+    catalog, validation = CatalogWatch(runtime), backfill_wiring.validation(runtime, stopping)
     on_hangup(lambda _: catalog.hung_up.set())
     results = result_files(runtime, stopping)
     validating = Loop("validation", validation.run_once, IdlePause(stopping), stopping)

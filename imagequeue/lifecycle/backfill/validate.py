@@ -147,7 +147,7 @@ class ValidationTurn:
                 for chunk in self._chunks():
                     self._wait()
                     self._writing = pool.submit(self._write, chunk, self._lease)
-                    if yields():
+                    if yields() and chunk.progress.byte_reached < self._part.size_bytes:
                         return False
             finally:
                 self._wait()

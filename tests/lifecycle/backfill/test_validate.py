@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.domain.batches import Dedupe
 from imagequeue.lifecycle.backfill.check_lines import MOST_ERRORS
 from imagequeue.lifecycle.backfill.chunk import MOST_LINES
@@ -221,7 +221,7 @@ def test_a_process_that_is_to_end_leaves_the_rest_to_the_next_one_at_once(batche
     batch_id = batches.create(written(*(line(str(number)) for number in range(4500))))
     stopping = threading.Event()
     stopping.set()
-    assert wiring.validation(batches.runtime, stopping).run_once() == MOST_LINES
+    assert backfill_wiring.validation(batches.runtime, stopping).run_once() == MOST_LINES
     assert batches.state(batch_id) == "validating"
     batches.validate()
     assert batches.counts(batch_id) == {"total": 4500, "waiting": 4500}
@@ -231,7 +231,7 @@ def test_a_short_file_has_its_turn_before_the_end_of_a_long_one(batches: Batches
     long = batches.create(written(*(line(str(number)) for number in range(4500))))
     short = batches.create(written(line("a")))
     seconds = itertools.count(step=TURN_SECONDS + 1)
-    validation = wiring.validation(batches.runtime, threading.Event())
+    validation = backfill_wiring.validation(batches.runtime, threading.Event())
     validation.clock = lambda: float(next(seconds))
     assert (validation.run_once(), validation.run_once()) == (MOST_LINES, 1)
     assert (batches.state(long), batches.state(short)) == ("validating", "in_progress")
