@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 
+from imagequeue import wiring
 from imagequeue.dialects.line_answers import answer_line, wants_content
 from imagequeue.dialects.lines import LineReader, LineTerms, read_line
 from imagequeue.domain.catalog import Catalog
@@ -52,7 +53,7 @@ def written_files(runtime: Runtime) -> WriteFiles:
 
 def batch_inputs(runtime: Runtime) -> BatchInputs:
     """What fetches the input images of batches."""
-    return BatchInputs(runtime.engine, inputs(runtime))
+    return BatchInputs(runtime.engine, wiring.inputs(runtime))
 
 
 def batch_reasons(runtime: Runtime) -> Reasons:

@@ -25,7 +25,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.deliver.attempt import Delivering
-from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering, end_overdue
+from imagequeue.lifecycle.deliver.deliver import Deliveries, end_overdue
 from imagequeue.lifecycle.deliver.record import Recording
 from imagequeue.lifecycle.deliver.redeliver import Recoveries
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release

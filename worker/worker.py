@@ -18,7 +18,7 @@ from celery.exceptions import SecurityWarning
 from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.polling import poll_places
 from imagequeue.failpoint import failpoint
