@@ -104,7 +104,7 @@ class BackfillOrder(BodyFields):
 
     def terms(self) -> dict[str, Any]:
         """The fields of a `NewBatch` that this door alone has."""
-        names = ("budget_usd", "keep_available_usd", "weight", "max_failure_rate", "line_webhooks")
+        names = ("budget_usd", "keep_available_usd", "weight", "max_failure_rate", "line_webhooks", "dry_run")
         return {name: getattr(self, name) for name in names} | {
             "on_unknown": OnUnknown(self.on_unknown),
             "dedupe": Dedupe(self.dedupe),

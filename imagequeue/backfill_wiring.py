@@ -82,14 +82,14 @@ def expander(runtime: Runtime, eligibility: Callable[[], Eligibility], wake: Cal
     return Expander(runtime, eligibility, read, batch_reasons(runtime).record, wake)
 
 
-def validation(runtime: Runtime) -> Validation:
-    """The verb `validate`, for the files of batches."""
+def validation(runtime: Runtime, stopping: threading.Event) -> Validation:
+    """The verb `validate`, for the files of batches; `stopping` is set when the process is to end."""
 
     def open_reader(endpoint: str | None, headers: Mapping[str, str]) -> ReadText:
         terms = LineTerms(endpoint, headers, runtime.settings.public_origin)
         return LineReader(terms, runtime.catalog).read
 
-    return Validation(runtime, open_reader)
+    return Validation(runtime, open_reader, stopping)
 
 
 def file_retention(runtime: Runtime) -> FileRetention:

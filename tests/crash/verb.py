@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
 
 def _validate(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
-    validation = backfill_wiring.validation(pipeline.runtime)
+    validation = backfill_wiring.validation(pipeline.runtime, threading.Event())
     while validation.run_once():
         pass
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -20,6 +20,13 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # moto says of every upload that it
 
 
 everywhere = pytest.mark.parametrize("place", ["local", "moto", "seaweedfs", "small-ignored"], indirect=True)
+
+
+def put_stream(storage: Storage, key: str, chunks: Iterable[bytes], media_type: str) -> None:
+    with storage.upload(key, media_type) as upload:
+        for chunk in chunks:
+            upload.write(chunk)
+        upload.finish()
 
 
 def leftovers(place: Place) -> int:

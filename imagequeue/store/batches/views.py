@@ -29,7 +29,7 @@ _ANY = text(f"{_FROM} WHERE batches.id = ANY(:ids)")
 
 _LIST = text(f"""
     {_FROM}
-    WHERE account_id = :account_id AND (CAST(:after AS uuid) IS NULL OR batches.id < :after)
+    WHERE account_id = :account_id AND NOT dry_run AND (CAST(:after AS uuid) IS NULL OR batches.id < :after)
         AND (CAST(:states AS text[]) IS NULL OR batches.state = ANY(CAST(:states AS text[])))
     ORDER BY batches.id DESC LIMIT :most
 """)

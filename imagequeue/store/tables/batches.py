@@ -95,6 +95,7 @@ batches = Table(
     Column("idempotency_key", Text, nullable=True),
     Column("fingerprint", LargeBinary, nullable=False),  # sha256 of the file's digest and the parameters
     Column("request_digest", LargeBinary, nullable=False),  # sha256 of the body that created it
+    Column("dry_run", Boolean, nullable=False, server_default=false()),  # its file is only checked
     Column("dedupe", Text, nullable=False, server_default=Dedupe.OFF.value),
     Column("weight", SmallInteger, nullable=False, server_default="1"),
     usd("budget_usd", nullable=True),
@@ -180,6 +181,7 @@ batch_parts = Table(
     Column("image_count", BigInteger, nullable=False, server_default="0"),
     usd("price_usd", nullable=True),  # of its lines at the prices of their validation
     Column("errors", JSONB, nullable=False, server_default="[]"),  # {code, line, message, param}
+    Column("demand", JSONB, nullable=False, server_default="[]"),  # of a dry run: [model, requirement, lines]
     moment("created_at", now=True),
     moment("leased_until"),  # a process validates it, or deletes its lines, until then
     moment("finished_at"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ class Batches:
 
     def validate(self) -> None:
         """Validate until nothing waits for it."""
-        validation = backfill_wiring.validation(self.runtime)
+        validation = backfill_wiring.validation(self.runtime, threading.Event())
         while validation.run_once():
             pass
 
