@@ -35,7 +35,7 @@ $(CREATED): again
 endif
 endif
 
-.PHONY: again help pythons install demo up test coverage check format bench chaos pins
+.PHONY: again help pythons install demo up test databases coverage check format bench chaos pins
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile | expand -t 14
@@ -84,6 +84,13 @@ SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 
 test: $(DEV) ## the whole test suite
 	@$(BIN)/python -m pytest $(SPREAD)
+
+# What depends on the server: its statements, and one run of every process. What takes real seconds waits for no
+# server, and stays with `make test`.
+DATABASES := tests/store tests/lifecycle tests/house/test_processes.py
+
+databases: $(DEV) ## what depends on Postgres, on another one: make databases TEST_POSTGRES=/usr/lib/postgresql/15
+	@TEST_POSTGRES="$(TEST_POSTGRES)" $(BIN)/python -m pytest $(SPREAD) -m "not long or server" $(DATABASES)
 
 coverage: $(DEV) ## the whole test suite, with branch coverage
 	@$(BIN)/python -m pytest $(SPREAD) --cov --cov-report=term-missing:skip-covered

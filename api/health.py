@@ -14,6 +14,9 @@ from api.documented import documented
 from api.services import ApiServices, services_of
 from imagequeue.domain.errors import ImagequeueError
 
+_CAN_WRITE = text("SELECT FROM jobs LIMIT 0 FOR KEY SHARE")
+"""Locks no row, and fails without the tables or on a server that takes no writes."""
+
 router = APIRouter(tags=["Health"])
 
 
@@ -25,14 +28,14 @@ async def healthz() -> JSONResponse:
 
 @router.get("/readyz", **documented(Readiness, needs=()))
 async def readyz(request: Request) -> JSONResponse:
-    """Whether submits can be accepted: 503 while the database is away."""
+    """Whether submits can be accepted: 503 while the database is away, or takes no writes."""
     await ask_database(services_of(request), None)
     return JSONResponse({"status": "ready"})
 
 
 @coalesced(threads=1)
 def ask_database(services: ApiServices, asked: list[None]) -> Sequence[None]:
-    """Ask the database whether submits can be accepted: whether it answers and has the tables."""
+    """Ask the database whether submits can be accepted: whether it has the tables and takes writes."""
     with services.runtime.engine.connect() as connection:
-        connection.execute(text("SELECT id FROM jobs LIMIT 1"))
+        connection.execute(_CAN_WRITE)
     return asked

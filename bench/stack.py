@@ -27,9 +27,8 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.operate.accounts import KeyTerms, open_account
 from imagequeue.lifecycle.submit.submission import Accepted, Submission
 from imagequeue.lifecycle.submit.submit import submit
-from imagequeue.runtime import Runtime, open_runtime
+from imagequeue.runtime import Runtime, open_database, open_runtime
 from imagequeue.settings import Settings
-from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -207,7 +206,7 @@ def _runtime(environment: Mapping[str, str]) -> Runtime:
         if name.startswith(prefix)
     }
     settings = Settings(**given)
-    engine = open_engine(settings.sqlalchemy_url, pool_size=1, name="bench")
+    engine = open_database(settings, pool_size=1, name="bench")
     migrate(engine)
     engine.dispose()
     return open_runtime(settings, name="bench")

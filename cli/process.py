@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Generator
 from contextlib import contextmanager
 
 import typer
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.logs import configure_logs
@@ -32,9 +34,19 @@ def opened(name: str) -> Generator[Runtime]:
     except ConfigurationError as error:
         raise refusal(error) from None
     try:
+        _refuse_pooler(runtime)
         yield runtime
     finally:
         runtime.close()
+
+
+def _refuse_pooler(runtime: Runtime) -> None:
+    """End the command when a pooler is in between that no setting tells of; a database may be away."""
+    try:
+        with contextlib.suppress(SQLAlchemyError):
+            runtime.engine.connect().close()
+    except ConfigurationError as error:
+        raise refusal(error) from None
 
 
 def refusal(error: ConfigurationError) -> typer.Exit:

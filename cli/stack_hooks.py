@@ -18,9 +18,9 @@ from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.operate.reload_catalog import ask_every_process
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.runtime import open_database
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
-from imagequeue.store.database import open_engine
 from imagequeue.store.tables import processes
 
 FIRST_ACCOUNT = "first"
@@ -103,7 +103,7 @@ def all_beat(env: Mapping[str, str], pids: Collection[int]) -> bool:
 @contextmanager
 def _engine(env: Mapping[str, str]) -> Generator[Engine]:
     settings = Settings(database_url=SecretStr(env["IMAGEQUEUE_DATABASE_URL"]))
-    engine = open_engine(settings.sqlalchemy_url, pool_size=1, name="up")
+    engine = open_database(settings, pool_size=1, name="up")
     try:
         yield engine
     finally:

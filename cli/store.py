@@ -7,15 +7,15 @@ from contextlib import contextmanager
 
 from sqlalchemy import Engine
 
+from imagequeue.runtime import open_database
 from imagequeue.settings import load_settings
 from imagequeue.signing import Keyring
-from imagequeue.store.database import open_engine
 
 
 @contextmanager
 def operator_engine() -> Generator[Engine]:
     """One connection to the database, closed at the end."""
-    engine = open_engine(load_settings().sqlalchemy_url, pool_size=1, name="cli")
+    engine = open_database(load_settings(), pool_size=1, name="cli")
     try:
         yield engine
     finally:

@@ -68,7 +68,7 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         raise ConfigurationError("IMAGEQUEUE_CATALOG: the path of a catalog file is needed")
     return Runtime(
         settings=settings,
-        engine=open_engine(settings.sqlalchemy_url, pool_size=settings.database_pool_size, name=name),
+        engine=open_database(settings, pool_size=settings.database_pool_size, name=name),
         redis=open_redis(settings.redis_url.get_secret_value()),
         catalog=load_catalog(Path(settings.catalog), os.environ, PROVIDERS),
         keyring=Keyring(settings.secret_key.get_secret_value()),
@@ -78,6 +78,21 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         storage=open_storage(settings.storage_url, settings.s3_endpoint_url),
         tls=guard_tls_context(settings.egress_ca_file),
     )
+
+
+def open_database(settings: Settings, *, pool_size: int, name: str) -> Engine:
+    """Open a pool of connections to the database of the settings.
+
+    Args:
+        settings: whose `database_url` and `database_pooler` count.
+        pool_size: the most connections that this process holds.
+        name: shown in `pg_stat_activity`.
+
+    Raises:
+        ConfigurationError: the URL cannot be read.
+    """
+    url = settings.database_url.get_secret_value()
+    return open_engine(url, pool_size=pool_size, name=name, pooler=settings.database_pooler)
 
 
 def open_redis(url: str, *, patience: float = 5.0) -> Redis:

@@ -8,6 +8,7 @@ because Kubernetes sets such variables.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
@@ -49,11 +50,14 @@ def _split(url: str) -> tuple[str, str] | None:
 
 
 def _database_url(url: SecretStr) -> SecretStr:
-    """A URL of Postgres; it may hold a password, so no message repeats it."""
-    scheme, found, _ = url.get_secret_value().partition("://")
+    """A URL of Postgres, stripped: a secret's file ends with a newline. No message repeats its password."""
+    text = url.get_secret_value().strip()
+    scheme, found, _ = text.partition("://")
+    if found and re.fullmatch(r"postgres(ql)?\+\w+", scheme) and scheme != "postgresql+psycopg":
+        raise ValueError(f"{scheme}:// names the driver of another program; write postgresql://")
     if not found or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
         raise ValueError("not a URL such as postgresql://user:password@host/database")
-    return url
+    return SecretStr(text)
 
 
 def _redis_url(url: SecretStr) -> SecretStr:
@@ -103,20 +107,12 @@ class Settings(BaseSettings):
     log_format: Literal["json", "console"] = "json"
     failpoint: str = ""
     database_pool_size: int = Field(default=8, ge=1, le=200)
+    database_pooler: Literal["transaction"] | None = None
     max_body_bytes: int = Field(default=32 * 1024 * 1024, ge=1024)
     spill_dir: Path | None = None
     liveness_seconds: float = Field(default=5.0, gt=0)
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     wait_seconds: float = Field(default=300.0, gt=0, le=86_400)
-
-    @cached_property
-    def sqlalchemy_url(self) -> str:
-        """The database's URL with the driver that the project uses (psycopg 3)."""
-        url = self.database_url.get_secret_value()
-        for scheme in ("postgresql://", "postgres://"):
-            if url.startswith(scheme):
-                return "postgresql+psycopg://" + url.removeprefix(scheme)
-        return url
 
     @cached_property
     def allowed_origins(self) -> list[str]:

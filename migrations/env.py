@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from alembic import context
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 
 from imagequeue.settings import load_settings
+from imagequeue.store.database import open_engine
 from imagequeue.store.tables import metadata
 
 
@@ -20,7 +21,9 @@ given = context.config.attributes.get("connection")
 if given is not None:
     run(given)
 else:
-    engine = create_engine(load_settings().sqlalchemy_url)
+    settings = load_settings()
+    url = settings.database_url.get_secret_value()
+    engine = open_engine(url, pool_size=1, name="alembic", pooler=settings.database_pooler)
     with engine.connect() as own:
         run(own)
     engine.dispose()

@@ -1,6 +1,7 @@
 """Real servers for every test: one Postgres and one Redis a session, an empty database a test.
 
-`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops.
+`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. `TEST_POSTGRES`
+names the folder of another Postgres than the wheel's (`tests/postgres.py`).
 """
 
 from __future__ import annotations
@@ -70,10 +71,9 @@ def postgres_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[URL]:
     if own:
         yield make_url(own).set(drivername="postgresql+psycopg")
         return
-    from cli.stack.servers.postgres import EmbeddedPostgres  # noqa: PLC0415  # only where it is started
+    from tests.postgres import postgres  # noqa: PLC0415  # only where it is started
 
-    server = EmbeddedPostgres(tmp_path_factory.mktemp("postgres") / "data", extra_settings={"fsync": "off"})
-    with server.running():
+    with postgres(tmp_path_factory.mktemp("postgres") / "data", fsync="off").running() as server:
         yield make_url(server.url).set(drivername="postgresql+psycopg")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from imagequeue.domain.errors import ConfigurationError
@@ -82,6 +84,28 @@ def test_the_url_of_another_server_is_named_without_its_password(
     with pytest.raises(ConfigurationError, match=f"^IMAGEQUEUE_{name}: ") as error:
         load_settings()
     assert "secret-password" not in str(error.value)
+
+
+@pytest.mark.parametrize("driver", ["postgresql+asyncpg", "postgresql+psycopg2", "postgres+pg8000"])
+def test_the_scheme_of_another_driver_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, driver: str
+) -> None:
+    monkeypatch.setenv("IMAGEQUEUE_DATABASE_URL", f"{driver}://queue:secret-password@db/queue")
+    with pytest.raises(
+        ConfigurationError, match=f"^IMAGEQUEUE_DATABASE_URL: {re.escape(driver)}://"
+    ) as error:
+        load_settings()
+    assert "secret-password" not in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_a_database_url_is_taken_without_the_newline_of_the_secret_it_was_read_from(
+    monkeypatch: pytest.MonkeyPatch, scheme: str
+) -> None:
+    url = f"{scheme}://queue:secret-password@db/queue"
+    monkeypatch.setenv("IMAGEQUEUE_DATABASE_URL", f"{url}\n")
+    assert load_settings().database_url.get_secret_value() == url
 
 
 @pytest.mark.parametrize("url", ["http://minio:9000", "https://s3.example.com/", "http://[::1]:9000"])

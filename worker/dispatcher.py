@@ -10,6 +10,7 @@ import threading
 from contextlib import ExitStack
 
 from imagequeue import wiring
+from imagequeue.lifecycle.backfill import files
 from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
@@ -90,4 +91,7 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop.every(job_retention.INTERVAL_SECONDS, "retention", retention.run_once, stopping),
         Loop.every(totals.INTERVAL_SECONDS, "event totals", wiring.event_totals(runtime).run_once, stopping),
         Loop.every(input_retention.INTERVAL_SECONDS, "input retention", inputs.run_once, stopping),
+        Loop.every(
+            files.INTERVAL_SECONDS, "file retention", wiring.file_retention(runtime).run_once, stopping
+        ),
     ]

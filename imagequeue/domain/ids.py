@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import uuid_utils
 
 from imagequeue.domain.errors import NotFound
+
+_FILE, _BATCH = "file-", "batch_"
+_HEX = re.compile("[0-9a-f]{32}")
 
 
 def new_id() -> UUID:
@@ -27,6 +31,41 @@ def request_id(model_id: str, operation: str, job_id: UUID) -> str:
     Source: docs/design/protocols.md, "Request ids".
     """
     return f"{model_label(model_id, operation)}_{job_id}"
+
+
+def file_name(file_id: UUID) -> str:
+    """What clients call a file: `file-{uuid7}`, without dashes in it."""
+    return f"{_FILE}{file_id.hex}"
+
+
+def split_file_name(text: str) -> UUID:
+    """Read what `file_name` wrote.
+
+    Raises:
+        NotFound: the text names no file.
+    """
+    return _named(text, _FILE, "file")
+
+
+def batch_name(batch_id: UUID) -> str:
+    """What clients call a batch: `batch_{uuid7}`, without dashes in it."""
+    return f"{_BATCH}{batch_id.hex}"
+
+
+def split_batch_name(text: str) -> UUID:
+    """Read what `batch_name` wrote.
+
+    Raises:
+        NotFound: the text names no batch.
+    """
+    return _named(text, _BATCH, "batch")
+
+
+def _named(text: str, prefix: str, kind: str) -> UUID:
+    found = _HEX.fullmatch(text.removeprefix(prefix)) if text.startswith(prefix) else None
+    if found is None:
+        raise NotFound(f"No {kind} '{text[:200]}'")
+    return UUID(text.removeprefix(prefix))
 
 
 def model_label(model_id: str, operation: str) -> str:

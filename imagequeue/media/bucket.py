@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Generator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
@@ -17,6 +17,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from imagequeue.media.bucket_upload import BucketUpload, abort_uploads
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageError, StorageUnavailable
 
@@ -140,6 +141,13 @@ class S3Storage:
     def _delete_singly(self, names: Sequence[str]) -> None:
         for name in names:
             self.client.delete_object(Bucket=self.bucket, Key=name)
+
+    def upload(self, key: str, media_type: str) -> BucketUpload:
+        return BucketUpload(self.client, self.bucket, self._name(key), media_type, failures=_failures)
+
+    def abort_uploads(self, before: datetime) -> int:
+        with _failures():
+            return abort_uploads(self.client, self.bucket, self.prefix, before)
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
         """A new presigned URL."""

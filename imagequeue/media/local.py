@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import tempfile
 from collections.abc import Generator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Self
 from uuid import uuid4
 
-from imagequeue.media.durable import write_new
+from imagequeue.media.durable import PART_PREFIX, sync_directory, write_new
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
@@ -67,6 +69,18 @@ class LocalStorage:
             for parent in path.relative_to(self.directory).parents[:-1]:
                 (self.directory / parent).rmdir()
 
+    def upload(self, key: str, media_type: str) -> LocalUpload:
+        del media_type
+        with _failures():
+            return LocalUpload(self.path(key))
+
+    def abort_uploads(self, before: datetime) -> int:
+        with _failures():
+            old = [path for path in self.directory.rglob(f"{PART_PREFIX}*") if _is_older(path, before)]
+            for path in old:
+                path.unlink(missing_ok=True)
+        return len(old)
+
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
         """None: the API serves the files."""
         del key, lifetime
@@ -92,6 +106,45 @@ class LocalStorage:
             ValueError: the key is not well formed.
         """
         return self.directory / checked_key(key)
+
+
+class LocalUpload:
+    """A file without its name yet, in the directory in which it will have it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=PART_PREFIX, dir=path.parent)
+        self._part = Path(name)
+        self._file = os.fdopen(descriptor, "wb")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with _failures():
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+
+    def write(self, content: bytes) -> None:
+        with _failures():
+            self._file.write(content)
+
+    def finish(self) -> None:
+        with _failures():
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            try:
+                self._path.hardlink_to(self._part)
+            except FileExistsError:
+                raise KeyConflict(f"{self._path.name} is stored already") from None
+            sync_directory(self._path.parent)
+
+
+def _is_older(path: Path, moment: datetime) -> bool:
+    with contextlib.suppress(FileNotFoundError):  # its upload has ended
+        return path.stat().st_mtime < moment.timestamp()
+    return False
 
 
 @contextlib.contextmanager

@@ -8,7 +8,8 @@ StorageError
 
 from __future__ import annotations
 
-from datetime import timedelta
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
 from typing import Protocol
 
 
@@ -26,6 +27,30 @@ class ObjectMissing(StorageError):
 
 class KeyConflict(StorageError):
     """The key holds other bytes already."""
+
+
+class ObjectUpload(AbstractContextManager["ObjectUpload"], Protocol):
+    """An object that is being written. It is there once `finish` has returned.
+
+    Leaving the context without that removes what was sent. One thread at a time may use it.
+    """
+
+    def write(self, content: bytes) -> None:
+        """Add bytes, any number of them.
+
+        Raises:
+            StorageUnavailable: they could not be sent; the upload is over.
+        """
+        ...
+
+    def finish(self) -> None:
+        """Make the object.
+
+        Raises:
+            KeyConflict: the key holds an object already; not every storage sees it.
+            StorageUnavailable: it could not be made.
+        """
+        ...
 
 
 class Storage(Protocol):
@@ -64,6 +89,17 @@ class Storage(Protocol):
 
     def delete(self, *keys: str) -> None:
         """Remove objects, many at once where the storage can; one that is not there is fine."""
+        ...
+
+    def upload(self, key: str, media_type: str) -> ObjectUpload:
+        """Begin to write an object that is larger than memory; no other upload may have its key."""
+        ...
+
+    def abort_uploads(self, before: datetime) -> int:
+        """Remove what is left of uploads that were begun before then and have not ended; how many there were.
+
+        An upload that still runs is removed too, so `before` must be older than any that runs.
+        """
         ...
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:

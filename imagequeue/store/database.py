@@ -7,43 +7,49 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Literal
 
 from psycopg.errors import DeadlockDetected, LockNotAvailable, QueryCanceled
-from sqlalchemy import URL, Connection, Engine, create_engine, make_url, text
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
 
-from imagequeue.domain.errors import ConfigurationError
-
-SESSION = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
-"""Limits of a session: nothing waits for ever, and no forgotten transaction keeps dead rows from vacuum."""
-
+from imagequeue.store import sessions
+from imagequeue.store.database_url import parameters_of
 
 STATEMENT_SECONDS = 2.0
 """What a statement may take that a caller of the API waits for: less than the caller does."""
 
+Pooler = Literal["transaction"]
+"""What stands between this process and Postgres: a pooler that hands a session out for each transaction."""
 
-def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
+
+def open_engine(url: str, *, pool_size: int, name: str, pooler: Pooler | None = None) -> Engine:
     """Open a pool of connections.
 
     A server that is gone is noticed within seconds, also behind a half-open connection: the driver gives
-    up connecting after 3 s, and unacknowledged data ends a connection after 10 s.
+    up connecting after 3 s for each host, and unacknowledged data ends a connection after 10 s. A server that
+    takes no writes counts as one that is gone (`sessions.py`).
 
     Args:
-        url: of SQLAlchemy's form, with the psycopg driver.
+        url: as people have it (`database_url.py`); what its parameters say wins over the above.
         pool_size: the most connections that this process holds.
         name: shown in `pg_stat_activity`.
+        pooler: as `IMAGEQUEUE_DATABASE_POOLER` says; None: the connections are Postgres's own.
 
     Raises:
-        ConfigurationError: the URL is none, or that of another kind of database.
+        ConfigurationError: the URL is none. A connection raises it later where a pooler is in between that
+            `pooler` does not tell of.
     """
-    return create_engine(
-        _parsed(url),
+    parameters = parameters_of(url)
+    engine = create_engine(
+        "postgresql+psycopg://",
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,  # seconds, as below
         pool_pre_ping=True,
         pool_recycle=1800,
         hide_parameters=True,  # an error's text reaches logs; prompts must not
+        isolation_level="READ COMMITTED",  # it stands in every BEGIN, so no default of a server counts
         connect_args={
             "application_name": f"imagequeue {name}",
             "connect_timeout": 3,
@@ -51,19 +57,12 @@ def open_engine(url: str, *, pool_size: int, name: str) -> Engine:
             "keepalives_interval": 2,
             "keepalives_count": 3,
             "tcp_user_timeout": 10_000,  # milliseconds
-            "options": " ".join(f"-c {name}={value}" for name, value in SESSION.items()),
+            **parameters,
+            **(sessions.PER_TRANSACTION if pooler else sessions.per_session(parameters)),
         },
     )
-
-
-def _parsed(text: str) -> URL:
-    try:
-        url = make_url(text)
-    except (ArgumentError, ValueError):
-        url = None
-    if url is None or url.drivername != "postgresql+psycopg":
-        raise ConfigurationError("IMAGEQUEUE_DATABASE_URL is not the URL of a PostgreSQL database")
-    return url
+    sessions.watch(engine, pooled=pooler is not None)
+    return engine
 
 
 class TooSlow(Exception):

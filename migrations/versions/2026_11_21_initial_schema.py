@@ -163,7 +163,6 @@ def upgrade() -> None:
             "lane",
             "batch_id",
             name=op.f("uq_flows_account_id_model_id_requirement_lane_batch_id"),
-            postgresql_nulls_not_distinct=True,
         ),
     )
     op.create_table(

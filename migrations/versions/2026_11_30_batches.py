@@ -28,6 +28,7 @@ def upgrade() -> None:
             stored_at TIMESTAMP WITH TIME ZONE,
             expires_at TIMESTAMP WITH TIME ZONE,
             deleted_at TIMESTAMP WITH TIME ZONE,
+            removed_at TIMESTAMP WITH TIME ZONE,
             CONSTRAINT pk_files PRIMARY KEY (id),
             CONSTRAINT ck_files_digest_when_stored CHECK ((stored_at IS NULL) = (sha256 IS NULL)),
             CONSTRAINT ck_files_leased_while_uploaded CHECK ((stored_at IS NULL) = (leased_until IS NOT NULL)),
@@ -44,10 +45,8 @@ def upgrade() -> None:
         CREATE INDEX ix_files_batch_id ON files (batch_id) WHERE batch_id IS NOT NULL
     """)
     op.execute("""
-        CREATE INDEX ix_files_deleted_at ON files (deleted_at) WHERE deleted_at IS NOT NULL
-    """)
-    op.execute("""
-        CREATE INDEX ix_files_expires_at ON files (expires_at) WHERE expires_at IS NOT NULL
+        CREATE INDEX ix_files_over ON files (LEAST(deleted_at, expires_at, leased_until)) WHERE removed_at IS
+            NULL AND LEAST(deleted_at, expires_at, leased_until) IS NOT NULL
     """)
     op.execute("""
         CREATE INDEX ix_files_uploads ON files (account_id, leased_until) WHERE stored_at IS NULL

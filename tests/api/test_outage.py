@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator
 
 import httpx
 import pytest
-from sqlalchemy import URL, create_engine, text
+from sqlalchemy import URL, create_engine, make_url, text
 from sqlalchemy.pool import NullPool
 
 from imagequeue.store.database import open_engine
@@ -42,6 +42,30 @@ def outage(postgres_url: URL, database_url: str) -> Outage:
     return away
 
 
+@contextlib.contextmanager
+def read_only(database_url: str) -> Generator[None]:
+    """Sessions that begin while the context is open take no writes; those that were there have ended."""
+    url = make_url(database_url)
+    engine = create_engine(
+        url.set(query={"options": "-cdefault_transaction_read_only=off"}),
+        isolation_level="AUTOCOMMIT",
+        poolclass=NullPool,
+    )
+    with engine.connect() as connection:
+        connection.execute(text(f"ALTER DATABASE {url.database} SET default_transaction_read_only = on"))
+        connection.execute(
+            text("""
+                SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                WHERE datname = current_database() AND pid <> pg_backend_pid()
+            """)
+        )
+        try:
+            yield
+        finally:
+            connection.execute(text(f"ALTER DATABASE {url.database} RESET default_transaction_read_only"))
+    engine.dispose()
+
+
 def assert_away(answer: httpx.Response) -> None:
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
@@ -56,6 +80,22 @@ def test_everything_is_503_and_comes_back(client: Client, service: Service, outa
         assert_away(client.status(request_id))
         assert_away(client.http.get("/v2/wallet"))
         assert_away(client.http.get("/readyz"))
+        assert client.http.get("/healthz").status_code == 200
+    assert client.http.get("/readyz").status_code == 200
+    assert client.status(request_id).status_code == 200
+    assert client.generate().status_code == 202
+    assert service.rows()["jobs"] == 2
+
+
+def test_a_database_that_takes_no_writes_is_503_and_comes_back(
+    client: Client, service: Service, database_url: str
+) -> None:
+    """As after a failover, when the address still leads to the server of old, which is a standby now."""
+    request_id = client.generate().json()["request_id"]
+    with read_only(database_url):
+        assert_away(client.generate())
+        assert_away(client.http.get("/readyz"))
+        assert_away(client.status(request_id))
         assert client.http.get("/healthz").status_code == 200
     assert client.http.get("/readyz").status_code == 200
     assert client.status(request_id).status_code == 200

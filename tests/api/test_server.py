@@ -9,7 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from sqlalchemy import Engine, text
+from sqlalchemy import Engine, make_url, text
 
 from api.server import MOST_FILES
 from tests.api.process import UPSTREAM_KEY, api_process
@@ -31,7 +31,8 @@ def test_the_process_serves_ends_on_sigterm_and_logs_no_secret(
     assert "unexpected_error" in process.output
     for secret in (PROMPT, issued.key, issued.webhook_secret, SECRET_KEY, UPSTREAM_KEY, "marmot"):
         assert secret not in process.output
-    password = engine.url.password
+    password = make_url(database_url).password
+    password = make_url(database_url).password
     assert password is None or str(password) not in process.output
 
 

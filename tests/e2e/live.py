@@ -22,6 +22,11 @@ PATIENCE_SECONDS = 120
 SUBMIT = f"/{MODEL}/v1/{MODEL}-request"
 
 
+def job_ids(request_ids: Sequence[str]) -> list[str]:
+    """The ids that the jobs have in the tables."""
+    return [request_id.rpartition("_")[2] for request_id in request_ids]
+
+
 class LiveStack:
     """`imagequeue up` on a data directory; started on entering, stopped cleanly on leaving."""
 

@@ -12,7 +12,7 @@ import pytest
 from redis import Redis
 
 from tests.e2e.conftest import Receiver
-from tests.e2e.live import LiveStack
+from tests.e2e.live import LiveStack, job_ids
 
 pytestmark = pytest.mark.long
 
@@ -37,7 +37,7 @@ def test_an_emptied_redis_costs_half_a_minute_and_no_job(stack: LiveStack, recei
 def _late_and_more_calls(database_url: str, submitted: Sequence[str], emptied: float) -> tuple[int, int]:
     """Of these jobs: calls that were granted before and started too late, and calls that brought nothing."""
     values = {
-        "jobs": _job_ids(submitted),
+        "jobs": job_ids(submitted),
         "emptied": emptied,
         "seconds": RECOVERY_SECONDS,
     }
@@ -61,11 +61,7 @@ def _captured(database_url: str, submitted: Sequence[str]) -> Decimal:
     with psycopg.connect(database_url) as connection:
         found = connection.execute(
             "SELECT sum(captured) FROM ledger_entries WHERE job_id = ANY(CAST(%s AS uuid[]))",
-            [_job_ids(submitted)],
+            [job_ids(submitted)],
         ).fetchone()
     assert found
     return found[0]
-
-
-def _job_ids(request_ids: Sequence[str]) -> list[str]:
-    return [request_id.rpartition("_")[2] for request_id in request_ids]

@@ -41,7 +41,12 @@ ADMITTED = {
 }
 """Bases of such classes."""
 
-TO_COME = "imagequeue.domain.batches", "imagequeue.store.batches."
+TO_COME = (
+    "imagequeue.domain.batches",
+    "imagequeue.domain.ids",
+    "imagequeue.media.uploads",
+    "imagequeue.store.batches.",
+)
 """Modules whose users are being written: the verbs and the routes of batches."""
 
 SCHEMA = "migrations"

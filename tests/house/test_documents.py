@@ -132,7 +132,7 @@ def test_the_contract_has_its_targets() -> None:
 
 def test_ci_ends_with_the_tests() -> None:
     lines = [line for line in text(".ci/run").splitlines() if line.startswith("make ")]
-    assert [line.split()[1] for line in lines] == ["check", "demo", "test"]
+    assert [line.split()[1] for line in lines] == ["check", "demo", "databases", "databases", "test"]
     assert "set -euo pipefail" in text(".ci/run")
     assert (ROOT / ".ci/run").stat().st_mode & 0o111
 

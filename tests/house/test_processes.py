@@ -30,7 +30,7 @@ from simulator.config import DEMO_KEY
 from tests.house.checkout import ROOT
 from tests.house.test_containers import OURS
 
-pytestmark = pytest.mark.long
+pytestmark = [pytest.mark.long, pytest.mark.server]
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "imagequeue",

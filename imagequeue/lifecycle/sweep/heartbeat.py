@@ -23,10 +23,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue.domain.ids import new_id
 from imagequeue.lifecycle.generate.in_flight import InFlight
 from imagequeue.loops import Loop, retry_until_stopped
-from imagequeue.runtime import Runtime
+from imagequeue.runtime import Runtime, open_database
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
-from imagequeue.store.database import open_engine
 from imagequeue.store.processes import ProcessRecord
 
 log = structlog.get_logger()
@@ -91,7 +90,7 @@ def beating(
         in_flight: the attempts that it has in hand.
         first_until: where given, the first beat is waited for, unless this is set before.
     """
-    engine = open_engine(runtime.settings.sqlalchemy_url, pool_size=1, name="heartbeat")
+    engine = open_database(runtime.settings, pool_size=1, name="heartbeat")
     heartbeat = Heartbeat(engine, process, slots, in_flight or InFlight())
     try:
         if first_until is not None:

@@ -88,6 +88,8 @@ _LOCK_INCOMPLETE = text(f"""
     FOR UPDATE OF jobs SKIP LOCKED
 """)  # noqa: S608  # likewise
 
+# The rows are locked since they were chosen, so `before` has their present status. Postgres could return it
+# as `old.status`, but only from 18 on.
 _MOVE_ON = text("""
     WITH claim AS (
         SELECT id, sum(taken)::int AS taken
@@ -95,10 +97,11 @@ _MOVE_ON = text("""
         GROUP BY id
     ), moved AS (
         UPDATE jobs
-        SET status = 'PROCESSING', wanted = wanted - claim.taken,
-            updated_at = CASE WHEN status = 'QUEUED' THEN clock_timestamp() ELSE updated_at END
-        FROM claim WHERE jobs.id = claim.id
-        RETURNING jobs.id, old.status AS before
+        SET status = 'PROCESSING', wanted = jobs.wanted - claim.taken,
+            updated_at = CASE WHEN jobs.status = 'QUEUED' THEN clock_timestamp() ELSE jobs.updated_at END
+        FROM claim JOIN jobs AS before USING (id)
+        WHERE jobs.id = claim.id
+        RETURNING jobs.id, before.status AS before
     )
     INSERT INTO events (job_id, status) SELECT id, 'PROCESSING' FROM moved WHERE before = 'QUEUED'
 """)

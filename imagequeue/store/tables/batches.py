@@ -60,14 +60,20 @@ files = Table(
     moment("stored_at"),  # none while it is being uploaded
     moment("expires_at"),
     moment("deleted_at"),  # hidden; its bytes go when no unfinished batch names it
+    moment("removed_at"),  # its bytes are gone
     CheckConstraint("(stored_at IS NULL) = (sha256 IS NULL)", name="digest_when_stored"),
     CheckConstraint("(stored_at IS NULL) = (leased_until IS NOT NULL)", name="leased_while_uploaded"),
     CheckConstraint("length(sha256) = 32", name="sha256_length"),
     CheckConstraint("size_bytes >= 0", name="size_not_negative"),
     Index("ix_files_account_id_id", "account_id", "id", postgresql_where=text("deleted_at IS NULL")),
     Index("ix_files_uploads", "account_id", "leased_until", postgresql_where=text("stored_at IS NULL")),
-    Index("ix_files_deleted_at", "deleted_at", postgresql_where=text("deleted_at IS NOT NULL")),
-    Index("ix_files_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    Index(
+        "ix_files_over",
+        text("LEAST(deleted_at, expires_at, leased_until)"),
+        postgresql_where=text(
+            "removed_at IS NULL AND LEAST(deleted_at, expires_at, leased_until) IS NOT NULL"
+        ),
+    ),
     Index("ix_files_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
 )
 """Files of clients and of batches, whose bytes are in the storage. The row is there before the first byte."""

@@ -36,8 +36,16 @@ flows = Table(
     Column("lane", Text, nullable=False),
     Column("batch_id", Uuid, nullable=True),
     one_of("lane", Lane),
-    UniqueConstraint(
-        "account_id", "model_id", "requirement", "lane", "batch_id", postgresql_nulls_not_distinct=True
+    UniqueConstraint("account_id", "model_id", "requirement", "lane", "batch_id"),
+    # To that constraint two flows without a batch differ: Postgres takes NULLs for equal only from 15 on.
+    Index(
+        "uq_flows_without_batch",
+        "account_id",
+        "model_id",
+        "requirement",
+        "lane",
+        unique=True,
+        postgresql_where=text("batch_id IS NULL"),
     ),
 )
 """Where jobs wait: same model, requirement, account, lane and batch (docs/design/pipeline.md, "Dispatch")."""

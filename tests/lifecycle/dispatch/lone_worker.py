@@ -9,8 +9,8 @@ from pathlib import Path
 from uuid import UUID
 
 from imagequeue.domain.ids import new_id
+from imagequeue.runtime import open_database
 from imagequeue.settings import load_settings
-from imagequeue.store.database import open_engine
 from tests import builders, fleet
 from tests.pipeline import Pipeline
 
@@ -19,7 +19,7 @@ def main() -> None:
     """Say that it is ready, then answer."""
     url, deployment, directory = sys.argv[1:]
     settings = load_settings()
-    engine = open_engine(settings.sqlalchemy_url, pool_size=8, name="lone worker")
+    engine = open_database(settings, pool_size=8, name="lone worker")
     runtime = builders.runtime(
         engine,
         settings.database_url.get_secret_value(),

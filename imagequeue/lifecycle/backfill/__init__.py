@@ -1,0 +1,1 @@
+"""Backfills: files, batches and their validation."""
