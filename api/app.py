@@ -73,6 +73,7 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
         title="imagequeue",
         version=__version__,
         description="An asynchronous job queue for image generation, with webhooks.",
+        servers=[{"url": path}] if (path := runtime.settings.public_path) else None,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,

@@ -69,7 +69,7 @@ def serve_metrics(runtime: Runtime, registry: CollectorRegistry) -> WSGIServer |
     if not port.isdigit():
         raise ConfigurationError("IMAGEQUEUE_METRICS_ADDR: HOST:PORT is needed")
     try:
-        server, _ = start_http_server(int(port), host or "0.0.0.0", registry)
+        server, _ = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry)
     except OSError as error:
         log.info("metrics_served_elsewhere", reason=str(error))
         return None

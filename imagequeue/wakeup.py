@@ -1,7 +1,7 @@
 """Wake-ups: messages in Redis that make a process look at the database now, and not a moment later.
 
-"Jobs wait", "polls are due" and "places are free" are for dispatchers, "inputs wait" is for workers, "these
-jobs are final" for event streams of the API and for the deliveries of the dispatcher.
+"Jobs wait" and "polls are due" are for dispatchers, "inputs wait" is for workers, "these jobs are final" for
+event streams of the API and for the workers that deliver webhooks.
 
 A wake-up is best effort. Every listener also looks at regular intervals, so a lost wake-up costs a moment and
 nothing else. It looks at once when its subscription begins, also after its connection was cut.
@@ -30,7 +30,6 @@ JOBS_WAITING = "imagequeue:jobs-waiting"
 INPUTS_WAITING = "imagequeue:inputs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
-PLACES_FREE = "imagequeue:places-free"
 
 _NAMES_PER_MESSAGE = 500
 """About 18 kB of ids: a message stays small for Redis and for its readers."""
@@ -106,16 +105,12 @@ class Wakeups:
         self._publisher(INPUTS_WAITING).publish()
 
     def jobs_final(self, job_ids: Sequence[UUID]) -> None:
-        """Tell those who wait for these jobs, and the dispatchers, because a webhook may be due."""
+        """Tell those who wait for these jobs, and those who deliver, because a webhook may be due."""
         self._publisher(JOBS_FINAL).publish(*map(str, job_ids))
 
     def polls_due(self) -> None:
         """Tell the dispatchers that a sleeping attempt may be polled."""
         self._publisher(POLLS_DUE).publish()
-
-    def places_free(self) -> None:
-        """Tell the dispatchers that a delivery attempt has ended, so that another one may begin."""
-        self._publisher(PLACES_FREE).publish()
 
     def close(self) -> None:
         """Publish what is pending, and end the threads."""

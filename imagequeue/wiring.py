@@ -1,7 +1,7 @@
 """The wiring: every verb, put together from a Runtime and from what differs between processes.
 
 Processes and tests take their verbs from here. What differs is an argument: `announce` is told which jobs
-became final, `release` hands attempts or deliveries to workers, `wake` tells somebody that there is work. All
+became final, `release` hands attempts to workers, `wake` tells somebody that there is work. All
 of them are called after a commit, and what they are told may be lost. A test that needs another part
 exchanges it by `dataclasses.replace`.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -24,7 +25,9 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
 from imagequeue.lifecycle.backfill.files import FileRetention
-from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.deliver.attempt import Delivering
+from imagequeue.lifecycle.deliver.deliver import Deliveries, end_overdue
+from imagequeue.lifecycle.deliver.record import Recording
 from imagequeue.lifecycle.deliver.redeliver import Recoveries
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
@@ -53,7 +56,6 @@ from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.credentials import Credentials
 from imagequeue.runtime import Runtime, open_redis
-from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
 
@@ -148,7 +150,7 @@ def upstream_caller(runtime: Runtime) -> UpstreamCaller:
     return UpstreamCaller(
         catalog=catalog(runtime),
         secret=Credentials(catalog(runtime)),
-        client=httpx.Client(transport=deadline_transport(), trust_env=False),
+        client=httpx.Client(transport=deadline_transport(proxy=runtime.upstream_proxy), trust_env=False),
         callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
         inputs=inputs(runtime),
     )
@@ -177,16 +179,11 @@ def spill(runtime: Runtime) -> Spill:
     return Spill(runtime.settings.spill_dir or Path(".imagequeue") / "spill")
 
 
-def delivering(runtime: Runtime, ended: Callable[[], None] = lambda: None) -> Delivering:
-    """The verb `deliver`; `ended`: a delivery attempt is over, and another one may begin."""
-    return Delivering(
-        engine=runtime.engine,
-        client=runtime.guarded_client(),
-        keyring=runtime.keyring,
-        schedule=parse_schedule(runtime.settings.webhook_schedule),
-        dialect_headers=DIALECTS.webhook_headers(),
-        ended=ended,
-    )
+def deliveries(runtime: Runtime, pool: Executor, slots: int) -> Deliveries:
+    """The verb `deliver`; `pool` has `slots` threads, which make the attempts."""
+    delivering = Delivering(runtime.guarded_client(), runtime.keyring, DIALECTS.webhook_headers())
+    recording = Recording(runtime.engine, parse_schedule(runtime.settings.webhook_schedule))
+    return Deliveries(runtime.engine, delivering, recording, pool, slots)
 
 
 # What dispatchers do.
@@ -202,13 +199,9 @@ def polls(runtime: Runtime, release: Release, waiting: Callable[[Lane], int | No
     return Polls(runtime.engine, release, waiting)
 
 
-def deliveries(
-    runtime: Runtime,
-    release: Callable[[Sequence[ClaimedDelivery]], None],
-    waiting: Callable[[], int | None],
-) -> Deliveries:
-    """What hands out the deliveries that are due; `waiting` counts their doorbells in Redis."""
-    return Deliveries(runtime.engine, release, waiting, parse_schedule(runtime.settings.webhook_schedule))
+def overdue_deliveries(runtime: Runtime) -> Callable[[], int]:
+    """What lets deliveries be DEAD whose age no schedule can explain."""
+    return partial(end_overdue, runtime.engine, parse_schedule(runtime.settings.webhook_schedule))
 
 
 def recoveries(runtime: Runtime) -> Recoveries:

@@ -16,6 +16,7 @@ from api.app import create_app
 from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
 from tests.builders import MODEL, account, count, runtime
+from tests.loopback import NO_TLS
 from tests.servers import ServerThread
 
 ROUTE = f"/{MODEL}/v1/{MODEL}-request"
@@ -57,7 +58,7 @@ class Client:
         self.key_id = key_id
         self.key = key
         self.http = httpx.Client(
-            base_url=service.url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=120
+            base_url=service.url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=120, verify=NO_TLS
         )
 
     def generate(

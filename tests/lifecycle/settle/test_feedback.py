@@ -20,6 +20,7 @@ from imagequeue.store.attempts.deployments import DeploymentState
 from tests import builders, fleet
 from tests.lifecycle.conftest import TWO
 from tests.lifecycle.two_deployments import calls_at, complete, fault, no_more_faults
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline
 from tests.servers import ServerThread
 
@@ -33,7 +34,7 @@ def operator(of: Pipeline) -> Generator[httpx.Client]:
     headers = {"Ocp-Apim-Subscription-Key": issued.key}
     with (
         ServerThread(create_app(of.runtime)) as server,
-        httpx.Client(base_url=server.url, headers=headers, trust_env=False) as client,
+        httpx.Client(base_url=server.url, headers=headers, trust_env=False, verify=NO_TLS) as client,
     ):
         yield client
 
