@@ -106,7 +106,7 @@ def faultless() -> Evidence:
         notes=Notes(
             acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
             cancels={f"model_{CANCELLED}": 202},
-            waits={"key 0": [Reply(NOW - 0.1, hung_up=True), answered()]},
+            waits={"key 0": [Reply(NOW - 0.1, lost="hung up"), answered()]},
         ),
         orders=[order_number(0, waiting="openai"), order_number(1)],
         faults=[Fault("redis FLUSHALL", "redis", 0, NOW + 0.5, NOW + 0.5)],

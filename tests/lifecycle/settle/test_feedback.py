@@ -250,6 +250,23 @@ def test_failures_of_one_outage_make_the_breaker_wait_no_longer(two: Pipeline) -
     assert known.blocked_for <= 30
 
 
+def test_calls_that_a_pass_grants_while_the_breaker_opens_make_it_wait_no_longer(two: Pipeline) -> None:
+    """The pass had read that the breaker was closed, so none of them is a probe."""
+    fault(two, status=500)
+    two.submit(3)
+    two.dispatch.run_once()
+    two.execute("""
+        INSERT INTO deployment_states (name, failures, opened_at, blocked_until)
+        SELECT 'east', 5, min(created_at), clock_timestamp() + interval '20 seconds'
+        FROM attempts WHERE deployment = 'east'
+    """)
+    two.answer()
+    known = state(two)
+    assert known is not None
+    assert known.failures == 5
+    assert known.blocked_for <= 20
+
+
 def test_a_bad_key_takes_the_deployment_out_at_once_and_its_jobs_lose_nothing(two: Pipeline) -> None:
     fault(two, status=401, code="401", message="Access denied due to invalid subscription key")
     two.submit(1)
