@@ -74,7 +74,7 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
             async with services.running(), watch.running():
                 yield
 
-    app = _new_app(lifespan)
+    app = _new_app(runtime.settings, lifespan)
     app.state.services = services
     app.state.watch = watch
     app.state.key_cache = KeyCache()
@@ -90,12 +90,12 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
     return app
 
 
-def _new_app(lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+def _new_app(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
     return FastAPI(
         title="imagequeue",
         version=__version__,
         description="An asynchronous job queue for image generation, with webhooks.",
-        servers=[{"url": path}] if (path := runtime.settings.public_path) else None,
+        servers=[{"url": path}] if (path := settings.public_path) else None,
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
