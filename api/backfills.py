@@ -23,7 +23,7 @@ from api.model_body import UNREADABLE, json_body, read_model, read_model_and_byt
 from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import services_of
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.dialects.fields import BodyFields
 from imagequeue.domain.batches import BatchState
 from imagequeue.domain.errors import (
@@ -37,7 +37,7 @@ from imagequeue.domain.errors import (
 from imagequeue.domain.ids import split_batch_name
 from imagequeue.egress import Purpose, check_destination
 from imagequeue.lifecycle.backfill.create import append_part
-from imagequeue.lifecycle.backfill.progress import read_progress
+from imagequeue.lifecycle.backfill.forecast import read_forecast
 from imagequeue.lifecycle.supervise.control import BatchChange, BatchControl
 from imagequeue.store.batches.views import BatchView, list_batches
 
@@ -93,7 +93,7 @@ _CHANGES = (NotFound, AlreadyFinal, *UNREADABLE)
 @router.post(
     "", status_code=201, **documented(ShownBatch, *_CREATES, status=201, body=json_body(BackfillOrder))
 )
-async def create(request: Request) -> Response:
+async def create_batch(request: Request) -> Response:
     """Create a batch of the lines of a file; they run once all of them were checked."""
     key = await authenticate(request)
     await spend_allowance(request, key)
@@ -105,7 +105,7 @@ async def create(request: Request) -> Response:
 
 
 @router.get("", **documented(ShownBatchList, NotFound, InvalidRequest, parameters=_PAGE))
-async def read_list(request: Request) -> Response:
+async def read_batches(request: Request) -> Response:
     """The batches of the account, newest first."""
     key = await authenticate(request)
     page = read_parameters(request.query_params, BackfillPage, repeated={"state"})
@@ -122,7 +122,7 @@ async def read_list(request: Request) -> Response:
 
 
 @router.get("/{batch_id}", **documented(BatchProgress, NotFound))
-async def read(request: Request, batch_id: str) -> Response:
+async def read_batch(request: Request, batch_id: str) -> Response:
     """A batch, how fast it goes, and why not faster."""
     return answer(await _progress(request, await own_batch(request, batch_id)))
 
@@ -142,19 +142,19 @@ async def change_terms(request: Request, batch_id: str) -> Response:
 
 
 @router.post("/{batch_id}/pause", **documented(BatchProgress, NotFound, AlreadyFinal))
-async def pause(request: Request, batch_id: str) -> Response:
+async def pause_batch(request: Request, batch_id: str) -> Response:
     """Let no call begin from now on; calls that were sent are finished and kept."""
     return await _controlled(request, batch_id, lambda control, own: control.pause(*own))
 
 
 @router.post("/{batch_id}/resume", **documented(BatchProgress, NotFound, AlreadyFinal))
-async def resume(request: Request, batch_id: str) -> Response:
+async def resume_batch(request: Request, batch_id: str) -> Response:
     """Let it go on."""
     return await _controlled(request, batch_id, lambda control, own: control.resume(*own))
 
 
 @router.post("/{batch_id}/cancel", **documented(BatchProgress, NotFound, AlreadyFinal))
-async def cancel(request: Request, batch_id: str) -> Response:
+async def cancel_batch(request: Request, batch_id: str) -> Response:
     """Let no call begin from now on, and end; what calls in flight bring is kept."""
     return await _controlled(request, batch_id, lambda control, own: control.cancel(*own))
 
@@ -163,20 +163,20 @@ async def cancel(request: Request, batch_id: str) -> Response:
     "/{batch_id}/retry",
     **documented(BatchProgress, *_CHANGES, body=json_body(RetriedErrors, required=False)),
 )
-async def retry(request: Request, batch_id: str) -> Response:
+async def retry_batch(request: Request, batch_id: str) -> Response:
     """Let lines that failed run again, those with some codes or all; nothing else is asked for again."""
     codes = (await read_model(request, RetriedErrors)).codes
     return await _controlled(request, batch_id, lambda control, own: control.retry(*own, codes))
 
 
 @router.post("/{batch_id}/give-up", **documented(BatchProgress, NotFound, AlreadyFinal))
-async def give_up(request: Request, batch_id: str) -> Response:
+async def give_up_batch(request: Request, batch_id: str) -> Response:
     """Let the lines fail of which nobody knows whether they were served."""
     return await _controlled(request, batch_id, lambda control, own: control.give_up(*own))
 
 
 @router.post("/{batch_id}/lines", **documented(BatchProgress, *_CHANGES, body=json_body(AppendedFile)))
-async def append(request: Request, batch_id: str) -> Response:
+async def append_lines(request: Request, batch_id: str) -> Response:
     """Append the lines of a file; they run once all of them were checked."""
     key = await authenticate(request)
     await spend_allowance(request, key)
@@ -192,13 +192,13 @@ async def _controlled(
     """Do something with one's own batch, and answer with what it is then."""
     key = await authenticate(request)
     own = (key.account_id, split_batch_name(name))
-    await change(services_of(request), lambda runtime: act(wiring.batch_control(runtime), own))
+    await change(services_of(request), lambda runtime: act(backfill_wiring.batch_control(runtime), own))
     return answer(await _progress(request, await own_batch(request, name)))
 
 
 async def _progress(request: Request, batch: BatchView) -> dict[str, Any]:
     services = services_of(request)
-    found = await query(services, lambda one: read_progress(one, services.runtime.catalog, batch))
+    found = await query(services, lambda one: read_forecast(one, services.runtime.catalog, batch))
     return batch_progress(batch, found)
 
 

@@ -92,6 +92,7 @@ class BatchPart(AnswerFields):
     bytes: int
     bytes_validated: int
     lines: int
+    skipped: int
     images: int
     price_usd: Usd | None
     errors: list[BatchError]

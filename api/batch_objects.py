@@ -10,7 +10,7 @@ from imagequeue.domain.batches import BatchState
 from imagequeue.domain.ids import batch_name, file_name
 from imagequeue.domain.money import plain
 from imagequeue.domain.status_body import timestamp
-from imagequeue.lifecycle.backfill.progress import Progress
+from imagequeue.lifecycle.backfill.forecast import BatchForecast
 from imagequeue.store.batches.results import LineErrors
 from imagequeue.store.batches.views import BatchView, PartView
 
@@ -85,7 +85,7 @@ def shown_batch(batch: BatchView) -> dict[str, Any]:
     }
 
 
-def batch_progress(batch: BatchView, progress: Progress) -> dict[str, Any]:
+def batch_progress(batch: BatchView, progress: BatchForecast) -> dict[str, Any]:
     """A batch, how fast it goes, and why not faster."""
     return shown_batch(batch) | {
         "running": progress.running,
@@ -128,6 +128,7 @@ def _part(part: PartView) -> dict[str, Any]:
         "bytes": part.size_bytes,
         "bytes_validated": part.byte_reached,
         "lines": part.line_count,
+        "skipped": part.skipped_count,
         "images": part.image_count,
         "price_usd": None if part.price_usd is None else plain(part.price_usd),
         "errors": list(part.errors),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from typing import Annotated, Any, Literal
+from uuid import UUID
 
 from fastapi import Request
 from pydantic import BeforeValidator, Field, WithJsonSchema
@@ -103,7 +104,7 @@ class BackfillOrder(BodyFields):
 
     def terms(self) -> dict[str, Any]:
         """The fields of a `NewBatch` that this door alone has."""
-        names = ("budget_usd", "keep_available_usd", "weight", "max_failure_rate", "line_webhooks")
+        names = ("budget_usd", "keep_available_usd", "weight", "max_failure_rate", "line_webhooks", "dry_run")
         return {name: getattr(self, name) for name in names} | {
             "on_unknown": OnUnknown(self.on_unknown),
             "dedupe": Dedupe(self.dedupe),
@@ -153,8 +154,8 @@ class OrderReader:
             raise InvalidRequest("X-Lane: the lines of a batch are in the lane backfill")
 
 
-def file_id(name: str, field: str = "input_file_id") -> Any:
-    """The file that a field names.
+def file_id(name: str) -> UUID:
+    """The file that `input_file_id` names.
 
     Raises:
         InvalidRequest: it is no name of a file.
@@ -162,7 +163,7 @@ def file_id(name: str, field: str = "input_file_id") -> Any:
     try:
         return split_file_name(name)
     except NotFound as error:
-        raise InvalidRequest(f"{field}: {error.message}") from None
+        raise InvalidRequest(f"input_file_id: {error.message}") from None
 
 
 def _check_endpoint(endpoint: str) -> None:

@@ -22,7 +22,7 @@ from api.model_body import UNREADABLE, json_body, read_model_and_bytes
 from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.domain.errors import (
     AlreadyFinal,
     IdempotencyMismatch,
@@ -89,7 +89,8 @@ async def cancel(request: Request, batch_id: str) -> Response:
     key = await authenticate(request)
     found = split_batch_name(batch_id)
     await change(
-        services_of(request), lambda runtime: wiring.batch_control(runtime).cancel(key.account_id, found)
+        services_of(request),
+        lambda runtime: backfill_wiring.batch_control(runtime).cancel(key.account_id, found),
     )
     return answer(openai_batch(await own_batch(request, batch_id)))
 

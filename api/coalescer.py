@@ -151,11 +151,9 @@ class Gatherer(Generic[T, R]):
     def _start(self) -> None:
         self._gathering = False
         group = [self._waiting.popleft() for _ in range(min(LARGEST_GROUP, len(self._waiting)))]
-        group = [call for call in group if not call.is_given_up]
-        if not group:
-            return
-        done = self._threads.run(partial(self._run, group))
-        done.add_done_callback(partial(self._finish, group))
+        if group := [call for call in group if not call.is_given_up]:
+            done = self._threads.run(partial(self._run, group))
+            done.add_done_callback(partial(self._finish, group))
         self._gather()
 
     def _finish(self, group: list[PendingCall[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:

@@ -1,8 +1,9 @@
 """Watch: passes new events of jobs on to those who wait for them, event streams and submits that wait.
 
-On a wake-up in Redis the events of the jobs that it names are read at once, and every second those of all
-watched jobs, with one query. So a lost wake-up, or an outage of Redis, delays an event by a second at
-most, and thousands that wait cost one query a second.
+On a wake-up in Redis the events of the jobs that it names are read at once. When the connection to Redis is
+new those of all watched jobs are, because wake-ups may have been lost before, and else every second, with one
+query. So a lost wake-up, or an outage of Redis, delays an event by a second at most, and thousands that wait
+cost one query a second.
 """
 
 from __future__ import annotations
@@ -159,10 +160,15 @@ class Watch:
 
     def _listen_once(self, loop: asyncio.AbstractEventLoop) -> int:
         """Pass rings on to the event loop."""
-        names = self._listener.wait_names(LOOK_SECONDS)
-        if names and not self._ended.is_set():
-            loop.call_soon_threadsafe(self._ring, set(_ids(names)))
-        return len(names or ())
+        heard = self._listener.hear(LOOK_SECONDS)
+        if heard is None or self._ended.is_set():
+            return 0
+        loop.call_soon_threadsafe(self._ring_all if heard.missed else self._ring, set(_ids(heard.names)))
+        return len(heard.names)
+
+    def _ring_all(self, jobs: AbstractSet[UUID]) -> None:
+        """Have all watched jobs looked at now, not only those that were named."""
+        self._ring(jobs | self._watchers.keys())
 
     def _ring(self, jobs: AbstractSet[UUID]) -> None:
         """Have the jobs looked at now; rings of jobs that nobody watches wake nobody."""

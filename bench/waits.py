@@ -11,6 +11,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from statistics import median, quantiles
 from uuid import UUID
 
@@ -36,6 +37,8 @@ AT_ONCE = 5
 PAUSE_SECONDS = 0.05
 """Jobs that become final together, and what lies between two groups: a hundred a second."""
 POLLS = 200
+LATE_SECONDS, MOMENT_SECONDS = 0.5, 0.25
+"""An answer is late after a time in which nothing but a fault holds it up; moments lie further apart."""
 PATIENCE_SECONDS = 180.0
 SUBMITS_AT_ONCE = 100
 
@@ -123,8 +126,9 @@ def run_wake() -> list[Line]:
         answers, beside = asyncio.run(_answers_in_turn(stack, api, finishing, polled))
         finishing.close()
         peak = api.memory("VmHWM")
-    waits = [one.ended_at - finishing.final_at[split_request_id(one.request_id)[1]] for one in answers]
-    return [*_lines(waits, peak, alone, beside)]
+    waits = {one: one.ended_at - finishing.final_at[split_request_id(one.request_id)[1]] for one in answers}
+    late = sorted(answer.ended_at for answer, seconds in waits.items() if seconds > LATE_SECONDS)
+    return [*_lines([*waits.values()], peak, alone, beside), _late(late)]
 
 
 async def _answers_in_turn(
@@ -179,6 +183,17 @@ def _lines(waits: list[float], peak: float, alone: list[float], beside: list[flo
     yield Line("wake", "polls before, median / p99", _shown(alone))
     ratio = median(beside) / median(alone)
     yield Line("wake", "polls meanwhile, median / p99", f"{_shown(beside)} ({ratio:.1f} times)")
+
+
+def _late(ended_at: Sequence[float]) -> Line:
+    """How many answers were late, and at how many moments they came.
+
+    Moments a second apart are those at which the API looks at all jobs: the wake-ups of these were lost. Late
+    answers of a single moment say that a process or a server stood still.
+    """
+    moments = sum(later - earlier > MOMENT_SECONDS for earlier, later in pairwise([0.0, *ended_at]))
+    what = f"answers later than {LATE_SECONDS * 1000:.0f} ms, and the moments at which they came"
+    return Line("wake", what, f"{len(ended_at)} / {moments}")
 
 
 def _shown(seconds: list[float]) -> str:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal
 
 from chaos.waiting_kinds import Ending
+
+Loss = Literal["hung up", "silence", "broken off"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +16,11 @@ class Reply:
 
     Attributes:
         began: when the request was made, in seconds since the epoch.
-        status: of the answer; None: no whole answer came, because the connection broke or the client hung up.
+        status: of the answer; None: no whole answer came.
         request_id: the job that the answer, or its head, names.
         joined: whether the answer says that it is about the job of an earlier submit.
         ending: how the job ended, if the answer says so.
-        hung_up: whether the client hung up before the answer.
+        lost: why no whole answer came: the client hung up, nothing came for too long, or it broke off.
     """
 
     began: float
@@ -25,7 +28,7 @@ class Reply:
     request_id: str | None = None
     joined: bool = False
     ending: Ending | None = None
-    hung_up: bool = False
+    lost: Loss | None = None
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import httpx
 
-from chaos.notes import Notes, Reply
+from chaos.notes import Loss, Notes, Reply
 from chaos.orders import Destination, Order
 from chaos.waiting_kinds import KINDS, Ending
 
@@ -104,7 +104,7 @@ class WaitingClients:
                     head = answer.headers
                 text = (await answer.aread()).decode(errors="replace")
         except (httpx.HTTPError, TimeoutError) as error:
-            return Reply(began, request_id=_named(head), hung_up=isinstance(error, TimeoutError))
+            return Reply(began, request_id=_named(head), lost=_loss(error))
         return Reply(
             began,
             answer.status_code,
@@ -123,6 +123,12 @@ class WaitingClients:
     def _headers(self, order: Order) -> dict[str, str]:
         api_key = self._destination.api_keys[order.account]
         return self._destination.headers(order) | {"Authorization": f"Bearer {api_key}"}
+
+
+def _loss(error: Exception) -> Loss:
+    if isinstance(error, TimeoutError):
+        return "hung up"
+    return "silence" if isinstance(error, httpx.TimeoutException) else "broken off"
 
 
 def _named(head: httpx.Headers) -> str | None:

@@ -16,7 +16,9 @@ BACKLOG = 2048
 
 def api(
     *,
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; :: is every one of IPv4 and IPv6.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     fd: Annotated[int | None, typer.Option(help="Serve this listening socket instead.")] = None,
 ) -> None:
@@ -32,8 +34,9 @@ def _listener(host: str, port: int, fd: int | None) -> socket.socket:
     if fd is not None:
         return socket.socket(fileno=fd)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    both = host == "::" and socket.has_dualstack_ipv6()
     try:
-        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG, dualstack_ipv6=both)
     except OSError as error:
         typer.echo(f"imagequeue: cannot listen on {host}:{port}: {error.strerror}", err=True)
         raise typer.Exit(1) from None

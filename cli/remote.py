@@ -27,6 +27,7 @@ _NOT_NOW = frozenset({429, 502, 503, 504})
 
 
 _REQUESTS = "/v2/requests"
+_ENDPOINTS = "/v2/webhooks/endpoints"
 _RECOVERY = frozenset({"id", "state", "redelivered", "skipped"})
 
 
@@ -100,6 +101,60 @@ class Remote:
         """
         answer = self._ask("GET", f"/v2/webhooks/recoveries/{_quoted(recovery_id)}")
         return self._expected(answer, _RECOVERY)
+
+    def webhook_endpoints(self) -> dict[str, Any]:
+        """The endpoints of the account, all of them: an account has few.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        return self._expected(self._ask("GET", _ENDPOINTS, params={"limit": 100}), {"data"})
+
+    def create_webhook_endpoint(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an endpoint; the answer has its `signing_secret`.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        answer = self._ask("POST", _ENDPOINTS, json=dict(fields))
+        return self._expected(answer, {"id", "signing_secret"})
+
+    def change_webhook_endpoint(self, endpoint_id: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Change some fields of an endpoint; the endpoint.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        answer = self._ask("POST", f"{_ENDPOINTS}/{_quoted(endpoint_id)}", json=dict(fields))
+        return self._expected(answer, {"id", "name", "url", "event_types"})
+
+    def delete_webhook_endpoint(self, endpoint_id: str) -> dict[str, Any]:
+        """Delete an endpoint.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        return self._expected(self._ask("DELETE", f"{_ENDPOINTS}/{_quoted(endpoint_id)}"), {"deleted"})
+
+    def test_webhook_endpoint(self, endpoint_id: str, event_type: str) -> dict[str, Any]:
+        """Send a test event; what the endpoint answered as `status_code`.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`; the first also if it did not answer.
+        """
+        asked = {"event_type": event_type}
+        answer = self._ask("POST", f"{_ENDPOINTS}/{_quoted(endpoint_id)}/test", json=asked)
+        return self._expected(answer, {"status_code"})
+
+    def rotate_endpoint_secret(self, endpoint_id: str, *, overlap: bool) -> dict[str, Any]:
+        """Give an endpoint a new secret, as `signing_secret`; with `overlap` the old one signs for 24 hours.
+
+        Raises:
+            RemoteRefusal, RemoteAway: as `status`.
+        """
+        asked = {"keep_old_secret_active_for_24_hours": overlap}
+        answer = self._ask("POST", f"{_ENDPOINTS}/{_quoted(endpoint_id)}/rotate_secret", json=asked)
+        return self._expected(answer, {"id", "signing_secret"})
 
     def ask(self, method: str, path: str, names: AbstractSet[str], **given: Any) -> dict[str, Any]:
         """The answer of a route, which has at least `names`; `given` is what httpx calls body and query.

@@ -1,4 +1,4 @@
-"""`imagequeue webhooks`: the delivery log, redelivery and recovery, over HTTP."""
+"""`imagequeue webhooks`: the delivery log, redelivery, recovery and endpoints, over HTTP."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from typing import Annotated, Any
 
 import typer
 
+from cli import webhook_endpoints
 from cli.errors import reported
 from cli.output import console, print_json
 from cli.remote import Remote, remote
 from cli.tables import Column, print_table
 
 app = typer.Typer(
-    name="webhooks", help="Webhooks of your jobs: their log, and sending them again.", no_args_is_help=True
+    name="webhooks",
+    help="Webhooks: their log, sending them again, endpoints.",
+    no_args_is_help=True,
 )
+app.add_typer(webhook_endpoints.app)
 
 RequestId = Annotated[str, typer.Argument(metavar="REQUEST_ID", help="The id that submit printed.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -1,4 +1,4 @@
-"""`imagequeue worker`: answer the doorbells of some queues."""
+"""`imagequeue worker`: answer the doorbells of some queues, and deliver webhooks."""
 
 from __future__ import annotations
 

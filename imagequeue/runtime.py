@@ -19,6 +19,7 @@ from imagequeue.domain.errors import ConfigurationError
 from imagequeue.egress.client import GuardedClient
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.tls import guard_tls_context
+from imagequeue.egress.tunnel import Proxy
 from imagequeue.media.opening import open_storage
 from imagequeue.media.storage import Storage
 from imagequeue.providers.registry import PROVIDERS
@@ -32,7 +33,8 @@ from imagequeue.store.jobs.flow_ids import FlowIds
 class Runtime:
     """The parts that verbs and routes are given. Opening it makes no connection yet.
 
-    `tls` is for the egress guard; None: the public certificate authorities are trusted.
+    `tls` is for the egress guard; None: the public certificate authorities are trusted. `upstream_proxy` is
+    for calls to the catalog's endpoints alone.
 
     Only `catalog` is ever replaced, by `lifecycle.operate.reload_catalog`. So code that runs on reads it from
     here each time, and does not store it.
@@ -47,6 +49,7 @@ class Runtime:
     storage: Storage
     flow_ids: FlowIds = field(default_factory=FlowIds)
     tls: ssl.SSLContext | None = None
+    upstream_proxy: Proxy | None = None
 
     def guarded_client(self) -> GuardedClient:
         """An HTTP client for URLs that come from clients or from the answers of upstreams."""
@@ -75,8 +78,11 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         policy=EgressPolicy.parse(
             allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin
         ),
-        storage=open_storage(settings.storage_url, settings.s3_endpoint_url),
+        storage=open_storage(
+            settings.storage_url, settings.s3_endpoint_url, settings.s3_presign_endpoint_url
+        ),
         tls=guard_tls_context(settings.egress_ca_file),
+        upstream_proxy=Proxy.parse(settings.upstream_proxy.get_secret_value()),
     )
 
 

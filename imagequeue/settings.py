@@ -2,7 +2,7 @@
 
 An unknown `IMAGEQUEUE_*` variable is an error that names it; otherwise a misspelt one would silently leave
 the default. An empty variable is one that is not set. Names with `_SERVICE_` or `_PORT` in them are ignored,
-because Kubernetes sets such variables.
+because Kubernetes sets such variables; so are those of the tests and of docker-compose.yml.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
+from ipaddress import ip_network
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -26,6 +27,12 @@ from imagequeue.domain.webhooks import age_limit, parse_schedule
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
 """Read by the client commands only (docs/design/contract.md, "Commands")."""
+
+IMAGE_VARIABLE = "IMAGEQUEUE_IMAGE"
+"""Read by docker-compose.yml only, which hands its whole .env to the processes."""
+
+_TESTS_PREFIX = "IMAGEQUEUE_TEST_"
+"""Begins what only the tests read; they start processes that inherit it."""
 
 
 def _web_url(url: str) -> str:
@@ -77,6 +84,16 @@ def _origins(text: str) -> str:
     return text
 
 
+def _networks(text: str) -> str:
+    """Comma-separated CIDRs or addresses."""
+    for network in _comma_separated(text):
+        try:
+            ip_network(network)
+        except ValueError:
+            raise ValueError(f"{network[:200]!r} is not a network such as 10.0.0.0/8") from None
+    return text
+
+
 def _comma_separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -96,10 +113,12 @@ class Settings(BaseSettings):
     public_url: WebUrl = "http://127.0.0.1:8000"
     storage_url: str = "file://.imagequeue/media"
     s3_endpoint_url: WebUrl | None = None
+    s3_presign_endpoint_url: WebUrl | None = None
     media_base_url: WebUrl | None = None
     egress_allow: str = ""
     egress_deny: str = ""
     egress_ca_file: Path | None = None
+    upstream_proxy: SecretStr = SecretStr("")
     webhook_schedule: str = ""
     retention_days: int = Field(default=30, ge=1)
     metrics_addr: str | None = None
@@ -113,11 +132,19 @@ class Settings(BaseSettings):
     liveness_seconds: float = Field(default=5.0, gt=0)
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     wait_seconds: float = Field(default=300.0, gt=0, le=86_400)
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    max_connections: int = Field(default=8192, ge=1)
+    max_connections_per_address: int = Field(default=2048, ge=1)
 
     @cached_property
     def allowed_origins(self) -> list[str]:
         """Origins whose scripts may call the API; empty: none."""
         return _comma_separated(self.cors_origins)
+
+    @cached_property
+    def public_path(self) -> str:
+        """The path below which a proxy in front shows the API: empty, or such as `/images`."""
+        return urlsplit(self.public_origin).path
 
     @cached_property
     def public_origin(self) -> str:
@@ -163,13 +190,14 @@ def refuse_unknown_variables(environment: Mapping[str, str]) -> None:
     Raises:
         ConfigurationError: names every such variable.
     """
-    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES
-    unknown = sorted(
-        name
-        for name in environment
-        if name.startswith(PREFIX) and name not in known and "_SERVICE_" not in name and "_PORT" not in name
-    )
+    known = {PREFIX + name.upper() for name in Settings.model_fields} | CLIENT_VARIABLES | {IMAGE_VARIABLE}
+    unknown = sorted(name for name in environment if _is_meant_for_us(name) and name not in known)
     if unknown:
         raise ConfigurationError(
             f"Unknown variable {', '.join(unknown)}; docs/configuration.md lists every setting"
         )
+
+
+def _is_meant_for_us(name: str) -> bool:
+    others = name.startswith(_TESTS_PREFIX) or "_SERVICE_" in name or "_PORT" in name
+    return name.startswith(PREFIX) and not others

@@ -1,11 +1,13 @@
 """Wake-ups: messages in Redis that make a process look at the database now, and not a moment later.
 
-"Jobs wait", "polls are due" and "places are free" are for dispatchers, "inputs wait" is for workers, "these
-jobs are final" for event streams of the API and for the deliveries of the dispatcher.
+"Jobs wait" and "polls are due" are for dispatchers, "inputs wait" is for workers, "these jobs are final" for
+event streams of the API and for the workers that deliver webhooks.
 
 A wake-up is best effort. Every listener also looks at regular intervals, so a lost wake-up costs a moment and
-nothing else. Publishing never blocks and never fails the caller: a thread of its own does it, and waits for a
-second when Redis is away.
+nothing else. It looks at once when its subscription begins, also after its connection was cut.
+
+Publishing never blocks and never fails the caller: a thread of its own does it, and waits for a second when
+Redis is away.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
@@ -27,7 +30,6 @@ JOBS_WAITING = "imagequeue:jobs-waiting"
 INPUTS_WAITING = "imagequeue:inputs-waiting"
 JOBS_FINAL = "imagequeue:jobs-final"
 POLLS_DUE = "imagequeue:polls-due"
-PLACES_FREE = "imagequeue:places-free"
 
 _NAMES_PER_MESSAGE = 500
 """About 18 kB of ids: a message stays small for Redis and for its readers."""
@@ -103,16 +105,12 @@ class Wakeups:
         self._publisher(INPUTS_WAITING).publish()
 
     def jobs_final(self, job_ids: Sequence[UUID]) -> None:
-        """Tell those who wait for these jobs, and the dispatchers, because a webhook may be due."""
+        """Tell those who wait for these jobs, and those who deliver, because a webhook may be due."""
         self._publisher(JOBS_FINAL).publish(*map(str, job_ids))
 
     def polls_due(self) -> None:
         """Tell the dispatchers that a sleeping attempt may be polled."""
         self._publisher(POLLS_DUE).publish()
-
-    def places_free(self) -> None:
-        """Tell the dispatchers that a delivery attempt has ended, so that another one may begin."""
-        self._publisher(PLACES_FREE).publish()
 
     def close(self) -> None:
         """Publish what is pending, and end the threads."""
@@ -126,28 +124,44 @@ class Wakeups:
             return self._publishers[channel]
 
 
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """What a listener has heard: the names of the wake-ups, and whether it may have missed some before.
+
+    `missed` is True each time that the subscription begins, also again after the connection was cut: who
+    waits for something must look at it then, because its wake-up may have come before.
+    """
+
+    names: Sequence[str] = ()
+    missed: bool = False
+
+
 class WakeupListener:
     """Waits for wake-ups on its channels. For one thread."""
 
     def __init__(self, redis: Redis, *channels: str) -> None:
-        self._pubsub: PubSub = redis.pubsub(ignore_subscribe_messages=True)  # pyright: ignore[reportUnknownMemberType]
+        self._pubsub: PubSub = redis.pubsub()  # pyright: ignore[reportUnknownMemberType]
         self._channels = channels
         self._subscribed = False
         self._closed = threading.Event()
 
     def wait(self, timeout: float) -> bool:
-        """Wait for a wake-up, at most `timeout` seconds; all that have arrived already count as one."""
-        return self.wait_names(timeout) is not None
+        """Wait until there is a reason to look, at most `timeout` seconds."""
+        return self.hear(timeout) is not None
 
-    def wait_names(self, timeout: float) -> list[str] | None:
-        """Wait for wake-ups, at most `timeout` seconds, and return their names; None when none came."""
+    def hear(self, timeout: float) -> Heard | None:
+        """Wait for wake-ups, at most `timeout` seconds, and take what has arrived; None if nothing has."""
         deadline = time.monotonic() + timeout
+        heard = None
         try:
-            return self._listen(deadline)
+            self._subscribe()
+            while (message := self._message(0.0 if heard else deadline - time.monotonic())) is not None:
+                heard = _with(heard or Heard(), message)
         except (RedisError, OSError):
             self._subscribed = False
-            self._closed.wait(max(0.0, deadline - time.monotonic()))
-            return None
+            if heard is None:
+                self._closed.wait(max(0.0, deadline - time.monotonic()))
+        return heard
 
     def interrupt(self) -> None:
         """End a `wait` that goes on because Redis is away; may be called from another thread."""
@@ -158,15 +172,26 @@ class WakeupListener:
         self._closed.set()
         self._pubsub.close()
 
-    def _listen(self, deadline: float) -> list[str] | None:
+    def _subscribe(self) -> None:
         if not self._subscribed:
             self._pubsub.subscribe(*self._channels)  # pyright: ignore[reportUnknownMemberType]
             self._subscribed = True
-        names: list[str] | None = None
+
+    def _message(self, seconds: float) -> dict[str, Any] | None:
+        """The next message, within so many seconds.
+
+        The library gives None early when it has read the answer to its own PING.
+        """
+        deadline = time.monotonic() + seconds
         while True:
-            seconds = max(0.0, deadline - time.monotonic()) if names is None else 0.0
-            message = cast("dict[str, Any] | None", self._pubsub.get_message(timeout=seconds))
-            if message is not None and message["type"] == "message":
-                names = (names or []) + message["data"].decode().split()
-            elif seconds == 0.0:
-                return names
+            left = max(0.0, deadline - time.monotonic())
+            message = cast("dict[str, Any] | None", self._pubsub.get_message(timeout=left))
+            if message is not None or left == 0.0:
+                return message
+
+
+def _with(heard: Heard, message: dict[str, Any]) -> Heard:
+    """What was heard with one more message; one that confirms a subscription is the first of a connection."""
+    if message["type"] == "message":
+        return replace(heard, names=[*heard.names, *message["data"].decode().split()])
+    return replace(heard, missed=heard.missed or message["type"] == "subscribe")

@@ -1,7 +1,7 @@
 """The wiring: every verb, put together from a Runtime and from what differs between processes.
 
 Processes and tests take their verbs from here. What differs is an argument: `announce` is told which jobs
-became final, `release` hands attempts or deliveries to workers, `wake` tells somebody that there is work. All
+became final, `release` hands attempts to workers, `wake` tells somebody that there is work. All
 of them are called after a commit, and what they are told may be lost. A test that needs another part
 exchanges it by `dataclasses.replace`.
 """
@@ -9,7 +9,8 @@ exchanges it by `dataclasses.replace`.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
 from uuid import UUID
@@ -18,21 +19,18 @@ import httpx
 from redis import Redis
 
 from imagequeue.client_rate_limit import ClientRateLimit
-from imagequeue.dialects.lines import LineReader, LineTerms, read_line
 from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
-from imagequeue.lifecycle.backfill.check_line import ReadText
-from imagequeue.lifecycle.backfill.files import FileRetention
-from imagequeue.lifecycle.backfill.validate import Validation
-from imagequeue.lifecycle.deliver.deliver import Deliveries, Delivering
+from imagequeue.lifecycle.deliver.attempt import Delivering
+from imagequeue.lifecycle.deliver.deliver import Deliveries, end_overdue
+from imagequeue.lifecycle.deliver.record import Recording
 from imagequeue.lifecycle.deliver.redeliver import Recoveries
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
-from imagequeue.lifecycle.expand.expand import Expander
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
@@ -51,19 +49,12 @@ from imagequeue.lifecycle.settle.job_end import JobEnd
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.submit.submission import Submission
 from imagequeue.lifecycle.submit.submit import SubmitOutcome, submit
-from imagequeue.lifecycle.submit.uploads import RequestWithUploads
-from imagequeue.lifecycle.supervise.control import BatchControl
-from imagequeue.lifecycle.supervise.events import BatchEvents
-from imagequeue.lifecycle.supervise.reasons import Reasons
-from imagequeue.lifecycle.supervise.supervise import Supervision, WriteFiles
 from imagequeue.lifecycle.sweep.rescue import Rescue
 from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.credentials import Credentials
 from imagequeue.runtime import Runtime, open_redis
-from imagequeue.store.batches.expansion import BatchTerms
-from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
 
@@ -158,7 +149,7 @@ def upstream_caller(runtime: Runtime) -> UpstreamCaller:
     return UpstreamCaller(
         catalog=catalog(runtime),
         secret=Credentials(catalog(runtime)),
-        client=httpx.Client(transport=deadline_transport(), trust_env=False),
+        client=httpx.Client(transport=deadline_transport(proxy=runtime.upstream_proxy), trust_env=False),
         callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
         inputs=inputs(runtime),
     )
@@ -187,16 +178,11 @@ def spill(runtime: Runtime) -> Spill:
     return Spill(runtime.settings.spill_dir or Path(".imagequeue") / "spill")
 
 
-def delivering(runtime: Runtime, ended: Callable[[], None] = lambda: None) -> Delivering:
-    """The verb `deliver`; `ended`: a delivery attempt is over, and another one may begin."""
-    return Delivering(
-        engine=runtime.engine,
-        client=runtime.guarded_client(),
-        keyring=runtime.keyring,
-        schedule=parse_schedule(runtime.settings.webhook_schedule),
-        dialect_headers=DIALECTS.webhook_headers(),
-        ended=ended,
-    )
+def deliveries(runtime: Runtime, pool: Executor, slots: int) -> Deliveries:
+    """The verb `deliver`; `pool` has `slots` threads, which make the attempts."""
+    delivering = Delivering(runtime.guarded_client(), runtime.keyring, DIALECTS.webhook_headers())
+    recording = Recording(runtime.engine, parse_schedule(runtime.settings.webhook_schedule))
+    return Deliveries(runtime.engine, delivering, recording, pool, slots)
 
 
 # What dispatchers do.
@@ -207,44 +193,14 @@ def dispatch(runtime: Runtime, release: Release) -> Dispatch:
     return Dispatch(runtime.engine, Eligibility(runtime.catalog), release)
 
 
-def batch_reasons(runtime: Runtime) -> Reasons:
-    """What says why batches are paused."""
-    return Reasons(runtime.engine, BatchEvents(parse_schedule(runtime.settings.webhook_schedule)))
-
-
-def batch_control(runtime: Runtime) -> BatchControl:
-    """What a person does with a batch."""
-    return BatchControl(runtime.engine, batch_reasons(runtime))
-
-
-def supervision(runtime: Runtime, settlement: Settlement, write_files: WriteFiles) -> Supervision:
-    """The verb `supervise`; `write_files` has the results of a batch that ends written."""
-    return Supervision(runtime.engine, settlement, batch_reasons(runtime), write_files)
-
-
-def expander(runtime: Runtime, eligibility: Callable[[], Eligibility], wake: Callable[[], None]) -> Expander:
-    """The verb `expand`; `eligibility` is the dispatcher's, `wake` says that jobs wait."""
-
-    def read(text: bytes, terms: BatchTerms, catalog: Catalog) -> tuple[str, RequestWithUploads]:
-        shared = LineTerms(terms.endpoint, terms.client_headers, runtime.settings.public_origin)
-        line = read_line(text, shared, catalog)
-        return line.dialect, line.ask
-
-    return Expander(runtime, eligibility, read, batch_reasons(runtime).record, wake)
-
-
 def polls(runtime: Runtime, release: Release, waiting: Callable[[Lane], int | None]) -> Polls:
     """What wakes sleeping attempts for their next poll; `waiting` counts the doorbells of a lane in Redis."""
     return Polls(runtime.engine, release, waiting)
 
 
-def deliveries(
-    runtime: Runtime,
-    release: Callable[[Sequence[ClaimedDelivery]], None],
-    waiting: Callable[[], int | None],
-) -> Deliveries:
-    """What hands out the deliveries that are due; `waiting` counts their doorbells in Redis."""
-    return Deliveries(runtime.engine, release, waiting, parse_schedule(runtime.settings.webhook_schedule))
+def overdue_deliveries(runtime: Runtime) -> Callable[[], int]:
+    """What lets deliveries be DEAD whose age no schedule can explain."""
+    return partial(end_overdue, runtime.engine, parse_schedule(runtime.settings.webhook_schedule))
 
 
 def recoveries(runtime: Runtime) -> Recoveries:
@@ -277,21 +233,6 @@ def job_retention(runtime: Runtime) -> Retention:
 def input_retention(runtime: Runtime) -> InputRetention:
     """What removes input images that no job needs any more."""
     return InputRetention(runtime.engine, runtime.storage)
-
-
-def validation(runtime: Runtime) -> Validation:
-    """The verb `validate`, for the files of batches."""
-
-    def open_reader(endpoint: str | None, headers: Mapping[str, str]) -> ReadText:
-        terms = LineTerms(endpoint, headers, runtime.settings.public_origin)
-        return LineReader(terms, runtime.catalog).read
-
-    return Validation(runtime, open_reader)
-
-
-def file_retention(runtime: Runtime) -> FileRetention:
-    """What removes files that are deleted or expired, and what broken uploads left."""
-    return FileRetention(runtime.engine, runtime.storage)
 
 
 def event_totals(runtime: Runtime) -> EventTotals:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.dialects.lines import LineTerms, read_line
 from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import new_id
@@ -58,15 +58,18 @@ class Backfill:
     def __post_init__(self) -> None:
         runtime = self.pipeline.runtime
         dispatch = self.pipeline.dispatch
-        self.expander = wiring.expander(runtime, lambda: dispatch.eligibility, self._wake)
-        self.supervision = wiring.supervision(runtime, self.pipeline.settlement, lambda _: EndFiles())
-        self.control = wiring.batch_control(runtime)
+        self.expander = backfill_wiring.expander(runtime, lambda: dispatch.eligibility, self._wake)
+        self.supervision = backfill_wiring.supervision(
+            runtime, self.pipeline.settlement, lambda _: EndFiles()
+        )
+        self.control = backfill_wiring.batch_control(runtime)
+        self.inputs = backfill_wiring.batch_inputs(runtime)
 
-    def create(self, bodies: Sequence[Mapping[str, Any]], **terms: Any) -> UUID:
+    def create(self, bodies: Sequence[Mapping[str, Any]], url: str = URL, **terms: Any) -> UUID:
         """A batch of the pipeline's account, as validation leaves it; keywords are columns."""
         pipeline, batch_id, file_id = self.pipeline, new_id(), new_id()
         lines = [
-            json.dumps({"custom_id": f"line-{number}", "method": "POST", "url": URL, "body": given}).encode()
+            json.dumps({"custom_id": f"line-{number}", "method": "POST", "url": url, "body": given}).encode()
             for number, given in enumerate(bodies, 1)
         ]
         key = f"files/{file_id}"
@@ -95,7 +98,7 @@ class Backfill:
 
     def step(self) -> int:
         """Everything once; how much moved."""
-        moved = self.expand()
+        moved = self.expand() + self.inputs.run_once()
         self.pipeline.beat()
         while released := self.pipeline.dispatch.run_once():
             self.pipeline.answer()
@@ -133,7 +136,9 @@ class Backfill:
     def _copy(self, connection: Connection, batch_id: UUID, lines: Sequence[bytes]) -> None:
         catalog, offset, new = self.pipeline.runtime.catalog, 0, list[NewLine]()
         for number, line in enumerate(lines, 1):
-            request = read_line(line, LineTerms(), catalog).ask.request
+            ask = read_line(line, LineTerms(), catalog).ask
+            sources = tuple(str(image.source) for image in ask.images)
+            request = replace(ask.request, input_images=sources)
             key = FlowKey(
                 self.pipeline.account_id, request.model_id, str(request.requirement), Lane.BACKFILL, batch_id
             )

@@ -75,7 +75,7 @@ def runtime(engine: Engine, database_url: str, *, of: Catalog | None = None, **m
         catalog=of or catalog(),
         keyring=Keyring(SECRET_KEY),
         policy=EgressPolicy.parse(allow=own.egress_allow, deny=own.egress_deny, public_url=own.public_origin),
-        storage=open_storage(own.storage_url, own.s3_endpoint_url),
+        storage=open_storage(own.storage_url, own.s3_endpoint_url, own.s3_presign_endpoint_url),
     )
 
 

@@ -1,17 +1,24 @@
 """Real servers for every test: one Postgres and one Redis a session, an empty database a test.
 
+<<<<<<< HEAD
+`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. Tests that need
+SeaweedFS are skipped where its program is not installed, unless `IMAGEQUEUE_TEST_S3=require`.
+=======
 `IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. `TEST_POSTGRES`
 names the folder of another Postgres than the wheel's (`tests/postgres.py`).
+>>>>>>> main
 """
 
 from __future__ import annotations
 
+import gc
 import os
 import time
 from collections.abc import Iterator
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import pytest
+import structlog
 from redis import Redis
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.pool import QueuePool
@@ -20,6 +27,9 @@ from xdist.scheduler import LoadScopeScheduling
 
 from imagequeue.store.database import open_engine
 from tests.databases import ReusedDatabase
+
+if TYPE_CHECKING:
+    from tests.seaweedfs import SeaweedFS
 
 SHARE_A_STACK = {
     f"tests/e2e/test_{name}.py"
@@ -62,6 +72,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Otherwise the order stays as pytest-randomly has shuffled it.
     """
     items.sort(key=lambda item: item.get_closest_marker("long") is None)
+
+
+def pytest_collection_finish() -> None:
+    """Keep what was collected out of the garbage collector's rounds, half a million objects that stay."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def plain_logs() -> None:
+    """The lines of logs as they are, but plain tracebacks: rich ones take a second of a core each."""
+    *before, _ = structlog.get_config()["processors"]
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*before, plain])
 
 
 @pytest.fixture(scope="session")
@@ -120,6 +144,15 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = EmbeddedRedis(tmp_path_factory.mktemp("redis") / "data")
     with server.running():
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    """An S3 server of this session."""
+    from tests.seaweedfs import SeaweedFS  # noqa: PLC0415  # only where it is started
+
+    with SeaweedFS(tmp_path_factory.mktemp("seaweedfs")).running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -23,6 +23,7 @@ from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.attempts.calls import Doorbell
 from simulator.config import SimulatorConfig
 from tests import builders
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline
 from tests.servers import SimulatorThread
 
@@ -178,7 +179,9 @@ class Crew:
 
 def quotas(simulator_url: str) -> dict[str, dict[str, Any]]:
     """The simulator's strict count of every quota, by upstream."""
-    answer = httpx.get(f"{simulator_url}/_sim/quota", trust_env=False).raise_for_status().json()
+    answer = (
+        httpx.get(f"{simulator_url}/_sim/quota", trust_env=False, verify=NO_TLS).raise_for_status().json()
+    )
     return {report["quota"].partition("/")[0]: report for report in answer["quotas"]}
 
 

@@ -31,6 +31,7 @@ from imagequeue.store.attempts.quota import ensure_groups
 from imagequeue.store.processes import ProcessRecord
 from simulator.config import SimulatorConfig
 from tests import builders
+from tests.loopback import NO_TLS
 from tests.servers import SimulatorThread
 
 PIXAZO = {
@@ -207,11 +208,18 @@ class Pipeline:
 
     def calls(self) -> list[dict[str, Any]]:
         """The simulator's log."""
-        return httpx.get(f"{self.simulator.url}/_sim/log", trust_env=False).json()["entries"]
+        return httpx.get(f"{self.simulator.url}/_sim/log", trust_env=False, verify=NO_TLS).json()["entries"]
+
+    def heal(self) -> None:
+        """Take every fault out of the simulator."""
+        url = f"{self.simulator.url}/_sim/faults"
+        httpx.delete(url, trust_env=False, verify=NO_TLS).raise_for_status()
 
     def fault(self, **fault: Any) -> None:
         """Arm a fault in the simulator."""
-        httpx.post(f"{self.simulator.url}/_sim/faults", json=fault, trust_env=False).raise_for_status()
+        httpx.post(
+            f"{self.simulator.url}/_sim/faults", json=fault, trust_env=False, verify=NO_TLS
+        ).raise_for_status()
 
 
 def _request(number: int, asked: dict[str, Any]) -> ImageRequest:

@@ -20,12 +20,28 @@ START_SECONDS = 120
 STOP_SECONDS = 120
 
 
+DATE_SECONDS = 1
+"""How old the Date of an answer may be."""
+
+
 class _EventServer(uvicorn.Server):
-    """uvicorn that says when it listens, ends when an event is set, and cuts open connections off."""
+    """uvicorn that says when it listens, ends when it is told to, and cuts open connections off.
+
+    uvicorn itself looks every tenth of a second whether it shall end, and waits as long for its connections:
+    with a server a test, that would be minutes of the suite.
+    """
 
     def __init__(self, config: uvicorn.Config, ready: threading.Event) -> None:
         super().__init__(config)
         self._ready = ready
+        self._stopping = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def stop(self) -> None:
+        """End soon; to be called once, from another thread, after the start."""
+        self.should_exit = True
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._stopping.set)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
@@ -33,14 +49,25 @@ class _EventServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        self._loop = asyncio.get_running_loop()
         self._ready.set()
 
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+    async def main_loop(self) -> None:
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), DATE_SECONDS)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002  # the listener is whose it was
+        for server in self.servers:
+            server.close()
         for connection in list(self.server_state.connections):
             transport = getattr(connection, "transport", None)
             if isinstance(transport, asyncio.Transport):
                 transport.abort()
-        await super().shutdown(sockets)
+        await asyncio.sleep(0)  # the connections learn that they are lost
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
+        await self.lifespan.shutdown()
 
 
 class ServerThread:
@@ -55,7 +82,15 @@ class ServerThread:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._ready = threading.Event()
-        config = uvicorn.Config(app, http=http, log_level="warning", access_log=False)  # type: ignore[arg-type]  # a name is a literal there
+        self._stopped = False
+        config = uvicorn.Config(
+            app,
+            http=http,  # type: ignore[arg-type]  # a name is a literal there
+            ws="none",
+            proxy_headers=False,
+            log_level="warning",
+            access_log=False,
+        )
         self._server = _EventServer(config, self._ready)
         self._thread = threading.Thread(target=self._run, name=f"server-{self.port}", daemon=True)
 
@@ -70,7 +105,9 @@ class ServerThread:
 
     def stop(self) -> None:
         """Stop now; the end of the context then does nothing more."""
-        self._server.should_exit = True
+        if not self._stopped:
+            self._stopped = True
+            self._server.stop()
         self._thread.join(STOP_SECONDS)
         self._listener.close()
         if self._thread.is_alive():

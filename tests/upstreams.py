@@ -29,6 +29,19 @@ _MODELS = {
 }
 EDITING = tuple(name for name in COSTS if name != "aiml")
 
+UNDOCUMENTED_FORMS: dict[str, dict[str, Any]] = {
+    "gzip": {"kind": "compressed"},
+    "deflate": {"kind": "compressed", "encoding": "deflate"},
+    "brotli": {"kind": "compressed", "encoding": "br"},
+    "zstd": {"kind": "compressed", "encoding": "zstd"},
+    "base64 with line breaks": {"kind": "line_breaks"},
+    "the image itself": {"kind": "raw_image"},
+    "a link as text": {"kind": "url_text"},
+    "a relative link": {"kind": "relative_url"},
+    "one value for an array": {"kind": "one_for_array"},
+}
+"""Faults in whose answers the image is whole, in a form that no document of an upstream shows."""
+
 
 def upstreams(**model: Any) -> dict[str, Any]:
     """The simulator's upstreams, by the name of their deployment; `model` changes every model."""

@@ -14,6 +14,7 @@ from imagequeue.domain.jobs import Lane
 
 GENERATE_QUEUES = {lane: f"generate.{lane}" for lane in Lane}
 DELIVERIES = "deliveries"
+"""No queue of Celery, but named like one where a worker is told what to do: deliveries wait in Postgres."""
 QUEUES = (*GENERATE_QUEUES.values(), DELIVERIES)
 
 
@@ -24,7 +25,9 @@ def make_app(redis_url: str) -> Celery:
     """
     app = Celery("imagequeue", broker=redis_url, set_as_current=False, fixups=[])
     app.conf.update(OPTIONS)
-    app.conf.task_queues = [Queue(name, Exchange(name), routing_key=name) for name in QUEUES]
+    app.conf.task_queues = [
+        Queue(name, Exchange(name), routing_key=name) for name in GENERATE_QUEUES.values()
+    ]
     return app
 
 

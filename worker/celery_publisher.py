@@ -1,7 +1,7 @@
 """Celery publisher: sends doorbells, which carry ids, in one round trip to Redis.
 
-It is called after the commit that released the attempts or claimed the deliveries. A doorbell that is lost is
-sent again by the sweep. How many wait is asked before that, so that no list grows while nobody takes from it
+It is called after the commit that released the attempts. A doorbell that is lost is sent again by the sweep.
+How many wait is asked before that, so that no list grows while nobody takes from it
 (docs/design/pipeline.md, "What waits in Redis").
 """
 
@@ -20,15 +20,14 @@ from redis.exceptions import RedisError
 from imagequeue.domain.jobs import Lane
 from imagequeue.failpoint import failpoint
 from imagequeue.store.attempts.calls import Doorbell
-from imagequeue.store.deliveries import ClaimedDelivery
-from worker.app import DELIVERIES, GENERATE_QUEUES
-from worker.names import DELIVER, GENERATE
+from worker.app import GENERATE_QUEUES
+from worker.names import GENERATE
 
 log = structlog.get_logger()
 
 
 class CeleryPublisher:
-    """Sends the doorbells of attempts and of deliveries; while Redis is away that is logged, not raised."""
+    """Sends the doorbells of attempts; while Redis is away that is logged, not raised."""
 
     def __init__(self, app: Celery, redis: Redis) -> None:
         self._app, self._redis = app, redis
@@ -37,10 +36,6 @@ class CeleryPublisher:
         """The doorbells that no worker has taken yet of a lane's queue; None while Redis is away."""
         return self._waiting(GENERATE_QUEUES[lane])
 
-    def deliveries_waiting(self) -> int | None:
-        """The doorbells of deliveries that no worker has taken yet; None while Redis is away."""
-        return self._waiting(DELIVERIES)
-
     def attempts(self, doorbells: Sequence[Doorbell]) -> None:
         """Send the doorbells of attempts, each to the queue of its lane."""
         with self._producer(len(doorbells)) as producer:
@@ -48,12 +43,6 @@ class CeleryPublisher:
                 if number:
                     failpoint("dispatch.ringing")
                 self._send(producer, GENERATE, (str(doorbell.attempt_id),), GENERATE_QUEUES[doorbell.lane])
-
-    def deliveries(self, claimed: Sequence[ClaimedDelivery]) -> None:
-        """Send the doorbells of deliveries."""
-        with self._producer(len(claimed)) as producer:
-            for delivery in claimed:
-                self._send(producer, DELIVER, (str(delivery.id), delivery.fence), DELIVERIES)
 
     def _waiting(self, queue: str) -> int | None:
         """Celery's list of a queue has the queue's name."""

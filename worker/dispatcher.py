@@ -1,4 +1,4 @@
-"""The dispatcher process: dispatch, batches, polls, deliveries, the forecast, the sweep, the retention.
+"""The dispatcher process: dispatch, batches, polls, the forecast, the sweep and the retention.
 
 Each of these is a loop of its own. Between two runs a loop waits for its interval, or (`Wake`) for a wake-up
 in Redis and at most 250 ms.
@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
 from imagequeue.backfill_wiring import written_files
 from imagequeue.lifecycle.backfill import files
 from imagequeue.lifecycle.deliver import redeliver
@@ -31,7 +31,7 @@ from imagequeue.loops import Loop, Watchdog, retry_until_stopped
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.store.attempts.quota import ensure_groups
-from imagequeue.wakeup import JOBS_FINAL, JOBS_WAITING, PLACES_FREE, POLLS_DUE, Wakeups
+from imagequeue.wakeup import JOBS_WAITING, POLLS_DUE, Wakeups
 from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
 from worker.wake import Wake
@@ -74,16 +74,14 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
 
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
-    deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
-    recoveries = wiring.recoveries(runtime)
+    overdue, recoveries = wiring.overdue_deliveries(runtime), wiring.recoveries(runtime)
     publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [
         Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
-        Loop("deliveries", deliveries.run_once, Wake(runtime, stopping, JOBS_FINAL, PLACES_FREE), stopping),
-        Loop.every(OVERDUE_SECONDS, "overdue deliveries", deliveries.end_overdue, stopping),
+        Loop.every(OVERDUE_SECONDS, "overdue deliveries", overdue, stopping),
         Loop.every(redeliver.INTERVAL_SECONDS, "recoveries", recoveries.run_once, stopping),
         Loop("polls", polls.run_once, Wake(runtime, stopping, POLLS_DUE), stopping),
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping),
@@ -96,9 +94,6 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop.every(job_retention.INTERVAL_SECONDS, "retention", retention.run_once, stopping),
         Loop.every(totals.INTERVAL_SECONDS, "event totals", wiring.event_totals(runtime).run_once, stopping),
         Loop.every(input_retention.INTERVAL_SECONDS, "input retention", inputs.run_once, stopping),
-        Loop.every(
-            files.INTERVAL_SECONDS, "file retention", wiring.file_retention(runtime).run_once, stopping
-        ),
         *_batch_loops(runtime, stopping, settlement, lambda: dispatch.eligibility),
     ]
 
@@ -115,9 +110,11 @@ def _batch_loops(
         wakeups.jobs_waiting()
         wakeups.inputs_waiting()
 
-    expander = wiring.expander(runtime, eligibility, wake)
-    supervision = wiring.supervision(runtime, settlement, written_files(runtime))
+    expander = backfill_wiring.expander(runtime, eligibility, wake)
+    supervision = backfill_wiring.supervision(runtime, settlement, written_files(runtime))
+    removed = backfill_wiring.file_retention(runtime)
     return [
+        Loop.every(files.INTERVAL_SECONDS, "file retention", removed.run_once, stopping),
         Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
         Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),
     ]

@@ -1,6 +1,5 @@
-"""The names of the Celery tasks, as messages have them."""
+"""The name of the Celery task, as messages have it."""
 
 from __future__ import annotations
 
 GENERATE = "generate"
-DELIVER = "deliver"

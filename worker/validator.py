@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.backfill_wiring import result_files
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
@@ -26,8 +26,8 @@ LOOK_SECONDS = 0.5
 
 WATCH_SECONDS = 5.0
 
-LONGEST_TURN_SECONDS = 300.0
-"""A turn ends after ten seconds, and with a chunk of a slow storage; this is a process that hangs."""
+LONGEST_CHUNK_SECONDS = 120.0
+"""Without a chunk that was read and written, or a pass: the process hangs, and its lease is over, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +43,15 @@ class IdlePause:
 
 
 def run_validator(runtime: Runtime) -> None:
-    """Validate until SIGTERM; a turn that runs ends first."""
+    """Validate until SIGTERM; the chunk that is being written ends first."""
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
-    catalog, validation = CatalogWatch(runtime), wiring.validation(runtime)
+    catalog, validation = CatalogWatch(runtime), backfill_wiring.validation(runtime, stopping)
     on_hangup(lambda _: catalog.hung_up.set())
     results = result_files(runtime, stopping)
     validating = Loop("validation", validation.run_once, IdlePause(stopping), stopping)
     writing = Loop("results", results.run_once, IdlePause(stopping), stopping)
-    watchdog = Watchdog(lambda: [validating.age()], give_up, LONGEST_TURN_SECONDS)  # files may take longer
+    watchdog = Watchdog(lambda: [min(validating.age(), validation.age())], give_up, LONGEST_CHUNK_SECONDS)
     process = this_process("worker", queues=(BACKFILLS,))
     with beating(runtime, process), validating.running(), writing.running():
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()

@@ -1,4 +1,4 @@
-"""The pause of a loop that a wake-up in Redis may end."""
+"""The pauses of loops that a wake-up may end: one that comes by Redis, or of a thread of the process."""
 
 from __future__ import annotations
 
@@ -33,3 +33,23 @@ class Wake:
         rest = LEAST_PAUSE_SECONDS - (time.monotonic() - began)
         if rest > 0:
             self._stopping.wait(rest)
+
+
+class UntilSet:
+    """Waits until an event of this process is set, and no longer than `LOOK_SECONDS`; clears it."""
+
+    def __init__(
+        self, event: threading.Event, stopping: threading.Event, *, least_seconds: float = LEAST_PAUSE_SECONDS
+    ) -> None:
+        self._event = event
+        self._stopping = stopping
+        self._least_seconds = least_seconds
+        self._looked = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        """Wait. Two passes begin `least_seconds` apart, so that work for one statement gathers."""
+        del done
+        self._event.wait(LOOK_SECONDS)
+        self._stopping.wait(max(0.0, self._looked + self._least_seconds - time.monotonic()))
+        self._event.clear()
+        self._looked = time.monotonic()

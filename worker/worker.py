@@ -1,4 +1,4 @@
-"""The worker process: Celery's consumer around our two tasks, with a heartbeat and a watch on itself."""
+"""The worker process: Celery's consumer around the calls, the delivery of webhooks, or both; a heartbeat."""
 
 from __future__ import annotations
 
@@ -7,110 +7,148 @@ import signal
 import threading
 import warnings
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
-from celery import Celery, signals
+from celery import signals
 from celery.apps.worker import Worker
 from celery.exceptions import SecurityWarning
 from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
+from imagequeue.domain.jobs import Lane
 from imagequeue.domain.polling import poll_places
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.generate import storage_check
+from imagequeue.lifecycle.generate import fetch_batch_inputs, storage_check
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
-from imagequeue.lifecycle.generate.fetch_inputs import Fetches, Fetching
+from imagequeue.lifecycle.generate.fetch_inputs import Fetches
+from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
-from imagequeue.loops import Loop
+from imagequeue.loops import Loop, Watchdog
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.wakeup import INPUTS_WAITING, Wakeups
 from worker.app import DELIVERIES, GENERATE_QUEUES, make_app
+from worker.delivery import delivering
 from worker.liveness import Activity, Liveness
 from worker.tasks import register_tasks
 from worker.wake import Wake
 
 log = structlog.get_logger()
 
+WATCH_SECONDS = 5.0
+
 LEAST_DELIVERY_SLOTS = 2
 """Of a worker that makes calls too: one receiver that hangs leaves a place to the others."""
 
 
 def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int:
-    """Consume the queues until SIGTERM, then finish the running calls; the exit code."""
+    """Make the calls of some lanes, deliver webhooks, or both, until SIGTERM; then finish what runs.
+
+    Returns the exit code.
+    """
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
-    app = make_app(runtime.settings.redis_url.get_secret_value())
-    delivery_slots = _delivery_slots(queues, concurrency)
-    threads = _threads(queues, concurrency, delivery_slots)
-    activity, health = Activity(threads), StorageHealth(doubted=True)
+    lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
+    delivery_slots = _delivery_slots(lanes, queues, concurrency)
+    health = StorageHealth(doubted=True)
     record = this_process("worker", queues=queues, slots=concurrency, delivery_slots=delivery_slots)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
     slots = AvailableSlots(concurrency, health, image_storer.spill, stopping)
     settlement = wiring.settlement(runtime, wakeups.jobs_final)
     generation = wiring.generation(runtime, process, image_storer, settlement)
-    register_tasks(app, generation, wiring.delivering(runtime, wakeups.places_free), activity)
-    catalog, liveness = CatalogWatch(runtime), Liveness(runtime.redis, queues, activity, give_up)
+    catalog, check = CatalogWatch(runtime), StorageCheck(runtime.storage, health)
     on_hangup(lambda _: catalog.hung_up.set())
-    check = StorageCheck(runtime.storage, health)
     fetching = wiring.fetching(runtime, settlement, wakeups.jobs_waiting, stopping)
     # The heartbeat outlives `stopping`: calls that still run are this process's to the end.
-    with beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping):
+    with (
+        beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping) as heartbeat,
+        _delivering(runtime, delivery_slots, stopping) as loops,
+    ):
         _unspill(runtime, settlement)
         # Nobody waits for the end of these: a storage that hangs must not keep the process.
-        Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()
         Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
-        _fetch(runtime, fetching, queues, slots, stopping)
-        return _consume(app, queues, threads, stopping, catalog.hung_up)
+        if not lanes:
+            return _watch([heartbeat, *loops], stopping)
+        fetches = Fetches(fetching, lanes, slots)
+        Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
+        if Lane.BACKFILL in lanes:
+            _fetch_batch_inputs(runtime, stopping)
+        return _consume(runtime, generation, _Calls(lanes, concurrency), stopping, catalog.hung_up)
 
 
-def _delivery_slots(queues: Sequence[str], slots: int) -> int:
+def _fetch_batch_inputs(runtime: Runtime, stopping: threading.Event) -> None:
+    """Fetch the input images that lines of batches name."""
+    fetch = backfill_wiring.batch_inputs(runtime).run_once
+    for place in range(fetch_batch_inputs.PLACES):
+        Loop.every(fetch_batch_inputs.INTERVAL_SECONDS, f"batch inputs {place}", fetch, stopping).start()
+
+
+def _delivery_slots(lanes: Sequence[Lane], queues: Sequence[str], slots: int) -> int:
     """How many delivery attempts at a time: all worker slots, or beside calls half as many more threads."""
     if DELIVERIES not in queues:
         return 0
-    return slots if len(queues) == 1 else max(LEAST_DELIVERY_SLOTS, slots // 2)
+    return max(LEAST_DELIVERY_SLOTS, slots // 2) if lanes else slots
 
 
-def _threads(queues: Sequence[str], slots: int, delivery_slots: int) -> int:
-    """Worker slots, and places for the polls of each lane and for deliveries, which so take no slot."""
-    lanes = [queue for queue in GENERATE_QUEUES.values() if queue in queues]
-    if not lanes:
-        return max(slots, delivery_slots)
-    return slots + sum(poll_places(slots / len(lanes)) for _ in lanes) + delivery_slots
+def _delivering(
+    runtime: Runtime, slots: int, stopping: threading.Event
+) -> AbstractContextManager[Sequence[Loop]]:
+    return delivering(runtime, slots, stopping) if slots else nullcontext(())
 
 
-def _fetch(
-    runtime: Runtime,
-    fetching: Fetching,
-    queues: Sequence[str],
-    slots: AvailableSlots,
-    stopping: threading.Event,
-) -> None:
-    """Fetch input images for the lanes whose calls this process makes."""
-    lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
-    if lanes:
-        fetches = Fetches(fetching, lanes, slots)
-        Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
+def _watch(loops: Sequence[Loop], stopping: threading.Event) -> int:
+    """Wait until the process is to stop, or end it when one of its loops stands still; the exit code.
+
+    Only for a process that makes no calls: those are paid for, and must not end with a loop.
+    """
+    watchdog = Watchdog(lambda: [loop.age() for loop in loops], give_up)
+    # This thread only joins: if it waited for `stopping`, a handler that interrupts it could want the lock
+    # that it holds.
+    Loop.every(WATCH_SECONDS, "watchdog", watchdog.run_once, stopping).start().join()
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The lanes whose calls a process makes, and how many at a time."""
+
+    lanes: Sequence[Lane]
+    slots: int
+
+    @property
+    def queues(self) -> list[str]:
+        return [GENERATE_QUEUES[lane] for lane in self.lanes]
+
+    @property
+    def threads(self) -> int:
+        """Worker slots, and places for the polls of each lane, which so take no slot."""
+        return self.slots + sum(poll_places(self.slots / len(self.lanes)) for _ in self.lanes)
 
 
 def _consume(
-    app: Celery,
-    queues: Sequence[str],
-    concurrency: int,
+    runtime: Runtime,
+    generation: Generation,
+    calls: _Calls,
     stopping: threading.Event,
     hung_up: threading.Event,
 ) -> int:
     """Run Celery's worker in this thread, unless the process is to stop already."""
+    app, activity = make_app(runtime.settings.redis_url.get_secret_value()), Activity(calls.threads)
+    register_tasks(app, generation, activity)
+    liveness = Liveness(runtime.redis, calls.queues, activity, give_up)
+    Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()
 
     def on_shutdown(**_: Any) -> None:
         stopping.set()
@@ -123,8 +161,8 @@ def _consume(
     warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
     worker = Consumer(
         app=app,
-        queues=list(queues),
-        concurrency=concurrency,
+        queues=calls.queues,
+        concurrency=calls.threads,
         pool="threads",
         hostname=None,
         loglevel=logging.getLevelName(logging.getLogger().level),

@@ -43,7 +43,11 @@ def install(app: FastAPI, dialects: Dialects, path_of: Callable[[DialectRoute], 
 
 def _document(app: FastAPI, dialects: Dialects, path_of: Callable[[DialectRoute], str]) -> dict[str, Any]:
     document = get_openapi(
-        title=app.title, version=app.version, description=app.description, routes=app.routes
+        title=app.title,
+        version=app.version,
+        description=app.description,
+        routes=app.routes,
+        servers=app.servers or None,
     )
     components = document.setdefault("components", {})
     schemas = components.setdefault("schemas", {}) | _schemas(dialects)

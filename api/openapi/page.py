@@ -2,6 +2,8 @@
 
 `fastapi-swagger` brings the files of the current Swagger UI. The page starts it by a script in a file, so
 that the policy of the page can forbid every script that stands in a page, and every other origin.
+
+Its links are relative, because clients may reach the service below a path (`IMAGEQUEUE_PUBLIC_URL`).
 """
 
 from __future__ import annotations
@@ -29,17 +31,17 @@ _PAGE = """<!DOCTYPE html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>imagequeue</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="/docs/swagger-ui-bundle.js"></script>
-<script src="/docs/start.js"></script>
+<script src="docs/swagger-ui-bundle.js"></script>
+<script src="docs/start.js"></script>
 </body>
 </html>
 """
 _START = """SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#swagger-ui",
   deepLinking: true,
   docExpansion: "none",

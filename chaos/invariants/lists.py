@@ -9,9 +9,6 @@ from chaos.redis_lists import ListLength
 from chaos.stack import CONCURRENCY, WORKERS
 
 GENERATE = "generate."
-DELIVERIES = "deliveries"
-MOST_DELIVERIES = 200
-"""Doorbells that the list of deliveries holds (docs/design/pipeline.md, "What waits in Redis")."""
 MOST_CALLS = 2 * WORKERS * (CONCURRENCY + CONCURRENCY // 2)
 """Doorbells that the list of a lane holds: one for each worker slot and each place for a poll.
 
@@ -26,9 +23,9 @@ STALE_SECONDS = 60.0
 def no_list_in_redis_outgrows_its_work(evidence: Evidence) -> Finding:
     """In each sample a list has at most a doorbell for each piece of work at hand, and at most its bound.
 
-    The work at hand is the attempts of the lane that were open at that moment, or the deliveries that were
-    pending; and what ended in the minute before without having been begun, because its doorbell may still
-    wait for a worker. No list but the three queues has messages.
+    The work at hand is the attempts of the lane that were open at that moment, and what ended in the minute
+    before without having been begun, because its doorbell may still wait for a worker. No list but the queues
+    of the lanes has messages: deliveries wait in Postgres.
     """
     longest, wrong = Counter[str](), list[str]()
     if not evidence.list_looks:
@@ -36,19 +33,13 @@ def no_list_in_redis_outgrows_its_work(evidence: Evidence) -> Finding:
     for sample in evidence.lists:
         longest[sample.name] = max(longest[sample.name], sample.length)
         work = _at_hand(evidence, sample)
-        if sample.length > min(work, _bound(sample.name)):
+        if sample.length > min(work, MOST_CALLS):
             wrong.append(f"{sample.name}: {sample.length} messages at {sample.at:.1f}, work at hand {work}")
     counts = {"looks": evidence.list_looks, "longest": dict(sorted(longest.items()))}
     return Finding("no list in Redis is longer than the work at hand", counts, wrong)
 
 
-def _bound(name: str) -> int:
-    return MOST_DELIVERIES if name == DELIVERIES else MOST_CALLS
-
-
 def _at_hand(evidence: Evidence, sample: ListLength) -> int:
-    if sample.name == DELIVERIES:
-        return sum(_is_open(row, sample.at, begun=row["begun"]) for row in evidence.tables["deliveries"])
     lane = sample.name.removeprefix(GENERATE)
     return sum(
         row["lane"] == lane and _is_open(row, sample.at, begun=row["called"] is not None)

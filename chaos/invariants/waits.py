@@ -10,6 +10,8 @@ from chaos.evidence import Evidence, Finding, Row
 from chaos.notes import Reply
 from chaos.waiting_kinds import Ending, mark_of
 
+_COUNTED = ("broken off", "silence", "hung up", "joined")
+
 
 def every_client_that_waited_got_its_job(evidence: Evidence) -> Finding:
     """Who waits is answered with the end of its own job, and with that job's images.
@@ -53,19 +55,19 @@ def _images(evidence: Evidence, job: Row, ending: Ending) -> list[str]:
 
 
 def a_lost_answer_is_found_by_its_key(evidence: Evidence) -> Finding:
-    """A client without an answer, whose connection broke or who hung up, joins its job when it asks again.
+    """A client without an answer joins its job when it asks again.
 
-    All answers under a key name one job, and there is no other with the client's prompt. It has one hold. A
-    request that was made after the job was says in its answer that it joined it.
+    The connection broke, nothing came for too long, or the client hung up. All answers under a key name one
+    job, and there is no other with the client's prompt. It has one hold. A request that was made after the
+    job was says in its answer that it joined it.
     """
     jobs, per_prompt = _by_id(evidence), Counter(str(job["prompt"]) for job in evidence.jobs)
-    wrong, counts = list[str](), Counter[str]({"broken off": 0, "hung up": 0, "joined": 0})
+    wrong, counts = list[str](), Counter[str](dict.fromkeys(_COUNTED, 0))
     for order in evidence.orders:
         replies = evidence.notes.waits.get(order.key, [])
         if len(replies) < 2 or replies[-1].ending is None:  # noqa: PLR2004  # it asked again
             continue
-        counts["hung up"] += any(reply.hung_up for reply in replies)
-        counts["broken off"] += any(reply.status is None and not reply.hung_up for reply in replies)
+        counts.update({reply.lost for reply in replies if reply.lost})
         counts["joined"] += replies[-1].joined
         job = jobs.get(str(replies[-1].request_id)[-36:])
         holds = _holds(evidence, job) if job else 0

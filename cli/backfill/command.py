@@ -12,6 +12,7 @@ import typer
 from cli.backfill.exits import INTERRUPTED, WrongUse, usage_reported
 
 if TYPE_CHECKING:
+    from cli.backfill.run import RunOptions
     from cli.backfill.server import BatchServer
 
 app = typer.Typer(name="backfill", help="A file of prompts becomes a folder of images.", no_args_is_help=True)
@@ -50,28 +51,11 @@ def run(  # noqa: PLR0913  # the command's options
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask before anything is paid.")] = False,
 ) -> None:
     """Send a file, and download its images as they come. The same command again goes on where it was."""
-    from cli.backfill.display import BackfillDisplay  # noqa: PLC0415  # heavy imports belong to their command
-    from cli.backfill.question import Question  # noqa: PLC0415
-    from cli.backfill.run import BackfillRun, RunOptions  # noqa: PLC0415
-    from cli.backfill.server import BatchServer  # noqa: PLC0415
+    from cli.backfill.run import RunOptions  # noqa: PLC0415  # heavy imports belong to their command
     from cli.backfill.source import LineOptions  # noqa: PLC0415
-    from cli.output import notices  # noqa: PLC0415
-    from cli.remote import remote  # noqa: PLC0415
 
-    options = RunOptions(
-        LineOptions(model, ratio, output_format, count), budget, max_failure_rate, name_template
-    )
-    with remote() as found:
-        server, display = BatchServer(found), BackfillDisplay(notices, file.name)
-        question = Question(display, yes=yes)
-        try:
-            code = BackfillRun(server, display, file, out, options, question.agreed).run()
-        except KeyboardInterrupt:
-            display.say(
-                f"Stopped here; what was begun goes on at the server. Go on: backfill run {file} --out {out}"
-            )
-            raise typer.Exit(INTERRUPTED) from None
-    raise typer.Exit(code)
+    lines = LineOptions(model, ratio, output_format, count)
+    raise typer.Exit(_ran(file, out, RunOptions(lines, budget, max_failure_rate, name_template), yes=yes))
 
 
 @app.command()
@@ -138,6 +122,22 @@ def errors(which: Which, *, as_json: AsJson = False) -> None:
 
     with _server() as server:
         print_errors(server.errors(_batch_id(which)), as_json=as_json)
+
+
+def _ran(file: Path, out: Path, options: RunOptions, *, yes: bool) -> int:
+    from cli.backfill.display import BackfillDisplay  # noqa: PLC0415
+    from cli.backfill.question import Question  # noqa: PLC0415
+    from cli.backfill.run import BackfillRun  # noqa: PLC0415
+    from cli.output import notices  # noqa: PLC0415
+
+    display = BackfillDisplay(notices, file.name)
+    with _server() as server:
+        run = BackfillRun(server, display, file, out, options, Question(display, yes=yes).agreed)
+        try:
+            return run.run()
+        except KeyboardInterrupt:
+            display.say("Stopped here; a batch goes on at the server, and the same command goes on with it")
+            return INTERRUPTED
 
 
 @contextmanager

@@ -26,7 +26,8 @@ def listen(host: str, port: int) -> socket.socket:
 def _bound(host: str, port: int) -> socket.socket:
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _kind, _protocol, _name, address = found[0]
-    return socket.create_server(address[:2], family=family, backlog=_QUEUE)
+    both = address[0] == "::" and socket.has_dualstack_ipv6()  # `::` is every address, of IPv4 too
+    return socket.create_server(address[:2], family=family, backlog=_QUEUE, dualstack_ipv6=both)
 
 
 def url_of(host: str, listener: socket.socket) -> str:

@@ -145,6 +145,12 @@ IMAGE_STORING: Final = RetryPolicy(0.5, 10.0)
 A process that stops leaves to the sweep what lies on the local disk.
 """
 
+PUT_CONFLICT: Final = RetryPolicy(0.1, 0.4, jitter=0.0, tries=4)
+"""A put of an object that another put is under way for, as the storage says. Four tries in 0.7 s.
+
+The other put is over soon. Whoever wanted to store the object waits by the row above.
+"""
+
 INPUT_STORING: Final = _constant(5.0)
 """Fetched input images that the storage does not take. Until it does, or the job's deadline.
 

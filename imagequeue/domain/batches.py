@@ -36,7 +36,13 @@ class BatchState(StrEnum):
 BATCH_EDGES = MappingProxyType(
     {
         BatchState.VALIDATING: frozenset(
-            {BatchState.IN_PROGRESS, BatchState.FAILED, BatchState.CANCELLING, BatchState.FINALIZING}
+            {
+                BatchState.IN_PROGRESS,
+                BatchState.FAILED,
+                BatchState.CANCELLING,
+                BatchState.FINALIZING,
+                BatchState.COMPLETED,
+            }
         ),
         BatchState.IN_PROGRESS: frozenset({BatchState.PAUSED, BatchState.FINALIZING, BatchState.CANCELLING}),
         BatchState.PAUSED: frozenset({BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.CANCELLING}),
@@ -48,7 +54,9 @@ BATCH_EDGES = MappingProxyType(
         BatchState.EXPIRED: frozenset[BatchState](),
     }
 )
-"""From each state, where a batch may go. COMPLETED goes back to IN_PROGRESS when failed lines are retried."""
+"""From each state, where a batch may go. Validation completes a dry run.
+
+COMPLETED goes back to IN_PROGRESS when failed lines are retried."""
 
 OPEN_BATCHES = frozenset({BatchState.IN_PROGRESS, BatchState.PAUSED})
 """Batches that take lines, weights and budgets."""

@@ -129,19 +129,27 @@ class Deployment(CatalogEntry):
     ] = ()
 
     @model_validator(mode="after")
-    def _agrees_with_itself(self) -> Self:
+    def _has_one_rate(self) -> Self:
         if (self.rpm is None) == (self.tier is None):
             raise ValueError("give either rpm or tier")
         if self.tier is not None and self.provider != "foundry":
             raise ValueError("tier is for Foundry deployments; give rpm")
         if self.tier == 0:
             raise ValueError("tier 0 has no requests per minute")
+        return self
+
+    @model_validator(mode="after")
+    def _fits_its_provider(self) -> Self:
         if self.auth == "entra" and self.provider != "foundry":
             raise ValueError('auth = "entra" is for Foundry deployments')
         if (self.most_pixels or self.shortest_side) and self.provider != "foundry":
             raise ValueError("most_pixels and shortest_side are for Foundry deployments")
         if {"api", "modalities"} & self.model_fields_set and self.provider != "openrouter":
             raise ValueError("api and modalities are for OpenRouter deployments")
+        return self
+
+    @model_validator(mode="after")
+    def _makes_images_and_has_a_key(self) -> Self:
         if "image" not in self.modalities:
             raise ValueError('modalities must have "image"')
         if self.auth == "key" and self.key_env is None:

@@ -7,7 +7,7 @@ variable, a tier that the document does not have, a provider that does not exist
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -91,6 +91,17 @@ def _check_unique(table_name: str, names: list[str]) -> None:
         raise ConfigurationError(f"{table_name} '{doubled[0]}': the name or alias is used twice")
 
 
+def _check_provider(
+    deployment: Deployment, providers: Mapping[ProviderName, object], refuse: Callable[[str], None]
+) -> None:
+    if deployment.provider not in providers:
+        known = ", ".join(sorted(providers))
+        refuse(f"provider: there is no provider '{deployment.provider}'; there are {known}")
+    if deployment.callbacks and not _calls_back(providers[deployment.provider]):
+        able = ", ".join(sorted(name for name, adapter in providers.items() if _calls_back(adapter)))
+        refuse(f"callbacks: '{deployment.provider}' does not call back; those that do: {able or 'none'}")
+
+
 def _check_deployment(
     deployment: Deployment,
     catalog: Catalog,
@@ -100,12 +111,7 @@ def _check_deployment(
     def refuse(reason: str) -> None:
         raise ConfigurationError(f"deployments '{deployment.name}': {reason}")
 
-    if deployment.provider not in providers:
-        known = ", ".join(sorted(providers))
-        refuse(f"provider: there is no provider '{deployment.provider}'; there are {known}")
-    if deployment.callbacks and not _calls_back(providers[deployment.provider]):
-        able = ", ".join(sorted(name for name, adapter in providers.items() if _calls_back(adapter)))
-        refuse(f"callbacks: '{deployment.provider}' does not call back; those that do: {able or 'none'}")
+    _check_provider(deployment, providers, refuse)
     if deployment.model not in {model.id for model in catalog.models}:
         refuse(f"model: there is no model '{deployment.model}'")
     if deployment.key_env and not environment.get(deployment.key_env):

@@ -75,10 +75,14 @@ def pools(serves: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
     found = list[tuple[set[str], set[str]]]()
     for group, model in serves:
         joined = [pool for pool in found if group in pool[0] or model in pool[1]]
-        groups = {group}.union(*(groups for groups, _ in joined))
-        models = {model}.union(*(models for _, models in joined))
-        found = [pool for pool in found if pool not in joined] + [(groups, models)]
+        apart = [pool for pool in found if pool not in joined]
+        found = [*apart, _union(({group}, {model}), *joined)]
     return {group: frozenset(groups) for groups, _ in found for group in groups}
+
+
+def _union(*some: tuple[set[str], set[str]]) -> tuple[set[str], set[str]]:
+    groups, models = zip(*some, strict=True)
+    return set[str]().union(*groups), set[str]().union(*models)
 
 
 Place = tuple[float, int]

@@ -133,11 +133,16 @@ def forecast(
         if flow_ids not in sharing:
             sharing[flow_ids] = _SharingFlows([by_id[id_] for id_ in flow_ids if id_ in by_id])
         calls = [sharing[flow_ids].calls_until(sample, place) for place in sample.places]
-        etas = [service[sample.flow_id].done_in(place) for place in calls]
-        positions = [ceil(round(place, 6)) for place in calls]
-        rounded = [None if eta is None else round(eta, 2) for eta in etas]
-        forecasts[sample.flow_id] = _FlowForecast([one.int for one in sample.ids], positions, rounded)
+        forecasts[sample.flow_id] = _flow_forecast(sample, calls, service[sample.flow_id])
     return Forecast(forecasts)
+
+
+def _flow_forecast(sample: FlowSample, calls: Sequence[float], service: ServiceRate) -> _FlowForecast:
+    """`calls`: for each sampled job, how many calls start until its own does."""
+    etas = [service.done_in(place) for place in calls]
+    positions = [ceil(round(place, 6)) for place in calls]
+    rounded = [None if eta is None else round(eta, 2) for eta in etas]
+    return _FlowForecast([one.int for one in sample.ids], positions, rounded)
 
 
 class _SharingFlows:

@@ -3,8 +3,12 @@
 The standard library's `is_global` is no help: it holds for multicast, for Azure's 168.63.129.16, for
 192.88.99.1, and for several IPv6 forms that carry a private IPv4 address inside. So the rule is written out.
 IPv6: only the block that IANA hands out (2000::/3), without the parts of it that tunnel, document or name no
-host; every mapped, translated, unique-local, link-local and multicast form lies outside that block. IPv4: all
-but the table.
+host; every mapped, unique-local, link-local and multicast form lies outside that block. IPv4: all but the
+table.
+
+Behind NAT64 every name of an IPv4 host leads to an address below 64:ff9b::/96, which has that host's IPv4
+address at its end (RFC 6052). It is judged by that one. A translator must not be sent one that is not public,
+so no allow-list opens those.
 
 Source of the tables: the IANA special-purpose address registries for IPv4 and IPv6 (RFC 6890 and its
 successors).
@@ -86,12 +90,21 @@ _NEVER_V6 = tuple(
 )
 _LINK_LOCAL_V4 = IPv4Network("169.254.0.0/16")
 _LINK_LOCAL_V6 = IPv6Network("fe80::/10")
+_NAT64 = IPv6Network("64:ff9b::/96")
 _IPV4_COMPATIBLE = IPv6Network("::/96")  # deprecated too; loopback is the one address in it that has a use
 _LOOPBACK_V6 = IPv6Address("::1")
 
 
+def behind_nat64(address: IPAddress) -> IPv4Address | None:
+    """The IPv4 address to which a NAT64 translates this one; None: to none."""
+    if isinstance(address, IPv6Address) and address in _NAT64:
+        return IPv4Address(address.packed[-4:])
+    return None
+
+
 def is_public(address: IPAddress) -> bool:
     """Whether a host of the public internet may be expected at `address` (default deny)."""
+    address = behind_nat64(address) or address
     if isinstance(address, IPv4Address):
         return not any(address in network for network in _NOT_PUBLIC_V4)
     return address in _ALLOCATED_V6 and not any(address in network for network in _NOT_PUBLIC_V6)
@@ -101,6 +114,8 @@ def is_forbidden(address: IPAddress) -> bool:
     """Whether no allow-list can open `address`: link-local, metadata services, multicast and the like."""
     if isinstance(address, IPv4Address):
         return any(address in network for network in _NEVER_V4)
+    if inside := behind_nat64(address):
+        return not is_public(inside)
     if address in _IPV4_COMPATIBLE:
         return address != _LOOPBACK_V6
     return any(address in network for network in _NEVER_V6)

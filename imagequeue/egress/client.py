@@ -23,7 +23,7 @@ from imagequeue.egress.network import DeadlineNetwork, Dial, dial
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
 from imagequeue.egress.spool import spooled
-from imagequeue.egress.tls import tls_context
+from imagequeue.egress.tls import public_tls_context
 from imagequeue.egress.translation import translated_errors
 
 WEBHOOK_LIMITS: Final = Limits()
@@ -54,7 +54,7 @@ class GuardedClient:
         self.policy = policy
         self._network = DeadlineNetwork(resolver, admits=policy.admits, dial=dial)
         self._user_agent = user_agent
-        self._tls = tls or tls_context()
+        self._tls = tls or public_tls_context()
 
     def destination(self, url: str, purpose: Purpose = Purpose.WEBHOOK) -> Destination:
         """Apply every rule that needs no name look-up.

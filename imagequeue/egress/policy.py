@@ -15,7 +15,14 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from imagequeue.domain.errors import ConfigurationError
-from imagequeue.egress.addresses import IPAddress, IPNetwork, is_forbidden, is_forbidden_network, is_public
+from imagequeue.egress.addresses import (
+    IPAddress,
+    IPNetwork,
+    behind_nat64,
+    is_forbidden,
+    is_forbidden_network,
+    is_public,
+)
 
 ALLOW_VARIABLE: Final = "IMAGEQUEUE_EGRESS_ALLOW"
 DENY_VARIABLE: Final = "IMAGEQUEUE_EGRESS_DENY"
@@ -92,7 +99,8 @@ class EgressPolicy:
         """Whether a connection to `address`, found under `host`, may be opened."""
         if is_forbidden(address) or self.denies(host, port):
             return False
-        if any(address in network for network in self.denied_networks):
+        inside = behind_nat64(address) or address
+        if any(one in network for one in (address, inside) for network in self.denied_networks):
             return False
         if is_public(address) or Endpoint(host, port) in self.allowed_endpoints:
             return True

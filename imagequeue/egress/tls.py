@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 
 import certifi
@@ -41,6 +42,12 @@ def guard_tls_context(ca_file: Path | None) -> ssl.SSLContext:
                 f"IMAGEQUEUE_EGRESS_CA_FILE: no certificates (PEM) can be read from {ca_file}"
             ) from error
     return context
+
+
+@cache
+def public_tls_context() -> ssl.SSLContext:
+    """The one context of all clients that trust the public authorities alone; reading those takes 20 ms."""
+    return tls_context()
 
 
 def tls_context(authorities: str | None = None) -> ssl.SSLContext:

@@ -19,8 +19,9 @@ import httpx
 from imagequeue.egress.deadline import Deadline, Limits
 from imagequeue.egress.network import DeadlineNetwork
 from imagequeue.egress.resolver import BoundedResolver
-from imagequeue.egress.tls import tls_context
+from imagequeue.egress.tls import public_tls_context
 from imagequeue.egress.translation import translated_errors
+from imagequeue.egress.tunnel import Proxy, TunnelNetwork
 
 # The total comes with each request; an upstream may need all of it until the first byte of its answer.
 UPSTREAM_LIMITS: Final = Limits(
@@ -93,6 +94,7 @@ def deadline_transport(
     max_idle: int = 0,
     tls: ssl.SSLContext | None = None,
     resolver: BoundedResolver | None = None,
+    proxy: Proxy | None = None,
 ) -> DeadlineTransport:
     """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request.
 
@@ -100,12 +102,13 @@ def deadline_transport(
     another thread's pass over the pool (seen with httpcore 1.0.9: a read met a closed descriptor), after its
     next request was begun; then it is unknown whether an image was paid for.
     """
+    network = DeadlineNetwork(resolver)
     pool = httpcore.ConnectionPool(
-        ssl_context=tls or tls_context(),
+        ssl_context=tls or public_tls_context(),
         max_connections=max_connections,
         max_keepalive_connections=max_idle,
         keepalive_expiry=_IDLE_SECONDS,
-        network_backend=DeadlineNetwork(resolver),
+        network_backend=TunnelNetwork(proxy, network) if proxy else network,
     )
     return DeadlineTransport(pool)
 

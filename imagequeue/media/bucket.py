@@ -1,160 +1,193 @@
-"""Objects in an S3 bucket (AWS, MinIO, R2, ...), through boto3; credentials from the usual AWS variables.
+"""Objects in an S3 bucket (AWS, SeaweedFS, R2, ...), through boto3; credentials from the usual AWS variables.
 
-The service itself keeps objects immutable: with `If-None-Match: *` the second writer of a key gets a 412. A
-service that does not know the header answers 501; there the key is looked up before it is written.
+Where the server honours `If-None-Match: *` (`conditional_puts.py`), it keeps objects immutable itself. Where
+it does not, a key is looked up before it is written. Between the two requests another writer can still put
+other bytes. An input image's key is the hash of its content, or one fetch writes it; an output image's key is
+written by one attempt, so the second writer is one that was taken for dead while it stored the image.
+
+A user who may not list the bucket is told 403 about a key that is not there, as about one that he may not
+read. So a 403 is believed to mean "missing" only after another object below the same first part of the key
+could be read. `imagequeue storage init` says all of this about a server (`bucket_setup.py`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Generator, Sequence
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
+from botocore.parsers import ResponseParserError
 
+from imagequeue.domain.backoff import PUT_CONFLICT
+from imagequeue.media import s3_errors
 from imagequeue.media.bucket_upload import BucketUpload, abort_uploads
+from imagequeue.media.conditional_puts import ConditionalPuts
 from imagequeue.media.keys import checked_key
-from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageError, StorageUnavailable
+from imagequeue.media.s3_client import open_client
+from imagequeue.media.s3_errors import failures
+from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
-    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef, PutObjectOutputTypeDef
+    from mypy_boto3_s3.type_defs import GetObjectOutputTypeDef
 
-_CONFIG = Config(
-    connect_timeout=2,  # seconds, as below: an image that cannot be stored soon goes to the local disk
-    read_timeout=10,
-    retries={"total_max_attempts": 2, "mode": "standard"},
-    max_pool_connections=64,
-    signature_version="s3v4",
-    # Newer checksum headers are not understood by every service that speaks S3.
-    request_checksum_calculation="when_required",
-    response_checksum_validation="when_required",
-)
-# Error codes. Services differ in whether they give a name or the status.
-_MISSING = {"NoSuchKey", "404", "NotFound"}
-_EXISTS = {"PreconditionFailed", "412", "ConditionalRequestConflict", "409"}
-_NO_CONDITIONS = {"NotImplemented", "501"}
-_NO_BULK = {"NotImplemented", "501", "MethodNotAllowed", "405", "MissingContentMD5"}
 _DELETED_AT_ONCE = 1000
 """Keys in one `DeleteObjects`: the most that S3 takes."""
 
+_READABLE = "readable"
+"""Ends the key of the object that is read to find out what a 403 means."""
+
 
 class S3Storage:
-    """A storage in a bucket, below a prefix."""
+    """A storage in a bucket, below a prefix. Presigned URLs lead to `presign_endpoint_url`, if given."""
 
-    def __init__(self, bucket: str, prefix: str = "", endpoint_url: str | None = None) -> None:
+    def __init__(
+        self,
+        bucket: str,
+        prefix: str = "",
+        endpoint_url: str | None = None,
+        presign_endpoint_url: str | None = None,
+    ) -> None:
         self.bucket = bucket
         self.prefix = f"{prefix.strip('/')}/" if prefix.strip("/") else ""
-        self._endpoint_url = endpoint_url
+        self.endpoint_url = endpoint_url
+        self._presign_endpoint_url = presign_endpoint_url
+        self._conditional_puts = ConditionalPuts()
 
     @cached_property
     def client(self) -> S3Client:
-        """The client, shared by threads. Made at its first use: that takes 0.2 s for botocore's files."""
-        config = _CONFIG.merge(Config(s3={"addressing_style": "path"})) if self._endpoint_url else _CONFIG
-        session = boto3.session.Session()
-        return session.client(  # pyright: ignore[reportUnknownMemberType]  # stubs for S3 only
-            "s3", endpoint_url=self._endpoint_url, config=config
-        )
+        """The client, shared by threads; made at its first use."""
+        return open_client(self.endpoint_url)
+
+    @cached_property
+    def _presigner(self) -> S3Client:
+        return open_client(self._presign_endpoint_url) if self._presign_endpoint_url else self.client
+
+    def honours_conditions(self) -> bool:
+        """Whether the server itself keeps objects immutable; a process asks it once.
+
+        Raises:
+            StorageUnavailable: the bucket takes no puts.
+        """
+        with failures():
+            return self._conditional_puts.honoured(self.client, self.bucket, self.prefix)
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
-        with _failures():
+        with failures():
+            if self.honours_conditions():
+                self._put_new(key, content, media_type)
+            elif self.exists(key):
+                self._require_same(key, content)
+            else:
+                answer = self.client.put_object(
+                    Bucket=self.bucket, Key=self.name(key), Body=content, ContentType=media_type
+                )
+                s3_errors.require_stored(answer)
+
+    def _put_new(self, key: str, content: bytes, media_type: str) -> None:
+        """Put where the server refuses to replace; a few times while another put is under way, as it says."""
+        for failed in range(PUT_CONFLICT.tries):
+            if failed:
+                threading.Event().wait(PUT_CONFLICT.full_seconds(failed))
             try:
-                self._write(key, content, media_type)
+                answer = self.client.put_object(
+                    Bucket=self.bucket,
+                    Key=self.name(key),
+                    Body=content,
+                    ContentType=media_type,
+                    IfNoneMatch="*",
+                )
             except ClientError as error:
-                if _code(error) not in _EXISTS:
+                exists = s3_errors.exists_already(error)
+                if not exists and not s3_errors.is_conflict(error):
                     raise
-                if self.get(key) != content:
-                    raise KeyConflict(f"{key} holds other bytes") from None
+                if exists or self.exists(key):
+                    return self._require_same(key, content)
+            else:
+                return s3_errors.require_stored(answer)
+        raise StorageUnavailable(f"S3: other puts of {key} are under way")
 
-    def _write(self, key: str, content: bytes, media_type: str) -> None:
-        name = self._name(key)
+    def _require_same(self, key: str, content: bytes) -> None:
         try:
-            answer = self.client.put_object(
-                Bucket=self.bucket, Key=name, Body=content, ContentType=media_type, IfNoneMatch="*"
-            )
-        except ClientError as error:
-            if _code(error) not in _NO_CONDITIONS:
-                raise
-            self._write_unconditionally(key, content, media_type)
-        else:
-            _require_stored(answer)
-
-    def _write_unconditionally(self, key: str, content: bytes, media_type: str) -> None:
-        if self.exists(key):
-            if self.get(key) != content:
-                raise KeyConflict(f"{key} holds other bytes")
-            return
-        answer = self.client.put_object(
-            Bucket=self.bucket, Key=self._name(key), Body=content, ContentType=media_type
-        )
-        _require_stored(answer)
+            same = self.get(key) == content
+        except ObjectMissing:
+            raise StorageUnavailable(f"S3: {key} was deleted while it was put") from None
+        if not same:
+            raise KeyConflict(f"{key} holds other bytes")
 
     def get(self, key: str) -> bytes:
-        with _failures(), _missing(key):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key))
-            with contextlib.closing(answer["Body"]) as body:
-                return body.read()
+        with failures(), self._missing(key):
+            return self._content(self.name(key))
 
     def read(self, key: str, begin: int, size: int) -> bytes:
         wanted = f"bytes={begin}-{begin + size - 1}"
-        with _failures(), _missing(key):
-            answer = self.client.get_object(Bucket=self.bucket, Key=self._name(key), Range=wanted)
+        with failures(), self._missing(key):
+            try:
+                answer = self.client.get_object(Bucket=self.bucket, Key=self.name(key), Range=wanted)
+            except ClientError as error:
+                if s3_errors.is_beyond_the_end(error):
+                    return b""
+                raise
             with contextlib.closing(answer["Body"]) as body:
                 _require_part(answer)
                 return body.read()
 
     def exists(self, key: str) -> bool:
-        with _failures():
+        with failures():
             try:
-                self.client.head_object(Bucket=self.bucket, Key=self._name(key))
-            except ClientError as error:
-                if _code(error) in _MISSING:
-                    return False
-                raise
+                with self._missing(key):
+                    self.client.head_object(Bucket=self.bucket, Key=self.name(key))
+            except ObjectMissing:
+                return False
             return True
 
     def delete(self, *keys: str) -> None:
-        names = [self._name(key) for key in keys]
-        with _failures():
+        names = [self.name(key) for key in keys]
+        with failures():
             for begin in range(0, len(names), _DELETED_AT_ONCE):
-                self._delete(names[begin : begin + _DELETED_AT_ONCE])
+                some = names[begin : begin + _DELETED_AT_ONCE]
+                gone = self.deleted_at_once(some)
+                self._delete_singly([name for name in some if name not in gone])
 
-    def _delete(self, names: Sequence[str]) -> None:
-        """Delete all of them by one request, or one by one where the service cannot do that."""
+    def deleted_at_once(self, names: Sequence[str]) -> set[str]:
+        """Delete by one request; the names of those that the server says are gone.
+
+        Some servers know no bulk deletes, refuse the checksum that one needs, or answer with a page.
+        """
         try:
             answer = self.client.delete_objects(
-                Bucket=self.bucket, Delete={"Objects": [{"Key": name} for name in names], "Quiet": True}
+                Bucket=self.bucket, Delete={"Objects": [{"Key": name} for name in names]}
             )
-        except ClientError as error:
-            if _code(error) not in _NO_BULK:
-                raise
-            self._delete_singly(names)
-        else:
-            for failed in answer.get("Errors", []):
-                raise StorageUnavailable(f"S3: {failed.get('Key')}: {failed.get('Code')}")
+        except (ClientError, ResponseParserError):
+            return set()
+        return {deleted.get("Key", "") for deleted in answer.get("Deleted", [])}
 
     def _delete_singly(self, names: Sequence[str]) -> None:
         for name in names:
-            self.client.delete_object(Bucket=self.bucket, Key=name)
+            try:
+                self.client.delete_object(Bucket=self.bucket, Key=name)
+            except ClientError as error:
+                if not s3_errors.is_missing(error):
+                    raise
 
     def upload(self, key: str, media_type: str) -> BucketUpload:
-        return BucketUpload(self.client, self.bucket, self._name(key), media_type, failures=_failures)
+        return BucketUpload(self.client, self.bucket, self.name(key), media_type, failures=failures)
 
     def abort_uploads(self, before: datetime) -> int:
-        with _failures():
+        with failures():
             return abort_uploads(self.client, self.bucket, self.prefix, before)
 
     def url(self, key: str, *, lifetime: timedelta = timedelta(hours=1)) -> str | None:
         """A new presigned URL."""
-        with _failures():
-            return self.client.generate_presigned_url(
+        with failures():
+            return self._presigner.generate_presigned_url(
                 "get_object",
-                Params={"Bucket": self.bucket, "Key": self._name(key)},
+                Params={"Bucket": self.bucket, "Key": self.name(key)},
                 ExpiresIn=int(lifetime.total_seconds()),
             )
 
@@ -166,47 +199,44 @@ class S3Storage:
         self.put(key, b"probe", "application/octet-stream")
         self.delete(key)
 
-    def _name(self, key: str) -> str:
+    def name(self, key: str) -> str:
+        """The key as the bucket has it: below the prefix."""
         return self.prefix + checked_key(key)
 
+    def _content(self, name: str) -> bytes:
+        answer = self.client.get_object(Bucket=self.bucket, Key=name)
+        with contextlib.closing(answer["Body"]) as body:
+            return body.read()
 
-def _code(error: ClientError) -> str:
-    return str(error.response.get("Error", {}).get("Code", ""))
+    @contextlib.contextmanager
+    def _missing(self, key: str) -> Generator[None]:
+        """Turn the answer that there is no such object into ObjectMissing."""
+        try:
+            yield
+        except ClientError as error:
+            if s3_errors.is_missing(error) or (s3_errors.may_be_missing(error) and self._reads_beside(key)):
+                raise ObjectMissing(key) from None
+            raise
 
+    def _reads_beside(self, key: str) -> bool:
+        """Whether this user can read an object beside the key's; it is written where it is not there yet."""
+        name = self.name(f"{key.split('/', 1)[0]}/{_READABLE}")
+        if self._reads(name):
+            return True
+        s3_errors.require_stored(self.client.put_object(Bucket=self.bucket, Key=name, Body=b"readable"))
+        return self._reads(name)
 
-def _require_stored(answer: PutObjectOutputTypeDef) -> None:
-    """Any web server may answer a PUT with 200; only a service that stored the object names its ETag."""
-    if not answer.get("ETag"):
-        raise StorageUnavailable("S3: the endpoint does not answer as S3 does: there is no ETag")
+    def _reads(self, name: str) -> bool:
+        try:
+            self._content(name)
+        except ClientError as error:
+            if s3_errors.is_missing(error) or s3_errors.may_be_missing(error):
+                return False
+            raise
+        return True
 
 
 def _require_part(answer: GetObjectOutputTypeDef) -> None:
     """A service that does not know ranges answers with the whole object, which may be large."""
     if not answer.get("ContentRange"):
         raise StorageUnavailable("S3: the endpoint does not read parts of objects: there is no Content-Range")
-
-
-@contextlib.contextmanager
-def _missing(key: str) -> Generator[None]:
-    """Turn the answer that there is no such object into ObjectMissing."""
-    try:
-        yield
-    except ClientError as error:
-        if _code(error) in _MISSING:
-            raise ObjectMissing(key) from None
-        raise
-
-
-@contextlib.contextmanager
-def _failures() -> Generator[None]:
-    """Turn whatever boto3 raises into StorageUnavailable. Its texts hold no credentials.
-
-    Its own errors are not all: an endpoint that is no URL is a ValueError, a page instead of XML an error of
-    a parser. An image that meets any of them is paid for, and must wait.
-    """
-    try:
-        yield
-    except StorageError:
-        raise
-    except Exception as error:
-        raise StorageUnavailable(f"S3: {type(error).__name__}: {error}") from error

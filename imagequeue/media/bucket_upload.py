@@ -8,7 +8,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Self
 
 import structlog
+from botocore.exceptions import ClientError
 
+from imagequeue.media import s3_errors
 from imagequeue.media.storage import StorageUnavailable
 
 if TYPE_CHECKING:
@@ -96,8 +98,16 @@ class BucketUpload:
 
 
 def abort_uploads(client: S3Client, bucket: str, prefix: str, before: datetime) -> int:
-    """Abort the multipart uploads below a prefix that were begun before then; how many there were."""
-    listed = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+    """Abort the multipart uploads below a prefix that were begun before then; how many there were.
+
+    Where the server or the user may not list them, they are left to a rule of the bucket.
+    """
+    try:
+        listed = client.list_multipart_uploads(Bucket=bucket, Prefix=prefix).get("Uploads", [])
+    except ClientError as error:
+        if s3_errors.is_refusal(error):
+            return 0
+        raise
     found = [one for one in listed if "Initiated" in one and one["Initiated"] < before]
     for one in found:
         client.abort_multipart_upload(Bucket=bucket, Key=one.get("Key", ""), UploadId=one.get("UploadId", ""))

@@ -1,9 +1,8 @@
-"""The outbox: lease deliveries that are due, begin each delivery attempt under a fence, record its outcome.
+"""The outbox: begin the attempts of deliveries that are due, under a fence, and record their outcomes.
 
-A lease ends when no worker has answered the doorbell in time; then it is rung again, with the same fence.
-Beginning an attempt increments the fence and renews the lease for as long as the attempt may need. So of two
-doorbells of one delivery the second finds another fence and does nothing. A doorbell that comes after its
-lease does nothing either, because the place at its target may be another delivery's by then.
+Beginning an attempt increments the fence and leases the delivery for as long as the attempt may need. A lease
+that ends unrecorded makes the delivery due again, under another fence, and then the earlier attempt cannot be
+recorded any more.
 """
 
 from __future__ import annotations
@@ -13,26 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Connection, insert, text
+from sqlalchemy import Connection, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.webhook_targets import TargetState
-from imagequeue.store.tables import delivery_attempts
 from imagequeue.store.webhook_targets import TargetKey
-
-RELEASE_SECONDS = 15
-"""When a leased delivery that no worker has begun is leased again; the same as for attempts of jobs."""
 
 LEASE_SECONDS = 60
 """When a delivery attempt without a recorded outcome is made again. One takes at most 15 s."""
 
-_IS_RUNG = "state = 'PENDING' AND leased_until IS NOT NULL AND NOT begun"
-"""Whether a pending delivery has been rung, and no worker has begun its attempt."""
-
-_RUNG = text(f"SELECT count(*) FROM deliveries WHERE {_IS_RUNG}")  # noqa: S608  # ours
-
 _LEASES = text("""
-    SELECT account_id, target, count(*)::int AS in_flight, count(*) FILTER (WHERE begun)::int AS begun,
+    SELECT account_id, target, count(*)::int AS in_flight,
         count(*) FILTER (WHERE attempt_count > 0)::int AS retries,
         min(failures) AS failures, min(latency_seconds) AS latency_seconds
     FROM deliveries LEFT JOIN webhook_targets USING (account_id, target)
@@ -41,7 +31,7 @@ _LEASES = text("""
 """)
 
 _DUE_OF_TARGET = """(
-    SELECT id, attempt_count, next_attempt_at, leased_until IS NOT NULL AND NOT begun AS rung
+    SELECT id, attempt_count, next_attempt_at
     FROM deliveries
     WHERE state = 'PENDING' AND attempt_count {which} AND account_id = asked.id AND target = asked.target
         AND next_attempt_at <= statement_timestamp()
@@ -49,7 +39,7 @@ _DUE_OF_TARGET = """(
 )"""
 
 _DUE = text(f"""
-    SELECT asked.id AS account_id, asked.target, due.id, due.attempt_count > 0 AS retry, due.rung
+    SELECT asked.id AS account_id, asked.target, due.id, due.attempt_count > 0 AS retry
     FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[]), CAST(:most AS int[]))
         AS asked (id, target, most)
     CROSS JOIN LATERAL (
@@ -57,19 +47,6 @@ _DUE = text(f"""
     ) AS due
     ORDER BY due.next_attempt_at
 """)  # noqa: S608  # likewise
-
-# A row that is locked is being begun, recorded or ended: it is left out, and never waited for.
-_LEASE = text("""
-    UPDATE deliveries
-    SET next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
-        leased_until = clock_timestamp() + make_interval(secs => :seconds), begun = false
-    WHERE id = ANY(ARRAY(
-        SELECT id FROM deliveries
-        WHERE id = ANY(:ids) AND state = 'PENDING' AND next_attempt_at <= clock_timestamp()
-        FOR UPDATE SKIP LOCKED
-    ))
-    RETURNING id, fence
-""")
 
 _END_OVERDUE = text("""
     UPDATE deliveries SET state = 'DEAD', leased_until = NULL, finished_at = clock_timestamp()
@@ -83,14 +60,17 @@ _END_OVERDUE = text("""
 
 _OF_ENDPOINT = "FROM webhook_endpoints WHERE webhook_endpoints.id = endpoint_id"
 
+# A row that is locked is being recorded, ended or made due anew: it is left out, and never waited for.
 _BEGIN = text(f"""
     UPDATE deliveries
-    SET fence = fence + 1, begun = true,
-        next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
+    SET fence = fence + 1, next_attempt_at = clock_timestamp() + make_interval(secs => :seconds),
         leased_until = clock_timestamp() + make_interval(secs => :seconds)
     FROM accounts
-    WHERE deliveries.id = :id AND fence = :fence AND state = 'PENDING'
-        AND leased_until > clock_timestamp() AND accounts.id = account_id
+    WHERE deliveries.id = ANY(ARRAY(
+            SELECT id FROM deliveries
+            WHERE id = ANY(:ids) AND state = 'PENDING' AND next_attempt_at <= clock_timestamp()
+            FOR UPDATE SKIP LOCKED
+        )) AND accounts.id = account_id
     RETURNING deliveries.id, fence, account_id, target, webhook_id, url, body, attempt_count, schedule_from,
         CASE WHEN endpoint_id IS NULL THEN accounts.webhook_secrets
             ELSE (SELECT webhook_endpoints.webhook_secrets {_OF_ENDPOINT}) END,
@@ -105,13 +85,32 @@ _BEGIN = text(f"""
         ) AS blocked_before
 """)  # noqa: S608  # likewise
 
+# The rows are locked in one order, because a process that lost its leases may record the same ones.
 _RECORD = text("""
-    UPDATE deliveries
-    SET state = :state, attempt_count = attempt_count + 1, leased_until = NULL,
-        next_attempt_at = coalesce(:next_attempt_at, next_attempt_at),
-        finished_at = CASE WHEN :state <> 'PENDING' THEN clock_timestamp() END
-    WHERE id = :id AND fence = :fence AND state = 'PENDING'
-    RETURNING attempt_count
+    WITH made AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:fences AS int[]), CAST(:states AS text[]),
+            CAST(:due AS timestamptz[]), CAST(:attempt_ids AS uuid[]), CAST(:started AS timestamptz[]),
+            CAST(:latencies AS int[]), CAST(:statuses AS smallint[]),
+            CAST(:outcomes AS text[]), CAST(:excerpts AS text[])
+        ) AS made (
+            id, fence, new_state, due, attempt_id, started_at, latency_ms, http_status, outcome, excerpt
+        )
+    ), held AS (
+        SELECT made.* FROM deliveries JOIN made ON made.id = deliveries.id AND made.fence = deliveries.fence
+        WHERE state = 'PENDING' ORDER BY deliveries.id FOR UPDATE OF deliveries
+    ), recorded AS (
+        UPDATE deliveries
+        SET state = new_state, attempt_count = attempt_count + 1, leased_until = NULL,
+            next_attempt_at = coalesce(due, next_attempt_at),
+            finished_at = CASE WHEN new_state <> 'PENDING' THEN clock_timestamp() END
+        FROM held WHERE deliveries.id = held.id AND deliveries.fence = held.fence AND state = 'PENDING'
+        RETURNING held.*, attempt_count
+    )
+    INSERT INTO delivery_attempts
+        (id, delivery_id, number, started_at, latency_ms, http_status, outcome, response_excerpt)
+    SELECT attempt_id, id, attempt_count, started_at, latency_ms, http_status, outcome, excerpt FROM recorded
+    RETURNING delivery_id
 """)
 
 _LEASE_BACK = text("""
@@ -119,14 +118,6 @@ _LEASE_BACK = text("""
     SET leased_until = NULL, next_attempt_at = clock_timestamp() + make_interval(secs => :seconds)
     WHERE id = :id AND fence = :fence AND state = 'PENDING'
 """)
-
-
-@dataclass(frozen=True, slots=True)
-class ClaimedDelivery:
-    """What Celery carries: which delivery, and the fence that it had when it was claimed."""
-
-    id: UUID
-    fence: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,27 +166,32 @@ class DeliveryAttempt:
 
 
 @dataclass(frozen=True, slots=True)
-class LeasesOfTarget:
-    """How many attempts are in flight for a target, and what is known of it.
+class DeliveryRecord:
+    """What recording an attempt writes: the delivery's new state, and when its next attempt is due."""
 
-    Of the attempts so many were `begun` by a worker, and so many are `retries`.
-    """
+    task: DeliveryTask
+    made: DeliveryAttempt
+    state: str
+    next_attempt_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class LeasesOfTarget:
+    """How many attempts are in flight for a target, how many of them `retries`, and what is known of it."""
 
     key: TargetKey
     in_flight: int
-    begun: int
     retries: int
     state: TargetState
 
 
 @dataclass(frozen=True, slots=True)
 class DueDelivery:
-    """A delivery that is due. `rung`: its doorbell was sent, and no worker began the attempt in time."""
+    """A delivery that is due: its first attempt, or a `retry`."""
 
     id: UUID
     key: TargetKey
     retry: bool
-    rung: bool
 
 
 def leases(connection: Connection) -> list[LeasesOfTarget]:
@@ -204,17 +200,11 @@ def leases(connection: Connection) -> list[LeasesOfTarget]:
         LeasesOfTarget(
             (row.account_id, row.target),
             row.in_flight,
-            row.begun,
             row.retries,
             TargetState(failures=row.failures or 0, latency_seconds=row.latency_seconds),
         )
         for row in connection.execute(_LEASES)
     ]
-
-
-def rung(connection: Connection) -> int:
-    """How many deliveries were rung and not begun, those whose lease has ended included."""
-    return connection.execute(_RUNG).scalar_one()
 
 
 def due(connection: Connection, most: Mapping[TargetKey, int]) -> list[DueDelivery]:
@@ -225,13 +215,7 @@ def due(connection: Connection, most: Mapping[TargetKey, int]) -> list[DueDelive
         "most": list(most.values()),
     }
     rows = connection.execute(_DUE, columns)
-    return [DueDelivery(row.id, (row.account_id, row.target), row.retry, row.rung) for row in rows]
-
-
-def lease(connection: Connection, ids: Sequence[UUID]) -> list[ClaimedDelivery]:
-    """Lease deliveries whose targets are locked, until a worker begins them; those that are still due."""
-    rows = connection.execute(_LEASE, {"ids": list(ids), "seconds": RELEASE_SECONDS})
-    return [ClaimedDelivery(row.id, row.fence) for row in rows]
+    return [DueDelivery(row.id, (row.account_id, row.target), row.retry) for row in rows]
 
 
 def end_overdue(connection: Connection, limit: timedelta, most: int) -> int:
@@ -239,44 +223,35 @@ def end_overdue(connection: Connection, limit: timedelta, most: int) -> int:
     return connection.execute(_END_OVERDUE, {"limit": limit, "most": most}).rowcount
 
 
-def begin_attempt(connection: Connection, claimed: ClaimedDelivery, blocked: str) -> DeliveryTask | None:
-    """Begin the attempt that a doorbell asks for; from now on no earlier one can be recorded.
+def begin_attempts(connection: Connection, ids: Sequence[UUID], blocked: str) -> list[DeliveryTask]:
+    """Begin attempts of deliveries whose targets are locked, in this order; of those that are still due.
 
-    None when another doorbell began it, or the delivery is finished. `blocked` is the outcome of an attempt
-    that the egress guard stopped. The task has the number of those, because the third one ends the delivery.
+    From now on no earlier attempt of theirs can be recorded. `blocked` is the outcome of an attempt that the
+    egress guard stopped. A task has the number of those, because the third one ends the delivery.
     """
-    values = {"id": claimed.id, "fence": claimed.fence, "blocked": blocked, "seconds": LEASE_SECONDS}
-    row = connection.execute(_BEGIN, values).one_or_none()
-    return DeliveryTask(*row) if row else None
+    rows = connection.execute(_BEGIN, {"ids": list(ids), "blocked": blocked, "seconds": LEASE_SECONDS})
+    begun = {row.id: DeliveryTask(*row) for row in rows}
+    return [begun[delivery_id] for delivery_id in ids if delivery_id in begun]
 
 
-def record_attempt(
-    connection: Connection,
-    task: DeliveryTask,
-    made: DeliveryAttempt,
-    *,
-    state: str,
-    next_attempt_at: datetime | None,
-) -> bool:
-    """Store the outcome of an attempt if the fence still matches; False: a later attempt has begun."""
-    values = {"id": task.id, "fence": task.fence, "state": state, "next_attempt_at": next_attempt_at}
-    number = connection.execute(_RECORD, values).scalar_one_or_none()
-    if number is None:
-        return False
-    connection.execute(
-        insert(delivery_attempts),
-        {
-            "id": new_id(),
-            "delivery_id": task.id,
-            "number": number,
-            "started_at": task.now,
-            "latency_ms": made.latency_ms,
-            "http_status": made.http_status,
-            "outcome": made.outcome,
-            "response_excerpt": made.response_excerpt,
-        },
-    )
-    return True
+def record_attempts(connection: Connection, records: Sequence[DeliveryRecord]) -> set[UUID]:
+    """Store outcomes of attempts whose fences still match; their deliveries.
+
+    Of the others a later attempt has begun, or they have ended.
+    """
+    columns = {
+        "ids": [one.task.id for one in records],
+        "fences": [one.task.fence for one in records],
+        "states": [one.state for one in records],
+        "due": [one.next_attempt_at for one in records],
+        "attempt_ids": [new_id() for _ in records],
+        "started": [one.task.now for one in records],
+        "latencies": [one.made.latency_ms for one in records],
+        "statuses": [one.made.http_status for one in records],
+        "outcomes": [one.made.outcome for one in records],
+        "excerpts": [one.made.response_excerpt for one in records],
+    }
+    return set(connection.execute(_RECORD, columns).scalars())
 
 
 def lease_back(connection: Connection, task: DeliveryTask, seconds: float) -> None:

@@ -1,7 +1,7 @@
 """Redelivery: what is delivered or dead becomes pending again, with its schedule from the beginning.
 
-A delivery whose attempt is in flight is left alone. The fence grows, so that a doorbell or an attempt from
-before cannot be taken for one of the new schedule. The count of attempts goes on.
+A delivery whose attempt is in flight is left alone. The fence grows, so that an attempt from before
+cannot be taken for one of the new schedule. The count of attempts goes on.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ _LOCK_DEAD = text("""
 _REDELIVER = text("""
     UPDATE deliveries
     SET state = 'PENDING', next_attempt_at = clock_timestamp(), aged_from = clock_timestamp(),
-        schedule_from = attempt_count, finished_at = NULL, leased_until = NULL, begun = false,
-        fence = fence + 1
+        schedule_from = attempt_count, finished_at = NULL, leased_until = NULL, fence = fence + 1
     WHERE id = ANY(:ids) AND attempt_count < :most_attempts
         AND coalesce(leased_until <= clock_timestamp(), true)
     RETURNING id

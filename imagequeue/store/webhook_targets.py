@@ -1,18 +1,18 @@
 """Targets of webhooks: which have due deliveries, what is known of each, and what each attempt changed.
 
-A row is made and locked by dispatchers and by those who record an attempt, never by who settles a job. Who
-needs both locks the target before the delivery. How many attempts are in flight is no column but the count of
-the leases that have not ended, so a process that is killed gives its places back when they do.
+A row is made and locked by the processes that deliver, never by who settles a job. Who needs both locks the
+target before the delivery. How many attempts are in flight is no column but the count of the leases that have
+not ended, so a process that is killed gives its places back when they do.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Row, TextClause, text
 
 from imagequeue.domain.webhook_targets import TargetState
 
@@ -55,6 +55,7 @@ _SCAN = text(f"""
         SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:after AS text[]))
     )
     SELECT of_account.id AS account_id, named.target, named.position,
+        webhook_targets.target IS NULL AS unknown,
         {_MAY_BE_SERVED} AND ({_IS_DUE.format(which="= 0")} OR {_IS_DUE.format(which="> 0")}) AS due
     FROM of_account
     LEFT JOIN begun USING (id)
@@ -73,7 +74,7 @@ _SCAN = text(f"""
     ORDER BY served_at NULLS FIRST, account_id, named.target
 """)  # noqa: S608  # the pieces are ours
 
-# In one order, because an insert waits for another dispatcher's of the same row.
+# In one order, because an insert waits for another process's of the same row.
 _MAKE = text("""
     INSERT INTO webhook_targets (account_id, target)
     SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS named (account, target)
@@ -100,8 +101,16 @@ _SERVE = text("""
     WHERE account_id = served.id AND webhook_targets.target = served.target
 """)
 
-_READ = f"SELECT {_STATE} FROM webhook_targets WHERE account_id = :account_id AND target = :target"  # noqa: S608
-_READ_ONE, _LOCK_ONE = text(_READ), text(f"{_READ} FOR NO KEY UPDATE")
+_READ_KNOWN = f"""
+    SELECT account_id, webhook_targets.target, {_STATE}
+    FROM webhook_targets
+    JOIN unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS asked (id, target)
+        ON asked.id = account_id AND asked.target = webhook_targets.target
+"""  # noqa: S608  # likewise
+_READ = text(_READ_KNOWN)
+_LOCK_KNOWN = text(f"""
+    {_READ_KNOWN} ORDER BY account_id, webhook_targets.target FOR NO KEY UPDATE OF webhook_targets
+""")
 
 _WRITE = text("""
     UPDATE webhook_targets
@@ -126,11 +135,14 @@ _FORGET = text("""
 class Scan:
     """The targets with due deliveries that may be served, the one that was served longest ago first.
 
+    `unknown` are those of them that have no row yet.
+
     `cut` has the accounts of which more targets have pending deliveries than were looked at, each with the
     last one; the next scan begins after it.
     """
 
     due: Sequence[TargetKey]
+    unknown: Collection[TargetKey]
     cut: Mapping[UUID, str]
 
 
@@ -144,17 +156,20 @@ def scan(connection: Connection, after: Mapping[UUID, str]) -> Scan:
     values = {"accounts": list(after), "after": list(after.values()), "most": MOST_OF_AN_ACCOUNT}
     rows = connection.execute(_SCAN, values).all()
     cut = {row.account_id: row.target for row in rows if row.position == MOST_OF_AN_ACCOUNT}
-    return Scan([(row.account_id, row.target) for row in rows if row.due], cut)
+    due = [row for row in rows if row.due]
+    unknown = {(row.account_id, row.target) for row in due if row.unknown}
+    return Scan([(row.account_id, row.target) for row in due], unknown, cut)
+
+
+def make(connection: Connection, keys: Sequence[TargetKey]) -> None:
+    """Make the rows of targets of which nothing is known."""
+    if keys:
+        connection.execute(_MAKE, _columns(keys))
 
 
 def lock(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
-    """Make the rows that are missing, and lock those that may be served and that nobody else has locked.
-
-    They come in the order of their turns.
-    """
-    connection.execute(_MAKE, _columns(keys))
-    rows = connection.execute(_LOCK, _columns(keys))
-    return {(row.account_id, row.target): _state(row) for row in rows}
+    """Lock those that may be served and that nobody else has locked, in the order of their turns."""
+    return _known(connection, _LOCK, keys)
 
 
 def serve(connection: Connection, keys: Sequence[TargetKey]) -> None:
@@ -162,16 +177,14 @@ def serve(connection: Connection, keys: Sequence[TargetKey]) -> None:
     connection.execute(_SERVE, _columns(keys))
 
 
-def read(connection: Connection, key: TargetKey) -> TargetState:
-    """What is known of a target, without a lock."""
-    row = connection.execute(_READ_ONE, {"account_id": key[0], "target": key[1]}).one_or_none()
-    return _state(row) if row else TargetState()
+def read(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
+    """What is known of targets, without a lock."""
+    return _known(connection, _READ, keys)
 
 
-def lock_one(connection: Connection, key: TargetKey) -> TargetState:
-    """The same, locked until the transaction ends; the row is made if it is missing."""
-    connection.execute(_MAKE, _columns([key]))
-    return _state(connection.execute(_LOCK_ONE, {"account_id": key[0], "target": key[1]}).one())
+def lock_known(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
+    """The same, locked until the transaction ends."""
+    return _known(connection, _LOCK_KNOWN, keys) if keys else {}
 
 
 def write(connection: Connection, key: TargetKey, state: TargetState) -> None:
@@ -198,6 +211,13 @@ def forget(connection: Connection, days: int, limit: int) -> int:
 
 def _columns(keys: Sequence[TargetKey]) -> dict[str, list[UUID] | list[str]]:
     return {"accounts": [account for account, _ in keys], "targets": [target for _, target in keys]}
+
+
+def _known(
+    connection: Connection, statement: TextClause, keys: Sequence[TargetKey]
+) -> dict[TargetKey, TargetState]:
+    rows = connection.execute(statement, _columns(keys))
+    return {(row.account_id, row.target): _state(row) for row in rows}
 
 
 def _state(row: Row[tuple[object, ...]]) -> TargetState:

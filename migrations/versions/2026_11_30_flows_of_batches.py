@@ -10,7 +10,7 @@ from alembic import op
 from sqlalchemy.dialects import postgresql
 
 revision = "2026_11_30_flows_of_batches"
-down_revision: str | None = "2026_11_30_flows_without_batch"
+down_revision: str | None = "2026_11_30_claimed_deliveries"
 branch_labels = None
 depends_on = None
 

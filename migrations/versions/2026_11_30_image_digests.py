@@ -5,7 +5,7 @@ from __future__ import annotations
 from alembic import op
 
 revision = "2026_11_30_image_digests"
-down_revision: str | None = "2026_11_30_flows_of_batches"
+down_revision: str | None = "2026_11_30_batch_inputs"
 branch_labels = None
 depends_on = None
 

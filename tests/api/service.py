@@ -13,9 +13,12 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from api.app import create_app
+from api.edge.limits import EdgeLimits
+from api.edge.protocol import edge_protocol
 from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
 from tests.builders import MODEL, account, count, runtime
+from tests.loopback import NO_TLS
 from tests.servers import ServerThread
 
 ROUTE = f"/{MODEL}/v1/{MODEL}-request"
@@ -57,7 +60,7 @@ class Client:
         self.key_id = key_id
         self.key = key
         self.http = httpx.Client(
-            base_url=service.url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=120
+            base_url=service.url, headers={"Ocp-Apim-Subscription-Key": key}, timeout=120, verify=NO_TLS
         )
 
     def generate(
@@ -74,13 +77,18 @@ class Client:
 
 @contextlib.contextmanager
 def serving(
-    engine: Engine, database_url: str, *, dialects: Dialects = DIALECTS, **settings: Any
+    engine: Engine,
+    database_url: str,
+    *,
+    dialects: Dialects = DIALECTS,
+    limits: EdgeLimits | None = None,
+    **settings: Any,
 ) -> Generator[Service]:
     """Serve until the context ends."""
     own = runtime(engine, database_url, **settings)
     try:
-        app = create_app(own, dialects)
-        with ServerThread(app) as server:
+        app = create_app(own, dialects, limits)
+        with ServerThread(app, http=edge_protocol(app.state.edge)) as server:
             service = Service(server.url, app, engine, own)
             yield service
             for client in service.clients:

@@ -14,6 +14,7 @@ from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key, revoke_key
 from imagequeue.signing import Keyring
 from tests.api.service import BODY, ROUTE, Client, Service, serving, title_and_message
 from tests.builders import SECRET_KEY
+from tests.loopback import NO_TLS
 
 Header = Callable[[str], dict[str, str]]
 
@@ -39,7 +40,7 @@ HEADERS = [pixazo, azure, bearer, careless_bearer]
 
 @pytest.mark.parametrize("header", HEADERS)
 def test_a_key_in_any_of_the_headers(service: Service, client: Client, header: Header) -> None:
-    answer = httpx.post(service.url + ROUTE, json=BODY, headers=header(client.key))
+    answer = httpx.post(service.url + ROUTE, json=BODY, headers=header(client.key), verify=NO_TLS)
     assert answer.status_code == 202
 
 
@@ -49,7 +50,7 @@ def test_a_key_in_any_of_the_headers(service: Service, client: Client, header: H
 )
 def test_a_key_that_nobody_has_is_401(service: Service, client: Client, header: Header, wrong: str) -> None:
     key = wrong.format(key=client.key, lookup=client.key[:20])
-    answer = httpx.post(service.url + ROUTE, json=BODY, headers=header(key))
+    answer = httpx.post(service.url + ROUTE, json=BODY, headers=header(key), verify=NO_TLS)
     assert answer.status_code == 401
     assert title_and_message(answer)[0] == "Unauthorized"
     assert answer.headers["WWW-Authenticate"] == "Bearer"
@@ -68,7 +69,7 @@ def test_a_key_that_nobody_has_is_401(service: Service, client: Client, header: 
     ],
 )
 def test_reading_needs_a_key(service: Service, path: str) -> None:
-    answer = httpx.get(service.url + path)
+    answer = httpx.get(service.url + path, verify=NO_TLS)
     assert answer.status_code == 401
     assert answer.headers["x-should-retry"] == "false"
 

@@ -137,3 +137,21 @@ def test_a_call_that_was_given_up_before_its_group_began_is_never_made() -> None
 
     asyncio.run(run())
     assert bulk.groups == [[1], [3]]
+
+
+def test_who_waits_behind_a_whole_group_that_was_given_up_is_served() -> None:
+    bulk = Bulk()
+
+    async def run() -> int:
+        coalescer = Coalescer(bulk, CallThreads("test", 1))
+        leaving = [asyncio.create_task(coalescer.call(n)) for n in range(LARGEST_GROUP)]
+        last = asyncio.create_task(coalescer.call(1000))
+        await asyncio.sleep(0)  # all are gathered now
+        for task in leaving:
+            task.cancel()
+        result = await last
+        coalescer.close()
+        return result
+
+    assert asyncio.run(run()) == 2000
+    assert bulk.groups == [[1000]]

@@ -16,6 +16,7 @@ from imagequeue.domain.errors import ImagequeueError, TooManyRequests
 from tests.api.second import BODY, IMAGES, MOST_BYTES, NOW, failure, submit, submit_form
 from tests.api.service import Client
 from tests.builders import MODEL
+from tests.loopback import NO_TLS
 from tests.servers import ServerThread
 
 PIXAZO = DIALECTS.at("/")
@@ -67,7 +68,7 @@ def broken() -> Iterator[str]:
 def test_what_nobody_expected_is_a_500_that_says_nothing(
     broken: str, path: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    answer = httpx.get(broken + path)
+    answer = httpx.get(broken + path, verify=NO_TLS)
     assert answer.status_code == 500
     assert answer.json() == {"error": "Internal Server Error", "message": "Something went wrong on our side."}
     out, err = capfd.readouterr()
@@ -99,7 +100,7 @@ BELOW: dict[str, tuple[int, Callable[[Client], httpx.Response]]] = {
     "wrong field": (400, lambda c: submit(c, count=9)),
     "wrong header": (400, lambda c: submit(c, headers={"X-Lane": "express"})),
     "no image": (400, lambda c: submit_form(c, b"just text")),
-    "no key": (401, lambda c: httpx.post(f"{c.service.url}{IMAGES}", json=BODY)),
+    "no key": (401, lambda c: httpx.post(f"{c.service.url}{IMAGES}", json=BODY, verify=NO_TLS)),
     "poor": (402, lambda c: submit(c.service.client("poor", funds="0"))),
     "unexpected": (500, _broken),
 }

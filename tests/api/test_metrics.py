@@ -16,12 +16,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.app import create_app
+from cli.stack.servers.port import free
 from imagequeue import wiring
 from imagequeue.domain.jobs import Lane
 from imagequeue.store.attempts.quota import ensure_groups
-from imagequeue.store.deliveries import ClaimedDelivery
-from tests.api.service import Service
+from tests.api.service import Service, serving
 from tests.builders import MODEL, account
+from tests.lifecycle.deliver.by_hand import deliver_once
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
 
@@ -37,7 +39,11 @@ class Scraper:
     def scrape(self) -> dict[str, Samples]:
         """By name: the values by the labels' values, in the order of the labels' names."""
         found: dict[str, Samples] = {}
-        text = httpx.get(self._url, headers={"api-key": self._key}, timeout=120).raise_for_status().text
+        text = (
+            httpx.get(self._url, headers={"api-key": self._key}, timeout=120, verify=NO_TLS)
+            .raise_for_status()
+            .text
+        )
         for family in text_string_to_metric_families(text):
             for sample in family.samples:
                 labels = tuple(value for _, value in sorted(sample.labels.items()))
@@ -73,9 +79,7 @@ def scrapers(pipeline: Pipeline) -> Iterator[list[Scraper]]:
 
 
 def deliver(pipeline: Pipeline) -> None:
-    runtime, claimed = pipeline.runtime, list[ClaimedDelivery]()
-    assert wiring.deliveries(runtime, claimed.extend, lambda: 0).run_once() == 1
-    wiring.delivering(runtime).run(claimed.pop())
+    assert deliver_once(pipeline.runtime) == 1
 
 
 def test_every_family_is_right_after_real_jobs(
@@ -160,3 +164,22 @@ def test_metrics_tell_of_jobs_quota_and_money(service: Service) -> None:
     assert {one.value for one in families["imagequeue_quota_rpm"].samples} == {1000}
     assert "imagequeue_quota_drift" in families
     assert "imagequeue_throttled" in families
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_metrics_may_have_an_address_of_their_own(engine: Engine, database_url: str, host: str) -> None:
+    """There they need no key, and `/metrics` of the API is gone."""
+    address = f"{host}:{free()}"
+    with serving(engine, database_url, metrics_addr=address) as service:
+        assert "imagequeue_jobs_live" in httpx.get(f"http://{address}/metrics").text
+        assert httpx.get(f"{service.url}/metrics").status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{address}/metrics")
+
+
+def test_metrics_without_a_host_are_for_this_machine_alone(engine: Engine, database_url: str) -> None:
+    port = free()
+    with serving(engine, database_url, metrics_addr=f":{port}"):
+        assert "imagequeue_jobs_live" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        with pytest.raises(httpx.ConnectError):  # a server on all interfaces would answer
+            httpx.get(f"http://127.0.0.2:{port}/metrics")

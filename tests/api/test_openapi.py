@@ -7,7 +7,9 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
+import httpx
 import pytest
 import schemathesis
 from fastapi.routing import iter_route_contexts
@@ -30,6 +32,7 @@ from tests.api.service import Client, Service, serving
 from tests.api.submits import PICTURE, catalog_of_all
 from tests.builders import MODEL, runtime
 
+pytestmark = pytest.mark.long
 TYPES: dict[str, BodyKind] = {"application/json": "json", "multipart/form-data": "form"}
 SUBMITS = [(dialect, route) for dialect, route in DIALECTS.routes() if route.verb == "submit"]
 MOST_EXAMPLES = 8
@@ -167,9 +170,9 @@ def test_the_page_loads_nothing_from_another_host(service: Service) -> None:
     page = client.http.get("/docs")
     assert page.status_code == 200
     loaded = re.findall(r'(?:src|href)="([^"]*)"', page.text)
-    assert loaded == ["data:,", "/docs/swagger-ui.css", "/docs/swagger-ui-bundle.js", "/docs/start.js"]
+    assert loaded == ["data:,", "docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "docs/start.js"]
     for path in loaded[1:]:
-        answer = client.http.get(path)
+        answer = client.http.get(f"/{path}")
         assert (answer.status_code, answer.headers["content-security-policy"]) == (200, POLICY)
     assert "//" not in page.text
     assert "//" not in client.http.get("/docs/start.js").text
@@ -178,6 +181,23 @@ def test_the_page_loads_nothing_from_another_host(service: Service) -> None:
     assert (page.headers["content-security-policy"], sources) == (POLICY, [])
     assert client.http.get("/docs/other.js").status_code == 404
     assert json.loads(client.http.get("/openapi.json").text)["openapi"].startswith("3.1")
+
+
+@pytest.mark.parametrize("path", ["", "/images"])
+def test_the_page_works_below_the_path_of_the_public_url(
+    engine: Engine, database_url: str, path: str
+) -> None:
+    """A proxy in front takes the path away; what the page loads and calls must lead through it again."""
+    with serving(engine, database_url, public_url=f"https://queue.example.com{path}/") as service:
+        page, start = (httpx.get(f"{service.url}/docs{name}").text for name in ("", "/start.js"))
+        document = httpx.get(f"{service.url}/openapi.json").json()
+    shown = f"https://queue.example.com{path}/docs"
+    links = re.findall(r'(?:src|href)="(docs[^"]*)"', page) + re.findall(r'url: "([^"]*)"', start)
+    assert {urljoin(shown, link) for link in links} == {
+        f"https://queue.example.com{path}/{name}"
+        for name in ("docs/swagger-ui.css", "docs/swagger-ui-bundle.js", "docs/start.js", "openapi.json")
+    }
+    assert document.get("servers") == ([{"url": path}] if path else None)
 
 
 SHARED: Any = shared_checks

@@ -17,6 +17,7 @@ from imagequeue.wakeup import POLLS_DUE, WakeupListener
 from tests.api.service import Service, serving, title_and_message
 from tests.builders import MODEL, catalog
 from tests.eventually import eventually
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
 
@@ -35,7 +36,7 @@ def api(pipeline: Pipeline) -> Iterator[httpx.Client]:
     """A client of an API on the same database."""
     with (
         ServerThread(create_app(pipeline.runtime)) as server,
-        httpx.Client(base_url=server.url, trust_env=False, timeout=120) as client,
+        httpx.Client(base_url=server.url, trust_env=False, timeout=120, verify=NO_TLS) as client,
     ):
         yield client
 
@@ -137,7 +138,7 @@ def test_the_dispatcher_is_woken(
     with serving(engine, database_url, of=catalog(**PIXAZO), redis_url=redis_url) as service:
         listener = WakeupListener(service.runtime.redis, POLLS_DUE)
         assert not listener.wait(0.05)
-        assert httpx.post(service.url + path, json=BODY).status_code == 204
+        assert httpx.post(service.url + path, json=BODY, verify=NO_TLS).status_code == 204
         assert listener.wait(120)
         listener.close()
 

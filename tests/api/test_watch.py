@@ -69,6 +69,34 @@ def test_a_final_job_is_told_by_its_event_alone(with_redis: Service) -> None:
     asyncio.run(wait(ApiServices(with_redis.runtime)))
 
 
+def cut(services: ApiServices) -> None:
+    """Cut the connections on which wake-ups are heard."""
+    services.runtime.redis.client_kill_filter(_type="pubsub")  # pyright: ignore[reportUnknownMemberType]
+
+
+def test_an_end_that_was_told_while_the_connection_to_redis_was_cut_is_found_at_once(
+    with_redis: Service, service: Service
+) -> None:
+    """`service` has the same database and no Redis, so its wake-ups are lost; nothing looks by itself."""
+    (job,) = jobs(with_redis, 1)
+
+    async def wait(services: ApiServices, elsewhere: ApiServices) -> None:
+        watch = Watch(services, look_seconds=NEVER)
+        with watch.watching(job, 0) as watcher:
+            async with watch.running():
+                await watcher.next()
+                await asyncio.to_thread(elsewhere.settlement.end, [job], JobStatus.FAILED, "no")
+                told = asyncio.create_task(until_final(watcher))
+                while not told.done():  # a connection that is cut before it listens is another one
+                    await asyncio.to_thread(cut, services)
+                    await asyncio.wait({told}, timeout=0.1)
+                await told
+        for one in (services, elsewhere):
+            one.wakeups.close()
+
+    asyncio.run(wait(ApiServices(with_redis.runtime), ApiServices(service.runtime)))
+
+
 @contextmanager
 def event_reads(engine: Engine) -> Generator[list[set[UUID]]]:
     """The jobs whose events were read, for each statement."""

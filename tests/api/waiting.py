@@ -20,6 +20,7 @@ from tests.api.service import ROUTE
 from tests.builders import account
 from tests.dialects.with_second import WITH_SECOND
 from tests.eventually import eventually
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline, RunningPipeline
 from tests.servers import ServerThread
 
@@ -72,6 +73,8 @@ def waiting_clients(engine: Engine, database_url: str, folder: Path, **settings:
         _, key = account(engine, "waiting")
         with (
             ServerThread(app) as server,
-            httpx.Client(base_url=server.url, headers={"api-key": key.key}, timeout=120) as http,
+            httpx.Client(
+                base_url=server.url, headers={"api-key": key.key}, timeout=120, verify=NO_TLS
+            ) as http,
         ):
             yield Waiting(pipeline, app, http, pool)

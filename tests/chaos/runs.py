@@ -94,7 +94,7 @@ def faultless() -> Evidence:
             {"account_id": ACCOUNT, "available": 1 - PRICE, "held": Decimal(0), "spent": PRICE},
         ],
         "events": [{"job_id": job_id, "status": status} for job_id, status in events],
-        "deliveries": [{"job_id": JOB, "created": NOW + 2, "finished": NOW + 3, "begun": True}],
+        "deliveries": [{"job_id": JOB, "created": NOW + 2, "finished": NOW + 3}],
         "processes": [{"kind": "dispatcher", "age": 1}, *({"kind": "worker", "age": 1} for _ in range(6))],
     }
     return Evidence(
@@ -106,13 +106,13 @@ def faultless() -> Evidence:
         notes=Notes(
             acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
             cancels={f"model_{CANCELLED}": 202},
-            waits={"key 0": [Reply(NOW - 0.1, hung_up=True), answered()]},
+            waits={"key 0": [Reply(NOW - 0.1, lost="hung up"), answered()]},
         ),
         orders=[order_number(0, waiting="openai"), order_number(1)],
         faults=[Fault("redis FLUSHALL", "redis", 0, NOW + 0.5, NOW + 0.5)],
         spells=[],
         list_looks=10,
-        lists=[ListLength(NOW + 0.5, "generate.interactive", 1), ListLength(NOW + 2.5, "deliveries", 1)],
+        lists=[ListLength(NOW + 0.5, "generate.interactive", 1)],
         lives=[Life("worker-generate-interactive-1", WORKER_PID, NOW + 100)],
         logged=[
             {

@@ -59,7 +59,7 @@ def test_every_kind_of_client_reads_its_own_images_also_after_it_hung_up(served:
     eventually(lambda: waiting.notes.repeats)
     while not waiting.clients.join(0.02):  # between two looks for jobs
         served.pipeline.run()
-    assert [reply.hung_up for reply in waiting.notes.waits[first.key]] == [True, False]
+    assert [reply.lost for reply in waiting.notes.waits[first.key]] == ["hung up", None]
     assert len(served.pipeline.rows("SELECT 1 FROM jobs")) == len(KINDS)
     for reply, asked in zip(waiting.last(), ONE_OF_EACH, strict=True):
         assert reply.request_id == waiting.notes.acknowledged[asked.key]

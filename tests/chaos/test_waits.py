@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -87,12 +88,12 @@ def replies(*before: Reply, last: Reply | None = None) -> Callable[[Evidence], o
     return lambda run: run.notes.waits.update({"key 0": [*before, last or answered()]})
 
 
-BROKEN = Reply(NOW - 0.2)
+BROKEN = Reply(NOW - 0.2, lost="broken off")
 TWICE = job_row(uuid4(), 0, "COMPLETED")
 
 REPEATS: dict[str, tuple[Callable[[Evidence], object], bool]] = {
     "a connection that broke before the answer": (replies(BROKEN), True),
-    "one that broke behind the answer's head": (replies(Reply(NOW, request_id=f"model_{JOB}")), True),
+    "one that broke behind the answer's head": (replies(replace(BROKEN, request_id=f"model_{JOB}")), True),
     "a limit that was reached": (replies(Reply(NOW, 504, f"model_{JOB}")), True),
     "a database that was away": (replies(Reply(NOW, 503)), True),
     "a submit that did not arrive": (
@@ -124,6 +125,6 @@ def test_what_happened_to_the_clients_is_counted() -> None:
     run = faultless()
     run.notes.waits["key 0"].insert(0, BROKEN)
     finding = a_lost_answer_is_found_by_its_key(reread(run))
-    assert finding.counts == {"broken off": 1, "hung up": 1, "joined": 1}
+    assert finding.counts == {"broken off": 1, "silence": 0, "hung up": 1, "joined": 1}
     change("jobs", prompt="another")(run)
     assert a_lost_answer_is_found_by_its_key(reread(run)).violations

@@ -11,6 +11,7 @@ from chaos.upstreams import DEPLOYMENTS
 from chaos.weather import FIREWALLED, POISON, POLLED, SPELLS, Spell, Weather, odd_hints
 from simulator.config import SimulatorConfig
 from simulator.faults import Fault
+from tests.loopback import NO_TLS
 from tests.servers import SimulatorThread
 from tests.simulator.conftest import KEY, UPSTREAMS
 
@@ -21,7 +22,9 @@ def statuses(server: SimulatorThread, *prompts: str) -> list[int]:
     url = f"{server.url}/east/mai/v1/images/generations"
     headers = {"api-key": KEY}
     return [
-        httpx.post(url, json={"model": "mai", "prompt": prompt}, headers=headers, trust_env=False).status_code
+        httpx.post(
+            url, json={"model": "mai", "prompt": prompt}, headers=headers, trust_env=False, verify=NO_TLS
+        ).status_code
         for prompt in prompts
     ]
 

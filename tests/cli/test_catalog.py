@@ -47,8 +47,7 @@ def catalog(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(database_url: str, catalog: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    monkeypatch.delenv("IMAGEQUEUE_TEST_DATABASE_URL", raising=False)
+def run(database_url: str, catalog: Path) -> Run:
     environment = {
         "IMAGEQUEUE_DATABASE_URL": database_url,
         "IMAGEQUEUE_SECRET_KEY": SECRET_KEY,

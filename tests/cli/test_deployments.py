@@ -47,9 +47,8 @@ Run = Callable[..., str]
 
 
 @pytest.fixture
-def run(engine: Engine, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+def run(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Run]:
     """Runs the command over a deployment with three tokens out, and four that did not do well."""
-    monkeypatch.delenv("IMAGEQUEUE_TEST_DATABASE_URL", raising=False)
     path = tmp_path / "catalog.toml"
     entries = {"foundry-test": 1000, "locked": 6, "broken": 6, "penniless": 4}
     path.write_text(

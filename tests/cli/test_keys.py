@@ -45,8 +45,7 @@ class Shell:
 
 
 @pytest.fixture
-def shell(database_url: str, monkeypatch: pytest.MonkeyPatch) -> Shell:
-    monkeypatch.delenv("IMAGEQUEUE_TEST_DATABASE_URL", raising=False)
+def shell(database_url: str) -> Shell:
     return Shell(database_url)
 
 

@@ -21,6 +21,7 @@ from openai import InvalidWebhookSignatureError, OpenAI
 from cli.listen import Listening, checked
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.signing import new_webhook_secret, sign
+from tests.loopback import NO_TLS
 
 BODY = b'{"request_id":"m_1","status":"COMPLETED"}'
 SECRET = new_webhook_secret()
@@ -68,19 +69,27 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 def test_what_was_signed_is_taken_and_printed_and_the_rest_is_refused() -> None:
     with _listening() as (url, process):
-        assert httpx.post(url, content=BODY, headers=_signed()).status_code == 204
+        assert httpx.post(url, content=BODY, headers=_signed(), verify=NO_TLS).status_code == 204
         assert _line(process) == 'verified  msg_1  {"request_id":"m_1","status":"COMPLETED"}\n'
-        assert httpx.post(url, content=BODY, headers=_signed()).status_code == 204
+        assert httpx.post(url, content=BODY, headers=_signed(), verify=NO_TLS).status_code == 204
         assert _line(process).startswith("verified  repeated  msg_1")
-        assert httpx.post(url, content=BODY, headers=_signed(new_webhook_secret())).status_code == 401
+        assert (
+            httpx.post(url, content=BODY, headers=_signed(new_webhook_secret()), verify=NO_TLS).status_code
+            == 401
+        )
         assert _line(process).startswith("WRONG SIGNATURE  msg_1")
-        assert httpx.post(url, content=b"\xff", headers=_signed()).status_code == 401
+        assert httpx.post(url, content=b"\xff", headers=_signed(), verify=NO_TLS).status_code == 401
         assert _line(process).startswith("WRONG SIGNATURE")
 
 
 def test_it_answers_as_it_is_told_and_prints_json_for_programs() -> None:
     with _listening("--status", "503", "--json") as (url, process):
-        assert httpx.post(url, content=BODY, headers=_signed(new_webhook_secret(), SECRET)).status_code == 503
+        assert (
+            httpx.post(
+                url, content=BODY, headers=_signed(new_webhook_secret(), SECRET), verify=NO_TLS
+            ).status_code
+            == 503
+        )
         printed: dict[str, Any] = json.loads(_line(process))
     assert printed == {
         "webhook_id": "msg_1",

@@ -44,6 +44,12 @@ def test_a_missing_key_or_server_is_told_in_one_line(shell: Shell) -> None:
         ("webhooks", "redeliver", "x"),
         ("webhooks", "recover", "--since", "2026-03-31T10:00:00Z"),
         ("webhooks", "recovery", "x"),
+        ("webhooks", "endpoints", "list"),
+        ("webhooks", "endpoints", "create", "mine", "https://receiver.example/hook"),
+        ("webhooks", "endpoints", "update", "x", "--name", "mine"),
+        ("webhooks", "endpoints", "delete", "x"),
+        ("webhooks", "endpoints", "test", "x"),
+        ("webhooks", "endpoints", "rotate-secret", "x"),
     ],
 )
 @pytest.mark.parametrize(
@@ -56,7 +62,7 @@ def test_a_server_that_is_no_imagequeue_is_told_in_one_line(
         del request
         return Response(body)
 
-    routes = [Route("/{path:path}", answer, methods=["GET", "POST"])]
+    routes = [Route("/{path:path}", answer, methods=["GET", "POST", "DELETE"])]
     with ServerThread(Starlette(routes=routes)) as server:
         shell.environment["IMAGEQUEUE_URL"] = server.url
         result = shell.run(*words, status=1)

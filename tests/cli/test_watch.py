@@ -16,6 +16,7 @@ from starlette.routing import Route
 from cli.progress import follow
 from cli.remote import Remote
 from tests.cli.shell import Shell
+from tests.loopback import NO_TLS
 from tests.servers import ServerThread
 
 
@@ -74,7 +75,10 @@ def test_watch_outlives_a_proxy_whose_server_is_restarted(
         return next(answers)
 
     routes = [Route("/v2/requests/status/x", answer)]
-    with ServerThread(Starlette(routes=routes)) as server, httpx.Client(base_url=server.url) as http:
+    with (
+        ServerThread(Starlette(routes=routes)) as server,
+        httpx.Client(base_url=server.url, verify=NO_TLS) as http,
+    ):
         follow(Remote(http), ["x"], as_json=True)
     assert json.loads(capsys.readouterr().out)["status"] == "COMPLETED"
     assert list(answers) == []

@@ -9,19 +9,21 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
-from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
 from imagequeue.store.database import open_engine
-from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.store.migration import migrate
 from tests import builders
+from tests.backfill import Backfill
+from tests.lifecycle.deliver.by_hand import deliver_once
 from tests.pipeline import Pipeline
 from tests.servers import SimulatorThread
 
@@ -96,32 +98,36 @@ def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
 
 def _validate(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
-    validation = wiring.validation(pipeline.runtime)
+    validation = backfill_wiring.validation(pipeline.runtime, threading.Event())
     while validation.run_once():
         pass
 
 
+def _expand(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Backfill(pipeline).expand()
+
+
+def _supervise(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Backfill(pipeline).supervision.run_once()
+
+
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
-    runtime = pipeline.runtime
-    verb = wiring.delivering(runtime)
-
-    def release(claimed: Sequence[ClaimedDelivery]) -> None:
-        for one in claimed:
-            verb.run(one)
-
-    wiring.deliveries(runtime, release, lambda: 0).run_once()
+    deliver_once(pipeline.runtime)
 
 
 def _deliver_all(place: Place) -> None:
-    """Deliver one after the other until nothing is due. No whole pipeline: it is started 200 times."""
+    """Deliver until nothing is due, one at a time. No whole pipeline: it is started 200 times."""
     engine = open_engine(place.database_url, pool_size=2, name="crash")
     runtime = builders.runtime(engine, place.database_url, egress_allow=place.allow)
-    delivering, claimed = wiring.delivering(runtime), list[ClaimedDelivery]()
-    deliveries = wiring.deliveries(runtime, claimed.extend, lambda: 0)
-    while deliveries.run_once():
-        while claimed:
-            delivering.run(claimed.pop(0))
+    with ThreadPoolExecutor(1) as pool:
+        deliveries = wiring.deliveries(runtime, pool, 1)
+        while deliveries.run_once():
+            deliveries.may_record.wait()
+            deliveries.may_record.clear()
+            deliveries.record_once()
 
 
 _VERBS = {
@@ -132,6 +138,8 @@ _VERBS = {
     "poll": _poll,
     "sweep": _sweep,
     "validate": _validate,
+    "expand": _expand,
+    "supervise": _supervise,
     "deliver": _deliver,
 }
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imagequeue.egress.addresses import is_public
+from imagequeue.egress.addresses import is_forbidden, is_public
 from imagequeue.egress.policy import EgressPolicy
 from tests.egress.corpus import connect_addresses
 
@@ -67,6 +67,7 @@ def test_public_addresses_are_admitted(address: str) -> None:
         "::ffff:8.8.8.8",
         "::ffff:100.64.0.1",
         "64:ff9b::7f00:1",
+        "64:ff9b::a9fe:a9fe",
         "64:ff9b:1::1",
         "100::1",
         "2001::1",
@@ -100,3 +101,10 @@ def test_a_public_ipv6_address_is_allocated_unicast(address: IPv6Address) -> Non
         assert address.is_global
     embedded = address.ipv4_mapped or address.sixtofour or (address.teredo and address.teredo[0])
     assert not (embedded and is_public(address))
+
+
+@given(st.integers(0, 2**32 - 1).map(IPv4Address))
+def test_behind_nat64_the_address_inside_decides(address: IPv4Address) -> None:
+    translated = IPv6Address(b"\x00\x64\xff\x9b" + bytes(8) + address.packed)
+    assert is_public(translated) == is_public(address)
+    assert is_forbidden(translated) != is_public(address)

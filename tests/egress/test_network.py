@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Sequence
 from contextlib import ExitStack
 from ipaddress import ip_address
 from typing import Any
@@ -13,59 +12,16 @@ import pytest
 
 from imagequeue.egress.addresses import IPAddress
 from imagequeue.egress.client import GuardedClient
-from imagequeue.egress.errors import ConnectFailed, DestinationBlocked, EgressError, TimedOut
+from imagequeue.egress.errors import ConnectFailed, DestinationBlocked, TimedOut
 from imagequeue.egress.grammar import check_destination
 from imagequeue.egress.network import DeadlineNetwork, dial
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, answering
-from tests.egress.way import NAME, PATIENT, QUICK, Way
+from tests.egress.way import NAME, OK, PATIENT, QUICK, Answers, Dialled, Way, failure_of
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 pytestmark = pytest.mark.timeout(120)
-
-
-class Answers:
-    """A resolver that gives one answer after the other and stays with the last; an answer may be an error."""
-
-    def __init__(self, *answers: Sequence[str] | OSError) -> None:
-        self._answers = list(answers)
-        self.asked = 0
-
-    def __call__(self, host: str, port: int) -> Sequence[str]:
-        """Give the next answer, whatever is asked."""
-        del host, port
-        answer = self._answers[min(self.asked, len(self._answers) - 1)]
-        self.asked += 1
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
-
-
-class Dialled:
-    """A dialler that records what it is asked for and goes elsewhere, or fails."""
-
-    def __init__(self, elsewhere: tuple[str, int] | None = None) -> None:
-        self._elsewhere = elsewhere
-        self.asked: list[str] = []
-
-    def __call__(self, address: IPAddress, port: int, seconds: float) -> socket.socket:
-        """Connect elsewhere, whatever is asked."""
-        del port
-        self.asked.append(str(address))
-        if self._elsewhere is None:
-            raise ConnectionRefusedError("refused by the test")
-        return socket.create_connection(self._elsewhere, timeout=seconds)
-
-
-def _failure(resolver: Answers, dialled: Dialled, policy: EgressPolicy | None = None) -> EgressError:
-    client = GuardedClient(
-        policy or EgressPolicy(), user_agent="test", resolver=BoundedResolver(resolver), dial=dialled
-    )
-    with pytest.raises(EgressError) as failure:
-        client.post(check_destination(f"https://{NAME}/", EgressPolicy()), b"{}", {}, limits=PATIENT)
-    return failure.value
 
 
 @pytest.mark.parametrize(
@@ -83,7 +39,7 @@ def _failure(resolver: Answers, dialled: Dialled, policy: EgressPolicy | None = 
 )
 def test_one_bad_answer_refuses_them_all_and_nothing_is_dialled(answers: list[str]) -> None:
     dialled = Dialled()
-    failure = _failure(Answers(answers), dialled)
+    failure = failure_of(Answers(answers), dialled)
     assert isinstance(failure, DestinationBlocked)
     assert failure.code == "blocked_destination"
     assert failure.never_sent
@@ -92,7 +48,7 @@ def test_one_bad_answer_refuses_them_all_and_nothing_is_dialled(answers: list[st
 
 def test_a_public_address_is_dialled_by_number_and_the_name_is_asked_once() -> None:
     resolver, dialled = Answers(["93.184.216.34", "2606:4700::1111", "93.184.216.34"]), Dialled()
-    failure = _failure(resolver, dialled)
+    failure = failure_of(resolver, dialled)
     assert isinstance(failure, ConnectFailed)
     assert dialled.asked == ["93.184.216.34", "2606:4700::1111"]
     assert resolver.asked == 1
@@ -100,14 +56,14 @@ def test_a_public_address_is_dialled_by_number_and_the_name_is_asked_once() -> N
 
 def test_of_many_addresses_only_a_few_are_dialled() -> None:
     dialled = Dialled()
-    _failure(Answers([f"93.184.216.{last}" for last in range(1, 200)]), dialled)
+    failure_of(Answers([f"93.184.216.{last}" for last in range(1, 200)]), dialled)
     assert len(dialled.asked) == 4
 
 
 def test_an_answer_that_turns_private_between_two_attempts_is_refused_at_the_second() -> None:
     resolver, dialled = Answers(["93.184.216.34"], ["127.0.0.1"]), Dialled()
-    assert isinstance(_failure(resolver, dialled), ConnectFailed)
-    assert isinstance(_failure(resolver, dialled), DestinationBlocked)
+    assert isinstance(failure_of(resolver, dialled), ConnectFailed)
+    assert isinstance(failure_of(resolver, dialled), DestinationBlocked)
     assert dialled.asked == ["93.184.216.34"]
 
 
@@ -120,7 +76,7 @@ def test_a_peer_that_is_not_the_checked_address_is_left_without_a_byte() -> None
         closed.set()
 
     with Receiver(listen) as receiver:
-        failure = _failure(Answers(["93.184.216.34"]), Dialled(("127.0.0.1", receiver.port)))
+        failure = failure_of(Answers(["93.184.216.34"]), Dialled(("127.0.0.1", receiver.port)))
         assert closed.wait(120)
     assert isinstance(failure, DestinationBlocked)
     assert failure.never_sent

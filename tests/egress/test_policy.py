@@ -114,3 +114,13 @@ def test_a_deny_entry_that_is_none_is_refused_by_name(entry: str) -> None:
 def test_a_public_url_that_is_none_is_refused_by_name() -> None:
     with pytest.raises(ConfigurationError, match="IMAGEQUEUE_PUBLIC_URL"):
         EgressPolicy.parse(public_url="http://host:notaport")
+
+
+def test_behind_nat64_public_receivers_are_reached_and_denied_ones_are_not() -> None:
+    """64:ff9b::5db8:d822 is 93.184.216.34 as a translator's name server tells it."""
+    translated = ip_address("64:ff9b::5db8:d822")
+    assert EgressPolicy.parse().admits("receiver.example", 443, translated)
+    for deny in ("93.184.216.0/24", "64:ff9b::/96", "receiver.example"):
+        assert not EgressPolicy.parse(deny=deny).admits("receiver.example", 443, translated)
+    private = ip_address("64:ff9b::a00:1")
+    assert not EgressPolicy.parse(allow="10.0.0.0/8").admits("receiver.example", 443, private)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -16,27 +15,9 @@ from imagequeue.egress.resolver import BoundedResolver
 from imagequeue.egress.tls import guard_tls_context, tls_context
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver, answering
-from tests.egress.way import NAME, PATIENT, QUICK, Way
+from tests.egress.way import NAME, OK, PATIENT, QUICK, Answers, Way
 
-OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 pytestmark = pytest.mark.timeout(120)
-
-
-class Answers:
-    """A resolver that gives one answer after the other and stays with the last; an answer may be an error."""
-
-    def __init__(self, *answers: Sequence[str] | OSError) -> None:
-        self._answers = list(answers)
-        self.asked = 0
-
-    def __call__(self, host: str, port: int) -> Sequence[str]:
-        """Give the next answer, whatever is asked."""
-        del host, port
-        answer = self._answers[min(self.asked, len(self._answers) - 1)]
-        self.asked += 1
-        if isinstance(answer, OSError):
-            raise answer
-        return answer
 
 
 def test_tls_is_spoken_to_the_name_and_verified(authority: Authority, tmp_path: Path) -> None:

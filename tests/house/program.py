@@ -50,9 +50,11 @@ class Module:
 @cache
 def modules(folder: str = "") -> dict[str, Module]:
     """Every module of the program, or of one of its folders (`imagequeue/domain/`), by its name."""
+    if folder:
+        within = (module for module in modules().values() if module.path.as_posix().startswith(folder))
+        return {module.name: module for module in within}
     paths = (path for path in tracked("*.py") if path.parts[0] != "tests")
-    found = (read(path, text(str(path))) for path in paths)
-    return {module.name: module for module in found if module.path.as_posix().startswith(folder)}
+    return {module.name: module for module in (read(path, text(str(path))) for path in paths)}
 
 
 def read(path: Path, content: str) -> Module:

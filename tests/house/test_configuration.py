@@ -47,5 +47,6 @@ def test_the_schedule_is_the_one_of_the_code() -> None:
 
 def test_the_error_names_the_variable_and_the_document() -> None:
     refuse_unknown_variables(dict.fromkeys(ROWS, "x") | {"IMAGEQUEUE_SERVICE_HOST": "", "HOME": ""})
+    refuse_unknown_variables({"IMAGEQUEUE_TEST_S3": "require", "IMAGEQUEUE_IMAGE": "x"})
     with pytest.raises(ConfigurationError, match=r"IMAGEQUEUE_REDIS.*docs/configuration\.md"):
         refuse_unknown_variables({"IMAGEQUEUE_REDIS": "x"})

@@ -61,7 +61,6 @@ class DialectCopy:
             env={
                 "PATH": os.environ["PATH"],
                 "PYTHONPATH": str(self.folder),
-                "PYTHONDONTWRITEBYTECODE": "1",
                 "IMAGEQUEUE_TEST_DATABASE_URL": self._postgres,
             },
             capture_output=True,

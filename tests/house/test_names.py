@@ -29,6 +29,7 @@ EXEMPT = {
     "EndFiles": ONE_STEP,
     "FileLine": ONE_STEP,
     "History": ONE_STEP,
+    "LineAnswer": ONE_STEP,
     "IssuedKey": ONE_STEP,
     "JobInLine": ONE_STEP,
     "JobTrouble": ONE_STEP,

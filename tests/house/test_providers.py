@@ -74,7 +74,7 @@ class Copy:
         done = subprocess.run(
             [sys.executable, "-m", *words],
             cwd=self.folder,
-            env={"SEVENTH_KEY": "k", "PYTHONPATH": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={"SEVENTH_KEY": "k", "PYTHONPATH": str(self.folder)},
             capture_output=True,
             text=True,
             timeout=500,

@@ -8,6 +8,7 @@ decided whose edge it writes.
 from __future__ import annotations
 
 from collections import Counter
+from functools import cache
 from itertools import product as pairs
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import pytest
 
 from imagequeue.domain.jobs import FINAL, OPEN_ATTEMPTS, AttemptState, JobStatus
 from tests.house.program import read
-from tests.house.writes import WATCHED, product, unreadable, writes
+from tests.house.writes import WATCHED, Write, product, unreadable, writes
 
 INSERT = "imagequeue/store/jobs/insert.py"
 CLAIM = "imagequeue/store/jobs/claims.py"
@@ -67,7 +68,7 @@ EDGES = [
         {"PENDING", "DELIVERED", "DEAD"},
         "a try",
         DELIVERIES,
-        "record_attempt",
+        "record_attempts",
     ),
     Edges("deliveries.state", {"PENDING"}, {"DEAD"}, "its age", DELIVERIES, "end_overdue"),
     Edges(
@@ -97,16 +98,20 @@ STATES = {
     "ledger_entries.kind": {"DEPOSIT", "HOLD", "CAPTURE", "VOID"},
 }
 
-WRITES = [write for module in product() for write in writes(module)]
+
+@cache
+def written() -> list[Write]:
+    """Every write of the product."""
+    return [write for module in product() for write in writes(module)]
 
 
 def test_each_edge_is_written_by_the_function_that_the_table_names() -> None:
-    found = {write[:3] for write in WRITES if write.column not in BALANCES}
+    found = {write[:3] for write in written() if write.column not in BALANCES}
     assert found == {(edges.column, edges.path, edges.function) for edges in EDGES}
 
 
 def test_balances_move_where_the_ledger_grows() -> None:
-    found = {write[:3] for write in WRITES if write.column in BALANCES}
+    found = {write[:3] for write in written() if write.column in BALANCES}
     assert found == {
         (column, ACCOUNTS if function == "create_accounts" else LEDGER, function)
         for column, functions in BALANCES.items()
@@ -126,7 +131,7 @@ def test_no_edge_has_two_writers() -> None:
 @pytest.mark.parametrize("edges", EDGES, ids=lambda edges: f"{edges.column} {edges.occasion}")
 def test_the_statements_say_what_the_table_says(edges: Edges) -> None:
     same = [one for one in EDGES if (one.column, *one[4:]) == (edges.column, *edges[4:])]
-    for write in WRITES:
+    for write in written():
         if write[:3] == (edges.column, edges.path, edges.function):
             assert write.sources in (None, frozenset().union(*(one.sources for one in same)) - {NEW})
             assert write.targets in (None, frozenset().union(*(one.targets for one in same)))
@@ -140,7 +145,7 @@ def test_every_state_is_entered_by_an_edge(column: str) -> None:
 
 def test_every_watched_column_has_a_writer() -> None:
     watched = {f"{table}.{column}" for table, columns in WATCHED.items() for column in columns}
-    assert {write.column for write in WRITES} == watched == STATES.keys() | BALANCES.keys()
+    assert {write.column for write in written()} == watched == STATES.keys() | BALANCES.keys()
 
 
 def test_no_statement_hides_its_table() -> None:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import ast
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from typing import Final, NamedTuple
 
 from tests.house.measure import PRODUCT
@@ -113,13 +115,30 @@ def _writers(module: Module, node: ast.expr) -> Iterator[tuple[str, str]]:
         yield str(module.path), max(around, key=lambda one: one.lineno).name
         return
     constants = {name for one in module.tree.body if _covers(one, node) for name in named(one)}
-    full = {f"{module.name}.{name}" for name in constants}
-    for other in {**modules(), module.name: module}.values():
-        for one in other.nodes:
-            if isinstance(one, Function) and full & {
-                other.stands_for(part) for part in ast.walk(one) if isinstance(part, ast.Name | ast.Attribute)
-            }:
-                yield str(other.path), one.name
+    users = _users() if modules().get(module.name) is module else _users_in(module)
+    yield from {user for name in constants for user in users.get(f"{module.name}.{name}", ())}
+
+
+@cache
+def _users() -> dict[str, set[tuple[str, str]]]:
+    """The functions of the program that name something, each with its file, by the full name of that."""
+    return _users_in(*modules().values())
+
+
+def _users_in(*among: Module) -> dict[str, set[tuple[str, str]]]:
+    users: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for module in among:
+        for function in module.nodes:
+            if isinstance(function, Function):
+                for name in _names_in(module, function):
+                    users[name].add((str(module.path), function.name))
+    return users
+
+
+def _names_in(module: Module, function: Function) -> set[str]:
+    return {
+        module.stands_for(node) for node in ast.walk(function) if isinstance(node, ast.Name | ast.Attribute)
+    }
 
 
 def _covers(statement: ast.stmt, node: ast.expr) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import httpx
-
 from imagequeue.store.attempts import quota
 from imagequeue.store.attempts.quota import Group
 from tests import fleet
@@ -20,7 +18,7 @@ def fault(of: Pipeline, **changes: Any) -> None:
 
 def no_more_faults(of: Pipeline) -> None:
     """Disarm every fault of every upstream."""
-    httpx.delete(f"{of.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    of.heal()
 
 
 def calls_at(of: Pipeline, name: str) -> int:

@@ -1,10 +1,9 @@
-"""What a bucket alone does: bulk deletes, presigned URLs, a prefix, writes without conditions."""
-
-# pyright: reportPrivateUsage=false
+"""What a bucket alone does: bulk deletes, presigned URLs, a prefix."""
 
 from __future__ import annotations
 
 import io
+import re
 from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +18,7 @@ from starlette.routing import Route
 
 from imagequeue.media.bucket import S3Storage
 from imagequeue.media.keys import output_key
-from imagequeue.media.storage import KeyConflict, StorageUnavailable
+from imagequeue.media.storage import StorageUnavailable
 from tests.media.pictures import picture
 from tests.servers import ServerThread
 
@@ -27,13 +26,20 @@ ATTEMPT = UUID("019d0000-0000-7000-8000-000000000001")
 KEY = output_key("microsoft-mai-image-2-5_019d", ATTEMPT, 1, "png")
 
 
-def _answer_bulk(s3: S3Storage, status: int, body: dict[str, object]) -> list[str]:
-    """Let the service answer every `DeleteObjects` like that; what it is asked for from now on."""
+def _answer_bulk(s3: S3Storage, status: int, body: dict[str, object] | None) -> list[str]:
+    """Let the service answer every `DeleteObjects` like that; what it is asked for from now on.
+
+    Without a body it says that all were deleted.
+    """
     asked = list[str]()
 
-    def note(model: Any, **_: object) -> Any:
+    def note(model: Any, params: dict[str, Any], **_: object) -> Any:
         asked.append(model.name)
-        return (SimpleNamespace(status_code=status), body) if model.name == "DeleteObjects" else None
+        if model.name != "DeleteObjects":
+            return None
+        keys = re.findall(r"<Key>(.*?)</Key>", params["body"].decode())
+        answer = {"Deleted": [{"Key": key} for key in keys]} if body is None else body
+        return SimpleNamespace(status_code=status), {"ResponseMetadata": {"HTTPStatusCode": status}} | answer
 
     s3.client.meta.events.register("before-call.s3", note)
     return asked
@@ -51,30 +57,53 @@ def test_a_service_that_answers_a_part_with_the_whole_object_is_not_believed(s3:
 
 
 def test_more_than_a_request_takes_are_deleted_in_several(s3: S3Storage) -> None:
-    asked = _answer_bulk(s3, 200, {})
+    asked = _answer_bulk(s3, 200, None)
     s3.delete(*(f"v1/{number}" for number in range(2001)))
     assert asked == ["DeleteObjects"] * 3
 
 
-def test_a_service_without_bulk_deletes_one_by_one(s3: S3Storage) -> None:
+REFUSALS: dict[str, tuple[int, dict[str, object]]] = {
+    "not implemented": (501, {"Error": {"Code": "NotImplemented"}}),
+    "no such method": (405, {"Error": {"Code": "MethodNotAllowed"}}),
+    "another checksum is wanted": (400, {"Error": {"Code": "InvalidRequest"}}),
+    "not for this user": (403, {"Error": {"Code": "AccessDenied"}}),
+    "its own fault": (500, {"Error": {"Code": "InternalError"}}),
+    "not for these objects": (200, {"Errors": [{"Key": "v1/a", "Code": "AccessDenied"}]}),
+    "an answer that says nothing": (200, {}),
+}
+
+
+@pytest.mark.parametrize("refusal", REFUSALS.values(), ids=REFUSALS.keys())
+def test_where_bulk_deletes_are_refused_in_any_way_objects_go_one_by_one(
+    s3: S3Storage, refusal: tuple[int, dict[str, object]]
+) -> None:
     s3.put("v1/a", b"x", "image/png")
-    asked = _answer_bulk(s3, 501, {"Error": {"Code": "NotImplemented"}})
+    asked = _answer_bulk(s3, *refusal)
     s3.delete("v1/a", "v1/b")
     assert asked == ["DeleteObjects", "DeleteObject", "DeleteObject"]
     assert not s3.exists("v1/a")
 
 
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (200, {"Errors": [{"Key": "v1/a", "Code": "AccessDenied"}]}),
-        (403, {"Error": {"Code": "AccessDenied"}}),
-    ],
-)
-def test_what_a_bulk_did_not_delete_is_told(s3: S3Storage, status: int, body: dict[str, object]) -> None:
-    _answer_bulk(s3, status, body)
+def test_an_object_that_cannot_be_deleted_singly_either_is_told(s3: S3Storage) -> None:
+    def refuse(model: Any, **_: object) -> Any:
+        body = {"Error": {"Code": "AccessDenied"}, "ResponseMetadata": {"HTTPStatusCode": 403}}
+        return (SimpleNamespace(status_code=403), body) if model.name.startswith("DeleteObject") else None
+
+    s3.client.meta.events.register("before-call.s3", refuse)
     with pytest.raises(StorageUnavailable, match="AccessDenied"):
-        s3.delete("v1/a", "v1/b")
+        s3.delete("v1/a")
+
+
+def test_a_bulk_delete_has_the_checksum_that_every_server_knows(s3: S3Storage) -> None:
+    sent = dict[str, str]()
+
+    def note(request: Any, **_: object) -> None:
+        sent.update({name.lower(): value for name, value in request.headers.items()})
+
+    s3.client.meta.events.register("before-send.s3.DeleteObjects", note)
+    s3.delete("v1/a")
+    assert "content-md5" in sent
+    assert not [name for name in sent if name.startswith(("x-amz-checksum", "x-amz-sdk"))]
 
 
 def test_presigned_urls_are_fresh_and_download_with_the_media_type(s3: S3Storage) -> None:
@@ -94,11 +123,15 @@ def test_objects_lie_below_the_prefix(s3: S3Storage) -> None:
     assert names == [f"some/prefix/{KEY}"]
 
 
-def test_a_service_without_conditional_writes_still_refuses_other_bytes(s3: S3Storage) -> None:
-    s3._write_unconditionally(KEY, b"first", "image/png")
-    s3._write_unconditionally(KEY, b"first", "image/png")
-    with pytest.raises(KeyConflict):
-        s3._write_unconditionally(KEY, b"second", "image/png")
+def test_presigned_urls_lead_to_an_endpoint_of_their_own(s3: S3Storage, s3_endpoint: str) -> None:
+    """Inside, the server may have a name that clients do not know."""
+    outside = s3_endpoint.replace("127.0.0.1", "localhost")
+    storage = S3Storage(s3.bucket, "some/prefix", s3_endpoint, outside)
+    storage.put(KEY, picture(), "image/png")
+    url = storage.url(KEY)
+    assert url
+    assert url.startswith(f"{outside}/{s3.bucket}/some/prefix/{KEY}?")
+    assert httpx.get(url).content == picture()
 
 
 def test_a_bucket_that_does_not_exist_is_unavailable(s3: S3Storage, s3_endpoint: str) -> None:

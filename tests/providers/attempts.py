@@ -13,6 +13,7 @@ from imagequeue.media.images import check_output
 from imagequeue.providers import exchange
 from imagequeue.providers.provider import Call, PollingProvider
 from imagequeue.providers.registry import PROVIDERS
+from tests.loopback import NO_TLS
 from tests.providers.deployments import deployment
 from tests.servers import SimulatorThread
 
@@ -66,4 +67,4 @@ class Attempts:
 
 def arm(simulator: SimulatorThread, **fault: Any) -> None:
     """Ask the simulator for a fault."""
-    httpx.post(f"{simulator.url}/_sim/faults", json=fault, trust_env=False).raise_for_status()
+    httpx.post(f"{simulator.url}/_sim/faults", json=fault, trust_env=False, verify=NO_TLS).raise_for_status()

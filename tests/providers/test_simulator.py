@@ -23,10 +23,12 @@ from imagequeue.providers.provider import Call
 from imagequeue.providers.registry import PROVIDERS
 from simulator.config import ModelConfig, RetryAfterForm, SimulatorConfig, UpstreamConfig
 from simulator.providers import PROVIDERS as SIMULATED
+from tests.loopback import NO_TLS
 from tests.providers.attempts import KEY, Attempts, arm
 from tests.providers.documents import document, serves
 from tests.providers.matrix import Ask, calls_of, every_ask, input_image, pairwise, requirement_of
 from tests.servers import SimulatorThread
+from tests.upstreams import UNDOCUMENTED_FORMS
 
 NAMES: list[ProviderName] = sorted(SIMULATED)
 MIB = 1024 * 1024
@@ -62,7 +64,7 @@ def client() -> Generator[httpx.Client]:
 @pytest.fixture(autouse=True)
 def _no_faults(simulator: SimulatorThread) -> Iterator[None]:
     yield
-    httpx.delete(f"{simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    httpx.delete(f"{simulator.url}/_sim/faults", trust_env=False, verify=NO_TLS).raise_for_status()
 
 
 @pytest.fixture
@@ -197,26 +199,13 @@ def test_a_fault_costs_the_attempt_and_is_judged(
     assert isinstance(raised.value, getattr(upstream, expected))
 
 
-KEPT: dict[str, dict[str, Any]] = {
-    "gzip": {"kind": "compressed"},
-    "deflate": {"kind": "compressed", "encoding": "deflate"},
-    "brotli": {"kind": "compressed", "encoding": "br"},
-    "zstd": {"kind": "compressed", "encoding": "zstd"},
-    "base64 with line breaks": {"kind": "line_breaks"},
-    "the image itself": {"kind": "raw_image"},
-    "a link as text": {"kind": "url_text"},
-    "a relative link": {"kind": "relative_url"},
-    "one value for an array": {"kind": "one_for_array"},
-}
-
-
-@pytest.mark.parametrize("form", KEPT)
+@pytest.mark.parametrize("form", UNDOCUMENTED_FORMS)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_image_in_a_form_that_no_document_has_is_kept_and_not_bought_again(
     simulator: SimulatorThread, attempts: Attempts, name: ProviderName, form: str
 ) -> None:
     for match in ({}, {"operation": "poll"}):
-        arm(simulator, **KEPT[form], match=match)
+        arm(simulator, **UNDOCUMENTED_FORMS[form], match=match)
     assert [image.media_type for image in attempts.make(name, Call(prompt="A lamp"))] == ["image/png"]
 
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from simulator.config import ModelConfig, SimulatorConfig, UpstreamConfig
+from tests.loopback import NO_TLS
 from tests.servers import SimulatorThread
 
 KEY = "the-key"
@@ -51,7 +52,7 @@ def shared_simulator() -> Iterator[SimulatorThread]:
 @pytest.fixture(scope="package")
 def shared_client(shared_simulator: SimulatorThread) -> Iterator[httpx.Client]:
     """One client likewise: making one reads all certificates of the machine."""
-    with httpx.Client(base_url=shared_simulator.url, trust_env=False, timeout=120) as client:
+    with httpx.Client(base_url=shared_simulator.url, trust_env=False, timeout=120, verify=NO_TLS) as client:
         yield client
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from simulator.config import SimulatorConfig
+from tests.loopback import NO_TLS
 from tests.servers import SimulatorThread
 from tests.simulator.conftest import KEY, UPSTREAMS, Generate
 
@@ -126,11 +127,15 @@ def test_a_hang_before_the_body_leaves_the_body_unread(
 
 def test_hanging_calls_do_not_hold_the_server_up() -> None:
     with SimulatorThread(SimulatorConfig(upstreams=UPSTREAMS)) as server, contextlib.ExitStack() as calls:
-        httpx.post(f"{server.url}/_sim/faults", json={"kind": "hang"}, trust_env=False).raise_for_status()
+        httpx.post(
+            f"{server.url}/_sim/faults", json={"kind": "hang"}, trust_env=False, verify=NO_TLS
+        ).raise_for_status()
         for number in range(3):
             calls.enter_context(raw_call(server))
             query = {"after": number, "wait": 10}
-            response = httpx.get(f"{server.url}/_sim/log", params=query, trust_env=False, timeout=120)
+            response = httpx.get(
+                f"{server.url}/_sim/log", params=query, trust_env=False, timeout=120, verify=NO_TLS
+            )
             assert response.json()["last"] == number + 1
         server.stop()  # or RuntimeError
 

@@ -7,6 +7,7 @@ from typing import Any
 import httpx
 
 from simulator.config import SimulatorConfig
+from tests.loopback import NO_TLS
 from tests.servers import SimulatorThread
 from tests.simulator.conftest import KEY, Generate, foundry, model
 from tests.simulator.quotas import Entries
@@ -57,7 +58,9 @@ def test_a_restarted_simulator_continues_its_log_and_its_quotas(tmp_path: Path) 
         with SimulatorThread(config, path) as server:
             url = f"{server.url}/east/mai/v1/images/generations"
             return [
-                httpx.post(url, json=body, headers={"api-key": KEY}, trust_env=False).status_code
+                httpx.post(
+                    url, json=body, headers={"api-key": KEY}, trust_env=False, verify=NO_TLS
+                ).status_code
                 for _ in range(calls)
             ]
 
@@ -70,5 +73,5 @@ def test_a_restarted_simulator_continues_its_log_and_its_quotas(tmp_path: Path) 
     assert '"sequence":3' in lines[2]
     with SimulatorThread(config, path) as server:
         assert [entry.sequence for entry in server.state.log.entries] == [1, 2, 3]
-        httpx.post(f"{server.url}/_sim/reset", trust_env=False)
+        httpx.post(f"{server.url}/_sim/reset", trust_env=False, verify=NO_TLS)
     assert statuses(2) == [200, 200]

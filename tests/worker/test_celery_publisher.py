@@ -11,12 +11,10 @@ from redis import Redis
 from sqlalchemy import Engine
 
 from imagequeue import wiring
-from imagequeue.domain.jobs import JobStatus
-from imagequeue.lifecycle.deliver.deliver import WAITING_AT_MOST, Deliveries
 from imagequeue.lifecycle.sweep.sweep import Sweep
 from tests.builders import NO_REDIS
 from tests.pipeline import Pipeline, RunningPipeline
-from worker.app import DELIVERIES, make_app
+from worker.app import make_app
 from worker.celery_publisher import CeleryPublisher
 
 QUEUE = "generate.interactive"
@@ -31,7 +29,6 @@ class Lists:
     pipeline: Pipeline
     redis: Redis
     sweep: Sweep
-    deliveries: Deliveries
 
     def length(self, queue: str) -> int:
         return self.redis.llen(queue)
@@ -39,12 +36,8 @@ class Lists:
     def ring_overdue(self) -> None:
         """15 s pass, in which no worker takes anything."""
         self.pipeline.execute("UPDATE attempts SET release_deadline = clock_timestamp() - interval '1 s'")
-        self.pipeline.execute("UPDATE deliveries SET next_attempt_at = clock_timestamp() - interval '1 s'")
-        self.pipeline.execute("UPDATE deliveries SET leased_until = now() WHERE leased_until IS NOT NULL")
         self.pipeline.beat()
         self.sweep.ring_again()
-        while self.deliveries.run_once():
-            pass
 
 
 def _lists(pipeline: Pipeline, url: str, redis: Redis) -> Lists:
@@ -52,8 +45,7 @@ def _lists(pipeline: Pipeline, url: str, redis: Redis) -> Lists:
     runtime, settlement = pipeline.runtime, pipeline.settlement
     pipeline.dispatch.release = publisher.attempts
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
-    deliveries = wiring.deliveries(runtime, publisher.deliveries, publisher.deliveries_waiting)
-    return Lists(pipeline, redis, sweep, deliveries)
+    return Lists(pipeline, redis, sweep)
 
 
 @pytest.fixture
@@ -63,19 +55,6 @@ def lists(engine: Engine, database_url: str, tmp_path: Path, redis_url: str) -> 
         Redis.from_url(redis_url) as redis,  # pyright: ignore[reportUnknownMemberType]
     ):
         yield _lists(pipeline, redis_url, redis)
-
-
-def _deliveries(lists: Lists, count: int) -> None:
-    """To targets of which each has its places, so that the list alone bounds them."""
-    jobs = lists.pipeline.submit(count, webhook_url="https://receiver.example/hook")
-    lists.pipeline.settlement.end(jobs, JobStatus.ERROR, "ended")
-    lists.pipeline.execute("""
-        WITH own AS (
-            INSERT INTO accounts (id, name, webhook_secrets)
-            SELECT id, id::text, '' FROM deliveries RETURNING id
-        )
-        UPDATE deliveries SET account_id = own.id FROM own WHERE own.id = deliveries.id
-    """)
 
 
 def test_attempts_that_nobody_starts_are_in_the_list_once(lists: Lists) -> None:
@@ -97,48 +76,17 @@ def test_of_attempts_whose_doorbells_were_lost_as_many_are_rung_as_are_missing(l
 def test_an_emptied_redis_gets_every_doorbell_again(lists: Lists) -> None:
     lists.pipeline.submit(8)
     lists.pipeline.dispatch.run_once()
-    _deliveries(lists, 5)
     lists.ring_overdue()
-    assert (lists.length(QUEUE), lists.length(DELIVERIES)) == (8, 5)
+    assert lists.length(QUEUE) == 8
     lists.redis.flushall()  # pyright: ignore[reportUnknownMemberType]
     lists.ring_overdue()
-    assert (lists.length(QUEUE), lists.length(DELIVERIES)) == (8, 5)
-
-
-def test_deliveries_that_nobody_begins_are_in_the_list_once(lists: Lists) -> None:
-    _deliveries(lists, 5)
-    for _ in range(LOOKS):
-        lists.ring_overdue()
-        assert lists.length(DELIVERIES) == 5
-
-
-def test_more_deliveries_than_workers_can_begin_stay_due_in_postgres(lists: Lists) -> None:
-    lists.pipeline.execute("UPDATE processes SET delivery_slots = 20")
-    _deliveries(lists, 50)
-    for _ in range(LOOKS):
-        lists.ring_overdue()
-        assert lists.length(DELIVERIES) == 20
-    lists.redis.ltrim(DELIVERIES, 0, 9)
-    lists.ring_overdue()
-    assert lists.length(DELIVERIES) == 20
-
-
-def test_more_deliveries_than_the_list_may_hold_stay_due_in_postgres(lists: Lists) -> None:
-    lists.pipeline.execute("UPDATE processes SET delivery_slots = 1000")
-    _deliveries(lists, WAITING_AT_MOST + 50)
-    for _ in range(LOOKS):
-        lists.ring_overdue()
-        assert lists.length(DELIVERIES) == WAITING_AT_MOST
-    lists.redis.ltrim(DELIVERIES, 0, WAITING_AT_MOST - 51)
-    lists.ring_overdue()
-    assert lists.length(DELIVERIES) == WAITING_AT_MOST
+    assert lists.length(QUEUE) == 8
 
 
 def test_while_redis_is_away_nothing_is_put_off(lists: Lists) -> None:
     lists.pipeline.submit(2)
     lists.pipeline.dispatch.run_once()
-    _deliveries(lists, 2)
     with Redis.from_url(NO_REDIS) as away:  # pyright: ignore[reportUnknownMemberType]
         _lists(lists.pipeline, NO_REDIS, away).ring_overdue()
     lists.redis.flushall()  # pyright: ignore[reportUnknownMemberType]
-    assert (lists.sweep.ring_again(), lists.deliveries.run_once()) == (2, 2)
+    assert lists.sweep.ring_again() == 2

@@ -206,6 +206,11 @@ def _shape(fields: FoundryGenerateBody, deployments: list[Deployment]) -> Shape:
         return AUTO
     if width is None or height is None:
         raise InvalidRequest(f"{'width' if width is None else 'height'}: width and height go together")
+    _check_sides(width, height, deployments)
+    return Shape(size=(width, height))
+
+
+def _check_sides(width: int, height: int, deployments: list[Deployment]) -> None:
     shortest = min((one.shortest_side or SHORTEST_SIDE for one in deployments), default=SHORTEST_SIDE)
     most = max((one.most_pixels or MOST_PIXELS for one in deployments), default=MOST_PIXELS)
     for name, side in (("width", width), ("height", height)):
@@ -213,4 +218,3 @@ def _shape(fields: FoundryGenerateBody, deployments: list[Deployment]) -> Shape:
             raise InvalidRequest(f"{name}: must be at least {shortest} pixels")
     if width * height > most:
         raise InvalidRequest(f"width and height: their product must not exceed {most} pixels")
-    return Shape(size=(width, height))

@@ -23,6 +23,7 @@ from imagequeue.store.batches.files import StoredFile, find_file
 
 _PARAMETERS = (
     "endpoint",
+    "dry_run",
     "dedupe",
     "weight",
     "budget_usd",

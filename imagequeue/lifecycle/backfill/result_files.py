@@ -19,7 +19,7 @@ from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import batch_name
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.backfill.files import LEASE_SECONDS, FileUpload
-from imagequeue.lifecycle.backfill.result_lines import MOST_FILE_BYTES, LineWriter
+from imagequeue.lifecycle.backfill.result_lines import ResultLines
 from imagequeue.lifecycle.supervise.supervise import EndFiles
 from imagequeue.runtime import Runtime
 from imagequeue.store.batches import result_files, results
@@ -38,17 +38,24 @@ LINES_AT_ONCE = 200
 PART_BYTES = 8 * 1024 * 1024
 """What is sent to the storage at a time; the lease is renewed with each part."""
 
+MOST_FILE_BYTES = 2 * 1024 * 1024 * 1024
+"""Of a file with base64; from there on images are named by their URLs."""
+
 BATCHES_AT_ONCE = 50
 
 
 @dataclass(frozen=True, slots=True)
 class ResultFiles:
-    """The verb. `stopping` says that this process ends: what is half written is given up."""
+    """The verb. `stopping` says that this process ends: what is half written is given up.
+
+    `most_file_bytes` is as `MOST_FILE_BYTES`.
+    """
 
     runtime: Runtime
-    writer: LineWriter
+    writer: ResultLines
     media_url: Callable[[str], str]
     stopping: Callable[[], bool]
+    most_file_bytes: int = MOST_FILE_BYTES
 
     def run_once(self) -> int:
         """Write the files of the batches that end; how many files.
@@ -93,7 +100,7 @@ class ResultFiles:
         """The bytes of a file in parts. One line is in memory beside the part."""
         part, size = bytearray(), 0
         for line in self._lines(batch, states):
-            part += line(size < MOST_FILE_BYTES)
+            part += line(size < self.most_file_bytes)
             if len(part) >= PART_BYTES:
                 size += len(part)
                 yield bytes(part)

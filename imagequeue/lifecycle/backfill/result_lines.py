@@ -18,9 +18,6 @@ from imagequeue.store.batches.results import LineView
 MOST_IMAGE_BYTES = 4 * 1024 * 1024
 """Of an image whose base64 stands in a file; a larger one is named by its URL."""
 
-MOST_FILE_BYTES = 2 * 1024 * 1024 * 1024
-"""Of a file with base64; from there on images are named by their URLs."""
-
 
 @dataclass(frozen=True, slots=True)
 class LineAnswer:
@@ -38,12 +35,13 @@ WantsContent = Callable[[JobView, Mapping[str, str]], bool]
 
 
 @dataclass(frozen=True, slots=True)
-class LineWriter:
-    """Writes lines; `content` reads a stored object."""
+class ResultLines:
+    """Writes lines; `content` reads a stored object. `most_image_bytes` is as `MOST_IMAGE_BYTES`."""
 
     answer: Answer
     wants_content: WantsContent
     content: Callable[[str], bytes]
+    most_image_bytes: int = MOST_IMAGE_BYTES
 
     def line(
         self, line: LineView, job: JobView | None, headers: Mapping[str, str], *, has_room: bool
@@ -76,13 +74,13 @@ class LineWriter:
 
     def _with_content(self, job: JobView, *, has_room: bool) -> tuple[JobView, str]:
         if not has_room:
-            return job, f"The file has reached {MOST_FILE_BYTES} bytes, so images are named by their URLs"
+            return job, "The file has as many bytes as a file may have, so images are named by their URLs"
         images = tuple(self._encoded(image) for image in job.images)
         large = any(image.base64 is None for image in images)
-        note = f"An image of more than {MOST_IMAGE_BYTES} bytes is named by its URL" if large else ""
+        note = f"An image of more than {self.most_image_bytes} bytes is named by its URL" if large else ""
         return replace(job, images=images), note
 
     def _encoded(self, image: OutputImage) -> OutputImage:
-        if image.size_bytes > MOST_IMAGE_BYTES:
+        if image.size_bytes > self.most_image_bytes:
             return image
         return replace(image, base64=b64encode(self.content(image.storage_key)).decode())

@@ -11,7 +11,9 @@ lines are deleted in steps.
 from __future__ import annotations
 
 import json
+import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -57,13 +59,15 @@ class PartLost(Exception):
     """Another process works on the part, or its batch is not to be validated any more."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Validation:
-    """Takes turns with the parts that wait. `clock` gives monotonic seconds."""
+    """Takes turns with the parts that wait, until `stopping` is set. `clock` gives monotonic seconds."""
 
     runtime: Runtime
     open_reader: OpenReader
+    stopping: threading.Event
     clock: Callable[[], float] = time.monotonic
+    moved_at: float = float("-inf")
 
     def run_once(self) -> int:
         """Have one turn; how many lines were read, or deleted.
@@ -87,7 +91,7 @@ class Validation:
         check.remember()
         turn = ValidationTurn(self.runtime, part, check)
         try:
-            if turn.run(self.clock, self.clock() + TURN_SECONDS):
+            if turn.run(self._yielding(part)):
                 turn.end()
             else:
                 turn.put_back()
@@ -98,6 +102,27 @@ class Validation:
             turn.fail()
         return turn.lines
 
+    def age(self) -> float:
+        """Seconds since a turn last moved on by a chunk: a long file is one long turn."""
+        return self.clock() - self.moved_at
+
+    def _yielding(self, part: LeasedPart) -> Callable[[], bool]:
+        """What a turn asks after each chunk: whether it is to let others have theirs."""
+        until = self.clock() + TURN_SECONDS
+
+        def yields() -> bool:
+            self.moved_at = self.clock()
+            if self.stopping.is_set():
+                return True
+            # A dry run has nothing to go on from, so its turn is a whole one.
+            return not part.dry_run and self.moved_at > until and self._another_waits()
+
+        return yields
+
+    def _another_waits(self) -> bool:
+        with self.runtime.engine.connect() as connection:
+            return parts.another_waits(connection)
+
 
 class ValidationTurn:
     """One turn with one part."""
@@ -107,10 +132,11 @@ class ValidationTurn:
         self._runtime, self._part, self._check = runtime, part, check
         self._progress, self._lease = part.progress, part.lease
         self._writer = LineWriter(part)
+        self._demand = Counter[tuple[str, str]]()
         self._writing: Future[datetime] | None = None
 
-    def run(self, clock: Callable[[], float], until: float) -> bool:
-        """Read and write until the end of the file; False: another part is to have its turn first.
+    def run(self, yields: Callable[[], bool]) -> bool:
+        """Read and write until the end of the file; False: others are to have their turn first.
 
         Raises:
             PartLost: nothing more was written.
@@ -121,7 +147,7 @@ class ValidationTurn:
                 for chunk in self._chunks():
                     self._wait()
                     self._writing = pool.submit(self._write, chunk, self._lease)
-                    if clock() > until and self._yields():
+                    if yields() and chunk.progress.byte_reached < self._part.size_bytes:
                         return False
             finally:
                 self._wait()
@@ -173,7 +199,9 @@ class ValidationTurn:
             ended = PartState.VALID if _goes_on(state) else PartState.FAILED
             if not parts.end_part(connection, self._part, self._lease, ended):
                 return
-            if ended is PartState.VALID:
+            if ended is PartState.VALID and self._part.dry_run:
+                parts.end_dry_run(connection, self._part, self._demand)
+            elif ended is PartState.VALID:
                 parts.publish_lines(connection, self._part, self._progress, state)
         if ended is PartState.FAILED:
             _delete(self._runtime, self._part, self._lease)
@@ -195,6 +223,8 @@ class ValidationTurn:
             valid = self._check.check(group)
             self._progress = progressed(self._progress, group, valid, tuple(self._check.errors))
             self.lines += len(group)
+            if part.dry_run:
+                self._demand.update((line.checked.model_id, line.checked.requirement) for line in valid)
             yield Chunk(valid, self._progress)
 
     def _write(self, chunk: Chunk, lease: datetime) -> datetime:
@@ -203,14 +233,11 @@ class ValidationTurn:
             renewed = parts.save_progress(connection, self._part, chunk.progress, lease, LEASE_SECONDS)
             if renewed is None:
                 raise PartLost
-            self._writer.write(connection, chunk)
+            if not self._part.dry_run:
+                self._writer.write(connection, chunk)
             failpoint("validate.before_commit")
         failpoint("validate.after_commit")
         return renewed
-
-    def _yields(self) -> bool:
-        with self._runtime.engine.connect() as connection:
-            return parts.another_waits(connection)
 
     def put_back(self) -> None:
         """Let another part have its turn."""

@@ -1,62 +1,53 @@
-"""One pass of the dispatcher: which due deliveries begin now (docs/design/webhooks.md, "Claim").
+"""Which due deliveries begin now in this process, and their beginning (docs/design/webhooks.md, "Claim").
 
 Targets with due deliveries are found first, then their rows are locked, and only then, in further statements
-that see what was committed before the lock, the leases are counted and deliveries are leased. So no two
-dispatchers count the same places of a target. The caps of an account and of all may be passed by a few.
+that see what was committed before the lock, the leases are counted and deliveries are begun. So no two
+processes count the same places of a target. The shares of an account and of all may be passed by a few.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
 from sqlalchemy import Connection
 
+from imagequeue.domain import webhooks
 from imagequeue.domain.webhook_targets import TargetState
 from imagequeue.lifecycle.deliver.allotment import Allotment, DueTarget, Lease
 from imagequeue.store import deliveries, webhook_targets
-from imagequeue.store.deliveries import ClaimedDelivery, DueDelivery
-from imagequeue.store.webhook_targets import TargetKey
+from imagequeue.store.deliveries import DeliveryTask, DueDelivery
+from imagequeue.store.webhook_targets import Scan, TargetKey
 
 TARGETS_AT_ONCE: Final = 100
 """Targets that one pass locks and looks into, so that its locks are held for milliseconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
-    """What may begin in a pass: `slots` of the live workers, and the doorbells that wait in Redis.
+def claim(connection: Connection, found: Scan, slots: int, free: int) -> list[DeliveryTask]:
+    """Begin due deliveries of the targets that were found, in the order of their turns, at most `free`.
 
-    At most `most_waiting` doorbells may wait there.
+    `slots` are the places of all live processes, of which accounts and targets in trouble get shares.
     """
-
-    slots: int
-    waiting: int
-    most_waiting: int
-
-
-def claim(connection: Connection, found: Sequence[TargetKey], places: Places) -> list[ClaimedDelivery]:
-    """Lease due deliveries of the targets that were found, in the order of their turns."""
-    leases = deliveries.leases(connection)
-    if _free(places, leases) <= 0:
+    asked = _account_by_account(found.due)[:TARGETS_AT_ONCE]
+    webhook_targets.make(connection, [key for key in asked if key in found.unknown])
+    locked = webhook_targets.lock(connection, asked)
+    if not locked:
         return []
-    locked = webhook_targets.lock(connection, _account_by_account(found)[:TARGETS_AT_ONCE])
     leases = deliveries.leases(connection)
     in_flight = {one.key: one.in_flight for one in leases}
     limits = {key: _limit(state) for key, state in locked.items()}
-    most = {key: limit - in_flight.get(key, 0) for key, limit in limits.items()}
+    most = {key: min(free, limit - in_flight.get(key, 0)) for key, limit in limits.items()}
     due = deliveries.due(connection, {key: count for key, count in most.items() if count > 0})
-    due = _without_waiting(due, deliveries.rung(connection) - places.waiting)
-    allotment = Allotment(places.slots, _free(places, leases))
+    allotment = Allotment(slots, free)
     chosen = allotment.choose([_lease(one) for one in leases], _targets(locked, limits, due))
     if not chosen:
         return []
     begun = set(chosen)
     served = {one.key for one in due if one.id in begun}
     webhook_targets.serve(connection, [key for key in locked if key in served])
-    return deliveries.lease(connection, chosen)
+    return deliveries.begin_attempts(connection, chosen, webhooks.BLOCKED)
 
 
 def _account_by_account(found: Sequence[TargetKey]) -> list[TargetKey]:
@@ -71,25 +62,8 @@ def _account_by_account(found: Sequence[TargetKey]) -> list[TargetKey]:
     return sorted(found, key=rounds.__getitem__)
 
 
-def _free(places: Places, leases: Sequence[deliveries.LeasesOfTarget]) -> int:
-    """A doorbell that waits in Redis will want a place, also if its lease has ended: another may be sent."""
-    begun = sum(one.begun for one in leases)
-    rung = sum(one.in_flight for one in leases) - begun
-    return min(places.slots - begun - max(rung, places.waiting), places.most_waiting - places.waiting)
-
-
 def _limit(state: TargetState) -> int:
     return 1 if state.half_open else state.limit
-
-
-def _without_waiting(due: Sequence[DueDelivery], lost: int) -> list[DueDelivery]:
-    """Leave out deliveries whose doorbell may still wait in Redis: no more are rung again than are `lost`."""
-    kept = list[DueDelivery]()
-    for one in due:
-        lost -= one.rung
-        if not one.rung or lost >= 0:
-            kept.append(one)
-    return kept
 
 
 def _lease(one: deliveries.LeasesOfTarget) -> Lease:

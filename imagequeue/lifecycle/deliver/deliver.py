@@ -1,36 +1,33 @@
-"""Deliver: post one webhook, signed, through the egress guard, and record the delivery attempt.
+"""Deliver: claim webhooks that are due, post them, signed, through the egress guard, and record the attempts.
 
-When a delivery is due is `next_attempt_at` in Postgres and nothing else. `Deliveries`, a loop of the
-dispatcher, claims what is due, target by target (`claim.py`), and sends its doorbells. `Delivering`, in a
-worker, begins the attempt under a fence, posts outside of any transaction, and records what came of it,
-provided that no other worker has begun a later attempt. What an answer means is in `domain/webhooks.py`.
+When a delivery is due is `next_attempt_at` in Postgres and nothing else. Every process that delivers claims
+for itself, target by target (`claim.py`), as many as it has places free, in one transaction that also begins
+the attempts under their fences. Threads make them (`attempt.py`) outside of any transaction, and what has
+ended meanwhile is recorded together (`record.py`), provided that no other process has begun a later attempt.
 Source: docs/design/webhooks.md, "Claim".
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from random import Random
 from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain import webhooks
 from imagequeue.domain.backoff import WEBHOOK_SIGNING
-from imagequeue.domain.errors import ConfigurationError, InvalidRequest
-from imagequeue.domain.webhook_targets import AttemptEffect, after_attempt, is_news
-from imagequeue.domain.webhooks import Action, DeliveryOutcome, WebhookMessage
-from imagequeue.egress.client import WEBHOOK_LIMITS, GuardedClient
-from imagequeue.egress.deadline import Limits
-from imagequeue.egress.errors import EgressError
+from imagequeue.domain.errors import ConfigurationError
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.deliver.claim import Places, claim
-from imagequeue.signing import Keyring, sign
+from imagequeue.lifecycle.deliver.attempt import Delivering, EndedAttempt
+from imagequeue.lifecycle.deliver.claim import claim
+from imagequeue.lifecycle.deliver.record import Recording
 from imagequeue.store import deliveries, processes, webhook_targets
-from imagequeue.store.deliveries import ClaimedDelivery, DeliveryAttempt, DeliveryTask
+from imagequeue.store.deliveries import DeliveryTask
 
 log = structlog.get_logger()
 
@@ -40,155 +37,103 @@ OVERDUE_AT_ONCE = 1000
 OVERDUE_SECONDS = 10.0
 """Between two looks for them: their limit is days."""
 
-WAITING_AT_MOST = 200
-"""Doorbells of deliveries that wait in Redis. More stay due in Postgres until workers have taken some.
-
-Workers take a few hundred in a second, and each says that it has a place free again.
-"""
-
-_STATES = {Action.DELIVERED: "DELIVERED", Action.DEAD: "DEAD", Action.RETRY: "PENDING"}
-
 
 @dataclass(slots=True)
 class Deliveries:
-    """Claims what is due. `release` sends the doorbells; a delivery whose doorbell is lost is due again.
+    """Delivers with the threads of `pool`, at most `slots` webhooks at a time.
 
-    `waiting` counts the doorbells that wait in Redis; None while Redis is away. Then nothing is claimed.
-    `schedule` has the seconds before each attempt, by which the age limit is counted.
+    A webhook has its place from the claim until its attempt is recorded. So what is in memory has a bound
+    also while the database is away: attempts that cannot be recorded are kept, and nothing more is claimed.
 
-    Only where the scan of an account with very many targets goes on is in memory; what is known of a target
-    is in its row.
+    Only that, and where the scan of an account with very many targets goes on, is in memory; what is known of
+    a target is in its row.
+
+    `may_claim` is set when a place has become free, `may_record` when an attempt has ended.
     """
 
     engine: Engine
-    release: Callable[[Sequence[ClaimedDelivery]], None]
-    waiting: Callable[[], int | None]
-    schedule: Sequence[float]
+    delivering: Delivering
+    recording: Recording
+    pool: Executor
+    slots: int
+    may_claim: threading.Event = field(default_factory=threading.Event)
+    may_record: threading.Event = field(default_factory=threading.Event)
+    _taken: int = 0
+    _ended: list[EndedAttempt] = field(default_factory=list[EndedAttempt])
+    _lock: threading.Lock = field(default_factory=threading.Lock)
     _after: Mapping[UUID, str] = field(default_factory=dict[UUID, str])
 
     def run_once(self) -> int:
-        """Claim and release deliveries that are due, as many as workers and Redis have room for; how many."""
-        waiting = self.waiting()
-        if waiting is None or waiting >= WAITING_AT_MOST:
+        """Claim deliveries that are due, as many as there are places, and let threads begin; how many."""
+        free = self.slots - self._taken
+        if free <= 0:
             return 0
         with self.engine.begin() as connection:
-            claimed = self._claim(connection, waiting)
+            tasks = self._claim(connection, free)
         failpoint("deliver.claimed")
-        if claimed:
-            self.release(claimed)
-        return len(claimed)
+        with self._lock:
+            self._taken += len(tasks)
+        for task in tasks:
+            self.pool.submit(self._deliver, task)
+        return len(tasks)
 
-    def end_overdue(self) -> int:
-        """Let deliveries be DEAD that are older than the schedule can explain; how many."""
-        with self.engine.begin() as connection:
-            return deliveries.end_overdue(connection, webhooks.age_limit(self.schedule), OVERDUE_AT_ONCE)
+    def record_once(self) -> int:
+        """Record the attempts that have ended, which frees their places; how many.
 
-    def _claim(self, connection: Connection, waiting: int) -> list[ClaimedDelivery]:
-        slots = processes.delivery_slots(connection)
-        if not slots:
-            return []
+        Raises:
+            SQLAlchemyError: the database is away; they are kept for the next call.
+        """
+        with self._lock:
+            ended, self._ended = self._ended, []
+        if not ended:
+            return 0
+        try:
+            self.recording.record(ended)
+        except SQLAlchemyError:
+            with self._lock:
+                self._ended = ended + self._ended
+            raise
+        self._free(len(ended))
+        return len(ended)
+
+    def _claim(self, connection: Connection, free: int) -> list[DeliveryTask]:
         found = webhook_targets.scan(connection, self._after)
         self._after = found.cut
-        return claim(connection, found.due, Places(slots, waiting, WAITING_AT_MOST)) if found.due else []
+        slots = processes.delivery_slots(connection) if found.due else 0
+        return claim(connection, found, slots, free) if slots else []
 
-
-@dataclass(frozen=True, slots=True)
-class Delivering:
-    """Makes delivery attempts. `schedule` has the seconds before each one, counted from the one before.
-
-    `dialect_headers` has the dialects that identify and sign attempts in their own way, by name; all others
-    do as Standard Webhooks says. `ended` is called after each attempt, because its place is free again.
-    """
-
-    engine: Engine
-    client: GuardedClient
-    keyring: Keyring
-    schedule: Sequence[float]
-    dialect_headers: Mapping[str, Callable[[WebhookMessage], dict[str, str]]]
-    ended: Callable[[], None]
-    limits: Limits = WEBHOOK_LIMITS
-    random: Random = field(default_factory=Random)
-
-    def run(self, claimed: ClaimedDelivery) -> None:
-        """Make one delivery attempt and record it, unless another doorbell has begun it already."""
-        with self.engine.begin() as connection:
-            task = deliveries.begin_attempt(connection, claimed, webhooks.BLOCKED)
-        if task is None:
-            return
-        failpoint("deliver.begun")
+    def _deliver(self, task: DeliveryTask) -> None:
+        """Make one attempt, in a thread of the pool. Its end is kept until it is recorded."""
         try:
-            made, outcome = self._attempt(task)
+            ended = self.delivering.attempt(task)
         except ConfigurationError as error:
-            log.warning("delivery_postponed", delivery_id=str(claimed.id), reason=error.message)
+            log.warning("delivery_postponed", delivery_id=str(task.id), reason=error.message)
+            self._lease_back(task)
+        except Exception as error:  # noqa: BLE001  # a fault of ours; it is made again when its lease ends
+            log.error("delivery_failed", delivery_id=str(task.id), reason=type(error).__name__)  # noqa: TRY400
+            self._free(1)
+        else:
+            failpoint("deliver.sent")
+            with self._lock:
+                self._ended.append(ended)
+            self.may_record.set()
+
+    def _lease_back(self, task: DeliveryTask) -> None:
+        try:
             with self.engine.begin() as connection:
                 deliveries.lease_back(connection, task, WEBHOOK_SIGNING.first_seconds)
-            return
-        failpoint("deliver.sent")
-        self._record(task, made, outcome)
-        self.ended()
+        except SQLAlchemyError as error:  # then it is due when its lease ends
+            log.warning("lease_kept", delivery_id=str(task.id), reason=type(error).__name__)
+        finally:
+            self._free(1)
 
-    def _attempt(self, task: DeliveryTask) -> tuple[DeliveryAttempt, DeliveryOutcome]:
-        started = time.monotonic()
-        status, answer, outcome = self._post(task)
-        latency = round((time.monotonic() - started) * 1000)
-        return DeliveryAttempt(latency, status, outcome.reason, webhooks.excerpt(answer)), outcome
-
-    def _post(self, task: DeliveryTask) -> tuple[int | None, bytes, DeliveryOutcome]:
-        if task.webhook_secrets is None:
-            return None, b"", webhooks.ENDPOINT_DELETED
-        body = task.body.encode()
-        headers = self._headers(task, task.webhook_secrets, body)
-        try:
-            destination = self.client.destination(task.url)
-            receipt = self.client.post(destination, body, headers, limits=self.limits)
-        except InvalidRequest:  # the operator's lists have changed since the submit
-            return None, b"", webhooks.judge_failure(webhooks.BLOCKED, task.blocked_before)
-        except EgressError as error:
-            return None, b"", webhooks.judge_failure(error.code, task.blocked_before)
-        outcome = webhooks.judge_status(receipt.status, receipt.header("retry-after"), task.now)
-        return receipt.status, receipt.body, outcome
-
-    def _headers(self, task: DeliveryTask, sealed: str, body: bytes) -> dict[str, str]:
-        secrets = self.keyring.decrypt(sealed).split()
-        if not task.old_secrets_sign:
-            secrets = secrets[:1]
-        message = WebhookMessage(task.webhook_id, task.account_id, task.now, body, secrets)
-        return {
-            "Content-Type": "application/json",
-            "x-webhook-attempt": str(task.attempt_count + 1),
-            **self.dialect_headers.get(task.dialect or "", _standard)(message),
-        }
-
-    def _record(self, task: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome) -> None:
-        due = None
-        if outcome.action is Action.RETRY:
-            due = webhooks.next_attempt_at(
-                self.schedule,
-                task.attempt_count + 1 - task.schedule_from,
-                task.now,
-                jitter=self.random.random(),
-                pause_until=outcome.pause_until,
-            )
-        exhausted = outcome.action is Action.RETRY and due is None
-        state = "DEAD" if exhausted else _STATES[outcome.action]
-        with self.engine.begin() as connection:
-            self._record_target(connection, task, made, outcome)
-            if not deliveries.record_attempt(connection, task, made, state=state, next_attempt_at=due):
-                connection.rollback()
-        log.info("delivery_tried", delivery_id=str(task.id), outcome=made.outcome, state=state)
-
-    def _record_target(
-        self, connection: Connection, task: DeliveryTask, made: DeliveryAttempt, outcome: DeliveryOutcome
-    ) -> None:
-        """Tell the target's row what the attempt showed; the row is locked before that of the delivery."""
-        answered = made.http_status is not None
-        effect = AttemptEffect(outcome, made.latency_ms / 1000, answered, task.now)
-        known = webhook_targets.read(connection, task.target_key)
-        if not is_news(known, after_attempt(known, effect, self.random), effect):
-            return
-        known = webhook_targets.lock_one(connection, task.target_key)
-        webhook_targets.write(connection, task.target_key, after_attempt(known, effect, self.random))
+    def _free(self, places: int) -> None:
+        with self._lock:
+            self._taken -= places
+        self.may_claim.set()
 
 
-def _standard(message: WebhookMessage) -> dict[str, str]:
-    return sign(message.webhook_id, message.timestamp, message.body, message.secrets)
+def end_overdue(engine: Engine, schedule: Sequence[float]) -> int:
+    """Let deliveries be DEAD that are older than the schedule can explain; how many."""
+    with engine.begin() as connection:
+        return deliveries.end_overdue(connection, webhooks.age_limit(schedule), OVERDUE_AT_ONCE)

@@ -81,6 +81,14 @@ class _Choice(NamedTuple):
         cost = float(self.deployment.cost_usd or 0)
         return (self.failures, self.order, self.start, cost, self.last, self.deployment.name)
 
+    def has_failed_less(self, than: _Choice) -> bool:
+        """Whether this one has failed the job less often, and starts soon."""
+        return self.failures < than.failures and self.start <= OTHER_DEPLOYMENT_SECONDS
+
+    def is_earlier(self, than: _Choice, within: float) -> bool:
+        """Whether this one stands earlier in the order, and starts within so many seconds."""
+        return self.order < than.order and self.start <= within
+
 
 @dataclass(slots=True)
 class DispatchPlan:
@@ -127,13 +135,13 @@ class DispatchPlan:
     def _choose(self, job: JobInLine, missing: int) -> _Choice | None:
         """Where the job starts now, or else for which start it waits."""
         choices = sorted(self._choices(job), key=lambda one: one.preference)
-        now = [one for one in choices if one.is_now]
+        now, later = _apart(choices)
         admitted = [one for one in now if not self._is_suspect(job, one)]
         best = self._best_now(admitted, choices, missing)
         if best is None and len(admitted) < len(now) and self._best_now(now, choices, missing):
             self._suspects.append(job)
             return None
-        return best or next((one for one in choices if not one.is_now), None)
+        return best or next(iter(later), None)
 
     def _choices(self, job: JobInLine) -> Iterator[_Choice]:
         for deployment in self.eligibility.deployments(job.flow.model_id, job.flow.requirement):
@@ -183,12 +191,10 @@ class DispatchPlan:
     def _is_to_wait(self, choice: _Choice, choices: Sequence[_Choice], missing: int) -> bool:
         """Whether the job waits for another deployment rather than to start at this one."""
         better = [one for one in choices if one.is_firm and one.failures <= choice.failures]
-        if choice.patience > 0 and any(
-            one.failures < choice.failures and one.start <= OTHER_DEPLOYMENT_SECONDS for one in better
-        ):
+        if choice.patience > 0 and any(one.has_failed_less(choice) for one in better):
             return True
         within = choice.start + choice.deployment.spill_after_seconds
-        earlier = [one.deployment for one in better if one.order < choice.order and one.start <= within]
+        earlier = [one.deployment for one in better if one.is_earlier(choice, within)]
         return bool(earlier) and not self._exceeds(earlier, within, missing)
 
     def _exceeds(self, earlier: Sequence[Deployment], within: float, missing: int) -> bool:
@@ -217,6 +223,11 @@ class DispatchPlan:
         else:
             self._kept[deployment.name] += 1
         return images
+
+
+def _apart(choices: Sequence[_Choice]) -> tuple[list[_Choice], list[_Choice]]:
+    """Those that may start now, and those for which the job would wait, in their order."""
+    return [one for one in choices if one.is_now], [one for one in choices if not one.is_now]
 
 
 def _overflows(best: _Choice, later: _Choice) -> bool:

@@ -27,6 +27,7 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.expand import turn
+from imagequeue.lifecycle.expand.known_inputs import with_known_inputs
 from imagequeue.lifecycle.expand.line_texts import within_bytes
 from imagequeue.lifecycle.expand.read_lines import LinePreparation, PreparedLine, ReadLine
 from imagequeue.lifecycle.expand.turn import NOT_OURS, Turn
@@ -136,8 +137,10 @@ class Expander:
         if not lines:
             return Turn()
         prepared = LinePreparation(self.runtime, catalog, self.read).prepare(flow.batch_id, terms, lines)
-        found = self._taken(catalog, flow, prepared.lines) if prepared.lines else Turn()
-        if prepared.unserved and not found.lacking:
+        ready = with_known_inputs(self.runtime.engine, flow.batch_id, prepared.lines)
+        found = self._taken(catalog, flow, ready) if ready else Turn()
+        is_next = len(ready) == len(prepared.lines)
+        if prepared.unserved and is_next and not found.lacking:
             return Turn(found.moved, frozenset({PauseReason.NO_DEPLOYMENT}), found.is_known)
         if found.moved == len(lines):
             self.cursors[flow.id] = lines[-1].number

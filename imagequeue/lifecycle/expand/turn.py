@@ -139,17 +139,16 @@ def _price(catalog: Catalog, submission: Submission) -> Decimal:
 
 
 def _refused(batch_id: UUID, line: PreparedLine) -> LineChange:
-    return _failed(batch_id, line.number, line.refusal or "")
+    return _failed(batch_id, line.number, line.refusal or "", line.code)
 
 
-def _failed(batch_id: UUID, number: int, message: str) -> LineChange:
-    code = LineError.INVALID_REQUEST.value
-    failed = LineState.FAILED
-    return LineChange(batch_id, number, LineState.WAITING, failed, error_code=code, error_message=message)
+def _failed(batch_id: UUID, number: int, message: str, code: LineError) -> LineChange:
+    states = LineState.WAITING, LineState.FAILED
+    return LineChange(batch_id, number, *states, error_code=code.value, error_message=message)
 
 
 def _change(batch_id: UUID, number: int, price: Decimal, outcome: SubmitOutcome) -> LineChange:
     if not isinstance(outcome, Accepted):
-        return _failed(batch_id, number, outcome.message)
+        return _failed(batch_id, number, outcome.message, LineError.INVALID_REQUEST)
     queued = LineState.QUEUED
     return LineChange(batch_id, number, LineState.WAITING, queued, job_id=outcome.job_id, held_usd=price)

@@ -52,15 +52,13 @@ class JobTrouble:
         """
         if not (rounds.used_up and rounds.left):
             return frozenset()
-        states, empty = deployments.read_states(connection), deployments.groups_out_of_quota(connection)
-        out = frozenset(
-            one.name
-            for one in self.able
-            if one.name in rounds.left
-            and (
-                one.group in empty or (one.name in states and states[one.name].breaker is not Breaker.CLOSED)
-            )
-        )
+        out = self._out_of_service(connection) & frozenset(rounds.left)
         groups = {one.group for one in self.able if one.name in rounds.used_up}
         serves = bool(out) and failures.served_others(connection, self.job_id, rounds.used_up, groups)
         return out if serves else frozenset()
+
+    def _out_of_service(self, connection: Connection) -> frozenset[str]:
+        """The deployments that make no calls now: their quota is used up, or their breaker is not closed."""
+        states, empty = deployments.read_states(connection), deployments.groups_out_of_quota(connection)
+        broken = {name for name, state in states.items() if state.breaker is not Breaker.CLOSED}
+        return frozenset(one.name for one in self.able if one.group in empty or one.name in broken)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from imagequeue.domain.batches import BatchState, PauseReason
+from imagequeue.domain.ids import batch_name
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
 from imagequeue.lifecycle.deliver.batch_events import BatchEvent, write_batch_event
 from imagequeue.store.batches.control import BatchRow
@@ -33,7 +34,7 @@ class BatchEvents:
         self, connection: Connection, batch: BatchRow, event_type: str, state: BatchState, **more: str
     ) -> None:
         counts = {name: batch.counts[name] for name in sorted(batch.counts)}
-        told = {"id": f"batch_{batch.id.hex}", "object": "batch", "status": state.value, **more}
+        told = {"id": batch_name(batch.id), "object": "batch", "status": state.value, **more}
         data = json.dumps(told | {"counts": counts}, separators=(",", ":"))
         event = BatchEvent(batch.account_id, batch.id, event_type, data, batch.now, batch.webhook_url)
         write_batch_event(connection, event, self.schedule)

@@ -1,8 +1,8 @@
 """The failures of deployments in a row, and until when they get no calls.
 
-A deployment without a row works. `opened_at` is when its breaker last opened. An attempt that was granted
-before and fails later belongs to the same outage; one that was called before and succeeds later does not end
-it. An attempt that was granted since is a probe, even if it got no connection and so was never called.
+A deployment without a row works. `opened_at` is when its breaker last opened. From then on only the failure
+of the probe counts: every other attempt belongs to the same outage, also one that was granted since, by a
+dispatcher whose plan was older. An attempt that was called before and succeeds later does not end the outage.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ _READ = text("""
 # The lock of the row is held until the settlement is committed, so no failure is counted twice or lost.
 _HOLD = text("""
     WITH call AS (
-        SELECT deployment, attempts.created_at, account_id,
+        SELECT deployment, account_id,
             hashtextextended(prompt || parameters::text, 0) AS request
         FROM attempts JOIN jobs ON jobs.id = attempts.job_id JOIN job_requests USING (job_id)
         WHERE attempts.id = :attempt_id
     )
     INSERT INTO deployment_states AS known (name) SELECT deployment FROM call
     ON CONFLICT (name) DO UPDATE SET updated_at = clock_timestamp()
-    WHERE known.opened_at IS NULL OR known.opened_at <= (SELECT created_at FROM call)
+    WHERE known.opened_at IS NULL OR known.probe_id = :attempt_id
     RETURNING name, failures, misconfigured, opened_at IS NOT NULL AS opened, failed, refused, opened_by,
         (SELECT account_id FROM call) AS account_id, (SELECT request FROM call) AS request
 """)

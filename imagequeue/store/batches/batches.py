@@ -30,6 +30,7 @@ class NewBatch:
     request_digest: bytes
     endpoint: str | None = None
     idempotency_key: str | None = None
+    dry_run: bool = False
     dedupe: Dedupe = Dedupe.OFF
     weight: int = 1
     budget_usd: Decimal | None = None
@@ -80,13 +81,13 @@ _BY_FILE = text("""
 
 _INSERT = text("""
     INSERT INTO batches (id, account_id, api_key_id, input_file_id, fingerprint, request_digest, endpoint,
-        idempotency_key, dedupe, weight, budget_usd, keep_available_usd, max_failure_rate, on_unknown,
-        line_limit, webhook_url, line_webhooks, client_headers, metadata, completion_window,
+        idempotency_key, dry_run, dedupe, weight, budget_usd, keep_available_usd, max_failure_rate,
+        on_unknown, line_limit, webhook_url, line_webhooks, client_headers, metadata, completion_window,
         output_expires_after_seconds, start_by, expires_at)
     VALUES (:id, :account_id, :api_key_id, :input_file_id, :fingerprint, :request_digest, :endpoint,
-        :idempotency_key, :dedupe, :weight, :budget_usd, :keep_available_usd, :max_failure_rate, :on_unknown,
-        :line_limit, :webhook_url, :line_webhooks, CAST(:client_headers AS jsonb), CAST(:metadata AS jsonb),
-        :completion_window, :output_expires_after_seconds, :start_by, :expires_at)
+        :idempotency_key, :dry_run, :dedupe, :weight, :budget_usd, :keep_available_usd, :max_failure_rate,
+        :on_unknown, :line_limit, :webhook_url, :line_webhooks, CAST(:client_headers AS jsonb),
+        CAST(:metadata AS jsonb), :completion_window, :output_expires_after_seconds, :start_by, :expires_at)
 """)
 
 _COUNTERS = text("INSERT INTO batch_counters (batch_id) VALUES (:id)")

@@ -42,6 +42,7 @@ class LeasedPart:
     account_id: UUID
     endpoint: str | None
     client_headers: Mapping[str, str]
+    dry_run: bool
     dedupe: Dedupe
     storage_key: str
     size_bytes: int
@@ -49,6 +50,8 @@ class LeasedPart:
     lease: datetime
     progress: PartProgress
 
+
+_REACHED = tuple(PartProgress.__dataclass_fields__)
 
 # A part waits for the earlier ones of its batch: its first number follows theirs. It also waits for what is
 # left of a failed one to be deleted, because a custom_id may be in both.
@@ -74,8 +77,8 @@ _LEASE = text("""
     WHERE batch_parts.batch_id = next.batch_id AND batch_parts.part = next.part
         AND batches.id = next.batch_id AND files.id = batch_parts.file_id
     RETURNING batch_parts.batch_id, batch_parts.part, batch_parts.state, batches.account_id, endpoint,
-        client_headers, dedupe, storage_key, size_bytes, first_number, batch_parts.leased_until AS lease,
-        byte_reached, line_reached, line_count, skipped_count, image_count,
+        client_headers, dry_run, dedupe, storage_key, size_bytes, first_number,
+        batch_parts.leased_until AS lease, byte_reached, line_reached, line_count, skipped_count, image_count,
         coalesce(price_usd, 0) AS price_usd, errors
 """)
 
@@ -131,6 +134,16 @@ _LAST_NUMBER = text("""
     SELECT first_number - 1 + line_reached FROM batch_parts WHERE batch_id = :batch_id AND part = :part
 """)
 
+_DEMAND = text("""
+    UPDATE batch_parts SET demand = CAST(:demand AS jsonb) WHERE batch_id = :batch_id AND part = :part
+""")
+
+_END_DRY_RUN = text("""
+    UPDATE batches
+    SET state = 'completed', completed_at = clock_timestamp(), ended_at = clock_timestamp()
+    WHERE id = :batch_id AND state = 'validating'
+""")
+
 _FAIL_BATCH = text("""
     UPDATE batches SET state = 'failed', failed_at = clock_timestamp(), ended_at = clock_timestamp()
     WHERE id = :batch_id AND state = 'validating' RETURNING failed_at AS now, webhook_url
@@ -168,12 +181,14 @@ def lease_part(connection: Connection, seconds: float) -> LeasedPart | None:
         account_id=row["account_id"],
         endpoint=row["endpoint"],
         client_headers=row["client_headers"],
+        dry_run=row["dry_run"],
         dedupe=Dedupe(row["dedupe"]),
         storage_key=row["storage_key"],
         size_bytes=row["size_bytes"],
         first_number=row["first_number"],
         lease=row["lease"],
-        progress=PartProgress(**{name: row[name] for name in PartProgress.__dataclass_fields__}),
+        # A dry run writes no lines, so there is nothing that it could go on from.
+        progress=PartProgress() if row["dry_run"] else PartProgress(**{name: row[name] for name in _REACHED}),
     )
 
 
@@ -260,6 +275,14 @@ class FailedBatch:
 
     now: datetime
     webhook_url: str | None
+
+
+def end_dry_run(connection: Connection, part: LeasedPart, demand: Mapping[tuple[str, str], int]) -> None:
+    """The file of a dry run has no errors; `demand` is the number of lines by model and requirement."""
+    listed = [[model, requirement, lines] for (model, requirement), lines in sorted(demand.items())]
+    values = {"batch_id": part.batch_id, "part": part.part, "demand": json.dumps(listed)}
+    connection.execute(_DEMAND, values)
+    connection.execute(_END_DRY_RUN, values)
 
 
 def fail_batch(connection: Connection, batch_id: UUID) -> FailedBatch | None:

@@ -24,7 +24,7 @@ ERROR_STATES = frozenset({LineState.FAILED, LineState.UNKNOWN, LineState.CANCELL
 _BEGUN = "coalesce(cancelling_at, finalizing_at)"
 
 _ENDING = text(f"""
-    SELECT batches.id, account_id, endpoint, client_headers, output_expires_after_seconds,
+    SELECT batches.id, account_id, client_headers, output_expires_after_seconds,
         {_BEGUN} AS begun_at,
         completed + skipped > 0 AS has_output, failed + unknown + cancelled + expired > 0 AS has_errors
     FROM batches JOIN batch_counters ON batch_counters.batch_id = batches.id
@@ -60,7 +60,6 @@ class EndingBatch:
 
     id: UUID
     account_id: UUID
-    endpoint: str | None
     client_headers: dict[str, str]
     output_expires_after_seconds: int | None
     begun_at: datetime

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, RowMapping, text
 from imagequeue.domain.batches import LineState
 
 _COLUMNS = """
-    number, state, finished, custom_id, part, coalesce(job_id, earlier_job_id) AS job_id, error_code,
+    number, state, finished, custom_id, coalesce(job_id, earlier_job_id) AS job_id, error_code,
     error_message, retries
 """
 
@@ -53,7 +53,6 @@ class LineView:
     state: LineState
     finished: int | None
     custom_id: str
-    part: int
     job_id: UUID | None
     error_code: str | None
     error_message: str | None

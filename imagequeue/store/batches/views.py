@@ -17,7 +17,7 @@ _COLUMNS = f"""
     batches.id, batches.state, reasons, endpoint, input_file_id, output_file_id, error_file_id, dedupe,
     weight, budget_usd, keep_available_usd, max_failure_rate, on_unknown, line_limit, webhook_url,
     line_webhooks, metadata, completion_window, start_by, expires_at, created_at, in_progress_at,
-    finalizing_at, completed_at, failed_at, expired_at, cancelling_at, cancelled_at, forgotten_at,
+    finalizing_at, completed_at, failed_at, expired_at, cancelling_at, cancelled_at,
     total, {", ".join(f"batch_counters.{state}" for state in LineState)},
     finished, images, held_usd, spent_usd
 """
@@ -29,14 +29,14 @@ _ANY = text(f"{_FROM} WHERE batches.id = ANY(:ids)")
 
 _LIST = text(f"""
     {_FROM}
-    WHERE account_id = :account_id AND (CAST(:after AS uuid) IS NULL OR batches.id < :after)
+    WHERE account_id = :account_id AND NOT dry_run AND (CAST(:after AS uuid) IS NULL OR batches.id < :after)
         AND (CAST(:states AS text[]) IS NULL OR batches.state = ANY(CAST(:states AS text[])))
     ORDER BY batches.id DESC LIMIT :most
 """)
 
 _PARTS = text("""
-    SELECT batch_parts.batch_id, part, file_id, batch_parts.state, byte_reached, size_bytes, line_reached,
-        line_count, skipped_count, image_count, price_usd, errors
+    SELECT batch_parts.batch_id, file_id, batch_parts.state, byte_reached, size_bytes, line_count,
+        skipped_count, image_count, price_usd, errors
     FROM batch_parts JOIN files ON files.id = file_id
     WHERE batch_parts.batch_id = ANY(:ids) ORDER BY batch_parts.batch_id, part
 """)
@@ -73,11 +73,9 @@ class PartView:
     """A file of lines and how far its validation is; `errors` are `{code, line, message, param}`."""
 
     file_id: UUID
-    part: int
     state: str
     byte_reached: int
     size_bytes: int
-    line_reached: int
     line_count: int
     skipped_count: int
     image_count: int
@@ -123,7 +121,6 @@ class BatchView:
     expired_at: datetime | None
     cancelling_at: datetime | None
     cancelled_at: datetime | None
-    forgotten_at: datetime | None
 
     @property
     def price_usd(self) -> Decimal:

@@ -20,9 +20,10 @@ _LOCK_JOBS = text("""
     SELECT jobs.id, jobs.account_id, jobs.status, job_requests.on_unknown, flows.batch_id,
         jobs.image_count, jobs.price_usd, jobs.created_at, flows.model_id, flows.requirement,
         job_requests.parameters ->> 'operation' AS operation, job_requests.webhook_url, job_requests.dialect,
-        clock_timestamp() AS now
+        clock_timestamp() AS now, coalesce(line_webhooks, true) AS tells_endpoints
     FROM jobs
     JOIN flows ON flows.id = flow_id
+    LEFT JOIN batches ON batches.id = flows.batch_id
     JOIN job_requests ON job_requests.job_id = jobs.id
     WHERE jobs.id = ANY(:ids)
     ORDER BY jobs.id
@@ -69,7 +70,10 @@ _GIVE_BACK = text("""
 
 @dataclass(frozen=True, slots=True)
 class LockedJob:
-    """A job whose row is locked, with what its final body needs; `now` is the database's clock."""
+    """A job whose row is locked, with what its final body needs; `now` is the database's clock.
+
+    `tells_endpoints`: the endpoints of the account are told of its end, as of every single job's.
+    """
 
     id: UUID
     account_id: UUID
@@ -85,6 +89,7 @@ class LockedJob:
     webhook_url: str | None
     dialect: str
     now: datetime
+    tells_endpoints: bool
 
 
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:

@@ -12,9 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, select, text
+from sqlalchemy import Connection, Row, select, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.store.tables import wallets
@@ -174,6 +175,20 @@ def lock_available(connection: Connection, account_id: UUID) -> Decimal:
     return _lock(connection, [account_id])[account_id]
 
 
+def _with_their_holds(connection: Connection, ends: Sequence[HoldEnd]) -> list[tuple[HoldEnd, Row[Any]]]:
+    """The ends of jobs that have a hold, each with it.
+
+    Raises:
+        HoldNotOpen: a capture has no hold, or differs from it.
+    """
+    holds = {row.job_id: row for row in connection.execute(_HOLDS, {"job_ids": [e.job_id for e in ends]})}
+    for end in ends:
+        hold = holds.get(end.job_id)
+        if end.captured is not None and (hold is None or hold.amount != end.captured):
+            raise HoldNotOpen(f"job {end.job_id}: captured {end.captured}, held {hold and hold.amount}")
+    return [(end, holds[end.job_id]) for end in ends if end.job_id in holds]
+
+
 def end_holds(connection: Connection, ends: Sequence[HoldEnd]) -> None:
     """Capture or void the holds of jobs that end; a void for a job without a hold does nothing.
 
@@ -181,12 +196,7 @@ def end_holds(connection: Connection, ends: Sequence[HoldEnd]) -> None:
         HoldNotOpen: a capture has no hold, or differs from it.
         IntegrityError: a hold has ended before (UNIQUE (hold_id)), so no money is taken or returned twice.
     """
-    holds = {row.job_id: row for row in connection.execute(_HOLDS, {"job_ids": [e.job_id for e in ends]})}
-    for end in ends:
-        hold = holds.get(end.job_id)
-        if end.captured is not None and (hold is None or hold.amount != end.captured):
-            raise HoldNotOpen(f"job {end.job_id}: captured {end.captured}, held {hold and hold.amount}")
-    found = [(end, holds[end.job_id]) for end in ends if end.job_id in holds]
+    found = _with_their_holds(connection, ends)
     if not found:
         return
     _lock(connection, {hold.account_id for _, hold in found})

@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     Index,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -93,6 +95,7 @@ batches = Table(
     Column("idempotency_key", Text, nullable=True),
     Column("fingerprint", LargeBinary, nullable=False),  # sha256 of the file's digest and the parameters
     Column("request_digest", LargeBinary, nullable=False),  # sha256 of the body that created it
+    Column("dry_run", Boolean, nullable=False, server_default=false()),  # its file is only checked
     Column("dedupe", Text, nullable=False, server_default=Dedupe.OFF.value),
     Column("weight", SmallInteger, nullable=False, server_default="1"),
     usd("budget_usd", nullable=True),
@@ -178,6 +181,7 @@ batch_parts = Table(
     Column("image_count", BigInteger, nullable=False, server_default="0"),
     usd("price_usd", nullable=True),  # of its lines at the prices of their validation
     Column("errors", JSONB, nullable=False, server_default="[]"),  # {code, line, message, param}
+    Column("demand", JSONB, nullable=False, server_default="[]"),  # of a dry run: [model, requirement, lines]
     moment("created_at", now=True),
     moment("leased_until"),  # a process validates it, or deletes its lines, until then
     moment("finished_at"),
@@ -264,3 +268,22 @@ batch_counters = Table(
     postgresql_with={"fillfactor": "50"},
 )
 """The counts of a batch's lines by state, its money, and the number of the line that finished last."""
+
+batch_inputs = Table(
+    "batch_inputs",
+    metadata,
+    Column("batch_id", Uuid, ForeignKey("batches.id"), nullable=False),
+    Column("url_digest", LargeBinary, nullable=False),  # sha256: a URL may be longer than an index takes
+    Column("is_mask", Boolean, nullable=False),  # masks are checked otherwise
+    Column("url", Text, nullable=False),
+    Column("since", Integer, nullable=False),  # the batch's `brake_from`: a retry asks for the URL again
+    Column("tries", SmallInteger, nullable=False, server_default="0"),
+    Column("due_at", DateTime(timezone=True), nullable=True, server_default=func.clock_timestamp()),
+    Column("storage_key", Text, nullable=True),
+    Column("refusal", Text, nullable=True),
+    PrimaryKeyConstraint("batch_id", "url_digest", "is_mask"),
+    CheckConstraint("num_nonnulls(due_at, storage_key, refusal) = 1", name="due_until_known"),
+    Index("ix_batch_inputs_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("ix_batch_inputs_storage_key", "storage_key", postgresql_where=text("storage_key IS NOT NULL")),
+)
+"""Input images that lines name by URL: fetched once for a batch, and kept until the batch has ended."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from sqlalchemy import (
     ARRAY,
-    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -42,7 +41,6 @@ deliveries = Table(
     moment("next_attempt_at", now=True),
     Column("fence", Integer, nullable=False, server_default="0"),
     moment("leased_until"),
-    Column("begun", Boolean, nullable=False, server_default="false"),  # a worker has begun the leased attempt
     moment("created_at", now=True),
     moment("aged_from", now=True),  # the age limit counts from here: the event, or a redelivery
     moment("finished_at"),
@@ -71,11 +69,6 @@ deliveries = Table(
         postgresql_where=text("state = 'PENDING' AND leased_until IS NOT NULL"),
     ),
     Index("ix_deliveries_aged", "aged_from", postgresql_where=text("state = 'PENDING'")),
-    Index(
-        "ix_deliveries_rung",
-        "leased_until",
-        postgresql_where=text("state = 'PENDING' AND leased_until IS NOT NULL AND NOT begun"),
-    ),
     Index("ix_deliveries_dead", "account_id", "created_at", "id", postgresql_where=text("state = 'DEAD'")),
     Index("ix_deliveries_over", "state", "finished_at", postgresql_where=text("state <> 'PENDING'")),
     Index("uq_deliveries_job_id_url", "job_id", "url", unique=True),

@@ -39,7 +39,7 @@ def _passed(mutant: Mutant) -> list[str]:
     """The tests that do not notice that the guard is gone."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as directory:
         copy = Path(directory) / "checkout"
-        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "demo"))
+        shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "demo"))
         for file, before, after in mutant.edits:
             _replace(copy / file, before, after)
         return [test for test in mutant.tests if _passes(copy, test)]

@@ -11,7 +11,7 @@ MUTANTS = (
             (
                 f"{LIFECYCLE}/deliver/deliver.py",
                 'failpoint("deliver.sent")',
-                'self._record(task, made, outcome); failpoint("deliver.sent")',
+                'self.recording.record([ended]); failpoint("deliver.sent")',
             ),
         ),
         (f"{CRASH}/test_deliver.py",),
@@ -20,7 +20,7 @@ MUTANTS = (
         "every POST has an id of its own",
         (
             (
-                f"{LIFECYCLE}/deliver/deliver.py",
+                f"{LIFECYCLE}/deliver/attempt.py",
                 "WebhookMessage(task.webhook_id,",
                 'WebhookMessage(f"msg_{time.time_ns()}",',
             ),

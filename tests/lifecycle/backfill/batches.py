@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,7 +11,7 @@ from uuid import UUID
 
 from sqlalchemy import text
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring
 from imagequeue.lifecycle.backfill.create import BatchOrder, CreatedBatch, create_batch, new_batch
 from imagequeue.lifecycle.backfill.files import begin_upload
 from imagequeue.runtime import Runtime
@@ -69,7 +70,7 @@ class Batches:
 
     def validate(self) -> None:
         """Validate until nothing waits for it."""
-        validation = wiring.validation(self.runtime)
+        validation = backfill_wiring.validation(self.runtime, threading.Event())
         while validation.run_once():
             pass
 

@@ -13,7 +13,6 @@ from uuid import UUID
 import pytest
 
 from imagequeue import backfill_wiring
-from imagequeue.lifecycle.backfill import result_lines
 from imagequeue.lifecycle.backfill.result_files import ResultFiles, files_of_end
 from imagequeue.media.storage import StorageUnavailable
 from tests.backfill import Backfill, body
@@ -88,13 +87,14 @@ def test_base64_is_in_the_file_where_the_body_asks_for_it(backfill: Backfill, wr
     assert base64.b64decode(image["b64_json"]).startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("bound", ["MOST_IMAGE_BYTES", "MOST_FILE_BYTES"])
+@pytest.mark.parametrize("bound", ["image", "file"])
 def test_what_is_too_large_for_the_file_is_named_by_its_url_and_the_line_says_so(
-    backfill: Backfill, writing: ResultFiles, monkeypatch: pytest.MonkeyPatch, bound: str
+    backfill: Backfill, writing: ResultFiles, bound: str
 ) -> None:
-    monkeypatch.setattr(result_lines, bound, 0)
-    if bound == "MOST_FILE_BYTES":
-        monkeypatch.setattr("imagequeue.lifecycle.backfill.result_files.MOST_FILE_BYTES", 0)
+    if bound == "image":
+        writing = replace(writing, writer=replace(writing.writer, most_image_bytes=0))
+    else:
+        writing = replace(writing, most_file_bytes=0)
     batch_id = backfill.create([body(1, response_format="b64_json")])
     _, (line,), _ = ended(backfill, writing, batch_id)
     (image,) = line["response"]["body"]["data"]

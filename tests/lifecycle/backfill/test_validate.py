@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import threading
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from sqlalchemy import text
 
+from imagequeue import backfill_wiring
 from imagequeue.domain.batches import Dedupe
 from imagequeue.lifecycle.backfill.check_lines import MOST_ERRORS
+from imagequeue.lifecycle.backfill.chunk import MOST_LINES
 from imagequeue.lifecycle.backfill.create import append_part
 from imagequeue.lifecycle.backfill.line_feed import BLOCK_BYTES, MOST_LINE_BYTES
+from imagequeue.lifecycle.backfill.validate import TURN_SECONDS
 from tests.lifecycle.backfill.batches import Batches, line, written
 
 LONG = 33_000
@@ -210,3 +215,23 @@ def test_a_batch_that_is_cancelled_while_it_is_validated_keeps_no_lines(batches:
     assert list(batches.lines(batch_id)) == []
     assert batches.state(batch_id) == "cancelling"
     assert batches.row("SELECT state FROM batch_parts WHERE batch_id = :id", batch_id).state == "failed"
+
+
+def test_a_process_that_is_to_end_leaves_the_rest_to_the_next_one_at_once(batches: Batches) -> None:
+    batch_id = batches.create(written(*(line(str(number)) for number in range(4500))))
+    stopping = threading.Event()
+    stopping.set()
+    assert backfill_wiring.validation(batches.runtime, stopping).run_once() == MOST_LINES
+    assert batches.state(batch_id) == "validating"
+    batches.validate()
+    assert batches.counts(batch_id) == {"total": 4500, "waiting": 4500}
+
+
+def test_a_short_file_has_its_turn_before_the_end_of_a_long_one(batches: Batches) -> None:
+    long = batches.create(written(*(line(str(number)) for number in range(4500))))
+    short = batches.create(written(line("a")))
+    seconds = itertools.count(step=TURN_SECONDS + 1)
+    validation = backfill_wiring.validation(batches.runtime, threading.Event())
+    validation.clock = lambda: float(next(seconds))
+    assert (validation.run_once(), validation.run_once()) == (MOST_LINES, 1)
+    assert (batches.state(long), batches.state(short)) == ("validating", "in_progress")

@@ -1,4 +1,4 @@
-"""Deliveries without jobs around them, and the dispatchers that hand them out."""
+"""Deliveries without jobs around them, and the processes that claim them."""
 
 from __future__ import annotations
 
@@ -11,10 +11,16 @@ from sqlalchemy import Engine, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
+from imagequeue.egress.client import GuardedClient
+from imagequeue.egress.policy import EgressPolicy
+from imagequeue.lifecycle.deliver.attempt import Delivering
 from imagequeue.lifecycle.deliver.deliver import Deliveries
+from imagequeue.lifecycle.deliver.record import Recording
+from imagequeue.signing import Keyring
 from imagequeue.store import processes
-from imagequeue.store.deliveries import ClaimedDelivery
 from imagequeue.store.processes import ProcessRecord
+from tests.builders import SECRET_KEY
+from tests.lifecycle.deliver.by_hand import ByHand
 
 _ACCOUNT = "INSERT INTO accounts (id, name, webhook_secrets) VALUES (:account, CAST(:account AS text), '')"
 _JOB = (
@@ -36,21 +42,30 @@ _ADD = """
 
 @dataclass
 class Outbox:
-    """A database of deliveries, and dispatchers over it; `waiting`: doorbells in Redis (None: it is away)."""
+    """A database of deliveries, and processes that claim them; what they claim is in `pool`."""
 
     engine: Engine
     slots: int
-    waiting: int | None = 0
-    claimed: list[ClaimedDelivery] = field(default_factory=list[ClaimedDelivery])
+    pool: ByHand = field(default_factory=ByHand)
 
     def __post_init__(self) -> None:
         worker = ProcessRecord(new_id(), "worker", "test", 1, ("deliveries",), 0, self.slots)
         with self.engine.begin() as connection:
             processes.register(connection, worker)
-        self.deliveries = self.dispatcher()
+        self.deliveries = self.process()
 
-    def dispatcher(self) -> Deliveries:
-        return Deliveries(self.engine, self.claimed.extend, lambda: self.waiting, DEFAULT_SCHEDULE)
+    def process(self) -> Deliveries:
+        """One process, with as many places as the outbox has slots."""
+        client = GuardedClient(EgressPolicy.parse(), user_agent="test")
+        delivering = Delivering(client, Keyring(SECRET_KEY), {})
+        recording = Recording(self.engine, DEFAULT_SCHEDULE)
+        return Deliveries(self.engine, delivering, recording, self.pool, self.slots)
+
+    def restart(self, slots: int) -> None:
+        """Let another process take the place of the one before, whose leases go on."""
+        self.slots = slots
+        self.execute("UPDATE processes SET delivery_slots = :slots", slots=slots)
+        self.deliveries = self.process()
 
     def account(self) -> UUID:
         account = new_id()
@@ -77,11 +92,11 @@ class Outbox:
         )
 
     def turn(self) -> Counter[str]:
-        """One look of the dispatcher: how many deliveries of each target it hands out."""
+        """One claim: how many deliveries of each target begin."""
         self.execute("UPDATE processes SET beat_at = clock_timestamp()")
-        before = len(self.claimed)
+        before = len(self.pool.begun)
         self.deliveries.run_once()
-        ids = [one.id for one in self.claimed[before:]]
+        ids = [one.delivery_id for one in self.pool.begun[before:]]
         return Counter(
             row.target for row in self.rows("SELECT target FROM deliveries WHERE id = ANY(:ids)", ids=ids)
         )

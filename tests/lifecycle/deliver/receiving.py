@@ -10,8 +10,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from imagequeue import wiring
-from imagequeue.store.deliveries import ClaimedDelivery
+from tests.lifecycle.deliver.by_hand import Begun, ByHand, deliver_due
 from tests.pipeline import Pipeline
+
+SLOTS = 64
 
 
 class Receiver:
@@ -19,6 +21,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self.status = 200
+        self.url = ""
         self.got: list[tuple[dict[str, str], bytes]] = []
         self.meanwhile: Callable[[], None] | None = None
 
@@ -35,9 +38,8 @@ class Webhooks:
     def __init__(self, pipeline: Pipeline, receiver: Receiver, url: str) -> None:
         self.pipeline, self.receiver, self.url = pipeline, receiver, f"{url}/hook"
         runtime = pipeline.runtime
-        self.claimed: list[ClaimedDelivery] = []
-        self.deliveries = wiring.deliveries(runtime, self.claimed.extend, lambda: 0)
-        self.delivering = wiring.delivering(runtime)
+        self.pool = ByHand()
+        self.deliveries = wiring.deliveries(runtime, self.pool, SLOTS)
 
     def finish_job(self) -> None:
         self.pipeline.submit(webhook_url=self.url)
@@ -45,10 +47,18 @@ class Webhooks:
 
     def deliver(self) -> int:
         self.pipeline.beat()
-        count = self.deliveries.run_once()
-        while self.claimed:
-            self.delivering.run(self.claimed.pop())
-        return count
+        return deliver_due(self.deliveries, self.pool)
+
+    def begin(self) -> Begun:
+        """Claim the delivery that is due; its attempt is still to be made."""
+        self.pipeline.beat()
+        assert self.deliveries.run_once() == 1
+        return self.pool.begun.pop()
+
+    def make(self, begun: Begun) -> None:
+        """Make an attempt, and record it."""
+        begun.make()
+        self.deliveries.record_once()
 
     def row(self) -> Any:
         (row,) = self.pipeline.rows("SELECT *, next_attempt_at - clock_timestamp() AS waits FROM deliveries")
@@ -62,5 +72,7 @@ class Webhooks:
         return self.pipeline.runtime.keyring.decrypt(row.webhook_secrets)
 
     def due(self) -> None:
-        self.pipeline.execute("UPDATE deliveries SET next_attempt_at = clock_timestamp()")
+        self.pipeline.execute(
+            "UPDATE deliveries SET next_attempt_at = clock_timestamp(), leased_until = NULL"
+        )
         self.pipeline.execute("UPDATE webhook_targets SET open_until = NULL")

@@ -1,4 +1,4 @@
-"""Which deliveries a turn of the dispatcher hands out, on a real database."""
+"""Which deliveries a process claims, on a real database."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from collections import Counter
 import pytest
 from sqlalchemy import Engine, event, text
 
+from imagequeue.domain.webhooks import DEFAULT_SCHEDULE
 from imagequeue.lifecycle.deliver.claim import TARGETS_AT_ONCE
+from imagequeue.lifecycle.deliver.deliver import end_overdue
 from imagequeue.store import webhook_targets
 from tests.lifecycle.deliver.outbox import Outbox
 
@@ -67,37 +69,33 @@ def test_a_half_open_target_gets_a_single_probe(outbox: Outbox) -> None:
 def test_a_lease_that_ended_gives_its_place_back(outbox: Outbox) -> None:
     outbox.add(outbox.account(), "https://a:443", 50)
     outbox.turn()
-    outbox.execute("UPDATE deliveries SET begun = true WHERE leased_until > now()")
-    outbox.execute("UPDATE deliveries SET leased_until = now(), next_attempt_at = now() WHERE begun")
+    outbox.execute(
+        "UPDATE deliveries SET leased_until = now(), next_attempt_at = now() WHERE leased_until > now()"
+    )
     assert outbox.turn() == {"https://a:443": 4}
 
 
-def test_no_more_is_rung_than_the_live_workers_can_begin(outbox: Outbox) -> None:
-    outbox.execute("UPDATE processes SET delivery_slots = 10")
+def test_a_process_claims_no_more_than_it_has_places(outbox: Outbox) -> None:
+    outbox.restart(slots=10)
     for number in range(20):
         outbox.add(outbox.account(), f"https://{number}:443", 4)
     assert sum(outbox.turn().values()) == 10
     assert outbox.turn() == {}
-    outbox.execute("UPDATE processes SET beat_at = clock_timestamp() - interval '1 min'")
-    outbox.execute("UPDATE deliveries SET leased_until = NULL, next_attempt_at = now()")
-    assert outbox.deliveries.run_once() == 0
 
 
-def test_while_redis_is_full_or_away_nothing_is_leased(outbox: Outbox) -> None:
-    outbox.execute("UPDATE processes SET delivery_slots = 1000")
+def test_a_process_that_is_not_known_to_live_claims_nothing(outbox: Outbox) -> None:
     outbox.add(outbox.account(), "https://a:443", 50)
-    for outbox.waiting in (None, 200, 1000):
-        assert outbox.turn() == {}
-    outbox.waiting = 199
-    assert outbox.turn() == {"https://a:443": 1}
+    outbox.execute("UPDATE processes SET beat_at = clock_timestamp() - interval '1 min'")
+    assert outbox.deliveries.run_once() == 0
+    assert outbox.turn() == {"https://a:443": 4}
 
 
 def test_targets_take_turns(outbox: Outbox) -> None:
-    outbox.execute("UPDATE processes SET delivery_slots = 2")
     for name in ("a", "b", "c"):
         outbox.add(outbox.account(), f"https://{name}:443", 50)
     got = Counter[str]()
     for _ in range(6):
+        outbox.restart(slots=2)
         got += outbox.turn()
         outbox.execute(
             "UPDATE deliveries SET state = 'DELIVERED', finished_at = now() WHERE leased_until > now()"
@@ -120,15 +118,15 @@ def test_first_attempts_are_not_behind_the_retries_of_an_outage(outbox: Outbox) 
     assert tuple(row) == (9, 16), "a tenth of 64 slots, 7, is kept for retries"
 
 
-def test_two_dispatchers_at_once_do_not_pass_a_target_s_limit(outbox: Outbox) -> None:
+def test_processes_that_claim_at_once_do_not_pass_a_target_s_limit(outbox: Outbox) -> None:
     accounts = [outbox.account() for _ in range(4)]
     for account in accounts:
         outbox.add(account, "https://a:443", 50)
-    dispatchers = [outbox.dispatcher() for _ in range(4)]
+    processes = [outbox.process() for _ in range(4)]
 
     def work(number: int) -> None:
         for _ in range(5):
-            dispatchers[number].run_once()
+            processes[number].run_once()
 
     threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -137,7 +135,7 @@ def test_two_dispatchers_at_once_do_not_pass_a_target_s_limit(outbox: Outbox) ->
         thread.join()
     counts = outbox.rows("SELECT count(*) FROM deliveries WHERE leased_until > now() GROUP BY account_id")
     assert [row.count for row in counts] == [4] * 4
-    assert len(outbox.claimed) == len({one.id for one in outbox.claimed}) == 16
+    assert len(outbox.pool.begun) == len({one.delivery_id for one in outbox.pool.begun}) == 16
 
 
 def test_an_account_with_very_many_targets_is_looked_through_bit_by_bit(
@@ -163,7 +161,7 @@ def test_an_account_with_very_many_targets_keeps_no_other_out_of_a_turn(outbox: 
         assert outbox.turn()["https://other:443"] == 1
 
 
-def test_a_turn_costs_as_many_statements_for_a_thousand_deliveries_as_for_one(outbox: Outbox) -> None:
+def test_a_claim_costs_as_many_statements_for_a_thousand_deliveries_as_for_one(outbox: Outbox) -> None:
     statements = list[str]()
     event.listen(outbox.engine, "before_cursor_execute", lambda *given: statements.append(given[2]))
     counts = list[int]()
@@ -183,7 +181,7 @@ def test_what_is_older_than_the_age_limit_is_dead_unless_it_is_in_flight(outbox:
     outbox.turn()
     outbox.execute("UPDATE deliveries SET aged_from = clock_timestamp() - interval '116 hours'")
     outbox.add(account, "https://young:443")
-    assert outbox.deliveries.end_overdue() == 3
+    assert end_overdue(outbox.engine, DEFAULT_SCHEDULE) == 3
     states = outbox.rows("SELECT target, state, attempt_count FROM deliveries ORDER BY target, id")
     assert {tuple(row) for row in states} == {
         ("https://open:443", "DEAD", 0),

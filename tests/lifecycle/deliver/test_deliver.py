@@ -6,11 +6,18 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+from sqlalchemy import create_engine, event
+from sqlalchemy.exc import OperationalError
 from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, WebhookMessage
+from tests.lifecycle.deliver.by_hand import deliver_once
 from tests.lifecycle.deliver.receiving import Webhooks
+
+MOST_STATEMENTS = 5
+"""Of a record, whatever their number: read the targets, lock them, write one, and the attempts."""
 
 
 def test_the_webhook_is_the_status_body_signed_for_both_packages(webhooks: Webhooks) -> None:
@@ -36,7 +43,8 @@ def test_a_dialect_with_a_signature_of_its_own_signs_with_it(webhooks: Webhooks)
         got.append(message)
         return {"x-own-signature": "signed"}
 
-    webhooks.delivering = replace(webhooks.delivering, dialect_headers={"pixazo": headers})
+    delivering = webhooks.deliveries.delivering
+    webhooks.deliveries.delivering = replace(delivering, dialect_headers={"pixazo": headers})
     webhooks.finish_job()
     webhooks.deliver()
     ((sent, body),) = webhooks.receiver.got
@@ -82,38 +90,6 @@ def test_the_last_attempt_of_the_schedule_is_the_last(webhooks: Webhooks) -> Non
     assert (row.state, row.attempt_count) == ("DEAD", len(DEFAULT_SCHEDULE))
 
 
-def test_a_lost_doorbell_is_rung_again_after_a_quarter_of_a_minute(webhooks: Webhooks) -> None:
-    webhooks.finish_job()
-    webhooks.deliveries.run_once()
-    webhooks.claimed.clear()
-    assert timedelta(0) < webhooks.row().waits <= timedelta(seconds=15)
-    webhooks.due()
-    assert webhooks.deliver() == 1
-    assert webhooks.row().state == "DELIVERED"
-
-
-def test_of_two_doorbells_of_one_delivery_one_sends(webhooks: Webhooks) -> None:
-    webhooks.finish_job()
-    webhooks.deliveries.run_once()
-    webhooks.due()
-    webhooks.deliveries.run_once()
-    first, second = webhooks.claimed
-    webhooks.receiver.meanwhile = lambda: webhooks.delivering.run(second)
-    webhooks.delivering.run(first)
-    webhooks.delivering.run(first)
-    assert len(webhooks.receiver.got) == len(webhooks.attempts()) == 1
-    assert webhooks.row().state == "DELIVERED"
-
-
-def test_a_late_first_doorbell_is_as_good_as_the_second(webhooks: Webhooks) -> None:
-    webhooks.finish_job()
-    webhooks.deliveries.run_once()
-    webhooks.due()
-    webhooks.deliveries.run_once()
-    webhooks.delivering.run(webhooks.claimed[0])
-    assert webhooks.row().state == "DELIVERED", "however long the queue is, what is in it can be begun"
-
-
 def test_an_attempt_that_is_made_has_its_whole_lease(webhooks: Webhooks) -> None:
     webhooks.finish_job()
     waits = list[Any]()
@@ -123,23 +99,6 @@ def test_an_attempt_that_is_made_has_its_whole_lease(webhooks: Webhooks) -> None
     assert timedelta(seconds=15) < left <= timedelta(seconds=60)
 
 
-def test_a_doorbell_that_outlived_its_attempt_does_not_send_before_the_schedule(webhooks: Webhooks) -> None:
-    webhooks.finish_job()
-    webhooks.receiver.status = 500
-    webhooks.deliveries.run_once()
-
-    def lease_over() -> None:
-        webhooks.due()
-        webhooks.deliveries.run_once()
-
-    webhooks.receiver.meanwhile = lease_over
-    first = webhooks.claimed.pop()
-    webhooks.delivering.run(first)
-    (second,) = webhooks.claimed
-    webhooks.delivering.run(second)
-    assert (len(webhooks.receiver.got), len(webhooks.attempts())) == (1, 1)
-
-
 def test_an_attempt_is_not_recorded_when_another_one_has_begun(webhooks: Webhooks) -> None:
     webhooks.finish_job()
 
@@ -147,7 +106,7 @@ def test_an_attempt_is_not_recorded_when_another_one_has_begun(webhooks: Webhook
         webhooks.receiver.meanwhile = None
         webhooks.receiver.status = 500
         webhooks.due()
-        webhooks.deliver()
+        deliver_once(webhooks.pipeline.runtime)
         webhooks.receiver.status = 200
 
     webhooks.receiver.meanwhile = taken_over
@@ -156,16 +115,99 @@ def test_an_attempt_is_not_recorded_when_another_one_has_begun(webhooks: Webhook
     assert (webhooks.row().state, webhooks.row().attempt_count) == ("PENDING", 1)
 
 
-def test_a_delivery_whose_worker_died_is_due_again_and_the_old_claim_is_fenced(webhooks: Webhooks) -> None:
+def test_a_delivery_whose_process_died_is_due_when_its_lease_ends(webhooks: Webhooks) -> None:
     webhooks.finish_job()
-    webhooks.deliveries.run_once()
-    lost = webhooks.claimed.pop()
-    assert webhooks.deliveries.run_once() == 0
+    lost = webhooks.begin()
+    assert webhooks.deliver() == 0
     webhooks.due()
     webhooks.deliver()
-    webhooks.delivering.run(lost)
-    assert len(webhooks.receiver.got) == 1
-    assert len(webhooks.attempts()) == 1
+    assert (webhooks.row().state, len(webhooks.attempts())) == ("DELIVERED", 1)
+    webhooks.make(lost)
+    assert len(webhooks.attempts()) == 1, "it was not dead, but its fence is the old one"
+
+
+def test_attempts_that_ended_are_recorded_together_and_a_stale_one_spoils_no_other(
+    webhooks: Webhooks,
+) -> None:
+    for _ in range(3):
+        webhooks.finish_job()
+    webhooks.pipeline.beat()
+    assert webhooks.deliveries.run_once() == 3
+    for begun in webhooks.pool.begun:
+        begun.make()
+    stale = webhooks.pool.begun[1].delivery_id
+    webhooks.pipeline.execute("UPDATE deliveries SET fence = fence + 1 WHERE id = :id", id=stale)
+    statements = list[str]()
+    event.listen(
+        webhooks.pipeline.runtime.engine, "before_cursor_execute", lambda *given: statements.append(given[2])
+    )
+    assert webhooks.deliveries.record_once() == 3
+    assert len(statements) <= MOST_STATEMENTS
+    states = webhooks.pipeline.rows("SELECT id, state, attempt_count FROM deliveries")
+    assert {(row.id == stale, row.state, row.attempt_count) for row in states} == {
+        (True, "PENDING", 0),
+        (False, "DELIVERED", 1),
+    }
+    assert len(webhooks.attempts()) == 2
+
+
+def test_what_the_database_refuses_to_record_spoils_no_other(webhooks: Webhooks) -> None:
+    for _ in range(2):
+        webhooks.finish_job()
+    webhooks.pipeline.beat()
+    webhooks.deliveries.run_once()
+    wrong, right = webhooks.pool.begun
+    webhooks.pipeline.execute(
+        "UPDATE deliveries SET attempt_count = 32767 WHERE id = :id", id=wrong.delivery_id
+    )
+    wrong.make()
+    right.make()
+    assert webhooks.deliveries.record_once() == 2
+    assert webhooks.deliveries.record_once() == 0
+    (state,) = webhooks.pipeline.rows("SELECT state FROM deliveries WHERE id = :id", id=right.delivery_id)
+    assert state.state == "DELIVERED"
+
+
+def test_while_the_database_is_away_what_ended_is_kept_and_nothing_more_is_claimed(
+    webhooks: Webhooks,
+) -> None:
+    for _ in range(3):
+        webhooks.finish_job()
+    webhooks.deliveries.slots = 2
+    webhooks.pipeline.beat()
+    assert webhooks.deliveries.run_once() == 2
+    for begun in webhooks.pool.begun:
+        begun.make()
+    recording = webhooks.deliveries.recording
+    webhooks.deliveries.recording = replace(
+        recording, engine=create_engine("postgresql+psycopg://127.0.0.1:1/")
+    )
+    for _ in range(2):
+        with pytest.raises(OperationalError):
+            webhooks.deliveries.record_once()
+        assert webhooks.deliveries.run_once() == 0, "no place is free"
+    webhooks.deliveries.recording = recording
+    assert webhooks.deliveries.record_once() == 2
+    assert webhooks.deliveries.run_once() == 1
+
+
+def test_a_fault_of_ours_in_an_attempt_gives_its_place_back_and_the_webhook_goes_when_its_lease_ends(
+    webhooks: Webhooks,
+) -> None:
+    webhooks.deliveries.slots = 1
+    webhooks.finish_job()
+    whole = webhooks.deliveries.delivering
+
+    def broken(message: WebhookMessage) -> dict[str, str]:
+        raise KeyError(message.webhook_id)
+
+    webhooks.deliveries.delivering = replace(whole, dialect_headers={"pixazo": broken})
+    webhooks.deliver()
+    assert (webhooks.receiver.got, webhooks.attempts(), webhooks.row().state) == ([], [], "PENDING")
+    webhooks.deliveries.delivering = whole
+    webhooks.due()
+    assert webhooks.deliver() == 1
+    assert webhooks.row().state == "DELIVERED"
 
 
 def test_a_target_that_turned_private_is_blocked_and_dies_after_three_attempts(webhooks: Webhooks) -> None:

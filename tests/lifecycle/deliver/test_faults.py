@@ -8,7 +8,7 @@ from __future__ import annotations
 import gzip
 import threading
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from imagequeue.egress.deadline import Limits
 from imagequeue.egress.policy import EgressPolicy
 from imagequeue.egress.resolver import BoundedResolver
 from imagequeue.egress.tls import tls_context
+from imagequeue.lifecycle.deliver.attempt import Delivering, EndedAttempt
+from imagequeue.store.deliveries import DeliveryTask
 from tests import builders
 from tests.egress import scripts
 from tests.egress.certificates import Authority
@@ -52,6 +54,16 @@ class Fault:
         return self.row.state == "PENDING" and earliest <= due <= latest
 
 
+@dataclass(frozen=True, slots=True)
+class OfTwo(Delivering):
+    """Makes attempts; those at the receiver that a test scripts are `hasty`'s."""
+
+    hasty: Delivering = field(kw_only=True)
+
+    def attempt(self, task: DeliveryTask) -> EndedAttempt:
+        return self.hasty.attempt(task) if NAME in task.url else Delivering.attempt(self, task)
+
+
 class Faults:
     """Two targets of one account: a receiver that a test scripts, and a healthy one."""
 
@@ -70,8 +82,8 @@ class Faults:
             for target in targets:
                 self.outbox.add(self.account, target)
             self.outbox.execute("UPDATE deliveries SET url = target || '/hook'")
-            assert sum(self.outbox.turn().values()) == 2
             began = self._now()
+            assert sum(self.outbox.turn().values()) == 2
             self._deliver(f"{NAME}:{receiver_port},127.0.0.1:{healthy.port}", limits)
         faulty, neighbour = (self._of(target) for target in targets)
         assert neighbour.delivery.state == "DELIVERED"
@@ -80,19 +92,15 @@ class Faults:
     def _deliver(self, allow: str, limits: Limits) -> None:
         policy, tls = EgressPolicy.parse(allow=allow), tls_context(self.authority.pem)
         client = GuardedClient(policy, user_agent="test", tls=tls, resolver=self.resolver)
-        verb = replace(wiring.delivering(self.runtime), client=client, limits=PATIENT)
-        hasty = replace(verb, limits=limits)
-        (faulty,) = self.outbox.rows(
-            "SELECT id FROM deliveries WHERE url LIKE '%' || :name || '%'", name=NAME
-        )
-        threads = [
-            threading.Thread(target=(hasty if one.id == faulty.id else verb).run, args=(one,))
-            for one in self.outbox.claimed
-        ]
+        whole = wiring.deliveries(self.runtime, self.outbox.pool, 2).delivering
+        hasty = replace(whole, client=client, limits=limits)
+        self.outbox.deliveries.delivering = OfTwo(client, whole.keyring, {}, PATIENT, hasty=hasty)
+        threads = [threading.Thread(target=one.make) for one in self.outbox.pool.begun]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
+        assert self.outbox.deliveries.record_once() == 2
 
     def _now(self) -> datetime:
         return self.outbox.rows("SELECT clock_timestamp()")[0][0]

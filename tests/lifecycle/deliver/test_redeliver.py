@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.errors import InvalidRequest, NotFound, TooManyRequests
 from imagequeue.lifecycle.deliver import redeliver
+from imagequeue.lifecycle.deliver.deliver import end_overdue
 from imagequeue.lifecycle.deliver.redeliver import Recoveries, redeliver_job, start_recovery
 from imagequeue.store import recoveries
 from imagequeue.store.recoveries import Recovery
@@ -22,6 +23,14 @@ TARGET = "https://a.example:443"
 NOON = datetime(2026, 11, 1, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
 
+_AN_HOUR_PASSES = (
+    "UPDATE delivery_attempts SET started_at = started_at - interval '1 hour'",
+    """UPDATE deliveries SET created_at = created_at - interval '1 hour',
+        aged_from = aged_from - interval '1 hour', next_attempt_at = next_attempt_at - interval '1 hour',
+        finished_at = finished_at - interval '1 hour'""",
+)
+"""Whatever the database knows of the time before is an hour old, so the clock has moved by one."""
+
 
 def _again(webhooks: Webhooks) -> int:
     return redeliver_job(webhooks.pipeline.runtime.engine, webhooks.row().job_id)
@@ -30,11 +39,16 @@ def _again(webhooks: Webhooks) -> int:
 def test_a_redelivery_has_the_same_id_and_body_and_a_fresh_time(webhooks: Webhooks) -> None:
     webhooks.finish_job()
     webhooks.deliver()
+    for moved in _AN_HOUR_PASSES:
+        webhooks.pipeline.execute(moved)
+    (clock,) = webhooks.pipeline.rows("SELECT floor(extract(epoch FROM clock_timestamp())) AS now")
     assert _again(webhooks) == 1
     assert webhooks.deliver() == 1
     (first, body), (second, again) = webhooks.receiver.got
     assert (second["webhook-id"], again) == (first["webhook-id"], body)
-    assert int(second["webhook-timestamp"]) >= int(first["webhook-timestamp"])
+    assert int(second["webhook-timestamp"]) >= clock.now, "not the hour-old time that is stored"
+    began, again_began = (made.started_at for made in webhooks.attempts())
+    assert again_began - began >= timedelta(hours=1)
     assert (first["x-webhook-attempt"], second["x-webhook-attempt"]) == ("1", "2")
     assert webhooks.row().state == "DELIVERED"
 
@@ -42,14 +56,14 @@ def test_a_redelivery_has_the_same_id_and_body_and_a_fresh_time(webhooks: Webhoo
 def test_a_redelivery_begins_the_schedule_and_the_age_again(webhooks: Webhooks) -> None:
     webhooks.finish_job()
     webhooks.receiver.status = 500
-    webhooks.delivering = replace(webhooks.delivering, schedule=(0, 100))
+    webhooks.deliveries.recording = replace(webhooks.deliveries.recording, schedule=(0, 100))
     for _ in range(2):
         webhooks.due()
         webhooks.deliver()
     assert webhooks.row().state == "DEAD"
     webhooks.pipeline.execute("UPDATE deliveries SET aged_from = aged_from - interval '30 days'")
     _again(webhooks)
-    assert webhooks.deliveries.end_overdue() == 0
+    assert end_overdue(webhooks.pipeline.runtime.engine, (0, 100)) == 0
     webhooks.deliver()
     row = webhooks.row()
     assert (row.state, row.attempt_count) == ("PENDING", 3)
@@ -81,18 +95,17 @@ def test_an_attempt_in_flight_is_not_disturbed(webhooks: Webhooks) -> None:
     assert webhooks.row().state == "DELIVERED"
 
 
-def test_a_doorbell_from_before_begins_no_attempt_of_the_redelivery(webhooks: Webhooks) -> None:
+def test_an_attempt_from_before_is_not_recorded_as_one_of_the_redelivery(webhooks: Webhooks) -> None:
     webhooks.finish_job()
-    webhooks.deliveries.run_once()
-    (old,) = webhooks.claimed
-    webhooks.claimed.clear()
+    old = webhooks.begin()
     webhooks.pipeline.execute("UPDATE deliveries SET leased_until = clock_timestamp()")
     assert _again(webhooks) == 1
-    webhooks.deliveries.run_once()
-    webhooks.delivering.run(old)
-    assert webhooks.receiver.got == []
-    webhooks.delivering.run(webhooks.claimed.pop())
-    assert len(webhooks.receiver.got) == 1
+    webhooks.receiver.status = 500
+    webhooks.make(old)
+    assert (webhooks.attempts(), webhooks.row().attempt_count) == ([], 0)
+    webhooks.receiver.status = 200
+    webhooks.deliver()
+    assert (webhooks.row().state, len(webhooks.attempts())) == ("DELIVERED", 1)
 
 
 def test_a_job_without_a_webhook_has_nothing_to_redeliver(webhooks: Webhooks) -> None:

@@ -74,7 +74,7 @@ def test_a_secret_key_that_leaked_is_not_needed_once_all_is_encrypted_again(webh
     with pytest.raises(ConfigurationError):
         reencrypt(engine, Keyring(fresh))
     assert reencrypt(engine, Keyring(f"{fresh},{SECRET_KEY}")) == 1
-    webhooks.delivering = replace(webhooks.delivering, keyring=Keyring(fresh))
+    webhooks.deliveries.delivering = replace(webhooks.deliveries.delivering, keyring=Keyring(fresh))
     _next(webhooks)
     assert _verifies(webhooks, secret)
     (row,) = webhooks.pipeline.rows("SELECT webhook_secrets FROM accounts")

@@ -52,7 +52,6 @@ def lone_worker(of: Pipeline, failpoint: str = "") -> Generator[subprocess.Popen
         "IMAGEQUEUE_FAILPOINT": failpoint,
         "PYTHONPATH": str(fleet.ROOT),
     }
-    environment.pop("IMAGEQUEUE_TEST_DATABASE_URL", None)
     command = [sys.executable, str(WORKER), of.simulator.url, json.dumps(ONE["east"]), str(of.directory)]
     child = subprocess.Popen(
         command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True

@@ -5,13 +5,17 @@ from __future__ import annotations
 import threading
 from dataclasses import replace
 from decimal import Decimal
+from uuid import UUID
 
 import pytest
 
 from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
+from imagequeue.lifecycle.supervise.control import BatchChange
 from imagequeue.store.batches.expansion import BatchTerms
+from imagequeue.store.jobs import settlements
 from imagequeue.store.money.ledger import Deposit, deposit
 from tests import builders
 from tests.backfill import Backfill, body
@@ -159,3 +163,37 @@ def test_two_expanders_at_once_hold_for_no_more_than_the_budget(backfill: Backfi
     counts = backfill.counts(batch_id)
     assert counts["held_usd"] <= 1
     assert backfill.pipeline.rows("SELECT held FROM wallets") == [(counts["held_usd"],)]
+
+
+@pytest.mark.parametrize("what", ["budget", "wallet"])
+def test_what_suffices_for_1234_of_2000_images_delivers_exactly_1234(backfill: Backfill, what: str) -> None:
+    """Jobs are ended as settling ends them, without an upstream: two thousand calls would take minutes."""
+    pipeline, suffices = backfill.pipeline, 1234 * PRICE + Decimal("0.01")
+    budget = suffices if what == "budget" else None
+    batch_id = backfill.create([body(number) for number in range(2000)], budget_usd=budget)
+    if what == "wallet":
+        pipeline.execute("UPDATE wallets SET available = :usd", usd=suffices)
+    deliver(backfill, batch_id)
+    assert backfill.state(batch_id) == ("paused", {what})
+    assert (backfill.counts(batch_id)["completed"], backfill.counts(batch_id)["waiting"]) == (1234, 766)
+    if what == "budget":
+        change = BatchChange(budget_usd=Decimal(100))
+        backfill.control.change(pipeline.account_id, batch_id, change)
+    else:
+        with pipeline.runtime.engine.begin() as connection:
+            deposit(connection, [Deposit(pipeline.account_id, Decimal(100))])
+    deliver(backfill, batch_id)
+    assert backfill.state(batch_id) == ("completed", set())
+    assert backfill.counts(batch_id)["spent_usd"] == 2000 * PRICE
+
+
+def deliver(backfill: Backfill, batch_id: UUID) -> None:
+    """Expand, complete what has a job, and supervise, until nothing moves."""
+    waiting = "SELECT job_id FROM batch_lines WHERE batch_id = :id AND state = 'queued' ORDER BY job_id"
+    while backfill.expand() + backfill.supervision.run_once():
+        jobs = [row.job_id for row in backfill.pipeline.rows(waiting, id=batch_id)]
+        for begin in range(0, len(jobs), 200):
+            with backfill.pipeline.runtime.engine.begin() as connection:
+                locked = settlements.lock_jobs(connection, jobs[begin : begin + 200])
+                end = backfill.pipeline.settlement.job_end.write
+                assert len(end(connection, locked, JobStatus.COMPLETED, None)) == len(locked)

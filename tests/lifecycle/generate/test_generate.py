@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from PIL import Image
 from sqlalchemy import Engine, create_engine
@@ -165,7 +164,7 @@ def _wallet(pipeline: Pipeline) -> Wallet:
 
 def _forget(pipeline: Pipeline) -> None:
     """Let the next fault meet an upstream against which nothing is known."""
-    httpx.delete(f"{pipeline.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    pipeline.heal()
     pipeline.execute("DELETE FROM deployment_states")
     pipeline.execute(
         "UPDATE quota_groups SET blocked_until = NULL, throttled_in_a_row = 0, out_of_quota = false"

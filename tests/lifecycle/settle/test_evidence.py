@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-import httpx
 import pytest
 from sqlalchemy import Engine
 
@@ -233,7 +232,7 @@ def test_a_breaker_that_one_account_has_opened_stays_with_it_until_another_one_f
     assert not is_served_now(one, other)
     assert one.rows("SELECT opened_by, failures FROM deployment_states") == [(None, 5)]  # the same outage
     assert cooldown(one) <= OPEN_BREAKER.first_seconds
-    httpx.delete(f"{one.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    one.heal()
     let_back_offs_pass(one)
     call_once(one)
     assert breaker(one) is Breaker.OPEN

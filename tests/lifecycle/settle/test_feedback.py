@@ -20,6 +20,7 @@ from imagequeue.store.attempts.deployments import DeploymentState
 from tests import builders, fleet
 from tests.lifecycle.conftest import TWO
 from tests.lifecycle.two_deployments import calls_at, complete, fault, no_more_faults
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline
 from tests.servers import ServerThread
 
@@ -33,7 +34,7 @@ def operator(of: Pipeline) -> Generator[httpx.Client]:
     headers = {"Ocp-Apim-Subscription-Key": issued.key}
     with (
         ServerThread(create_app(of.runtime)) as server,
-        httpx.Client(base_url=server.url, headers=headers, trust_env=False) as client,
+        httpx.Client(base_url=server.url, headers=headers, trust_env=False, verify=NO_TLS) as client,
     ):
         yield client
 
@@ -247,6 +248,23 @@ def test_failures_of_one_outage_make_the_breaker_wait_no_longer(two: Pipeline) -
     assert known is not None
     assert known.failures == 5  # the other calls began before it opened
     assert known.blocked_for <= 30
+
+
+def test_calls_that_a_pass_grants_while_the_breaker_opens_make_it_wait_no_longer(two: Pipeline) -> None:
+    """The pass had read that the breaker was closed, so none of them is a probe."""
+    fault(two, status=500)
+    two.submit(3)
+    two.dispatch.run_once()
+    two.execute("""
+        INSERT INTO deployment_states (name, failures, opened_at, blocked_until)
+        SELECT 'east', 5, min(created_at), clock_timestamp() + interval '20 seconds'
+        FROM attempts WHERE deployment = 'east'
+    """)
+    two.answer()
+    known = state(two)
+    assert known is not None
+    assert known.failures == 5
+    assert known.blocked_for <= 20
 
 
 def test_a_bad_key_takes_the_deployment_out_at_once_and_its_jobs_lose_nothing(two: Pipeline) -> None:

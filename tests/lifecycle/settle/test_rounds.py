@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
 from tests.pipeline import Pipeline
@@ -62,7 +61,7 @@ def test_before_it_ends_a_deployment_that_failed_it_a_while_ago_is_asked_once_mo
             failed_at = failed_at - interval '1 minute',
             not_before = clock_timestamp() + CASE deployment WHEN 'east' THEN interval '50 s' ELSE '0' END
     """)
-    httpx.delete(f"{two.simulator.url}/_sim/faults", trust_env=False).raise_for_status()
+    two.heal()
     fail(two, "west")
     two.run()
     asked = two.rows("SELECT deployment FROM attempts ORDER BY id")

@@ -17,6 +17,7 @@ from imagequeue.store.attempts import calls
 from tests import fleet
 from tests.lifecycle.steps import end_back_off
 from tests.lifecycle.two_deployments import complete, fault, group, pause_of
+from tests.loopback import NO_TLS
 from tests.pipeline import Pipeline
 
 pytestmark = pytest.mark.long
@@ -182,7 +183,9 @@ def test_foreign_traffic_is_tolerated_and_visible(engine: Engine, database_url: 
     given = {"east": {"rpm": 10, "window_seconds": 1, "guard_ms": 200}}
     with fleet.pipeline(engine, database_url, tmp_path, given) as shared:
         request = {"upstream": "east", "model": "mai", "share": 0.3}
-        httpx.post(f"{shared.simulator.url}/_sim/foreign", json=request, trust_env=False).raise_for_status()
+        httpx.post(
+            f"{shared.simulator.url}/_sim/foreign", json=request, trust_env=False, verify=NO_TLS
+        ).raise_for_status()
         jobs = list[UUID]()
         with fleet.Crew(shared, dispatchers=1, workers=6) as crew:
             while not group(shared).throttled:  # a slow machine may take long to meet the limit

@@ -12,6 +12,7 @@ from imagequeue.domain.errors import AlreadyFinal, NotFound
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.verdicts import StoredImage, Succeeded
+from imagequeue.lifecycle.operate.webhook_endpoints import EndpointFields, open_endpoint
 from imagequeue.lifecycle.supervise.control import BatchChange
 from imagequeue.lifecycle.supervise.supervise import EndFiles
 from imagequeue.store.attempts import calls
@@ -228,3 +229,15 @@ def test_a_new_weight_is_that_of_all_flows(backfill: Backfill) -> None:
     batch_id = backfill.create([body(1), body(2, n=2)])
     backfill.control.change(backfill.pipeline.account_id, batch_id, BatchChange(weight=7))
     assert backfill.pipeline.rows("SELECT weight FROM flows") == [(7,), (7,)]
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_endpoints_are_told_of_single_lines_only_when_the_batch_asks_for_it(
+    backfill: Backfill, *, asked: bool
+) -> None:
+    pipeline = backfill.pipeline
+    fields = EndpointFields("hook", "https://example.com/hook", ["request.completed"])
+    open_endpoint(pipeline.runtime, pipeline.account_id, fields)
+    backfill.create([body(1), body(2)], line_webhooks=asked)
+    backfill.run()
+    assert pipeline.rows("SELECT count(*)::int FROM deliveries") == [(2 if asked else 0,)]

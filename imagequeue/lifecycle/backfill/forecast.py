@@ -29,7 +29,7 @@ _PAUSED = {
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class BatchForecast:
     """Jobs that have a call, jobs that ended lately, what quotas allow, and why it is not faster.
 
     `eta_seconds` is None where nothing says how long it will take.
@@ -43,13 +43,13 @@ class Progress:
     reasons: Sequence[str]
 
 
-def read_progress(connection: Connection, catalog: Catalog, batch: BatchView) -> Progress:
+def read_forecast(connection: Connection, catalog: Catalog, batch: BatchView) -> BatchForecast:
     """Read how fast a batch goes: a handful of queries, whatever its size."""
     classes = flow_classes(connection, batch.id)
     pace = read_pace(connection, batch.id)
     rates = Rates.read(connection, Eligibility(catalog))
     quota = sum(rates.jobs_in_window(one.model_id, fetched(one.requirement)) for one in classes)
-    return Progress(
+    return BatchForecast(
         running=pace.running,
         last_minute=pace.last_minute,
         last_quarter=pace.last_quarter,

@@ -1,0 +1,55 @@
+"""The part of a worker that delivers: a loop that claims, one that records, and threads that post."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import structlog
+from sqlalchemy.exc import SQLAlchemyError
+
+from imagequeue import wiring
+from imagequeue.lifecycle.deliver.deliver import Deliveries
+from imagequeue.loops import Loop, no_pause
+from imagequeue.runtime import Runtime, open_redis
+from imagequeue.wakeup import JOBS_FINAL, WakeupListener
+from worker.wake import LOOK_SECONDS, UntilSet
+
+log = structlog.get_logger()
+
+
+@contextmanager
+def delivering(runtime: Runtime, slots: int, stopping: threading.Event) -> Generator[list[Loop]]:
+    """Deliver with so many threads while the context is open; its loops.
+
+    Then nothing more is claimed, the attempts that run come to their ends, and those are recorded.
+    """
+    recorded = threading.Event()
+    with ThreadPoolExecutor(slots, "delivery") as pool:
+        deliveries = wiring.deliveries(runtime, pool, slots)
+        claims = Loop("deliveries", deliveries.run_once, UntilSet(deliveries.may_claim, stopping), stopping)
+        # At once: what is sent and not recorded is sent again if the process is killed.
+        due = UntilSet(deliveries.may_record, recorded, least_seconds=0.0)
+        records = Loop("delivery records", deliveries.record_once, due, recorded)
+        listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), JOBS_FINAL)
+
+        def listen() -> int:
+            listener.wait(LOOK_SECONDS)
+            deliveries.may_claim.set()  # also without a wake-up: this is how often the outbox is looked at
+            return 0
+
+        Loop("delivery wake-ups", listen, no_pause, stopping).start()
+        with records.running():
+            with claims.running():
+                yield [claims, records]
+            pool.shutdown()
+        _record_the_rest(deliveries)
+
+
+def _record_the_rest(deliveries: Deliveries) -> None:
+    try:
+        deliveries.record_once()
+    except SQLAlchemyError as error:  # they are made again when their leases end
+        log.warning("deliveries_unrecorded", reason=type(error).__name__)
