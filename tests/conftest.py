@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 SHARE_A_STACK = {
     f"tests/e2e/test_{name}.py"
     for name in (
+        "backfill",
         "documents",
         "examples",
         "foundry_examples",

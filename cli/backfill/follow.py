@@ -12,12 +12,15 @@ from cli.backfill.images import ImageFolder, SavedImage, WantedImage, image_fold
 from cli.backfill.manifest import Manifest
 from cli.backfill.names import FileNames
 from cli.backfill.server import BatchServer, Body, Patience
+from imagequeue.domain.batches import ENDED_BATCHES, RESUMED_BY_HAND, BatchState
 from imagequeue.failpoint import failpoint
 
 LOOK_SECONDS = 1.0
 """Between two looks at a batch: as often as a person reads numbers."""
 
-_ENDED = frozenset({"failed", "completed", "cancelled", "expired"})
+PAUSED_LOOKS = 15
+"""So many looks in a row a batch is paused, for reasons that may go by themselves, before it is given up: the
+server sees a deposit or a higher budget within seconds."""
 
 
 class Follower:
@@ -31,6 +34,7 @@ class Follower:
         self._directory = directory
         self._state = state
         self._batch_id = state.batch_id or ""
+        self._paused_looks = 0
         if state.missing:
             state.begin_again()
         self._manifest = Manifest(directory, state)
@@ -49,12 +53,20 @@ class Follower:
                 display.show(batch, self._errors(batch))
                 while self._take(folder, display):
                     pass
-                if batch["status"] in _ENDED:
+                if batch["status"] in ENDED_BATCHES:
                     self._manifest.settle_retried()
                     return batch
-                if batch["status"] == "paused" and not batch["running"]:
+                if self._stays_paused(batch):
                     return batch
                 time.sleep(LOOK_SECONDS)
+
+    def _stays_paused(self, batch: Body) -> bool:
+        """Whether nothing will come any more unless a person does something."""
+        if batch["status"] != BatchState.PAUSED or batch["running"]:
+            self._paused_looks = 0
+            return False
+        self._paused_looks += 1
+        return self._paused_looks > PAUSED_LOOKS or not RESUMED_BY_HAND.isdisjoint(batch["reasons"])
 
     def _errors(self, batch: Body) -> Sequence[Body]:
         """The errors by code, if there are any."""

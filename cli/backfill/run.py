@@ -24,6 +24,20 @@ _CHANGEABLE = {"budget": "budget_usd", "max_failure_rate": "max_failure_rate"}
 """Options that a batch takes while it runs, and what the server calls them."""
 
 
+_REMEDIES = {
+    "operator": "by hand; `imagequeue backfill resume {out}` lets it go on",
+    "failure_rate": "too many of the last lines failed; `imagequeue backfill errors {out}` says why,"
+    " `imagequeue backfill resume {out}` lets it go on",
+    "unknown_outcomes": "nobody knows whether some lines were served;"
+    " `imagequeue backfill retry {out} --code unknown_outcome` runs them again",
+    "wallet": "the wallet does not suffice for the next line; it goes on by itself after a deposit",
+    "budget": "the budget does not suffice for the next line;"
+    " the same command goes on with a higher --budget",
+    "no_deployment": "no deployment can serve the next line; it goes on by itself when one can",
+}
+"""What lets a batch go on, by the reason of its pause."""
+
+
 @dataclass(frozen=True, slots=True)
 class RunOptions:
     """What the user gave; None: left out, which means what it meant when the directory was begun."""
@@ -158,9 +172,7 @@ def _summary(batch: Body, state: RunState, out: Path) -> str:
     counts = batch["counts"]
     told = f"{batch['id']} {batch['status']}: {counts['completed'] + counts['skipped']:,} of"
     lines = [f"{told} {counts['total']:,} lines have their images in {out}; USD {batch['spent_usd']} spent"]
-    if batch["status"] == "paused":
-        lines.append(f"paused: {'; '.join(batch['why_not_faster']) or ', '.join(batch['reasons'])}")
-        lines.append(f"`imagequeue backfill resume {out}`, then the same `backfill run` again, goes on")
+    lines += [f"paused: {_REMEDIES[reason].format(out=out)}" for reason in batch["reasons"]]
     if counts["failed"]:
         lines.append(f"{counts['failed']:,} failed: `imagequeue backfill errors {out}` says why")
     if state.missing:

@@ -147,7 +147,7 @@ def test_without_a_terminal_and_without_yes_nothing_runs(shell: BackfillShell) -
 @pytest.mark.parametrize(
     ("batch_status", "reasons", "code", "told"),
     [
-        ("paused", ["wallet"], 4, "paused: it was paused"),
+        ("paused", ["operator"], 4, "paused: by hand; `imagequeue backfill resume"),
         ("cancelled", [], 5, "cancelled"),
         ("completed", [], 0, "1 of 1 lines have their images"),
     ],
@@ -169,9 +169,9 @@ def test_a_server_that_is_away_for_a_while_is_waited_for(shell: BackfillShell) -
 
 
 def test_a_higher_budget_changes_the_batch_that_runs(shell: BackfillShell) -> None:
-    shell.service.status, shell.service.reasons = "paused", ["budget"]
+    shell.service.status, shell.service.reasons = "paused", ["failure_rate", "budget"]
     source = shell.write("a fox\n")
-    shell.run(source, "--budget", "1", status=4)
+    assert "with a higher --budget" in shell.run(source, "--budget", "1", status=4).output
     shell.service.status, shell.service.reasons = "completed", []
     shell.run(source, "--budget", "2")
     shell.run(source, "--budget", "2")
