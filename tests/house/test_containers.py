@@ -71,7 +71,7 @@ def test_the_example_has_what_compose_asks_for_and_nothing_unknown() -> None:
 
 def test_secrets_have_no_default() -> None:
     example = _example()
-    for secret in ("POSTGRES_PASSWORD", "MINIO_ROOT_PASSWORD", "IMAGEQUEUE_SECRET_KEY"):
+    for secret in ("POSTGRES_PASSWORD", "S3_ADMIN_PASSWORD", "S3_PASSWORD", "IMAGEQUEUE_SECRET_KEY"):
         assert example[secret] == ""
         assert f"${{{secret}:?" in text("docker-compose.yml")
         assert f"${{{secret}:-" not in text("docker-compose.yml")
@@ -130,3 +130,27 @@ def test_what_the_image_copies_is_let_through() -> None:
         assert f"!{package}" in ignored
     for needed in ("requirements/run.txt", "pyproject.toml", "setup.py", "README.md"):
         assert f"!{needed}" in ignored
+
+
+def test_only_migrate_is_the_administrator_of_the_storage() -> None:
+    who = {name: service["environment"]["AWS_ACCESS_KEY_ID"] for name, service in OURS.items()}
+    assert {name for name, user in who.items() if user == "admin"} == {"migrate"}
+    assert "--storage" in OURS["migrate"]["command"]
+    (script,) = SERVICES["seaweedfs"]["command"]
+    identities = json.loads(script[script.index("{") : script.index("END\n", script.index("{"))])[
+        "identities"
+    ]
+    actions = {one["credentials"][0]["accessKey"]: one["actions"] for one in identities}
+    assert set(actions) == {"admin", "imagequeue"}
+    passwords = {name for name in _example() if name.endswith("_PASSWORD")}
+    for service in OURS.values():
+        assert {name: service["environment"].get(name) for name in passwords} == dict.fromkeys(passwords, "")
+    bucket = OURS["api"]["environment"]["IMAGEQUEUE_STORAGE_URL"].removeprefix("s3://")
+    assert all(action.endswith(f":{bucket}") for action in actions["imagequeue"])
+
+
+def test_the_servers_behind_s3_listen_on_loopback_alone() -> None:
+    (script,) = SERVICES["seaweedfs"]["command"]
+    assert "-ip.bind=127.0.0.1" in script
+    assert "-s3.ip.bind=0.0.0.0" in script
+    assert SERVICES["seaweedfs"]["ports"] == ["127.0.0.1:8333:8333"]
