@@ -47,13 +47,13 @@ class JobEnd:
         live = settlements.finish_jobs(connection, jobs, status)
         captures = status is JobStatus.COMPLETED
         end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
-        bodies, own = dict[UUID, str](), list[NewDelivery]()
-        for job in live:
-            body = encode(self._final_body(connection, job, status, error))
-            bodies[job.id] = body
-            if job.webhook_url:
-                own.append(self._delivery(job, job.webhook_url, self._told(connection, job) or body))
-        settlements.write_results(connection, bodies, error=error)
+        bodies = {job.id: encode(self._final_body(connection, job, status, error)) for job in live}
+        settlements.write_results(connection, bodies, error=error)  # first: what is told of a job is read
+        own = [
+            self._delivery(job, job.webhook_url, self._told(connection, job) or bodies[job.id])
+            for job in live
+            if job.webhook_url
+        ]
         # A job's own webhook is the first: where an endpoint has the same URL, it is the one that stays.
         events = webhook.events(connection, live, status, bodies, self._due)
         write_deliveries(connection, [*own, *events])
