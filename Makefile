@@ -37,7 +37,7 @@ $(CREATED): again
 endif
 endif
 
-.PHONY: again help pythons install demo up test databases coverage check format bench chaos pins
+.PHONY: again help pythons install demo up test databases coverage check format bench chaos audit pins
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile | expand -t 14
@@ -87,8 +87,9 @@ SPREAD := -n 4 --dist loadscope --no-loadscope-reorder
 test: $(DEV) ## the whole test suite
 	@$(BIN)/python -m pytest $(SPREAD)
 
-# What depends on the server: its statements, and one run of every process. What takes real seconds waits for no
-# server, and stays with `make test`.
+# What depends on the server: every statement, and one run of all processes. What takes real seconds waits for no
+# server, and stays with `make test`. A statement that the oldest Postgres takes is taken by later ones, so a
+# second server gets less: `make databases DATABASES=tests/store`.
 DATABASES := tests/store tests/lifecycle tests/house/test_processes.py
 
 databases: $(DEV) ## what depends on Postgres, on another one: make databases TEST_POSTGRES=/usr/lib/postgresql/15
@@ -113,6 +114,14 @@ bench: $(DEV) ## benchmark rows, as one table: make bench ROWS=a,b RUNS=3
 chaos: $(DEV) ## a bounded run on the real stack under faults, then the checker
 	@$(BIN)/python -m chaos
 
+# In an environment of its own, because it asks for packages that the tools of the tests pin otherwise. Not a part of
+# `check`, which needs no network.
+AUDIT = $(VENV)/audit
+audit: requirements/audit.txt $(CREATED) ## known vulnerabilities of the pinned packages, as far as the package index tells them
+	@$(BIN)/python -m venv $(AUDIT)
+	@$(AUDIT)/bin/python -m pip install --quiet --require-hashes -r requirements/audit.txt
+	@$(BIN)/python requirements/audit.py $(AUDIT)/bin/pip-audit requirements/dev.txt requirements/audit.txt
+
 # After a change of requirements/*.in. uv (0.8 or later) is needed for this alone. The files hold hashes for every
 # platform and name no index, so whoever installs uses the index that pip is set up with.
 UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-annotate --no-header \
@@ -120,4 +129,5 @@ UV_COMPILE = uv pip compile --quiet --universal --python-version 3.11 --generate
 pins: $(CREATED) ## recompile requirements/*.txt with uv and check their wheels: make pins UPGRADE=--upgrade
 	@cd requirements && $(UV_COMPILE) $(UPGRADE) run.in --output-file run.txt
 	@cd requirements && $(UV_COMPILE) $(UPGRADE) dev.in --constraint run.txt --output-file dev.txt
+	@cd requirements && $(UV_COMPILE) $(UPGRADE) audit.in --constraint run.txt --output-file audit.txt
 	@sh requirements/check_wheels.sh $(BIN)/python -m pip

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -29,6 +30,11 @@ from api import (
 from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
 from api.cors import Cors
+from api.edge.addresses import TrustedProxies
+from api.edge.forwarded import Forwarded
+from api.edge.limits import EdgeLimits
+from api.edge.shared import Edge
+from api.failed_keys import FailedKeys
 from api.head import HeadAsGet
 from api.openapi import document, page
 from api.services import ApiServices
@@ -36,6 +42,7 @@ from api.watch import Watch
 from imagequeue import __version__
 from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
+from imagequeue.settings import Settings
 
 ROUTED = (
     health,
@@ -58,44 +65,59 @@ ROUTED = (
 """The routes that are no dialect's, in the order in which paths are tried; those of the dialects follow."""
 
 
-def create_app(runtime: Runtime, dialects: Dialects = DIALECTS) -> FastAPI:
-    """Make the app. The caller closes the runtime after the app has ended."""
+def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimits | None = None) -> FastAPI:
+    """Make the app. The caller closes the runtime after the app has ended.
+
+    `limits` are those of `api/edge`, with the numbers that an operator may set unless given.
+    """
     services, registry = ApiServices(runtime), metrics.make_registry(runtime)
     watch = Watch(services)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncGenerator[None]:
         del app
-        server = metrics.serve_metrics(runtime, registry)
-        try:
+        with metrics.serving_metrics(runtime, registry):
             async with services.running(), watch.running():
                 yield
-        finally:
-            if server is not None:
-                server.shutdown()
-                server.server_close()
 
-    app = FastAPI(
-        title="imagequeue",
-        version=__version__,
-        description="An asynchronous job queue for image generation, with webhooks.",
-        servers=[{"url": path}] if (path := runtime.settings.public_path) else None,
-        lifespan=lifespan,
-        docs_url=None,
-        redoc_url=None,
-        redirect_slashes=False,
-    )
+    app = _new_app(runtime.settings.public_path, lifespan)
     app.state.services = services
     app.state.watch = watch
     app.state.key_cache = KeyCache()
+    app.state.failed_keys = FailedKeys()
     app.state.metrics = registry
+    app.state.edge = _edge(runtime.settings, dialects, limits)
     errors.install(app, dialects)
-    app.add_middleware(HeadAsGet)
-    app.add_middleware(AnswerHeaders)
-    if origins := runtime.settings.allowed_origins:
-        app.add_middleware(Cors, origins)  # the last one added is the outermost
+    _add_middleware(app, runtime.settings)
     for module in ROUTED:
         app.include_router(module.router)
     dialect_routes.mount(app, dialects)
     document.install(app, dialects, dialect_routes.documented_path)
     return app
+
+
+def _new_app(path: str, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
+    return FastAPI(
+        title="imagequeue",
+        version=__version__,
+        description="An asynchronous job queue for image generation, with webhooks.",
+        servers=[{"url": path}] if path else None,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+
+
+def _edge(settings: Settings, dialects: Dialects, limits: EdgeLimits | None) -> Edge:
+    proxies = TrustedProxies.parse(settings.trusted_proxies)
+    return Edge(limits or EdgeLimits.of(settings), proxies, partial(errors.tell_refusal, dialects))
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    """Each one is outside of those before it."""
+    app.add_middleware(HeadAsGet)
+    app.add_middleware(AnswerHeaders)
+    if origins := settings.allowed_origins:
+        app.add_middleware(Cors, origins)
+    app.add_middleware(Forwarded, app.state.edge)

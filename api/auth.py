@@ -6,6 +6,7 @@ costs one look-up a second.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from math import ceil
@@ -14,6 +15,7 @@ from fastapi import Request
 
 from api.answer_headers import add_headers
 from api.coalescer import coalesced
+from api.failed_keys import LONGEST_SECONDS, FailedKeys
 from api.services import ApiServices, services_of
 from imagequeue.client_rate_limit import MINUTE_SECONDS, Allowance, Withdrawal
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
@@ -53,11 +55,13 @@ async def authenticate(request: Request) -> StoredKey:
     Raises:
         Unauthenticated: the request has no key, or an unknown one.
         KeyRevoked: it was revoked.
+        TooManyRequests: its address has sent too many wrong keys, and this is one more.
     """
     key = _given(request)
     lookup = api_key_lookup(key)
     stored = await _stored(request, lookup) if lookup else None
     if stored is None or not is_api_key(key, stored.digest):
+        await _slow_down(request)
         raise Unauthenticated
     if stored.revoked_at is not None:
         raise KeyRevoked
@@ -115,6 +119,16 @@ def find_key(services: ApiServices, lookups: list[str]) -> Sequence[StoredKey | 
     with services.runtime.engine.connect() as connection:
         found = keys_by_lookup(connection, lookups)
     return [found.get(lookup) for lookup in lookups]
+
+
+async def _slow_down(request: Request) -> None:
+    """Wait before a wrong key is refused, where its address has sent many."""
+    failed: FailedKeys = request.app.state.failed_keys
+    seconds = failed.wait_seconds(request.client.host if request.client else "")
+    if seconds > LONGEST_SECONDS:
+        message = "Too many requests without a valid API key from this address"
+        raise TooManyRequests(message, retry_after=seconds)
+    await asyncio.sleep(seconds)
 
 
 async def _stored(request: Request, lookup: str) -> StoredKey | None:

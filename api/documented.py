@@ -17,6 +17,7 @@ from imagequeue.domain.errors import (
     NotFound,
     OperatorOnly,
     ServiceUnavailable,
+    TooManyRequests,
     Unauthenticated,
 )
 
@@ -25,8 +26,8 @@ FACTS = "x-imagequeue"
 
 KEYED = (Unauthenticated, KeyRevoked)
 OPERATORS = (Unauthenticated, Forbidden, OperatorOnly)
-ALWAYS = (ImagequeueError, ServiceUnavailable)
-"""What may happen on every route: a fault of ours, and a database that is away."""
+ALWAYS = (ImagequeueError, ServiceUnavailable, TooManyRequests)
+"""What may happen on every route: a fault of ours, no database, an address that asks for too much."""
 
 
 def documented(  # noqa: PLR0913  # what a route can say

@@ -96,6 +96,12 @@ def _refusal(error: errors.ImagequeueError) -> Refusal:
     return Refusal(type(error), found.status, found.title, message)
 
 
+def tell_refusal(dialects: Dialects, path: str, status: int, title: str, message: str) -> tuple[str, str]:
+    """How a request is refused that never became one of the app's: media type and text."""
+    told = dialects.at(path).refused(Refusal(None, status, title, message))
+    return told.media_type, told.body
+
+
 def rendered(answer: Rendered, headers: Mapping[str, str]) -> Response:
     """The response that a dialect has written, with headers of our own."""
     content = answer.body.encode("utf-8", "replace")

@@ -12,7 +12,7 @@ from api.answer_models import Health, Readiness
 from api.coalescer import coalesced
 from api.documented import documented
 from api.services import ApiServices, services_of
-from imagequeue.domain.errors import ImagequeueError
+from imagequeue.domain.errors import ImagequeueError, TooManyRequests
 
 _CAN_WRITE = text("SELECT FROM jobs LIMIT 0 FOR KEY SHARE")
 """Locks no row, and fails without the tables or on a server that takes no writes."""
@@ -20,7 +20,7 @@ _CAN_WRITE = text("SELECT FROM jobs LIMIT 0 FOR KEY SHARE")
 router = APIRouter(tags=["Health"])
 
 
-@router.get("/healthz", **documented(Health, needs=(), always=(ImagequeueError,)))
+@router.get("/healthz", **documented(Health, needs=(), always=(ImagequeueError, TooManyRequests)))
 async def healthz() -> JSONResponse:
     """Whether the process serves."""
     return JSONResponse({"status": "ok"})

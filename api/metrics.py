@@ -6,7 +6,8 @@ For operators' keys; with IMAGEQUEUE_METRICS_ADDR it is served there instead, wi
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from wsgiref.simple_server import WSGIServer
 
@@ -34,6 +35,8 @@ from imagequeue.store.jobs import event_totals
 log = structlog.get_logger()
 router = APIRouter(tags=["Operators"])
 
+_THIS_MACHINE = "127.0.0.1"
+
 METRICS = content(CONTENT_TYPE_LATEST.partition(";")[0], {"type": "string"})
 
 
@@ -56,20 +59,31 @@ def make_registry(runtime: Runtime) -> CollectorRegistry:
     return registry
 
 
-def serve_metrics(runtime: Runtime, registry: CollectorRegistry) -> WSGIServer | None:
-    """Serve at IMAGEQUEUE_METRICS_ADDR, if it is set; of several processes the first one serves.
+@contextmanager
+def serving_metrics(runtime: Runtime, registry: CollectorRegistry) -> Generator[None]:
+    """Serve at IMAGEQUEUE_METRICS_ADDR while the context is open; of several processes the first one serves.
+
+    Without a host that is this machine alone, because no key is asked for.
 
     Raises:
         ConfigurationError: it is not HOST:PORT.
     """
     address = runtime.settings.metrics_addr
-    if not address:
-        return None
+    server = _started(address, registry) if address else None
+    try:
+        yield
+    finally:
+        if server is not None:
+            server.shutdown()
+            server.server_close()
+
+
+def _started(address: str, registry: CollectorRegistry) -> WSGIServer | None:
     host, _, port = address.rpartition(":")
-    if not port.isdigit():
+    if not port.isdecimal():
         raise ConfigurationError("IMAGEQUEUE_METRICS_ADDR: HOST:PORT is needed")
     try:
-        server, _ = start_http_server(int(port), host.strip("[]") or "0.0.0.0", registry)
+        server, _ = start_http_server(int(port), host.strip("[]") or _THIS_MACHINE, registry)
     except OSError as error:
         log.info("metrics_served_elsewhere", reason=str(error))
         return None

@@ -12,6 +12,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from api.app import create_app
+from api.edge.limits import EdgeLimits
+from api.edge.protocol import edge_protocol
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
@@ -49,15 +51,17 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
 
     Requests that are being served then get `stop_seconds`. No access log: its URLs would hold media tokens.
     """
-    raise_file_limit()
-    app = create_app(runtime)
+    app = create_app(runtime, limits=EdgeLimits.of(runtime.settings, raise_file_limit()))
+    build_routes(app)
     config = uvicorn.Config(
         app,
+        http=edge_protocol(app.state.edge),
+        ws="none",
+        proxy_headers=False,  # `Forwarded` reads them
         access_log=False,
         log_config=None,
         server_header=False,
         timeout_graceful_shutdown=stop_seconds,
-        timeout_keep_alive=75,
         backlog=2048,
     )
     server, catalog, stopping = Server(config, app), CatalogWatch(runtime), threading.Event()
@@ -69,9 +73,20 @@ def serve(runtime: Runtime, listener: socket.socket, *, stop_seconds: int) -> No
         server.run(sockets=[listener])
 
 
-def raise_file_limit() -> None:
-    """Let this process have as many open files as it may: the usual limit of 1024 is less than may wait."""
+def build_routes(app: FastAPI) -> None:
+    """Build the routes. The framework would with the first request, and let everybody wait for it."""
+    for route in app.router.routes:
+        route.matches({"type": "http", "method": "GET", "path": "/", "root_path": "", "headers": []})
+
+
+def raise_file_limit() -> int:
+    """Let this process have as many open files as it may: the usual limit of 1024 is less than may wait.
+
+    Returns how many that are, or `MOST_FILES` where there is no limit.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MOST_FILES if hard == resource.RLIM_INFINITY else min(MOST_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    if soft == resource.RLIM_INFINITY or soft >= most:
+        return most
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+    return most

@@ -12,6 +12,7 @@ import re
 from collections.abc import Mapping
 from datetime import timedelta
 from functools import cached_property
+from ipaddress import ip_network
 from math import ceil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -83,6 +84,16 @@ def _origins(text: str) -> str:
     return text
 
 
+def _networks(text: str) -> str:
+    """Comma-separated CIDRs or addresses."""
+    for network in _comma_separated(text):
+        try:
+            ip_network(network)
+        except ValueError:
+            raise ValueError(f"{network[:200]!r} is not a network such as 10.0.0.0/8") from None
+    return text
+
+
 def _comma_separated(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
@@ -121,6 +132,9 @@ class Settings(BaseSettings):
     liveness_seconds: float = Field(default=5.0, gt=0)
     cors_origins: Annotated[str, AfterValidator(_origins)] = ""
     wait_seconds: float = Field(default=300.0, gt=0, le=86_400)
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    max_connections: int = Field(default=8192, ge=1)
+    max_connections_per_address: int = Field(default=2048, ge=1)
 
     @cached_property
     def allowed_origins(self) -> list[str]:

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, HTTPException, Query, Response
+from fastapi import APIRouter, Depends, Header, HTTPException, Query, Response
 from pydantic import ValidationError
 
 from simulator.config import ModelConfig, UpstreamConfig
@@ -13,10 +13,19 @@ from simulator.measure import densest_window, utilisation
 from simulator.quota import nanoseconds
 from simulator.state import Simulator
 
+_SERVICE = "imagequeue/"
+"""How the user agent of the service begins: what it sends goes to URLs that its clients have chosen."""
+
+
+async def refuse_the_service(user_agent: Annotated[str, Header()] = "") -> None:
+    """Refuse webhooks and fetches: the service may reach the simulator, and its clients name the path."""
+    if user_agent.startswith(_SERVICE):
+        raise HTTPException(403, "the service itself controls nothing")
+
 
 def control_router(simulator: Simulator, foreign: ForeignTraffic) -> APIRouter:
     """All control routes for one simulator."""
-    router = APIRouter(prefix="/_sim")
+    router = APIRouter(prefix="/_sim", dependencies=[Depends(refuse_the_service)])
     _add_faults(router, simulator)
     _add_foreign(router, foreign)
     _add_reading(router, simulator)

@@ -83,7 +83,14 @@ class ServerThread:
         self.url = f"http://127.0.0.1:{self.port}"
         self._ready = threading.Event()
         self._stopped = False
-        config = uvicorn.Config(app, http=http, log_level="warning", access_log=False)  # type: ignore[arg-type]  # a name is a literal there
+        config = uvicorn.Config(
+            app,
+            http=http,  # type: ignore[arg-type]  # a name is a literal there
+            ws="none",
+            proxy_headers=False,
+            log_level="warning",
+            access_log=False,
+        )
         self._server = _EventServer(config, self._ready)
         self._thread = threading.Thread(target=self._run, name=f"server-{self.port}", daemon=True)
 

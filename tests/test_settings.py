@@ -157,3 +157,12 @@ def test_an_origin_that_no_browser_sends_is_named_at_start(
 def test_origins_are_read_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("IMAGEQUEUE_CORS_ORIGINS", " https://one.example.com, http://localhost:3000 ,")
     assert load_settings().allowed_origins == ["https://one.example.com", "http://localhost:3000"]
+
+
+@pytest.mark.parametrize("text", ["10.0.0.1/8", "proxy", "10.0.0.0/8;::1", "*", "10.0.0.0/33", "::1,x"])
+def test_trusted_proxies_that_are_no_networks_are_named_at_start(
+    monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    monkeypatch.setenv("IMAGEQUEUE_TRUSTED_PROXIES", text)
+    with pytest.raises(ConfigurationError, match=r"^IMAGEQUEUE_TRUSTED_PROXIES: .* is not a network"):
+        load_settings()

@@ -94,12 +94,6 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop.every(job_retention.INTERVAL_SECONDS, "retention", retention.run_once, stopping),
         Loop.every(totals.INTERVAL_SECONDS, "event totals", wiring.event_totals(runtime).run_once, stopping),
         Loop.every(input_retention.INTERVAL_SECONDS, "input retention", inputs.run_once, stopping),
-        Loop.every(
-            files.INTERVAL_SECONDS,
-            "file retention",
-            backfill_wiring.file_retention(runtime).run_once,
-            stopping,
-        ),
         *_batch_loops(runtime, stopping, settlement, lambda: dispatch.eligibility),
     ]
 
@@ -118,7 +112,9 @@ def _batch_loops(
 
     expander = backfill_wiring.expander(runtime, eligibility, wake)
     supervision = backfill_wiring.supervision(runtime, settlement, written_files(runtime))
+    removed = backfill_wiring.file_retention(runtime)
     return [
+        Loop.every(files.INTERVAL_SECONDS, "file retention", removed.run_once, stopping),
         Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
         Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),
     ]

@@ -55,6 +55,9 @@ class DataDirectory:
         if self._lock.exists() or not any(self.path.iterdir()):
             self.path.chmod(0o700)
         self._locks.mkdir(mode=0o700, exist_ok=True)
+        for folder in (self.media, self.spill):
+            if folder.is_dir():
+                folder.chmod(0o700)  # an earlier version made them for everybody to list
 
     def _take(self) -> int:
         try:

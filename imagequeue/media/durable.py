@@ -10,6 +10,19 @@ PART_PREFIX = ".part-"
 """Starts the names of files that are still being written; no storage key starts with a dot."""
 
 
+def make_private(folder: Path) -> None:
+    """Make a folder, and those above it that are not there, for nobody but the user of this process.
+
+    `mkdir` with `parents` gives its mode to the last one alone. What is there already stays as it is.
+
+    Raises:
+        OSError: it could not be made.
+    """
+    if not folder.is_dir():
+        make_private(folder.parent)
+        folder.mkdir(mode=0o700, exist_ok=True)
+
+
 def write_new(path: Path, content: bytes) -> None:
     """Write `path` durably, atomically and never over an existing file.
 
@@ -17,7 +30,7 @@ def write_new(path: Path, content: bytes) -> None:
         FileExistsError: there is such a file.
         OSError: it could not be written; nothing is left behind.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     part = _written_part(path.parent, content)
     try:
         path.hardlink_to(part)
@@ -32,7 +45,7 @@ def write_over(path: Path, content: bytes) -> None:
     Raises:
         OSError: it could not be written; what was there is still there.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_private(path.parent)
     part = _written_part(path.parent, content)
     try:
         part.replace(path)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from imagequeue.media.durable import PART_PREFIX, sync_directory, write_new
+from imagequeue.media.durable import PART_PREFIX, make_private, sync_directory, write_new
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
@@ -87,7 +87,7 @@ class LocalStorage:
 
     def check_room(self) -> None:
         with _failures():
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_private(self.directory)
             free = shutil.disk_usage(self.directory).free
         if free < self.least_free_bytes:
             raise StorageUnavailable(f"only {free // 2**20} MiB are free in the media directory")
@@ -113,7 +113,7 @@ class LocalUpload:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_private(path.parent)
         descriptor, name = tempfile.mkstemp(prefix=PART_PREFIX, dir=path.parent)
         self._part = Path(name)
         self._file = os.fdopen(descriptor, "wb")

@@ -21,7 +21,7 @@ from typing import Any
 
 import structlog
 
-from imagequeue.media.durable import write_over
+from imagequeue.media.durable import make_private, write_over
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import StorageUnavailable
 
@@ -121,7 +121,7 @@ class Spill:
     def free_bytes(self) -> int:
         """Free space on the disk, in bytes."""
         with _failures():
-            self.directory.mkdir(parents=True, exist_ok=True)
+            make_private(self.directory)
             return shutil.disk_usage(self.directory).free
 
     def _read(self, path: Path) -> SpilledObject | None:

@@ -13,6 +13,8 @@ from fastapi import FastAPI
 from sqlalchemy import Engine
 
 from api.app import create_app
+from api.edge.limits import EdgeLimits
+from api.edge.protocol import edge_protocol
 from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
 from tests.builders import MODEL, account, count, runtime
@@ -75,13 +77,18 @@ class Client:
 
 @contextlib.contextmanager
 def serving(
-    engine: Engine, database_url: str, *, dialects: Dialects = DIALECTS, **settings: Any
+    engine: Engine,
+    database_url: str,
+    *,
+    dialects: Dialects = DIALECTS,
+    limits: EdgeLimits | None = None,
+    **settings: Any,
 ) -> Generator[Service]:
     """Serve until the context ends."""
     own = runtime(engine, database_url, **settings)
     try:
-        app = create_app(own, dialects)
-        with ServerThread(app) as server:
+        app = create_app(own, dialects, limits)
+        with ServerThread(app, http=edge_protocol(app.state.edge)) as server:
             service = Service(server.url, app, engine, own)
             yield service
             for client in service.clients:

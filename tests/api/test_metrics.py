@@ -16,10 +16,11 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from api.app import create_app
+from cli.stack.servers.port import free
 from imagequeue import wiring
 from imagequeue.domain.jobs import Lane
 from imagequeue.store.attempts.quota import ensure_groups
-from tests.api.service import Service
+from tests.api.service import Service, serving
 from tests.builders import MODEL, account
 from tests.lifecycle.deliver.by_hand import deliver_once
 from tests.loopback import NO_TLS
@@ -163,3 +164,22 @@ def test_metrics_tell_of_jobs_quota_and_money(service: Service) -> None:
     assert {one.value for one in families["imagequeue_quota_rpm"].samples} == {1000}
     assert "imagequeue_quota_drift" in families
     assert "imagequeue_throttled" in families
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_metrics_may_have_an_address_of_their_own(engine: Engine, database_url: str, host: str) -> None:
+    """There they need no key, and `/metrics` of the API is gone."""
+    address = f"{host}:{free()}"
+    with serving(engine, database_url, metrics_addr=address) as service:
+        assert "imagequeue_jobs_live" in httpx.get(f"http://{address}/metrics").text
+        assert httpx.get(f"{service.url}/metrics").status_code == 404
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://{address}/metrics")
+
+
+def test_metrics_without_a_host_are_for_this_machine_alone(engine: Engine, database_url: str) -> None:
+    port = free()
+    with serving(engine, database_url, metrics_addr=f":{port}"):
+        assert "imagequeue_jobs_live" in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+        with pytest.raises(httpx.ConnectError):  # a server on all interfaces would answer
+            httpx.get(f"http://127.0.0.2:{port}/metrics")

@@ -39,7 +39,7 @@ def _tunnel_to(port: int, asked: list[bytes]) -> Script:
             back = threading.Thread(target=_pump, args=(upstream, conversation.sock), daemon=True)
             back.start()
             _pump(conversation.sock, upstream)
-            back.join(30)
+            back.join(60)
 
     return script
 

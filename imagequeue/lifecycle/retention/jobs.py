@@ -2,8 +2,10 @@
 
 Source: docs/design/pipeline.md, "Retention".
 
-It works in small steps, stored objects first: a step that fails in between is repeated as a whole. A run ends
-after `RUN_SECONDS`, whatever is left, because the watchdog ends a process whose loop stands still.
+It works in steps, stored objects first: a step that fails in between is repeated as a whole. A step is as
+large as it can be done in `STEP_SECONDS`, so a slow storage gets small ones. After each it pauses for as long
+as the step took, so that at least half of what the database can do is there for others. A run ends after
+`RUN_SECONDS`, whatever is left, because the watchdog ends a process whose loop stands still.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import Engine
 
@@ -23,8 +26,14 @@ from imagequeue.store import recoveries, webhook_targets
 from imagequeue.store.jobs import idempotency, retention
 from imagequeue.store.jobs.retention import ExpiredJob
 
-JOBS_AT_ONCE = 10
-"""Jobs in one step: each may have many stored objects, and a failed step is repeated as a whole."""
+STEP_SECONDS = 1.0
+"""A step that took longer is followed by one of half as many jobs, another one by one of twice as many.
+
+Far more than a bucket takes to answer, and far less than a run.
+"""
+
+MOST_AT_ONCE = 128
+"""Jobs in one step: some thousand rows, whose locks and WAL come at once however fast the storage is."""
 
 KEYS_AT_ONCE = 5000
 """Rows of idempotency, of deliveries or of targets that one transaction deletes."""
@@ -36,12 +45,16 @@ RUN_SECONDS = 20.0
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Deletes old jobs. `days` is `IMAGEQUEUE_RETENTION_DAYS`; `clock` gives monotonic seconds."""
+    """Deletes old jobs. `days` is `IMAGEQUEUE_RETENTION_DAYS`.
+
+    `clock` gives monotonic seconds, `pause` waits for some.
+    """
 
     engine: Engine
     storage: Storage
     days: int
     clock: Callable[[], float] = time.monotonic
+    pause: Callable[[float], object] = time.sleep
 
     def run_once(self) -> int:
         """Forget jobs for `RUN_SECONDS`, and old rows of deliveries, recoveries, targets and idempotency.
@@ -57,33 +70,33 @@ class Retention:
             retention.forget_deliveries(connection, self.days, KEYS_AT_ONCE)
             webhook_targets.forget(connection, self.days, KEYS_AT_ONCE)
             recoveries.forget(connection, self.days, KEYS_AT_ONCE)
-        forgotten = 0
-        while found := self._forget_some(until):
-            forgotten += found
+        return self._forget_jobs(until)
+
+    def _forget_jobs(self, until: float) -> int:
+        """Forget jobs in steps until none is left or the time is over; how many."""
+        forgotten, at_once, began = 0, 1, self.clock()
+        expired = self._expired(at_once)
+        while expired:
+            self._forget(expired)
+            forgotten += len(expired)
+            took = self.clock() - began
             if self.clock() > until:
                 break
+            self.pause(min(took, STEP_SECONDS))
+            at_once = max(1, at_once // 2) if took > STEP_SECONDS else min(at_once * 2, MOST_AT_ONCE)
+            began = self.clock()
+            expired = self._expired(at_once, since=expired[-1].finished_at)
         return forgotten
 
-    def _forget_some(self, until: float) -> int:
+    def _expired(self, most: int, since: datetime | None = None) -> list[ExpiredJob]:
         with self.engine.begin() as connection:
-            expired = retention.expired_jobs(connection, self.days, JOBS_AT_ONCE)
-        if not expired:
-            return 0
-        emptied = self._without_objects(expired, until)
+            return retention.expired_jobs(connection, self.days, most, since)
+
+    def _forget(self, expired: Sequence[ExpiredJob]) -> None:
+        self.storage.delete(*(key for job in expired for key in _keys(job)))
         failpoint("retain.deleted")
         with self.engine.begin() as connection:
-            retention.forget_jobs(connection, [job.id for job in emptied])
-        return len(emptied)
-
-    def _without_objects(self, expired: Sequence[ExpiredJob], until: float) -> list[ExpiredJob]:
-        """The jobs whose objects are deleted now: at least one, however slow the storage is."""
-        emptied = list[ExpiredJob]()
-        for job in expired:
-            if emptied and self.clock() > until:
-                break
-            self.storage.delete(*_keys(job))
-            emptied.append(job)
-        return emptied
+            retention.forget_jobs(connection, [job.id for job in expired])
 
     def _forget_submits(self, until: float) -> None:
         """Delete rows of idempotency in steps of one commit each, until none is left or the time is over."""

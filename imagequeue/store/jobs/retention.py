@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -14,13 +15,14 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.images import ImageRequest
 
 _EXPIRED = text("""
-    SELECT jobs.id, flows.model_id, parameters, ARRAY(
+    SELECT jobs.id, jobs.finished_at, flows.model_id, parameters, ARRAY(
             SELECT id FROM attempts WHERE job_id = jobs.id AND state NOT IN ('GIVEN_BACK', 'THROTTLED')
         ) AS attempt_ids
     FROM jobs
     JOIN flows ON flows.id = flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
-    WHERE finished_at < clock_timestamp() - make_interval(days => :days) AND forgotten_at IS NULL
+    WHERE finished_at >= coalesce(CAST(:since AS timestamptz), '-infinity') AND forgotten_at IS NULL
+        AND finished_at < clock_timestamp() - make_interval(days => :days)
         AND NOT EXISTS (
             SELECT FROM attempts WHERE job_id = jobs.id
                 AND (attempts.token_returns_at > clock_timestamp() OR attempts.finished_at IS NULL)
@@ -68,19 +70,30 @@ class ExpiredJob:
     """
 
     id: UUID
+    finished_at: datetime
     request: ImageRequest
     attempt_ids: Sequence[UUID]
 
 
-def expired_jobs(connection: Connection, days: int, limit: int) -> list[ExpiredJob]:
+def expired_jobs(
+    connection: Connection, days: int, limit: int, since: datetime | None = None
+) -> list[ExpiredJob]:
     """The jobs that have been final for more than `days` and are not forgotten yet, oldest first.
+
+    `since`: only those that ended then or later. Whoever goes on where it stopped does not read again what
+    its earlier steps have left in the index, which is there until a vacuum.
 
     A job is left for a later run while one of its attempts is open or has a token out, because the quota
     counts that attempt, and while one of its events is not in the totals (`event_totals.py`).
     """
-    rows = connection.execute(_EXPIRED, {"days": days, "limit": limit})
+    rows = connection.execute(_EXPIRED, {"days": days, "limit": limit, "since": since})
     return [
-        ExpiredJob(row.id, ImageRequest.from_parameters(row.model_id, "", row.parameters), row.attempt_ids)
+        ExpiredJob(
+            row.id,
+            row.finished_at,
+            ImageRequest.from_parameters(row.model_id, "", row.parameters),
+            row.attempt_ids,
+        )
         for row in rows
     ]
 

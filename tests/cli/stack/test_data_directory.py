@@ -22,6 +22,15 @@ def test_a_folder_with_other_things_in_it_keeps_its_mode(tmp_path: Path) -> None
         assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
 
 
+def test_the_folders_of_images_are_private_whatever_is_beside_them(tmp_path: Path) -> None:
+    (tmp_path / "other").touch()
+    for name in ("media", "spill"):
+        (tmp_path / name).mkdir(mode=0o755)
+    with DataDirectory(tmp_path).held():
+        modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("media", "spill")]
+    assert modes == [0o700, 0o700]
+
+
 def test_a_data_directory_is_held_once(tmp_path: Path) -> None:
     first, second = DataDirectory(tmp_path), DataDirectory(tmp_path)
     with first.held(), pytest.raises(StackError, match="already runs on"), second.held():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 
 from imagequeue import wiring
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.retention.event_totals import EventTotals
-from imagequeue.lifecycle.retention.jobs import JOBS_AT_ONCE, KEYS_AT_ONCE, RUN_SECONDS, Retention
+from imagequeue.lifecycle.retention.jobs import KEYS_AT_ONCE, RUN_SECONDS, STEP_SECONDS, Retention
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store.money.ledger import read_wallets
@@ -106,13 +108,14 @@ def test_every_submit_that_no_repeat_can_meet_is_forgotten_in_one_run(pipeline: 
 
 @dataclass
 class SlowStorage(LocalStorage):
-    """Deleting the objects of a job takes `seconds` on a clock of its own, and may fail for once."""
+    """Each deletion takes `seconds` on a clock of its own, and one may fail; `deletions` has their keys."""
 
     storage: LocalStorage
     seconds: float
     now: float = 0.0
     deletions: list[tuple[str, ...]] = field(default_factory=list[tuple[str, ...]])
     fails_at: int = 0
+    pauses: list[float] = field(default_factory=list[float])
 
     def __post_init__(self) -> None:
         super().__init__(self.storage.directory)
@@ -127,6 +130,9 @@ class SlowStorage(LocalStorage):
     def clock(self) -> float:
         return self.now
 
+    def pause(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+
 
 def _slow(pipeline: Pipeline, seconds: float, fails_at: int = 0) -> SlowStorage:
     assert isinstance(pipeline.runtime.storage, LocalStorage)
@@ -139,7 +145,7 @@ def test_a_slow_storage_ends_the_run_and_what_was_deleted_is_forgotten(
 ) -> None:
     _ended(pipeline, 5, days=31)
     storage = _slow(pipeline, seconds)
-    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
+    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock, pause=storage.pause)
     first = retention.run_once()
     assert 1 <= first < 5
     assert storage.now < RUN_SECONDS + seconds
@@ -152,13 +158,37 @@ def test_a_slow_storage_ends_the_run_and_what_was_deleted_is_forgotten(
 def test_a_run_goes_on_while_there_is_time_and_keeps_what_it_did_before_a_failure(
     pipeline: Pipeline,
 ) -> None:
-    _ended(pipeline, 2 * JOBS_AT_ONCE, days=31)
-    storage = _slow(pipeline, 0, fails_at=JOBS_AT_ONCE + 1)
-    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock)
+    _ended(pipeline, 10, days=31)
+    storage = _slow(pipeline, 0, fails_at=3)
+    retention = replace(_retention(pipeline), storage=storage, clock=storage.clock, pause=storage.pause)
     with pytest.raises(StorageUnavailable):
         retention.run_once()
-    assert _forgotten(pipeline) == JOBS_AT_ONCE
-    assert retention.run_once() == JOBS_AT_ONCE
+    assert _forgotten(pipeline) == 1 + 2
+    assert retention.run_once() == 10 - 3
+
+
+@dataclass
+class WatchedStorage(SlowStorage):
+    """Notes how many jobs were forgotten before each deletion; the deletion `slow_at` takes too long."""
+
+    forgotten: Callable[[], int] = int
+    slow_at: int = 0
+    before: list[int] = field(default_factory=list[int])
+
+    def delete(self, *keys: str) -> None:
+        self.before.append(self.forgotten())
+        self.seconds = 2 * STEP_SECONDS if len(self.before) == self.slow_at else 0.0
+        super().delete(*keys)
+
+
+def test_steps_grow_while_they_are_short_and_shrink_when_one_is_long(pipeline: Pipeline) -> None:
+    _ended(pipeline, 40, days=31)
+    assert isinstance(pipeline.runtime.storage, LocalStorage)
+    storage = WatchedStorage(pipeline.runtime.storage, 0.0, forgotten=lambda: _forgotten(pipeline), slow_at=4)
+    replace(_retention(pipeline), storage=storage, clock=storage.clock, pause=storage.pause).run_once()
+    steps = [after - before for before, after in pairwise([*storage.before, _forgotten(pipeline)])]
+    assert steps == [1, 2, 4, 8, 4, 8, 13]
+    assert storage.pauses == [0, 0, 0, STEP_SECONDS, 0, 0, 0]
 
 
 def test_inputs_that_were_fetched_for_a_job_go_with_it(pipeline: Pipeline) -> None:
