@@ -11,6 +11,7 @@ from fastapi import FastAPI
 from api import (
     backfill_results,
     backfills,
+    batch_estimates,
     batches,
     deliveries,
     deployments,
@@ -55,6 +56,7 @@ ROUTED = (
     webhooks,
     webhook_endpoints,
     files,
+    batch_estimates,
     batches,
     backfills,
     backfill_results,

@@ -162,6 +162,24 @@ class ShownBatchList(AnswerFields):
     next_cursor: BatchId | None
 
 
+class ShownEstimate(AnswerFields):
+    """What a file would cost, and how long the quotas would need if nothing else used them.
+
+    `limited_by` are the quota groups that are busy to the end; `errors` the first hundred of its lines.
+    """
+
+    id: BatchId
+    object: Literal["estimate"]
+    status: BatchState
+    lines: int
+    skipped: int
+    images: int
+    price_usd: Usd
+    seconds: int | None
+    limited_by: list[str]
+    errors: list[BatchError]
+
+
 class BatchLine(AnswerFields):
     """A line of a batch."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from typing import Any
 from uuid import UUID
@@ -10,6 +11,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
+from imagequeue import backfill_wiring
 from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import new_id
 from imagequeue.store.batches.counters import LineChange, move_lines
@@ -188,3 +190,16 @@ def _events(lines: Iterator[str]) -> Iterator[Any]:
     for line in lines:
         if line.startswith("data: "):
             yield json.loads(line.removeprefix("data: "))
+
+
+def test_an_estimate_says_what_a_file_would_cost_and_runs_nothing(client: Client, service: Service) -> None:
+    asked = client.http.post("/v2/batches/estimate", json=order(client, endpoint=None))
+    assert (asked.status_code, asked.json()["status"]) == (202, "validating")
+    validation = backfill_wiring.validation(service.runtime, threading.Event())
+    while validation.run_once():
+        pass
+    estimate = client.http.get(f"/v2/batches/{asked.json()['id']}/estimate").json()
+    told = {name: estimate[name] for name in ("status", "lines", "images", "price_usd", "errors")}
+    assert told == {"status": "completed", "lines": 2, "images": 2, "price_usd": "0.078", "errors": []}
+    assert client.http.get(path(new_id(), "estimate")).status_code == 404
+    assert client.wallet()["held"] == "0"

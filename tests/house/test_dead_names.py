@@ -24,7 +24,6 @@ EXEMPT = {
     "OnUnknown.FAIL": "clients choose it by its value; it is what is neither of the others",
     "BATCH_EDGES": "the rule that a random walk over the states of batches is held against",
     "LineRequest.identity": "read as `ReadRequest.identity`, which is what the check of a line is given",
-    "read_estimate": "the route of the estimate is still to come",
     "ClientRequest.query": "read by dialects whose routes take a query; Pixazo's take none",
     "__all__": "what a package shows",
 }

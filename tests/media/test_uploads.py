@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -12,6 +12,7 @@ from imagequeue.media.bucket_upload import PART_BYTES
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import ObjectMissing, Storage
 from tests.media.conftest import Place
+from tests.media.streams import put_stream
 
 KEY = "files/019d0000-0000-7000-8000-000000000001"
 LATER = timedelta(days=2)
@@ -19,13 +20,6 @@ LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # moto says of every upload that it
 
 
 everywhere = pytest.mark.parametrize("place", ["local", "moto", "seaweedfs", "small-ignored"], indirect=True)
-
-
-def put_stream(storage: Storage, key: str, chunks: Iterable[bytes], media_type: str) -> None:
-    with storage.upload(key, media_type) as upload:
-        for chunk in chunks:
-            upload.write(chunk)
-        upload.finish()
 
 
 def leftovers(place: Place) -> int:

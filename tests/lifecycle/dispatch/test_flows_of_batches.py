@@ -90,7 +90,7 @@ def test_a_call_that_was_sent_before_its_batch_was_closed_is_kept(pipeline: Pipe
     with pipeline.runtime.engine.begin() as connection:
         assert calls.start(connection, doorbell.attempt_id, pipeline.process_id, 180)
     close(pipeline, batch_id)
-    image = StoredImage("images/one.png", "image/png", 1, 1, 1)
+    image = StoredImage("images/one.png", "image/png", 1, 1, 1, bytes(32))
     assert pipeline.settlement.settle(doorbell.attempt_id, Succeeded((image,)))
     assert pipeline.status(job_id) == "COMPLETED"
 

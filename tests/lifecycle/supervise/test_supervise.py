@@ -44,7 +44,7 @@ def begin_calls(backfill: Backfill, count: int) -> list[UUID]:
 
 
 def succeed(backfill: Backfill, attempt_id: UUID) -> None:
-    image = StoredImage(f"images/{attempt_id}.png", "image/png", 1, 1, 1)
+    image = StoredImage(f"images/{attempt_id}.png", "image/png", 1, 1, 1, bytes(32))
     assert backfill.pipeline.settlement.settle(attempt_id, Succeeded((image,)))
 
 
