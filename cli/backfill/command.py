@@ -60,6 +60,32 @@ def run(  # noqa: PLR0913  # the command's options
 
 @app.command()
 @usage_reported
+def estimate(  # noqa: PLR0913  # the command's options
+    file: File,
+    *,
+    model: Model = None,
+    ratio: Ratio = None,
+    output_format: Format = None,
+    count: Count = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a file would cost and how long it would take; nothing runs, and nothing is charged."""
+    from cli.backfill.display import BackfillDisplay  # noqa: PLC0415
+    from cli.backfill.estimate import estimate_file, estimated  # noqa: PLC0415
+    from cli.backfill.source import LineOptions  # noqa: PLC0415
+    from cli.output import notices, print_json  # noqa: PLC0415
+
+    options = LineOptions(model, ratio, output_format, count)
+    with _server() as server:
+        found = estimate_file(server, BackfillDisplay(notices, file.name), file, options)
+    if as_json:
+        print_json(found)
+    else:
+        typer.echo(estimated(found))
+
+
+@app.command()
+@usage_reported
 def status(which: Which, *, as_json: AsJson = False) -> None:
     """Show how far a batch is, and why it is not faster."""
     with _server() as server:
@@ -132,7 +158,8 @@ def _ran(file: Path, out: Path, options: RunOptions, *, yes: bool) -> int:
 
     display = BackfillDisplay(notices, file.name)
     with _server() as server:
-        run = BackfillRun(server, display, file, out, options, Question(display, yes=yes).agreed)
+        question = Question(server, display, file.name, yes=yes)
+        run = BackfillRun(server, display, file, out, options, question.agreed)
         try:
             return run.run()
         except KeyboardInterrupt:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cli.backfill.directory import BackfillDirectory, RunState, backfill_directory
 from cli.backfill.display import BackfillDisplay
+from cli.backfill.estimate import refused
 from cli.backfill.exits import Exit, WrongUse, exit_of
 from cli.backfill.follow import Follower
 from cli.backfill.names import DEFAULT_TEMPLATE, checked_template
@@ -66,7 +67,7 @@ class BackfillRun:
     source: Path
     out: Path
     options: RunOptions
-    agreed: Callable[[str, int], bool]
+    agreed: Callable[[Patience, str], bool]
 
     def run(self) -> Exit:
         """Run, or go on with what was begun.
@@ -108,8 +109,7 @@ class BackfillRun:
             failpoint("backfill.after_upload")
             directory.save(state)
         file_id = state.file_id
-        if not state.agreed and not self.agreed(file_id, prepared.count):
-            directory.forget()
+        if not state.agreed and not self._wanted(patience, directory, file_id):
             return False
         state.agreed = True  # whoever is killed from here on may have created the batch
         directory.save(state)
@@ -121,6 +121,17 @@ class BackfillRun:
         directory.save(state)
         directory.lines.unlink(missing_ok=True)
         return True
+
+    def _wanted(self, patience: Patience, directory: BackfillDirectory, file_id: str) -> bool:
+        """Ask the user. Where the file is wrong or is not wanted, the directory is free for another one."""
+        try:
+            wanted = self.agreed(patience, file_id)
+        except WrongUse:
+            directory.forget()
+            raise
+        if not wanted:
+            directory.forget()
+        return wanted
 
     def _prepared(self, directory: BackfillDirectory, state: RunState) -> PreparedLines:
         """The lines to send. The key is written down before a byte is sent."""
@@ -154,18 +165,9 @@ class BackfillRun:
         code = exit_of(batch, state.missing)
         if batch["status"] == "failed":
             directory.forget()  # nothing was made of it, so the corrected file may use the directory
-            raise WrongUse("\n  ".join([f"{self.source} was refused; nothing was charged:", *_faults(batch)]))
+            raise refused(self.source.name, batch["parts"][0]["errors"])
         self.display.say(_summary(batch, state, self.out))
         return code
-
-
-def _faults(batch: Body) -> list[str]:
-    """The errors of the file by line, as the server found them."""
-    return [
-        f"line {error['line']}: {error['message']}" if error["line"] else error["message"]
-        for part in batch["parts"]
-        for error in part["errors"]
-    ]
 
 
 def _summary(batch: Body, state: RunState, out: Path) -> str:

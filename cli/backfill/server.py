@@ -23,6 +23,7 @@ RESULTS_AT_ONCE = 100
 _STORING_SECONDS = 180.0  # the server answers an upload when the storage has the file
 _BATCHES = "/v2/batches"
 _BATCH = frozenset({"id", "status", "counts"})
+_ESTIMATE = frozenset({"id", "status", "errors", "price_usd", "seconds", "limited_by"})
 _WHOLE = _BATCH | {"running", "speed", "eta_seconds", "why_not_faster"}
 
 
@@ -32,19 +33,22 @@ class BatchServer:
     def __init__(self, remote: Remote) -> None:
         self._remote = remote
 
-    def upload(self, path: Path, told: Callable[[int], None]) -> str:
+    def upload(self, path: Path, told: Callable[[int], None], *, expires_seconds: int | None = None) -> str:
         """Send a file of lines; its id. `told` gets the bytes of each piece that is sent.
+
+        The server deletes it after `expires_seconds`; None: when nothing needs it any more.
 
         Raises:
             RemoteRefusal, RemoteAway: as `Remote.ask`, and so for all the others here.
         """
+        expiry = {} if expires_seconds is None else _expiry(expires_seconds)
         with path.open("rb") as file:
             files = {"file": ("lines.jsonl", _ToldFile(file, told), "application/jsonl")}
             answer = self._remote.ask(
                 "POST",
                 "/v1/files",
                 {"id"},
-                data={"purpose": "batch"},
+                data={"purpose": "batch", **expiry},
                 files=files,
                 timeout=_STORING_SECONDS,
             )
@@ -54,6 +58,15 @@ class BatchServer:
         """Create a batch, or find the one that was created with this key; its id."""
         headers = {"Idempotency-Key": idempotency_key}
         return self._remote.ask("POST", _BATCHES, _BATCH, json=dict(terms), headers=headers)["id"]
+
+    def ask_for_estimate(self, file_id: str) -> Body:
+        """Have a file read; its estimate as far as it is."""
+        asked = {"input_file_id": file_id}
+        return self._remote.ask("POST", f"{_BATCHES}/estimate", _ESTIMATE, json=asked)
+
+    def estimate(self, estimate_id: str) -> Body:
+        """An estimate as far as it is."""
+        return self._remote.ask("GET", f"{_path(estimate_id)}/estimate", _ESTIMATE)
 
     def progress(self, batch_id: str) -> Body:
         """A batch, how fast it goes, and why not faster."""
@@ -123,6 +136,11 @@ class _ToldFile:
         piece = self._file.read(size)
         self._told(len(piece))
         return piece
+
+
+def _expiry(seconds: int) -> dict[str, str]:
+    """The fields of a form, as OpenAI's clients write them."""
+    return {"expires_after[anchor]": "created_at", "expires_after[seconds]": str(seconds)}
 
 
 def _path(batch_id: str) -> str:

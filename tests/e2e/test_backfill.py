@@ -59,6 +59,9 @@ def test_a_csv_becomes_a_folder_of_images_although_the_command_is_killed(
     source, out = prompts(tmp_path), tmp_path / "pictures"
     words = ("run", str(source), "--out", str(out), "--yes", "--budget", "100")
     spent = float(stack.wallet()["spent"])
+    estimate = json.loads(backfill(stack, "estimate", str(source), "--json").stdout)
+    assert (estimate["lines"], estimate["images"], estimate["price_usd"]) == (LINES, LINES, "1.56")
+    assert estimate["limited_by"]
     for point in ("after_create", "after_images"):
         killed = backfill(stack, *words, IMAGEQUEUE_FAILPOINT=f"backfill.{point}:kill")
         assert killed.returncode == -signal.SIGKILL, killed.stderr

@@ -40,6 +40,7 @@ class BatchService:
     files: list[bytes] = field(default_factory=list[bytes])
     keys: list[str] = field(default_factory=list[str])
     created: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    estimates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     changes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     downloads: Counter[str] = field(default_factory=Counter[str])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
@@ -51,6 +52,8 @@ class BatchService:
                 Route("/v1/files", self.upload, methods=["POST"]),
                 Route("/v2/batches", self.create, methods=["POST"]),
                 Route("/v2/batches", self.list_batches),
+                Route("/v2/batches/estimate", self.ask_for_estimate, methods=["POST"]),
+                Route(f"{batch}/estimate", self.estimate),
                 Route(batch, self.read),
                 Route(batch, self.change, methods=["PATCH"]),
                 Route(f"{batch}/results", self.results),
@@ -73,6 +76,14 @@ class BatchService:
             self.keys.append(key)
             self.created.append(await request.json())
         return JSONResponse(self._batch(), 201)
+
+    async def ask_for_estimate(self, request: Request) -> Response:
+        self.estimates.append(await request.json())
+        return JSONResponse(self._estimate("validating"), 202)
+
+    async def estimate(self, request: Request) -> Response:
+        assert request.path_params["batch_id"] == "batch_2"
+        return JSONResponse(self._estimate("failed" if self.file_errors else "completed"))
 
     async def list_batches(self, request: Request) -> Response:
         del request
@@ -118,6 +129,20 @@ class BatchService:
         self.downloads[name] += 1
         self.headers.append(dict(request.headers))
         return Response(b"spoiled" if name in self.spoiled else name.encode(), media_type="image/png")
+
+    def _estimate(self, status: str) -> dict[str, Any]:
+        count = len(self.lines())
+        return {
+            "id": "batch_2",
+            "status": status,
+            "lines": count,
+            "skipped": 0,
+            "images": count,
+            "price_usd": "0.078",
+            "seconds": 90,
+            "limited_by": ["eastus"],
+            "errors": self.file_errors,
+        }
 
     def lines(self) -> list[dict[str, Any]]:
         """The results of the newest file."""

@@ -135,15 +135,6 @@ def test_a_file_that_the_server_refuses_is_told_by_line_and_may_be_corrected(she
     assert len(shell.service.keys) == 2
 
 
-def test_without_a_terminal_and_without_yes_nothing_runs(shell: BackfillShell) -> None:
-    source = shell.write("a fox\n")
-    result = shell.do("run", str(source), "--out", str(shell.out), status=2)
-    assert "--yes" in result.output
-    assert shell.service.keys == []
-    shell.run(source)
-    assert (len(shell.service.files), len(shell.service.keys)) == (1, 1)
-
-
 @pytest.mark.parametrize(
     ("batch_status", "reasons", "code", "told"),
     [
