@@ -7,6 +7,7 @@ runs the same commands on the real one.
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -42,6 +43,7 @@ class BatchService:
     created: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     estimates: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     changes: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    looked: threading.Event = field(default_factory=threading.Event)
     downloads: Counter[str] = field(default_factory=Counter[str])
     headers: list[dict[str, str]] = field(default_factory=list[dict[str, str]])
 
@@ -91,6 +93,7 @@ class BatchService:
 
     async def read(self, request: Request) -> Response:
         del request
+        self.looked.set()
         if self.outages:
             self.outages -= 1
             return JSONResponse({"error": "Service Unavailable", "message": "later"}, 503)

@@ -32,7 +32,7 @@ BATCH: dict[str, Any] = {
     ],
     "spent_usd": "172.068",
     "held_usd": "5.07",
-    "budget_usd": "400",
+    "budget_usd": "500",
     "estimate_usd": "468",
 }  # fmt: skip
 ERRORS = [{"code": "refused", "count": 55}, {"code": "not_served", "count": 3}]

@@ -20,11 +20,16 @@ LINES = 130
 POINTS = ("after_key", "after_upload", "after_create", "after_images", "after_manifest")
 
 
-def kill_at(shell: BackfillShell, point: str) -> None:
-    """Run the command in a process of its own, which is killed at a place of the program."""
+def command(shell: BackfillShell) -> list[str]:
+    """What a user types, for a process of its own."""
     source = str(shell.home / "prompts.txt")
+    return [sys.executable, "-m", "cli", "backfill", "run", source, "--out", str(shell.out), "--yes"]
+
+
+def kill_at(shell: BackfillShell, point: str) -> None:
+    """Run the command, which is killed at a place of the program."""
     done = subprocess.run(
-        [sys.executable, "-m", "cli", "backfill", "run", source, "--out", str(shell.out), "--yes"],
+        command(shell),
         env={**os.environ, **shell.environment, "IMAGEQUEUE_FAILPOINT": f"backfill.{point}:kill"},
         cwd=ROOT,
         capture_output=True,
@@ -65,3 +70,22 @@ def test_a_manifest_that_was_being_rewritten_is_whole(shell: BackfillShell) -> N
     rows = [(row["line"], row["status"]) for row in shell.manifest()]
     assert (len(rows), rows[-1]) == (LINES, ("5", "completed"))
     assert len(shell.images()) == LINES
+
+
+def test_ctrl_c_stops_the_command_and_says_that_the_batch_goes_on(shell: BackfillShell) -> None:
+    shell.service.status = "in_progress"
+    source = shell.write("a fox\n")
+    with subprocess.Popen(
+        command(shell),
+        env={**os.environ, **shell.environment},
+        cwd=ROOT,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert shell.service.looked.wait(120)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=120)
+    assert (process.returncode, "a batch goes on at the server" in said) == (130, True), said
+    shell.service.status = "completed"
+    shell.run(source)
+    assert (len(shell.service.keys), set(shell.service.downloads.values())) == (1, {1})

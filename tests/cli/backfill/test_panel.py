@@ -36,7 +36,7 @@ def test_lines_speed_money_errors_and_time_are_told(*, terminal: bool) -> None:
         "4,412 done, 58 failed, 22 running, 7,508 waiting",
         "23/min (23.6/min over 15 min), the quota allows 24/min",
         "5 h 15 min",
-        "172.068 spent, 5.07 held; estimate 468, budget 400",
+        "172.068 spent, 5.07 held; estimate 468, budget 500",
         "55 refused, 3 not_served",
     ):
         assert part in told
