@@ -21,11 +21,11 @@ MUTANTS = (
         (
             (
                 f"{LIFECYCLE}/settle/job_end.py",
-                "            body = encode(",
+                "        bodies = {job.id: encode(",
                 (
-                    "            from imagequeue.failpoint import failpoint\n"
-                    '            connection.commit(); failpoint("settle.before_commit")\n'
-                    "            body = encode("
+                    "        from imagequeue.failpoint import failpoint\n"
+                    '        connection.commit(); failpoint("settle.before_commit")\n'
+                    "        bodies = {job.id: encode("
                 ),
             ),
         ),
@@ -33,7 +33,13 @@ MUTANTS = (
     ),
     Mutant(
         "the webhook is not written with the settlement",
-        ((f"{LIFECYCLE}/settle/job_end.py", "if job.webhook_url:", "if job.webhook_url is NotImplemented:"),),
+        (
+            (
+                f"{LIFECYCLE}/settle/job_end.py",
+                "if job.webhook_url\n",
+                "if job.webhook_url is NotImplemented\n",
+            ),
+        ),
         (f"{CRASH}/test_generate.py::test_the_job_is_completed_and_charged_once[settle.after_commit*",),
     ),
     Mutant(
