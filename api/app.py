@@ -9,6 +9,10 @@ from functools import partial
 from fastapi import FastAPI
 
 from api import (
+    backfill_results,
+    backfills,
+    batch_estimates,
+    batches,
     deliveries,
     deployments,
     dialect_routes,
@@ -52,6 +56,10 @@ ROUTED = (
     webhooks,
     webhook_endpoints,
     files,
+    batch_estimates,
+    batches,
+    backfills,
+    backfill_results,
     media,
     upstream_callbacks,
     page,

@@ -35,7 +35,7 @@ from imagequeue.domain.errors import (
     UnsupportedMediaType,
 )
 from imagequeue.domain.ids import file_name, split_file_name
-from imagequeue.lifecycle.backfill.files import FileUpload, hide_file
+from imagequeue.lifecycle.backfill.files import FileUpload, begin_upload, hide_file
 from imagequeue.media.storage import ObjectMissing, StorageUnavailable
 from imagequeue.store.batches.files import StoredFile, find_file, list_files
 
@@ -97,8 +97,7 @@ async def create_file(request: Request) -> Response:
     key = await authenticate(request)
     form = FormStream(_boundary(request), "file")
     services = services_of(request)
-    upload = FileUpload(services.runtime, key.account_id)
-    await store(services, upload.begin)
+    upload = await store(services, lambda: begin_upload(services.runtime, key.account_id))
     try:
         await _receive(request, form, upload)
         fields = _fields(form)

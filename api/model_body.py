@@ -28,10 +28,16 @@ async def read_model(request: Request, model: type[M]) -> M:
         TooLarge: it has more than 64 KiB.
         UnsupportedMediaType: it is not JSON.
     """
+    return (await read_model_and_bytes(request, model))[0]
+
+
+async def read_model_and_bytes(request: Request, model: type[M]) -> tuple[M, bytes]:
+    """As `read_model`, with the bytes that it was read from."""
     reader = reader_of(request, ["json"])
     async with any_content(request, MOST_BYTES) as content:
         body = reader(content) if content.size else SubmittedBody("json", {})
-    return validated(model, body)
+        written = content.read()
+    return validated(model, body), written
 
 
 def json_body(model: type[BodyFields], *, required: bool = True) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from api.documented import about_a_job, documented
 from api.listing import PARAMETERS, read_listing, read_page
 from api.query import query
 from api.services import ApiServices, services_of
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.errors import AlreadyFinal, InvalidRequest, NotFound
 from imagequeue.domain.forecast import Estimate
 from imagequeue.domain.ids import model_label, split_request_id
@@ -135,7 +136,8 @@ def cancel_job(services: ApiServices, group: CallGroup[tuple[UUID, UUID]]) -> Se
     """End jobs, each given by its account and its id, as FAILED; which of them were still live."""
     job_ids = [job_id for _, job_id in group.items]
     end = services.settlement.end
-    ended = set(end(job_ids, JobStatus.FAILED, CANCELLED, lock_seconds=group.lock_seconds))
+    code = LineError.CANCELLED
+    ended = set(end(job_ids, JobStatus.FAILED, CANCELLED, code, lock_seconds=group.lock_seconds))
     return [job_id in ended for job_id in job_ids]
 
 

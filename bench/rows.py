@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import claim, edge, eta, quota, retention, turns, waits, webhooks
+from bench import claim, edge, eta, ingest, quota, retention, turns, waits, webhooks
 from bench.table import Line
 
 
@@ -34,6 +34,7 @@ ROWS = {
     ),
     "claim": Row("the claim at a million waiting jobs, 2 min", claim.run),
     "eta": Row("200 jobs drained at 90 + 60 RPM, 2 min", eta.run),
+    "ingest": Row("a million lines of a batch are validated, beside submits, 4 min", ingest.run),
     "retention": Row("submits and claims while a day of a million jobs is dropped, 5 min", retention.run),
     "turns": Row("who goes next before a million waiting jobs, 3 min", turns.run),
     "waits": Row("500 waits end at once with images of 1.5 MB, 1 min", waits.run_waits),

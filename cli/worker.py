@@ -9,18 +9,27 @@ import typer
 
 def worker(
     queues: Annotated[
-        str, typer.Option(help="Comma-separated: generate.interactive, generate.backfill, deliveries.")
+        str,
+        typer.Option(
+            help="Comma-separated: generate.interactive, generate.backfill, deliveries; or backfills alone."
+        ),
     ] = "generate.interactive,generate.backfill,deliveries",
     concurrency: Annotated[int, typer.Option(min=1, max=1000, help="Calls at the same time.")] = 64,
 ) -> None:
-    """Make upstream calls and deliver webhooks until SIGTERM."""
+    """Make upstream calls and deliver webhooks, or validate the files of batches, until SIGTERM."""
     from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
     from worker.app import QUEUES  # noqa: PLC0415
+    from worker.validator import BACKFILLS, run_validator  # noqa: PLC0415
     from worker.worker import run_worker  # noqa: PLC0415
 
     chosen = [name.strip() for name in queues.split(",") if name.strip()]
+    if chosen == [BACKFILLS]:
+        with opened("worker") as runtime:
+            return run_validator(runtime)
     unknown = sorted(set(chosen) - set(QUEUES))
     if unknown or not chosen:
-        raise typer.BadParameter(f"{', '.join(unknown) or 'nothing'}: the queues are {', '.join(QUEUES)}")
+        raise typer.BadParameter(
+            f"{', '.join(unknown) or 'nothing'}: the queues are {', '.join(QUEUES)}, or {BACKFILLS} alone"
+        )
     with opened("worker") as runtime:
         raise typer.Exit(run_worker(runtime, chosen, concurrency))

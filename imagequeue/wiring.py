@@ -24,7 +24,6 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
 from imagequeue.egress.transport import deadline_transport
-from imagequeue.lifecycle.backfill.files import FileRetention
 from imagequeue.lifecycle.deliver.attempt import Delivering
 from imagequeue.lifecycle.deliver.deliver import Deliveries, end_overdue
 from imagequeue.lifecycle.deliver.record import Recording
@@ -234,11 +233,6 @@ def job_retention(runtime: Runtime) -> Retention:
 def input_retention(runtime: Runtime) -> InputRetention:
     """What removes input images that no job needs any more."""
     return InputRetention(runtime.engine, runtime.storage)
-
-
-def file_retention(runtime: Runtime) -> FileRetention:
-    """What removes files that are deleted or expired, and what broken uploads left."""
-    return FileRetention(runtime.engine, runtime.storage)
 
 
 def event_totals(runtime: Runtime) -> EventTotals:

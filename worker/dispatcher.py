@@ -1,4 +1,4 @@
-"""The dispatcher process: dispatch, polls, the forecast, the sweep and the retention.
+"""The dispatcher process: dispatch, batches, polls, the forecast, the sweep and the retention.
 
 Each of these is a loop of its own. Between two runs a loop waits for its interval, or (`Wake`) for a wake-up
 in Redis and at most 250 ms.
@@ -7,19 +7,24 @@ in Redis and at most 250 ms.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
+from imagequeue.backfill_wiring import written_files
 from imagequeue.lifecycle.backfill import files
 from imagequeue.lifecycle.deliver import redeliver
 from imagequeue.lifecycle.deliver.deliver import OVERDUE_SECONDS
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish
+from imagequeue.lifecycle.expand import expand
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.retention import event_totals as totals
 from imagequeue.lifecycle.retention import inputs as input_retention
 from imagequeue.lifecycle.retention import jobs as job_retention
+from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.supervise import supervise
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop, Watchdog, retry_until_stopped
@@ -89,7 +94,27 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
         Loop.every(job_retention.INTERVAL_SECONDS, "retention", retention.run_once, stopping),
         Loop.every(totals.INTERVAL_SECONDS, "event totals", wiring.event_totals(runtime).run_once, stopping),
         Loop.every(input_retention.INTERVAL_SECONDS, "input retention", inputs.run_once, stopping),
-        Loop.every(
-            files.INTERVAL_SECONDS, "file retention", wiring.file_retention(runtime).run_once, stopping
-        ),
+        *_batch_loops(runtime, stopping, settlement, lambda: dispatch.eligibility),
+    ]
+
+
+def _batch_loops(
+    runtime: Runtime,
+    stopping: threading.Event,
+    settlement: Settlement,
+    eligibility: Callable[[], Eligibility],
+) -> list[Loop]:
+    wakeups = Wakeups(runtime.redis)
+
+    def wake() -> None:
+        wakeups.jobs_waiting()
+        wakeups.inputs_waiting()
+
+    expander = backfill_wiring.expander(runtime, eligibility, wake)
+    supervision = backfill_wiring.supervision(runtime, settlement, written_files(runtime))
+    removed = backfill_wiring.file_retention(runtime)
+    return [
+        Loop.every(files.INTERVAL_SECONDS, "file retention", removed.run_once, stopping),
+        Loop.every(expand.INTERVAL_SECONDS, "expand", expander.run_once, stopping),
+        Loop.every(supervise.INTERVAL_SECONDS, "supervise", supervision.run_once, stopping),
     ]

@@ -18,11 +18,11 @@ from celery.exceptions import SecurityWarning
 from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.polling import poll_places
 from imagequeue.failpoint import failpoint
-from imagequeue.lifecycle.generate import storage_check
+from imagequeue.lifecycle.generate import fetch_batch_inputs, storage_check
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.generate.fetch_inputs import Fetches
 from imagequeue.lifecycle.generate.generate import Generation
@@ -83,7 +83,16 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
             return _watch([heartbeat, *loops], stopping)
         fetches = Fetches(fetching, lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
+        if Lane.BACKFILL in lanes:
+            _fetch_batch_inputs(runtime, stopping)
         return _consume(runtime, generation, _Calls(lanes, concurrency), stopping, catalog.hung_up)
+
+
+def _fetch_batch_inputs(runtime: Runtime, stopping: threading.Event) -> None:
+    """Fetch the input images that lines of batches name."""
+    fetch = backfill_wiring.batch_inputs(runtime).run_once
+    for place in range(fetch_batch_inputs.PLACES):
+        Loop.every(fetch_batch_inputs.INTERVAL_SECONDS, f"batch inputs {place}", fetch, stopping).start()
 
 
 def _delivery_slots(lanes: Sequence[Lane], queues: Sequence[str], slots: int) -> int:

@@ -11,6 +11,9 @@ from imagequeue.programs import IMAGEQUEUE
 
 QUEUES = ("generate.interactive", "generate.backfill", "deliveries")
 
+VALIDATED = "backfills"
+"""The queue of the process that validates the files of batches; one is enough for a stack."""
+
 
 @dataclass(frozen=True)
 class Processes:
@@ -35,7 +38,7 @@ class Processes:
         return self._command("simulator", "simulator", "--port", str(port))
 
     def application(self, options: Options, listener: int) -> list[Process]:
-        """The api processes, which share the socket `listener`, the dispatcher, the workers of each queue."""
+        """The api processes, which share the socket `listener`, the dispatcher, the workers of all queues."""
         return [
             *(self._api(number, listener) for number in range(1, options.api_workers + 1)),
             self._command("dispatcher", "dispatcher"),
@@ -44,6 +47,7 @@ class Processes:
                 for queue in QUEUES
                 for number in range(1, options.workers + 1)
             ),
+            self._command("worker-backfills", "worker", "--queues", VALIDATED),
         ]
 
     def _api(self, number: int, listener: int) -> Process:

@@ -129,7 +129,7 @@ class _Run:
 
     @property
     def _beating(self) -> int:
-        return 1 + len(QUEUES) * self._options.workers
+        return 2 + len(QUEUES) * self._options.workers  # with the dispatcher and the validation
 
     def _changed(self, running: Sequence[tuple[str, int]]) -> None:
         try:

@@ -78,6 +78,8 @@ def complaint(error: ValidationError, kind: str = "field") -> InvalidRequest:
 
 def without_nulls(kind: type[BodyFields], body: SubmittedBody) -> SubmittedBody:
     """The body without those fields of `kind` that are null: some clients write null for a left out field."""
+    if None not in body.fields.values():  # most bodies; a batch reads a million of them
+        return body
     known = kind.model_fields
     given = {name: value for name, value in body.fields.items() if value is not None or name not in known}
     return replace(body, fields=given)

@@ -36,7 +36,13 @@ class BatchState(StrEnum):
 BATCH_EDGES = MappingProxyType(
     {
         BatchState.VALIDATING: frozenset(
-            {BatchState.IN_PROGRESS, BatchState.FAILED, BatchState.CANCELLING, BatchState.FINALIZING}
+            {
+                BatchState.IN_PROGRESS,
+                BatchState.FAILED,
+                BatchState.CANCELLING,
+                BatchState.FINALIZING,
+                BatchState.COMPLETED,
+            }
         ),
         BatchState.IN_PROGRESS: frozenset({BatchState.PAUSED, BatchState.FINALIZING, BatchState.CANCELLING}),
         BatchState.PAUSED: frozenset({BatchState.IN_PROGRESS, BatchState.FINALIZING, BatchState.CANCELLING}),
@@ -48,7 +54,9 @@ BATCH_EDGES = MappingProxyType(
         BatchState.EXPIRED: frozenset[BatchState](),
     }
 )
-"""From each state, where a batch may go. COMPLETED goes back to IN_PROGRESS when failed lines are retried."""
+"""From each state, where a batch may go. Validation completes a dry run.
+
+COMPLETED goes back to IN_PROGRESS when failed lines are retried."""
 
 OPEN_BATCHES = frozenset({BatchState.IN_PROGRESS, BatchState.PAUSED})
 """Batches that take lines, weights and budgets."""
@@ -108,6 +116,39 @@ LINE_EDGES = MappingProxyType(
     }
 )
 """From each state, where a line may go. WAITING again: it is retried, with another job."""
+
+
+class LineError(StrEnum):
+    """Why a line brought no images: the codes of `batch_lines.error_code`, by which lines are retried."""
+
+    INVALID_REQUEST = "invalid_request"  # what validation let pass cannot be read, or was refused as a submit
+    REFUSED = "refused"  # by the upstream
+    INPUT_IMAGE = "input_image"  # cannot be fetched, or is no image
+    NOT_SERVED = "not_served"  # every deployment failed it as often as it may
+    UNKNOWN_OUTCOME = "unknown_outcome"  # nobody knows whether a call was served, and none may follow
+    DEADLINE = "deadline_passed"  # of its job
+    CANCELLED = "cancelled"  # its job alone
+    BATCH_CANCELLED = "batch_cancelled"
+    BATCH_EXPIRED = "batch_expired"
+    INTERNAL = "internal_error"  # a fault of this service
+
+
+_STATE_OF_ERROR = MappingProxyType(
+    {
+        LineError.BATCH_CANCELLED: LineState.CANCELLED,
+        LineError.BATCH_EXPIRED: LineState.EXPIRED,
+    }
+)
+
+
+def state_after(error: LineError | None, on_unknown: OnUnknown) -> LineState:
+    """Where a line goes when its job ends; None: the job has all its images."""
+    if error is None:
+        return LineState.COMPLETED
+    if error is LineError.UNKNOWN_OUTCOME and on_unknown is OnUnknown.HOLD:
+        return LineState.UNKNOWN
+    return _STATE_OF_ERROR.get(error, LineState.FAILED)
+
 
 OPEN_LINES = frozenset({LineState.WAITING, LineState.QUEUED})
 """Lines that have not finished, and so have no number of their finishing."""

@@ -2,7 +2,8 @@
 
 Every account has a tag, which is a virtual time. The account with the smallest tag takes the next turn, and
 its tag grows by 1 / weight. An account that had no jobs begins at the present virtual time, so it has neither
-saved up turns nor lost any. Within an account its flows take turns in the same way.
+saved up turns nor lost any. Within an account its batches, and its single jobs as one, take turns in the same
+way, each batch by its own weight; and within a batch its flows, all alike.
 
 Quota groups that serve the same models form a pool, and a pool has one virtual time, because accounts share
 what all groups of the pool start together. A virtual time for each group would not be fair, because upstream
@@ -25,7 +26,7 @@ one pass over the waiting flows, and then the logarithm of their number for each
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from heapq import heapify, heappop, heapreplace
 from uuid import UUID
@@ -40,7 +41,11 @@ _MANY_TAGS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Flow:
-    """Jobs that wait for the same deployments, oldest first (docs/design/pipeline.md, "Dispatch")."""
+    """Jobs that wait for the same deployments, oldest first (docs/design/pipeline.md, "Dispatch").
+
+    `weight` is the account's; `batch_weight` is that of its batch among what the account has. Both are from 1
+    to 1000. Without a batch its jobs are single ones.
+    """
 
     id: int
     model_id: str
@@ -48,6 +53,17 @@ class Flow:
     account_id: UUID
     lane: Lane
     weight: int = 1
+    batch_id: UUID | None = None
+    batch_weight: int = 1
+
+    @property
+    def siblings(self) -> FlowsOfBatch:
+        """Which flows it takes turns with: those of the same batch, or those with single jobs."""
+        return self.account_id, self.batch_id
+
+
+FlowsOfBatch = tuple[UUID, UUID | None]
+"""An account, and one of its batches; None: its single jobs."""
 
 
 def pools(serves: Iterable[tuple[str, str]]) -> dict[str, frozenset[str]]:
@@ -97,7 +113,13 @@ class VirtualTime:
             self.tags.clear()
 
 
-_AccountHeap = list[tuple[Place, int, list[Flow]]]
+_Batches = dict[UUID | None, list[Flow]]
+"""The flows of an account by their batches."""
+
+_LaneOfAccount = tuple[Lane, UUID]
+"""Batches have a virtual time in each lane: interactive turns would lift all batches over their tags."""
+
+_AccountHeap = list[tuple[Place, int, _Batches]]
 """The accounts of a lane as a heap: the place of each, its id as the last tie-breaker, and its flows."""
 
 
@@ -106,7 +128,8 @@ class FairQueue:
     """The turns of one pool."""
 
     accounts: dict[Lane, VirtualTime] = field(default_factory=lambda: {lane: VirtualTime() for lane in Lane})
-    flows: dict[UUID, VirtualTime] = field(default_factory=dict[UUID, VirtualTime])
+    batches: dict[_LaneOfAccount, VirtualTime] = field(default_factory=dict[_LaneOfAccount, VirtualTime])
+    flows: dict[FlowsOfBatch, VirtualTime] = field(default_factory=dict[FlowsOfBatch, VirtualTime])
     interactive_in_a_row: int = 0
 
     def plan(self, flows: Iterable[Flow]) -> PlannedTurns:
@@ -118,22 +141,25 @@ class FairQueue:
         return PlannedTurns(self, heaps, self.interactive_in_a_row)
 
     def took(self, flow: Flow, grants: int = 1, *, backfill_waits: bool = False) -> None:
-        """Charge a flow, and its account, for grants that it used."""
+        """Charge a flow, its batch and its account for grants that it used."""
         self.accounts[flow.lane].took(flow.account_id, grants / flow.weight)
-        self.flows.setdefault(flow.account_id, VirtualTime()).took(flow.id, grants)
-        if len(self.flows) > _MANY_TAGS:
+        turns = self.batches.setdefault((flow.lane, flow.account_id), VirtualTime())
+        turns.took(flow.batch_id, grants / flow.batch_weight)
+        self.flows.setdefault(flow.siblings, VirtualTime()).took(flow.id, grants)
+        if max(len(self.flows), len(self.batches)) > _MANY_TAGS:
             self.flows.clear()
+            self.batches.clear()
         if flow.lane is Lane.BACKFILL:
             self.interactive_in_a_row = 0
         elif backfill_waits:
             self.interactive_in_a_row += grants
 
     def _heap(self, lane: Lane, flows: Iterable[Flow]) -> _AccountHeap:
-        by_account = defaultdict[UUID, list[Flow]](list)
+        by_account = defaultdict[UUID, _Batches](dict)
         for flow in flows:
-            by_account[flow.account_id].append(flow)
+            by_account[flow.account_id].setdefault(flow.batch_id, []).append(flow)
         place = self.accounts[lane].place
-        heap = [(place(id_), id_.int, own_flows) for id_, own_flows in by_account.items()]
+        heap = [(place(id_), id_.int, batches) for id_, batches in by_account.items()]
         heapify(heap)
         return heap
 
@@ -146,6 +172,7 @@ class PlannedTurns:
     heaps: dict[Lane, _AccountHeap]
     interactive_in_a_row: int
     planned: Counter[int] = field(default_factory=Counter[int])
+    planned_of_batch: Counter[FlowsOfBatch] = field(default_factory=Counter[FlowsOfBatch])
     turns: int = 0
 
     def first(self) -> Flow | None:
@@ -162,23 +189,35 @@ class PlannedTurns:
 
     def took(self, flow: Flow, calls: int) -> None:
         """Move on: the flow whose turn it is takes so many calls."""
-        (start, _), key, flows = self.heaps[flow.lane][0]
+        (start, _), key, batches = self.heaps[flow.lane][0]
         self.turns += 1
         place = start + calls / flow.weight, self.queue.accounts[flow.lane].served + self.turns
-        heapreplace(self.heaps[flow.lane], (place, key, flows))
+        heapreplace(self.heaps[flow.lane], (place, key, batches))
         self.planned[flow.id] += calls
+        self.planned_of_batch[flow.siblings] += calls
         self.interactive_in_a_row = self.interactive_in_a_row + calls if flow.lane is Lane.INTERACTIVE else 0
 
     def drop(self, flow: Flow) -> None:
         """The flow whose turn it is takes no more."""
-        self.heaps[flow.lane][0][2].remove(flow)
+        batches = self.heaps[flow.lane][0][2]
+        batches[flow.batch_id].remove(flow)
+        if not batches[flow.batch_id]:
+            del batches[flow.batch_id]
 
-    def _first_of(self, flows: Sequence[Flow]) -> Flow:
-        """Whose turn it is among the flows of an account."""
+    def _first_of(self, batches: _Batches) -> Flow:
+        """Whose turn it is among the flows of an account: first which batch, then which flow of it."""
+        some = list(batches.values())
+        flows = some[0] if len(some) == 1 else min(some, key=lambda one: self._place_of_batch(one[0]))
         if len(flows) == 1:
             return flows[0]
-        time = self.queue.flows.get(flows[0].account_id)
+        time = self.queue.flows.get(flows[0].siblings)
         return min(flows, key=lambda one: _place(time, one, self.planned))
+
+    def _place_of_batch(self, flow: Flow) -> tuple[float, int, int, int]:
+        time = self.queue.batches.get((flow.lane, flow.account_id))
+        start, last = time.place(flow.batch_id) if time else _NEVER
+        planned = self.planned_of_batch[flow.siblings]
+        return start + planned / flow.batch_weight, planned, last, flow.id
 
 
 def _place(turns: VirtualTime | None, flow: Flow, planned: Counter[int]) -> tuple[float, int, int, int]:

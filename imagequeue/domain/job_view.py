@@ -20,7 +20,8 @@ class OutputImage:
 
     `base64` is text that stands for the base64 of the bytes at `storage_key`; None: an answer names the image
     by its URL. In an answer by HTTP it is a placeholder of characters that JSON does not escape, and the API
-    puts the base64 in its place while it sends the answer; so its length says nothing.
+    puts the base64 in its place while it sends the answer; so its length says nothing. `sha256` is the digest
+    of the bytes; None: they were stored before digests were kept.
     """
 
     storage_key: str
@@ -30,6 +31,7 @@ class OutputImage:
     height: int
     size_bytes: int
     base64: str | None = None
+    sha256: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ ThrottledAlone  yes     as Unavailable; `settle` makes it of 429s that this job 
 Unavailable     yes     another deployment at once, this one after a back-off; ERROR after the last
 Misconfigured   no      waits for another deployment, or until this one is put right; `settle` turns one
                         that is in doubt into Unavailable where other jobs are served
-Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` is false
+Ambiguous       yes     as Unavailable, or ERROR where `retry_ambiguous` or the job's `on_unknown` forbids it
 NotCalledBack   yes     as Ambiguous, or as ProcessDied if the process that made the call had died
 GivenBack       no      goes back to its place: not one byte was sent
 OwnFault        yes     as Unavailable
@@ -29,9 +29,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
+from hashlib import sha256
 from random import Random
 
 from imagequeue.domain.backoff import FAILED_CALL
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.rounds import NO_ROUNDS, Rounds
 from imagequeue.domain.upstream import (
@@ -47,6 +49,7 @@ MAX_DEATHS = 3
 """A job is ERROR when so many processes died while they called for it: the job itself may kill them."""
 
 
+_NOT_REPEATED = "The outcome of the call to the image service is unknown, and repeating it is not allowed"
 _ANSWER_LOST = "A fault of this service lost the answer of the image service; the request was not repeated"
 
 
@@ -99,13 +102,19 @@ class ProcessDied(Ambiguous):
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image in the storage; sizes in pixels."""
+    """An image in the storage; sizes in pixels, `sha256` is the digest of its bytes."""
 
     storage_key: str
     media_type: str
     width: int
     height: int
     size_bytes: int
+    sha256: bytes
+
+    @classmethod
+    def of(cls, storage_key: str, media_type: str, size: tuple[int, int], content: bytes) -> StoredImage:
+        """An image of `size` (width, height) that is stored as `content`."""
+        return cls(storage_key, media_type, *size, len(content), sha256(content).digest())
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +140,7 @@ class History:
 
     `rounds` are the failures before it; `same_round` says that the attempt was granted before the last one of
     its `deployment` was counted. `out` are deployments for which the job need not wait (`domain/rounds.py`).
+    `retry_ambiguous`: a call whose outcome is unknown may be made again, as client and deployment say.
     `deaths` are the other processes that died while they called for the job.
     `calls_back`: the upstream may still call back about this attempt, or has, and the job is not final.
     `orphaned`: the attempt sleeps because the process that made its call died.
@@ -161,15 +171,17 @@ class Verdict:
     """What to do with the attempt and its job.
 
     `state` is the attempt's; SLEEPING means that it stays open and waits for an upstream callback. `ends` is
-    the job's final status, if it ends now; COMPLETED is decided by the number of its images instead. `counts`
-    says that the failure counts. `remembers` says that the deployment failed the job: it prefers another one,
-    and does not go to this one for `delay` seconds. `repeats` are the deployments that are asked once more
-    before it ends. `died`: a process died. `frees_token`: the token returns at once.
+    the job's final status, if it ends now; COMPLETED is decided by the number of its images instead. `error`
+    is what the client is told then, and `code` what the line of a batch is told. `counts` says that the
+    failure counts. `remembers` says that the deployment failed the job: it prefers another one, and does not
+    go to this one for `delay` seconds. `repeats` are the deployments that are asked once more before it ends.
+    `died`: a process died. `frees_token`: the token returns at once.
     """
 
     state: AttemptState
     ends: JobStatus | None = None
     error: str | None = None
+    code: LineError | None = None
     counts: bool = False
     remembers: bool = False
     repeats: frozenset[str] = frozenset()
@@ -185,7 +197,8 @@ def judge(outcome: AttemptOutcome, history: History, random: Random) -> Verdict:
             return Verdict(AttemptState.SUCCEEDED)
         case Rejected():
             unsent = isinstance(outcome, InputRefused)
-            return Verdict(AttemptState.REFUSED, JobStatus.FAILED, outcome.reason, frees_token=unsent)
+            code = LineError.INPUT_IMAGE if unsent else LineError.REFUSED
+            return Verdict(AttemptState.REFUSED, JobStatus.FAILED, outcome.reason, code, frees_token=unsent)
         case Throttled():
             return Verdict(AttemptState.THROTTLED)
         case Misconfigured():
@@ -198,7 +211,8 @@ def judge(outcome: AttemptOutcome, history: History, random: Random) -> Verdict:
 
 def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdict:
     if isinstance(outcome, AnswerLost) and not history.calls_back:
-        return Verdict(AttemptState.UNKNOWN, JobStatus.ERROR, _ANSWER_LOST)
+        code = LineError.UNKNOWN_OUTCOME
+        return Verdict(AttemptState.UNKNOWN, JobStatus.ERROR, _ANSWER_LOST, code)
     ambiguous = isinstance(outcome, Ambiguous)
     waited = isinstance(outcome, NotCalledBack)
     died = history.orphaned if waited else isinstance(outcome, ProcessDied)
@@ -206,11 +220,12 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
         return Verdict(AttemptState.SLEEPING, died=died)
     state = AttemptState.UNKNOWN if ambiguous else AttemptState.UNAVAILABLE
     counts = not history.same_round
-    error = _final_error(ambiguous=ambiguous, died=died, history=history)
+    code, error = _final_error(ambiguous=ambiguous, died=died, history=history) or (None, None)
     return Verdict(
         state,
         ends=JobStatus.ERROR if error else None,
         error=error,
+        code=code,
         counts=counts,
         remembers=True,
         repeats=history.rounds_after.to_repeat,
@@ -220,13 +235,16 @@ def _failure(outcome: UpstreamError, history: History, random: Random) -> Verdic
     )
 
 
-def _final_error(*, ambiguous: bool, died: bool, history: History) -> str | None:
+def _final_error(*, ambiguous: bool, died: bool, history: History) -> tuple[LineError, str] | None:
     if ambiguous and not history.retry_ambiguous:
-        return "The outcome of the call to the image service is unknown, and repeating it is not allowed"
+        return LineError.UNKNOWN_OUTCOME, _NOT_REPEATED
     if died and history.deaths + 1 >= MAX_DEATHS:
-        return f"The job was ended after {MAX_DEATHS} processes died while serving it"
+        return (
+            LineError.NOT_SERVED,
+            f"The job was ended after {MAX_DEATHS} processes died while serving it",
+        )
     if not history.same_round and history.rounds_after.are_over(history.out):
-        return not_served(history.rounds_after)
+        return LineError.NOT_SERVED, not_served(history.rounds_after)
     return None
 
 

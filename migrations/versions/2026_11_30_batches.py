@@ -171,7 +171,8 @@ def upgrade() -> None:
         CREATE INDEX ix_batch_parts_file_id ON batch_parts (file_id)
     """)
     op.execute("""
-        CREATE INDEX ix_batch_parts_unfinished ON batch_parts (created_at) WHERE state = 'validating'
+        CREATE INDEX ix_batch_parts_unfinished ON batch_parts (coalesce(leased_until, created_at)) WHERE state =
+            'validating' OR leased_until IS NOT NULL
     """)
     op.execute("""
         CREATE TABLE batch_lines (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine
@@ -30,7 +31,7 @@ def client(service: Service) -> Client:
 @pytest.fixture
 def second(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Client]:
     """An account with ten dollars at a server that has a second dialect."""
-    settings = {"storage_url": f"file://{tmp_path}/media", "max_body_bytes": MOST_BYTES}
+    settings: dict[str, Any] = {"storage_url": f"file://{tmp_path}/media", "max_body_bytes": MOST_BYTES}
     with serving(engine, database_url, dialects=WITH_SECOND, **settings) as service:
         yield service.client()
 

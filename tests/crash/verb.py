@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import traceback
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,10 +18,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
-from imagequeue import wiring
+from imagequeue import backfill_wiring, wiring
 from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
 from tests import builders
+from tests.backfill import Backfill
 from tests.lifecycle.deliver.by_hand import deliver_once
 from tests.pipeline import Pipeline
 from tests.servers import SimulatorThread
@@ -94,6 +96,23 @@ def _sweep(pipeline: Pipeline, place: Place, argument: str) -> None:
     pipeline.sweep.run_once()
 
 
+def _validate(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    validation = backfill_wiring.validation(pipeline.runtime, threading.Event())
+    while validation.run_once():
+        pass
+
+
+def _expand(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Backfill(pipeline).expand()
+
+
+def _supervise(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    Backfill(pipeline).supervision.run_once()
+
+
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
     deliver_once(pipeline.runtime)
@@ -118,6 +137,9 @@ _VERBS = {
     "generate": _generate,
     "poll": _poll,
     "sweep": _sweep,
+    "validate": _validate,
+    "expand": _expand,
+    "supervise": _supervise,
     "deliver": _deliver,
 }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType
 from uuid import UUID
 
@@ -117,6 +118,51 @@ def test_weights_are_kept() -> None:
 def test_flows_of_an_account_take_turns() -> None:
     shares = Counter(one.id for one in served(FairQueue(), [flow(1, 1), flow(2, 1), flow(3, 2)], 120))
     assert shares == {1: 30, 2: 30, 3: 60}
+
+
+def of_batch(number: int, batch: int | None, weight: int = 1) -> Flow:
+    """A flow of one of account 1's batches; None: of its single jobs."""
+    batch_id = None if batch is None else UUID(int=batch)
+    single = flow(number, 1, Lane.BACKFILL)
+    return replace(single, batch_id=batch_id, batch_weight=weight)
+
+
+@settings(deadline=None)  # other work on the machine is not a fault
+@given(
+    weights=st.lists(st.integers(1, 8), min_size=1, max_size=4), at_once=st.integers(1, 20), data=st.data()
+)
+def test_batches_of_an_account_and_its_single_jobs_as_one_take_turns_by_weight(
+    weights: list[int], at_once: int, data: st.DataObject
+) -> None:
+    flows = [
+        of_batch(batch * 100 + number, batch, weight)
+        for batch, weight in enumerate(weights)
+        for number in range(data.draw(st.integers(1, 3)))
+    ]
+    flows += [of_batch(1000 + number, None) for number in range(data.draw(st.integers(1, 3)))]
+    turns = 40
+    taken = served(FairQueue(), flows, turns * (sum(weights) + 1), at_once)
+    shares = Counter(one.batch_id for one in taken)
+    expected = {UUID(int=batch): turns * weight for batch, weight in enumerate(weights)} | {None: turns}
+    assert {batch: pytest.approx(share, abs=max(weights) + 1) for batch, share in expected.items()} == shares
+
+
+def test_flows_of_a_batch_take_turns_alike() -> None:
+    flows = [of_batch(1, 1, 5), of_batch(2, 1, 5), of_batch(3, 2, 5)]
+    assert Counter(one.id for one in served(FairQueue(), flows, 120)) == {1: 30, 2: 30, 3: 60}
+
+
+def test_interactive_jobs_between_them_leave_the_weights_of_batches_as_they_are() -> None:
+    flows = [of_batch(1, 1, 4), of_batch(2, 2), flow(3, 1)]
+    shares = Counter(one.id for one in served(FairQueue(), flows, 1000))
+    assert shares == {1: 80, 2: 20, 3: 900}
+
+
+def test_another_weight_counts_from_the_next_turn_on() -> None:
+    queue = FairQueue()
+    served(queue, [of_batch(1, 1), of_batch(2, 2, 9)], 100)
+    shares = Counter(one.id for one in served(queue, [of_batch(1, 1, 9), of_batch(2, 2)], 100))
+    assert shares[1] == pytest.approx(90, abs=2)
 
 
 def test_who_was_away_neither_saved_grants_nor_owes_any() -> None:

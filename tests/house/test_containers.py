@@ -51,7 +51,7 @@ def test_every_process_has_a_service_and_every_queue_a_worker() -> None:
     commands = [service["command"] for service in OURS.values()]
     assert {command[0] for command in commands} == {"api", "dispatcher", "worker", "migrate", "simulator"}
     queues = {command[command.index("--queues") + 1] for command in commands if command[0] == "worker"}
-    assert queues == {"generate.interactive", "generate.backfill", "deliveries"}
+    assert queues == {"generate.interactive", "generate.backfill", "deliveries", "backfills"}
 
 
 @pytest.mark.parametrize("name", sorted(OURS))

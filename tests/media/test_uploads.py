@@ -11,8 +11,8 @@ from imagequeue.media.bucket import S3Storage
 from imagequeue.media.bucket_upload import PART_BYTES
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import ObjectMissing, Storage
-from imagequeue.media.uploads import put_stream
 from tests.media.conftest import Place
+from tests.media.streams import put_stream
 
 KEY = "files/019d0000-0000-7000-8000-000000000001"
 LATER = timedelta(days=2)

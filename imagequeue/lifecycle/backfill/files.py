@@ -12,10 +12,10 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Self
+from functools import partial
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.errors import NotFound, ServiceUnavailable, TooManyRequests
 from imagequeue.domain.ids import new_id
@@ -39,13 +39,17 @@ INTERVAL_SECONDS = 60.0
 JSON_LINES = "application/jsonl"
 
 
+InsertFile = Callable[[Connection, NewFile], bool]
+"""Inserts the row of a file before its first byte; False: it may not begin."""
+
+
 class FileUpload:
-    """An upload of an account, part by part; leaving the context before `finish` removes what came.
+    """A file that is written part by part: its row first, with a lease, then its object.
 
     Every method writes to the database and to the storage, so none may run in the thread of an event loop.
     """
 
-    def __init__(self, runtime: Runtime, account_id: UUID) -> None:
+    def __init__(self, runtime: Runtime, account_id: UUID, batch_id: UUID | None = None) -> None:
         self.size_bytes = 0
         self._engine, self._storage = runtime.engine, runtime.storage
         self._file = NewFile(
@@ -54,27 +58,27 @@ class FileUpload:
             purpose="",
             filename="",
             storage_key=f"files/{account_id}/{file_id}",
+            batch_id=batch_id,
         )
         self._digest = hashlib.sha256()
         self._stack = ExitStack()
 
-    def begin(self) -> Self:
-        """Insert its row and open its object.
+    def begin(self, insert: InsertFile) -> bool:
+        """Insert its row and open its object; False: it may not begin.
 
         Raises:
-            TooManyRequests: `MOST_UPLOADS` of the account run.
             ServiceUnavailable: the storage is away.
             DBAPIError: the database is away.
         """
         with self._engine.begin() as connection:
-            if not files.begin_file(connection, self._file, most=MOST_UPLOADS, lease_seconds=LEASE_SECONDS):
-                raise TooManyRequests(f"{MOST_UPLOADS} files are being uploaded already", retry_after=5)
+            if not insert(connection, self._file):
+                return False
         try:
             self._object = self._stack.enter_context(self._storage.upload(self._file.storage_key, JSON_LINES))
         except StorageUnavailable as error:
             self.abandon()
             raise _away() from error
-        return self
+        return True
 
     def write(self, content: bytes) -> None:
         """Add bytes, and renew the lease.
@@ -124,6 +128,20 @@ class FileUpload:
         self._stack.close()
         with self._engine.begin() as connection:
             files.give_up_file(connection, self._file.id)
+
+
+def begin_upload(runtime: Runtime, account_id: UUID) -> FileUpload:
+    """Begin the upload of a client.
+
+    Raises:
+        TooManyRequests: `MOST_UPLOADS` of the account run.
+        ServiceUnavailable: the storage is away.
+        DBAPIError: the database is away.
+    """
+    upload = FileUpload(runtime, account_id)
+    if not upload.begin(partial(files.begin_file, most=MOST_UPLOADS, lease_seconds=LEASE_SECONDS)):
+        raise TooManyRequests(f"{MOST_UPLOADS} files are being uploaded already", retry_after=5)
+    return upload
 
 
 def _away() -> ServiceUnavailable:

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from heapq import nlargest
@@ -41,7 +41,7 @@ _START = UUID(int=0)
 
 @dataclass(frozen=True)
 class Waiting:
-    """The flows in which jobs wait: for their first attempt (`queued`), or for another one (`incomplete`)."""
+    """The open flows in which jobs wait: for the first attempt (`queued`), or for another (`incomplete`)."""
 
     flows: Sequence[Flow] = ()
     queued: frozenset[int] = frozenset()
@@ -77,15 +77,16 @@ class Backlog:
     whole_at: float = float("-inf")
 
     def look(self, connection: Connection) -> Waiting:
-        """Find the flows in which jobs wait now."""
+        """Find the flows in which jobs wait now, but for those that a batch has closed."""
         self._begin_look()
         queued = flows.queued_flows(connection, self._skipped())
         incomplete = flows.incomplete_flows(connection)
         if self.whole:
             self._forget_all_but(queued | incomplete)
         self._learn(connection, queued | incomplete)
-        found = [self.known[id_] for id_ in sorted(queued | incomplete)]
-        return Waiting(found, frozenset(queued), frozenset(incomplete))
+        found = list(_open(connection, [self.known[id_] for id_ in sorted(queued | incomplete)]))
+        ids = {flow.id for flow in found}
+        return Waiting(found, frozenset(queued & ids), frozenset(incomplete & ids))
 
     def cursor(self, flow_id: int) -> UUID:
         """Queued jobs of the flow have ids above this; in a look without cursors, above nothing."""
@@ -126,3 +127,14 @@ class Backlog:
         new = sorted(ids - self.known.keys())
         if new:
             self.known |= {flow.id: flow for flow in flows.load_flows(connection, new)}
+
+
+def _open(connection: Connection, found: Sequence[Flow]) -> Iterator[Flow]:
+    """Those whose jobs may be called for, with the weights of their batches: both may change at any time."""
+    of_batches = [flow.id for flow in found if flow.batch_id is not None]
+    weights = flows.open_weights(connection, of_batches) if of_batches else {}
+    for flow in found:
+        if flow.batch_id is None:
+            yield flow
+        elif flow.id in weights:
+            yield replace(flow, batch_weight=weights[flow.id])

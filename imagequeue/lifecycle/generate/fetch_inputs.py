@@ -23,6 +23,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.backoff import FETCH_RECORDING, INPUT_FETCH, INPUT_STORING
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.images import ImageRequest, Requirement
 from imagequeue.domain.jobs import JobStatus, Lane
 from imagequeue.domain.verdicts import MAX_DEATHS, InputRefused
@@ -127,7 +128,11 @@ class Fetching:
 
     def _end(self, job: UnfetchedJob, status: JobStatus, reason: str) -> None:
         self.settlement.end(
-            [job.id], status, reason, provided=lambda connection: fetches.hold_lease(connection, job)
+            [job.id],
+            status,
+            reason,
+            LineError.INPUT_IMAGE,
+            provided=lambda connection: fetches.hold_lease(connection, job),
         )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http import HTTPStatus
 from uuid import UUID
@@ -28,7 +28,7 @@ from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
 from imagequeue.media.gate import DECODING
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
-from imagequeue.media.keys import checked_key
+from imagequeue.media.keys import checked_key, input_key
 from imagequeue.media.storage import ObjectMissing, Storage
 
 FETCH_SECONDS = 60.0
@@ -66,6 +66,44 @@ class Inputs:
             if key != source and not self.storage.exists(key):
                 image = self._fetched(name, source, until)
                 self.storage.put(key, image.content, image.media_type)
+
+    def store_url(self, name: str, url: str, keep: Callable[[str], None]) -> str:
+        """Fetch an image, check and re-encode it, and store it by its content; its key.
+
+        `keep` is called with the key before it is stored, so that the retention leaves it. `name` is `mask`,
+        or what messages call the image.
+
+        Raises:
+            InputRefused: it may not be fetched, is not there, or is not an image within the limits.
+            InputUnavailable: it could not be fetched in time; another try may succeed.
+            StorageUnavailable: the storage is away.
+        """
+        return self._store(self._fetched(name, url, time.monotonic() + FETCH_SECONDS), keep)
+
+    def store_file(self, name: str, storage_key: str, size_bytes: int, keep: Callable[[str], None]) -> str:
+        """The same for an object of the storage.
+
+        Raises:
+            InputRefused: it is too large, is no longer stored, or is not an image within the limits.
+            StorageUnavailable: the storage is away.
+        """
+        if size_bytes > MOST_INPUT_BYTES:
+            raise InputRefused(f"{name}: the file has more than {MOST_INPUT_BYTES // 2**20} MiB")
+        prepare = prepare_mask if name == _MASK else prepare_input
+        try:
+            with DECODING:
+                image = prepare(self.storage.get(storage_key), name=name)
+        except ObjectMissing:
+            raise InputRefused(f"{name}: the file is no longer stored") from None
+        except InvalidRequest as error:
+            raise InputRefused(error.message) from error
+        return self._store(image, keep)
+
+    def _store(self, image: EncodedImage, keep: Callable[[str], None]) -> str:
+        key = input_key(image.content)
+        keep(key)
+        self.storage.put(key, image.content, image.media_type)
+        return key
 
     def load(
         self, job_id: UUID, request: ImageRequest

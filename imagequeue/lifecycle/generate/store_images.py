@@ -232,7 +232,7 @@ class ImageStorer:
         with contextlib.suppress(StorageError, Unavailable), DECODING:
             content = self.storage.get(key)
             found = check_output(content, output_format)
-            return StoredImage(key, found.media_type, found.width, found.height, len(content))
+            return StoredImage.of(key, found.media_type, (found.width, found.height), content)
         return image
 
     def _put_until_it_works(self, postponed: Postponed) -> StoredImage:
@@ -284,7 +284,7 @@ def _key(ticket: CallTicket, number: int) -> str:
 
 def _as_checked(ticket: CallTicket, number: int, content: bytes) -> Checked:
     image, key = check_output(content, ticket.parameters["output_format"]), _key(ticket, number)
-    stored = StoredImage(key, image.media_type, image.width, image.height, len(image.content))
+    stored = StoredImage.of(key, image.media_type, (image.width, image.height), image.content)
     return Checked(number, stored, _spooled(image.content))
 
 

@@ -27,7 +27,7 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.providers.provider import CallbackProvider
 from imagequeue.providers.registry import PROVIDERS
-from imagequeue.store.attempts import calls
+from imagequeue.store.attempts import calls, polls
 
 log = structlog.get_logger()
 
@@ -50,7 +50,7 @@ class UpstreamCallbacks:
         """
         with self.engine.begin() as connection:
             reference = self._reference(connection, attempt_id, body)
-            stands = reference and calls.learn_reference(connection, attempt_id, reference)
+            stands = reference and polls.learn_reference(connection, attempt_id, reference)
         if stands and stands != reference:  # the reference that was stored first is the one that is polled
             log.warning("callback_contradicts", attempt_id=str(attempt_id))
         elif stands:

@@ -6,7 +6,8 @@ from dataclasses import replace
 
 from sqlalchemy import Connection
 
-from imagequeue.domain.catalog import Catalog
+from imagequeue.domain.batches import OnUnknown
+from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.jobs import AttemptState
 from imagequeue.domain.upstream import Ambiguous, Unavailable
 from imagequeue.domain.verdicts import AttemptOutcome, History, NotCalledBack, ProcessDied
@@ -30,7 +31,7 @@ def read_history(  # what is locked, and what came
     history = History(
         deployment=attempt.deployment,
         deaths=closings.other_deaths(connection, attempt.id) if may_have_died else 0,
-        retry_ambiguous=deployment.retry_ambiguous if deployment else True,
+        retry_ambiguous=_may_repeat(deployment, job),
         calls_back=may and not job.status.is_final,
         orphaned=attempt.state is AttemptState.SLEEPING and attempt.process_id is not None,
     )
@@ -40,3 +41,8 @@ def read_history(  # what is locked, and what came
     same_round = met.counted_before(attempt.deployment, attempt.created_at)
     history = replace(history, rounds=met.rounds, same_round=same_round)
     return replace(history, out=met.out(connection, history.rounds_after))
+
+
+def _may_repeat(deployment: Deployment | None, job: LockedJob) -> bool:
+    """Whether a call whose outcome is unknown may be made again: if the client and the deployment agree."""
+    return job.on_unknown is OnUnknown.RETRY and (deployment is None or deployment.retry_ambiguous)

@@ -11,11 +11,12 @@ from uuid import UUID
 
 from sqlalchemy import Connection
 
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.job_view import JobView
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, first_attempt_at, target_of
-from imagequeue.lifecycle.settle import webhook
+from imagequeue.lifecycle.settle import line_end, webhook
 from imagequeue.store.jobs import settlements
 from imagequeue.store.jobs.settlements import LockedJob
 from imagequeue.store.money.ledger import HoldEnd, end_holds
@@ -37,26 +38,36 @@ class JobEnd:
     random: Random = field(default_factory=Random)
 
     def write(
-        self, connection: Connection, jobs: Sequence[LockedJob], status: JobStatus, error: str | None
+        self,
+        connection: Connection,
+        jobs: Sequence[LockedJob],
+        status: JobStatus,
+        error: str | None,
+        code: LineError | None = None,
     ) -> list[UUID]:
-        """End those of the jobs that are live; their ids.
+        """End those of the jobs that are live; their ids. `code` is the error of those that are of a batch.
 
-        Quota groups and deployments are locked first, then wallets, each sorted: every transaction that
-        settles does it in this order, so that no two wait for each other.
+        Quota groups and deployments are locked first, then lines of batches, then wallets, then the counters
+        of batches, each sorted: every transaction that settles does it in this order, so that no two wait for
+        each other.
         """
         live = settlements.finish_jobs(connection, jobs, status)
-        captures = status is JobStatus.COMPLETED
-        end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
+        lines = line_end.lock_lines(connection, live)
         bodies = {job.id: encode(self._final_body(connection, job, status, error)) for job in live}
-        settlements.write_results(connection, bodies, error=error)  # first: what is told of a job is read
+        settlements.write_results(connection, bodies, error=error)  # before webhooks, which read it there
         own = [
             self._delivery(job, job.webhook_url, self._told(connection, job) or bodies[job.id])
             for job in live
             if job.webhook_url
         ]
         # A job's own webhook is the first: where an endpoint has the same URL, it is the one that stays.
-        events = webhook.events(connection, live, status, bodies, self._due)
+        told = [job for job in live if job.tells_endpoints]
+        events = webhook.events(connection, told, status, bodies, self._due)
         write_deliveries(connection, [*own, *events])
+        # Many jobs of an account end at once: its wallet is locked for little more than the commit.
+        captures = status is JobStatus.COMPLETED
+        end_holds(connection, [HoldEnd(job.id, job.price_usd if captures else None) for job in live])
+        line_end.end_lines(connection, live, lines, code, error)
         return [job.id for job in live]
 
     def _told(self, connection: Connection, job: LockedJob) -> str | None:

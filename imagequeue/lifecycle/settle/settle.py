@@ -24,6 +24,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Connection, Engine
 
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import OPEN_ATTEMPTS, AttemptState, JobStatus
 from imagequeue.domain.verdicts import (
@@ -103,17 +104,19 @@ class Settlement:
             if attempt is not None:
                 closings.note(connection, attempt_id, reason, self._cost(attempt, outcome))
 
-    def end(
+    def end(  # noqa: PLR0913  # what the jobs end as, and on what condition
         self,
         job_ids: Sequence[UUID],
         status: JobStatus,
         error: str,
+        code: LineError = LineError.NOT_SERVED,
         *,
         provided: Callable[[Connection], bool] = lambda _: True,
         lock_seconds: float | None = None,
     ) -> list[UUID]:
         """End jobs before their images come (cancelled, past a deadline); returns those that were live.
 
+        `code` is the error of those that are lines of a batch.
         `provided` is called first, in the same transaction; where it returns False nothing is ended.
 
         Raises:
@@ -123,7 +126,7 @@ class Settlement:
             if not provided(connection):
                 return []
             jobs = settlements.lock_jobs(connection, job_ids)
-            ended = self.job_end.write(connection, jobs, status, error)
+            ended = self.job_end.write(connection, jobs, status, error, code)
         if ended:
             self.announce(ended)
         return ended
@@ -200,7 +203,8 @@ class Settlement:
         if job.status.is_final:
             return None
         if verdict.ends:
-            return job.id if self.job_end.write(connection, [job], verdict.ends, verdict.error) else None
+            ended = self.job_end.write(connection, [job], verdict.ends, verdict.error, verdict.code)
+            return job.id if ended else None
         if verdict.remembers:
             counts, delay = verdict.counts, verdict.delay
             failures.record_failure(connection, job.id, history.deployment, counts=counts, delay=delay)

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import ImageRequest
@@ -22,8 +23,8 @@ class Submission:
 
     `model_id` of the request is a catalog id, not an alias. `fingerprint` is equal for submits of the same
     account, route and body. `retry_count` is how often the client says that it has repeated this submit
-    (None: it says nothing). Deadlines are times with a zone. `notes` are those of a `RequestWithUploads`, as
-    JSON text.
+    (None: it says nothing). Deadlines are times with a zone. `on_unknown`: what becomes of the job when the
+    outcome of a call is unknown. `notes` are those of a `RequestWithUploads`, as JSON text.
     """
 
     account_id: UUID
@@ -39,6 +40,7 @@ class Submission:
     retry_count: int | None = None
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
     batch_id: UUID | None = None
+    on_unknown: OnUnknown = OnUnknown.RETRY
     notes: str | None = None
 
 

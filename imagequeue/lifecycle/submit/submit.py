@@ -74,6 +74,22 @@ def submit(
     return [outcome for draft in drafts if (outcome := draft.outcome) is not None]
 
 
+def accept(
+    connection: Connection, runtime: Runtime, catalog: Catalog, submissions: Sequence[Submission]
+) -> list[SubmitOutcome]:
+    """What `submit` does, in the caller's transaction: one outcome for each submission, in their order.
+
+    The caller has read the catalog once, so that its prices are those that are held. It commits, wakes the
+    dispatchers afterwards, and sets how long a statement may wait for a lock.
+
+    Raises:
+        DBAPIError: the database is away or refuses a statement; the transaction is to be rolled back.
+    """
+    drafts = [Draft(submission, new_id()) for submission in submissions]
+    _decide(connection, runtime, catalog, drafts)
+    return [outcome for draft in drafts if (outcome := draft.outcome) is not None]
+
+
 def _inserted(
     runtime: Runtime, submissions: Sequence[Submission], waits: Callable[[int], bool], lock_seconds: float
 ) -> list[Draft]:
@@ -240,5 +256,6 @@ def _job(draft: Draft, flow_id: int, price: Decimal) -> NewJob:
         finish_by=submission.finish_by,
         webhook_url=submission.webhook_url,
         client_headers=submission.client_headers,
+        on_unknown=submission.on_unknown,
         notes=submission.notes,
     )

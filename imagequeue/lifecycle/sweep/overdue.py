@@ -12,6 +12,7 @@ from uuid import UUID
 import structlog
 from sqlalchemy import Engine
 
+from imagequeue.domain.batches import LineError
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle.settle import Settlement
@@ -41,7 +42,9 @@ def end_overdue(engine: Engine, settlement: Settlement, at_once: int = AT_ONCE) 
             if time.monotonic() > until:
                 break
             try:
-                of_account = settlement.end(job_ids, JobStatus.ERROR, OVERDUE, lock_seconds=LOCK_SECONDS)
+                of_account = settlement.end(
+                    job_ids, JobStatus.ERROR, OVERDUE, LineError.DEADLINE, lock_seconds=LOCK_SECONDS
+                )
             except TooSlow:
                 log.warning("overdue_postponed", account_id=str(account_id), jobs=len(job_ids))
                 locked.add(account_id)

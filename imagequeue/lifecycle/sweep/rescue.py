@@ -147,4 +147,4 @@ class Rescue:
         except Unavailable:
             log.exception("stored_image_unusable", storage_key=key)
             return None
-        return StoredImage(key, image.media_type, image.width, image.height, len(content))
+        return StoredImage.of(key, image.media_type, (image.width, image.height), content)

@@ -43,12 +43,23 @@ STARTED = """
 
 # No start is granted within a group's block, so a block that holds now came after the grant, by a 429. Only
 # the grant of a probe, in a group that is out of quota, moves the block itself.
+#
+# A batch closes its flows while calls of their jobs begin: the share lock makes it wait for these, and those
+# that wait for it find the flow closed. Flows of single jobs are always open, so they are not locked.
 _START = text(f"""
+    WITH flow AS (
+        SELECT flows.id FROM attempts
+        JOIN jobs ON jobs.id = job_id
+        JOIN flows ON flows.id = flow_id
+        WHERE attempts.id = :id AND batch_id IS NOT NULL AND open
+        FOR SHARE OF flows
+    )
     UPDATE attempts
     SET state = 'CALLING', process_id = :process_id, called_at = clock_timestamp(),
         call_deadline = clock_timestamp() + make_interval(secs => :timeout)
-    FROM jobs
+    FROM jobs JOIN flows ON flows.id = flow_id
     WHERE attempts.id = :id AND state = 'RELEASED' AND jobs.id = job_id AND jobs.status = 'PROCESSING'
+        AND (batch_id IS NULL OR EXISTS (SELECT FROM flow))
         AND (jobs.finish_by IS NULL OR jobs.finish_by > clock_timestamp())
         AND (jobs.start_by IS NULL OR jobs.start_by > clock_timestamp() OR {STARTED})
         AND EXISTS (SELECT FROM processes WHERE id = :process_id)
@@ -78,17 +89,6 @@ _SLEEP = text("""
             ELSE clock_timestamp() + make_interval(secs => :seconds)
         END
     WHERE id = :id AND (state = 'SLEEPING' OR state = 'CALLING' AND process_id = :process_id)
-""")
-
-_LEARN = text("""
-    UPDATE attempts
-    SET upstream_reference = coalesce(upstream_reference, :reference),
-        poll_after = CASE
-            WHEN state = 'SLEEPING' AND coalesce(upstream_reference, :reference) = :reference
-            THEN clock_timestamp() ELSE poll_after
-        END
-    WHERE id = :id AND state IN ('CALLING', 'SLEEPING')
-    RETURNING upstream_reference
 """)
 
 # Of the released attempts, those beyond `waiting` have no message in the list: so many may be rung again.
@@ -216,6 +216,7 @@ def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: f
     - the attempt is not RELEASED any more, or its job is final;
     - `finish_by` has passed, or `start_by` has and this would be the job's first call;
     - the planned start is more than `LEASE_SLACK` ago, because the token covers no later call;
+    - the batch of its job has closed the job's flow;
     - a 429 has blocked the group since the grant: after the pause the upstream is to see one call, not all
       that were released before (docs/design/rate-limiting.md, "What upstreams say back");
     - the process has no row, because it was declared dead: it must register again first.
@@ -251,16 +252,6 @@ def deployment_of(connection: Connection, attempt_id: UUID) -> str | None:
     """The name of the deployment that an attempt is for; None: there is no such attempt any more."""
     statement = text("SELECT deployment FROM attempts WHERE id = :id")
     return connection.execute(statement, {"id": attempt_id}).scalar_one_or_none()
-
-
-def learn_reference(connection: Connection, attempt_id: UUID, reference: str) -> str | None:
-    """Store the reference of an open attempt unless it has one, and let it be polled for now.
-
-    Returns:
-        The reference that the attempt has now, which may be another one; None: the attempt is not open.
-    """
-    values = {"id": attempt_id, "reference": reference}
-    return connection.execute(_LEARN, values).scalar_one_or_none()
 
 
 def release_again(connection: Connection, lane: Lane, waiting: int, limit: int) -> list[Doorbell]:

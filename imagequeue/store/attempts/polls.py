@@ -23,6 +23,17 @@ _IS_LEASED = """
 """
 """Whether a sleeping attempt is rung for, or asked for by a process that nobody has found dead."""
 
+_LEARN = text("""
+    UPDATE attempts
+    SET upstream_reference = coalesce(upstream_reference, :reference),
+        poll_after = CASE
+            WHEN state = 'SLEEPING' AND coalesce(upstream_reference, :reference) = :reference
+            THEN clock_timestamp() ELSE poll_after
+        END
+    WHERE id = :id AND state IN ('CALLING', 'SLEEPING')
+    RETURNING upstream_reference
+""")
+
 # The clock of the statement, because the index is not asked for what a volatile function returns.
 _IS_DUE = f"state = 'SLEEPING' AND poll_after < statement_timestamp() AND NOT {_IS_LEASED}"
 
@@ -146,3 +157,13 @@ def end_poll(
     """
     values = {"id": attempt_id, "process_id": process_id, "seconds": seconds, "failed": failed}
     return connection.execute(_END, values).scalar_one_or_none()
+
+
+def learn_reference(connection: Connection, attempt_id: UUID, reference: str) -> str | None:
+    """Store the reference of an open attempt unless it has one, and let it be polled for now.
+
+    Returns:
+        The reference that the attempt has now, which may be another one; None: the attempt is not open.
+    """
+    values = {"id": attempt_id, "reference": reference}
+    return connection.execute(_LEARN, values).scalar_one_or_none()

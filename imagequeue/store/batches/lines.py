@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 from uuid import UUID
 
@@ -50,7 +51,7 @@ _OF_JOBS = text("""
 _DELETE = text("""
     DELETE FROM batch_lines WHERE (batch_id, number) IN (
         SELECT batch_id, number FROM batch_lines
-        WHERE batch_id = :batch_id AND number >= :first_number ORDER BY number LIMIT :most
+        WHERE batch_id = :batch_id AND number BETWEEN :first AND :last ORDER BY number LIMIT :most
     )
 """)
 
@@ -74,7 +75,60 @@ def lines_of_jobs(connection: Connection, job_ids: Collection[UUID]) -> dict[UUI
     return {row.job_id: LineOfJob(row.batch_id, row.number, LineState(row.state)) for row in rows}
 
 
-def delete_lines(connection: Connection, batch_id: UUID, first_number: int, most: int) -> int:
-    """Delete at most `most` lines of a batch from a number on; the number of those that were deleted."""
-    values = {"batch_id": batch_id, "first_number": first_number, "most": most}
+def delete_lines(connection: Connection, batch_id: UUID, first: int, last: int, most: int) -> int:
+    """Delete at most `most` lines of a batch by their numbers; how many were deleted."""
+    values = {"batch_id": batch_id, "first": first, "last": last, "most": most}
     return connection.execute(_DELETE, values).rowcount
+
+
+_EARLIER = text("""
+    SELECT DISTINCT ON (custom_id) custom_id, batch_id, number, body_digest,
+        coalesce(job_id, earlier_job_id) AS job_id
+    FROM batches JOIN batch_lines ON batch_lines.batch_id = batches.id
+    WHERE batches.account_id = :account_id AND batches.id <> :batch_id AND batches.forgotten_at IS NULL
+        AND custom_id = ANY(:custom_ids) AND batch_lines.state IN ('completed', 'skipped')
+        AND EXISTS (
+            SELECT FROM jobs
+            WHERE jobs.id = coalesce(job_id, earlier_job_id) AND forgotten_at IS NULL
+        )
+    ORDER BY custom_id, batch_id DESC
+""")
+
+_NUMBERS = text("""
+    SELECT custom_id, number FROM batch_lines WHERE batch_id = :batch_id AND custom_id = ANY(:custom_ids)
+""")
+
+_CUSTOM_IDS = text("SELECT custom_id FROM batch_lines WHERE batch_id = :batch_id")
+
+
+@dataclass(frozen=True, slots=True)
+class EarlierLine:
+    """A line of an earlier batch of the same account that was completed, and whose images are still kept."""
+
+    batch_id: UUID
+    number: int
+    body_digest: bytes
+    job_id: UUID
+
+
+def earlier_lines(
+    connection: Connection, account_id: UUID, batch_id: UUID, custom_ids: Collection[str]
+) -> dict[str, EarlierLine]:
+    """The newest such lines of other batches, by their custom_id."""
+    values = {"account_id": account_id, "batch_id": batch_id, "custom_ids": list(custom_ids)}
+    return {
+        row.custom_id: EarlierLine(row.batch_id, row.number, bytes(row.body_digest or b""), row.job_id)
+        for row in connection.execute(_EARLIER, values)
+    }
+
+
+def numbers_of(connection: Connection, batch_id: UUID, custom_ids: Collection[str]) -> dict[str, int]:
+    """The numbers of a batch's lines by custom_id, of those that are there."""
+    values = {"batch_id": batch_id, "custom_ids": list(custom_ids)}
+    return {row.custom_id: row.number for row in connection.execute(_NUMBERS, values)}
+
+
+def custom_ids(connection: Connection, batch_id: UUID) -> Iterator[str]:
+    """The custom_ids of all lines of a batch, as they come from the server."""
+    rows = connection.execution_options(yield_per=10_000).execute(_CUSTOM_IDS, {"batch_id": batch_id})
+    yield from rows.scalars()

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from imagequeue.domain.batches import RESUMED_BY_HAND
 from imagequeue.domain.fairness import Flow
 from imagequeue.domain.jobs import Lane
 
@@ -42,6 +43,12 @@ _QUEUED = text("""
     SELECT flow_id FROM found WHERE waits
 """)
 
+FLOWS_OPEN = f"""(
+    state IN ('validating', 'in_progress', 'paused')
+    AND NOT reasons && ARRAY[{", ".join(f"'{reason}'" for reason in sorted(RESUMED_BY_HAND))}]
+)"""
+"""Of a row of `batches`: whether calls of its jobs may begin. Its flows say the same."""
+
 _INCOMPLETE = text("""
     WITH RECURSIVE found AS (
         (SELECT flow_id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 ORDER BY flow_id LIMIT 1)
@@ -57,6 +64,17 @@ _INCOMPLETE = text("""
 """)
 
 
+_FOLLOW = text(f"""
+    WITH flow AS (
+        SELECT flows.id, batches.weight, {FLOWS_OPEN} AS open
+        FROM flows JOIN batches ON batches.id = batch_id
+        WHERE batch_id = :batch_id ORDER BY flows.id FOR NO KEY UPDATE OF flows
+    )
+    UPDATE flows SET open = flow.open, weight = flow.weight FROM flow
+    WHERE flows.id = flow.id AND (flows.open, flows.weight) IS DISTINCT FROM (flow.open, flow.weight)
+""")  # noqa: S608  # a constant of this module
+
+
 def queued_flows(connection: Connection, cursors: Mapping[int, UUID]) -> set[int]:
     """Ids of the flows in which a job waits for its first attempt: one with an id above the flow's cursor."""
     values = {"ids": list(cursors), "cursors": list(cursors.values())}
@@ -69,19 +87,34 @@ def incomplete_flows(connection: Connection) -> set[int]:
 
 
 def load_flows(connection: Connection, ids: Sequence[int]) -> list[Flow]:
-    """Read flows, which never change, with the weight of their account."""
+    """Read what never changes of flows, with the weight of their account."""
     rows = connection.execute(
         text("""
-            SELECT flows.id, model_id, requirement, account_id, lane, weight
+            SELECT flows.id, model_id, requirement, account_id, lane, accounts.weight, batch_id
             FROM flows JOIN accounts ON accounts.id = account_id
             WHERE flows.id = ANY(:ids)
         """),
         {"ids": list(ids)},
     )
     return [
-        Flow(row.id, row.model_id, row.requirement, row.account_id, Lane(row.lane), row.weight)
+        Flow(row.id, row.model_id, row.requirement, row.account_id, Lane(row.lane), row.weight, row.batch_id)
         for row in rows
     ]
+
+
+def open_weights(connection: Connection, ids: Sequence[int]) -> dict[int, int]:
+    """Of some flows of batches those that are open, with the weight of their batch."""
+    statement = text("SELECT id, weight FROM flows WHERE id = ANY(:ids) AND open")
+    return {row.id: row.weight for row in connection.execute(statement, {"ids": list(ids)})}
+
+
+def follow_batch(connection: Connection, batch_id: UUID) -> None:
+    """Open or close the flows of a batch as its state and its reasons say, and give them its weight.
+
+    From the commit of a closing on no call of its jobs begins: it waits for those that are beginning now. The
+    caller holds the lock of the batch's row, so that no flow is made meanwhile.
+    """
+    connection.execute(_FOLLOW, {"batch_id": batch_id})
 
 
 def first_waiting(

@@ -29,6 +29,9 @@ _NAMED = text("""
         WHERE parameters -> 'input_images' <> '[]'::jsonb AND parameters -> 'input_images' ? :key
     ) OR EXISTS (
         SELECT FROM job_requests WHERE parameters ->> 'mask' IS NOT NULL AND parameters ->> 'mask' = :key
+    ) OR EXISTS (
+        SELECT FROM batch_inputs JOIN batches ON batches.id = batch_id
+        WHERE storage_key = :key AND ended_at IS NULL
     )
 """)
 
@@ -44,7 +47,7 @@ def lock_due(connection: Connection) -> str | None:
 
 
 def is_named(connection: Connection, key: str) -> bool:
-    """Whether a job that is not forgotten names the image."""
+    """Whether a job that is not forgotten names the image, or a batch that has not ended."""
     return connection.execute(_NAMED, {"key": key}).scalar_one()
 
 

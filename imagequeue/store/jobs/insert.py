@@ -12,8 +12,10 @@ from uuid import UUID
 
 from sqlalchemy import Connection, text
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
+from imagequeue.store.jobs.flows import FLOWS_OPEN
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -41,6 +43,7 @@ class NewJob:
     finish_by: datetime | None = None
     webhook_url: str | None = None
     client_headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    on_unknown: OnUnknown = OnUnknown.RETRY
     notes: str | None = None
 
 
@@ -53,13 +56,21 @@ _FIND_FLOWS = text("""
     WHERE flows.batch_id IS NOT DISTINCT FROM wanted.batch_id
 """)
 
-_MAKE_FLOWS = text("""
-    INSERT INTO flows (account_id, model_id, requirement, lane, batch_id)
-    SELECT * FROM unnest(CAST(:account_ids AS uuid[]), CAST(:model_ids AS text[]),
-        CAST(:requirements AS text[]), CAST(:lanes AS text[]), CAST(:batch_ids AS uuid[]))
+# The share lock: a batch that closes its flows meanwhile waits, and closes this one as well.
+_MAKE_FLOWS = text(f"""
+    WITH new AS (
+        SELECT * FROM unnest(CAST(:account_ids AS uuid[]), CAST(:model_ids AS text[]),
+            CAST(:requirements AS text[]), CAST(:lanes AS text[]), CAST(:batch_ids AS uuid[]))
+            AS new (account_id, model_id, requirement, lane, batch_id)
+    ), batch AS (
+        SELECT id, weight, {FLOWS_OPEN} AS open FROM batches
+        WHERE id IN (SELECT batch_id FROM new) ORDER BY id FOR SHARE
+    )
+    INSERT INTO flows (account_id, model_id, requirement, lane, batch_id, weight, open)
+    SELECT new.*, coalesce(weight, 1), coalesce(open, true) FROM new LEFT JOIN batch ON id = batch_id
     ORDER BY 1, 2, 3, 4, 5
     ON CONFLICT DO NOTHING
-""")
+""")  # noqa: S608  # a constant of flows.py
 
 _INSERT_JOBS = text("""
     WITH new AS (
@@ -68,10 +79,10 @@ _INSERT_JOBS = text("""
             CAST(:image_counts AS int[]), CAST(:prices AS numeric[]),
             CAST(:start_bys AS timestamptz[]), CAST(:finish_bys AS timestamptz[]),
             CAST(:prompts AS text[]), CAST(:parameters AS text[]), CAST(:dialects AS text[]),
-            CAST(:webhook_urls AS text[]), CAST(:client_headers AS text[]), CAST(:notes AS text[]),
-            CAST(:unfetched AS boolean[])
+            CAST(:webhook_urls AS text[]), CAST(:client_headers AS text[]), CAST(:on_unknown AS text[]),
+            CAST(:notes AS text[]), CAST(:unfetched AS boolean[])
         ) AS new (id, account_id, flow_id, image_count, price_usd, start_by, finish_by,
-            prompt, parameters, dialect, webhook_url, client_headers, notes, unfetched)
+            prompt, parameters, dialect, webhook_url, client_headers, on_unknown, notes, unfetched)
     ), job AS (
         INSERT INTO jobs
             (id, account_id, flow_id, status, image_count, wanted, price_usd, start_by, finish_by, not_before)
@@ -81,9 +92,10 @@ _INSERT_JOBS = text("""
             CASE WHEN unfetched THEN clock_timestamp() END
         FROM new
     ), request AS (
-        INSERT INTO job_requests (job_id, prompt, parameters, dialect, webhook_url, client_headers, notes)
+        INSERT INTO job_requests
+            (job_id, prompt, parameters, dialect, webhook_url, client_headers, on_unknown, notes)
         SELECT id, prompt, CAST(parameters AS jsonb), dialect, webhook_url, CAST(client_headers AS jsonb),
-            notes
+            on_unknown, notes
         FROM new
     )
     INSERT INTO events (job_id, status) SELECT id, 'QUEUED' FROM new
@@ -91,7 +103,10 @@ _INSERT_JOBS = text("""
 
 
 def flow_ids(connection: Connection, keys: Sequence[FlowKey]) -> dict[FlowKey, int]:
-    """Find the flows, and insert those that are missing. A flow's id never changes; none is deleted."""
+    """Find the flows, and insert those that are missing. A flow's id never changes; none is deleted.
+
+    A new flow of a batch gets the batch's weight, and is open unless the batch is stopped.
+    """
     found = _find_flows(connection, keys)
     missing = [key for key in keys if key not in found]
     if missing:
@@ -117,6 +132,7 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob]) -> None:
             "dialects": [job.dialect for job in new],
             "webhook_urls": [job.webhook_url for job in new],
             "client_headers": [json.dumps(dict(job.client_headers)) for job in new],
+            "on_unknown": [job.on_unknown.value for job in new],
             "notes": [job.notes for job in new],
             "unfetched": [job.request.requirement.unfetched for job in new],
         },

@@ -1,4 +1,7 @@
-"""What is deleted after the retention time. The ledger stays, and each job's row and final body."""
+"""What is deleted after the retention time. The ledger stays, and each job's row and final body.
+
+The time of a batch's jobs counts from the end of the batch.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,10 @@ _EXPIRED = text("""
         AND NOT EXISTS (
             SELECT FROM events WHERE job_id = jobs.id
                 AND events.id > (SELECT min(counted_until) FROM event_totals)
+        )
+        AND NOT EXISTS (
+            SELECT FROM batches WHERE batches.id = flows.batch_id
+                AND (ended_at IS NULL OR ended_at > clock_timestamp() - make_interval(days => :days))
         )
     ORDER BY finished_at LIMIT :limit
 """)

@@ -10,17 +10,20 @@ from uuid import UUID
 
 from sqlalchemy import Connection, insert, text
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.tables import images, job_results
 
 _LOCK_JOBS = text("""
-    SELECT jobs.id, jobs.account_id, jobs.status, jobs.image_count, jobs.price_usd, jobs.created_at,
-        flows.model_id, flows.requirement, job_requests.parameters ->> 'operation' AS operation,
-        job_requests.webhook_url, job_requests.dialect, clock_timestamp() AS now
+    SELECT jobs.id, jobs.account_id, jobs.status, job_requests.on_unknown, flows.batch_id,
+        jobs.image_count, jobs.price_usd, jobs.created_at, flows.model_id, flows.requirement,
+        job_requests.parameters ->> 'operation' AS operation, job_requests.webhook_url, job_requests.dialect,
+        clock_timestamp() AS now, coalesce(line_webhooks, true) AS tells_endpoints
     FROM jobs
     JOIN flows ON flows.id = flow_id
+    LEFT JOIN batches ON batches.id = flows.batch_id
     JOIN job_requests ON job_requests.job_id = jobs.id
     WHERE jobs.id = ANY(:ids)
     ORDER BY jobs.id
@@ -67,11 +70,16 @@ _GIVE_BACK = text("""
 
 @dataclass(frozen=True, slots=True)
 class LockedJob:
-    """A job whose row is locked, with what its final body needs; `now` is the database's clock."""
+    """A job whose row is locked, with what its final body needs; `now` is the database's clock.
+
+    `tells_endpoints`: the endpoints of the account are told of its end, as of every single job's.
+    """
 
     id: UUID
     account_id: UUID
     status: JobStatus
+    on_unknown: OnUnknown
+    batch_id: UUID | None
     image_count: int
     price_usd: Decimal
     created_at: datetime
@@ -81,12 +89,13 @@ class LockedJob:
     webhook_url: str | None
     dialect: str
     now: datetime
+    tells_endpoints: bool
 
 
 def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
     """Lock jobs, in the order of their ids."""
     rows = connection.execute(_LOCK_JOBS, {"ids": list(ids)})
-    return [LockedJob(row[0], row[1], JobStatus(row[2]), *row[3:]) for row in rows]
+    return [LockedJob(row[0], row[1], JobStatus(row[2]), OnUnknown(row[3]), *row[4:]) for row in rows]
 
 
 def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:
@@ -112,6 +121,7 @@ def add_images(
             "width": image.width,
             "height": image.height,
             "size_bytes": image.size_bytes,
+            "sha256": image.sha256,
         }
         for ordinal, image in new
     ]

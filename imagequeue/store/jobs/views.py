@@ -25,7 +25,7 @@ _JOBS = text("""
 """)
 
 _IMAGES = text("""
-    SELECT job_id, storage_key, media_type, width, height, size_bytes FROM images
+    SELECT job_id, storage_key, media_type, width, height, size_bytes, sha256 FROM images
     WHERE job_id = ANY(:ids) ORDER BY job_id, ordinal
 """)
 
@@ -49,7 +49,8 @@ def _images(
     found: dict[UUID, list[OutputImage]] = defaultdict(list)
     for row in connection.execute(_IMAGES, {"ids": list(ids)}):
         url = media_url(row.storage_key)
-        image = OutputImage(row.storage_key, url, row.media_type, row.width, row.height, row.size_bytes)
+        size = (row.width, row.height, row.size_bytes)
+        image = OutputImage(row.storage_key, url, row.media_type, *size, sha256=row.sha256)
         found[row.job_id].append(image)
     return {job_id: tuple(images) for job_id, images in found.items()}
 

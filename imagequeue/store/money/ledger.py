@@ -170,6 +170,11 @@ def place_holds(connection: Connection, holds: Sequence[Hold]) -> set[UUID]:
     return {hold.job_id for hold in placed}
 
 
+def lock_available(connection: Connection, account_id: UUID) -> Decimal:
+    """Lock a wallet until the transaction ends; what it has available, in USD."""
+    return _lock(connection, [account_id])[account_id]
+
+
 def _with_their_holds(connection: Connection, ends: Sequence[HoldEnd]) -> list[tuple[HoldEnd, Row[Any]]]:
     """The ends of jobs that have a hold, each with it.
 

@@ -6,7 +6,14 @@ change are narrow, rows that are wide never change. What must never happen is a 
 
 from imagequeue.store.tables.accounts import accounts, api_keys, ledger_entries, wallets
 from imagequeue.store.tables.attempts import attempts, deployment_states, quota_groups
-from imagequeue.store.tables.batches import batch_counters, batch_lines, batch_parts, batches, files
+from imagequeue.store.tables.batches import (
+    batch_counters,
+    batch_inputs,
+    batch_lines,
+    batch_parts,
+    batches,
+    files,
+)
 from imagequeue.store.tables.deliveries import (
     deliveries,
     delivery_attempts,
@@ -34,6 +41,7 @@ __all__ = [
     "api_keys",
     "attempts",
     "batch_counters",
+    "batch_inputs",
     "batch_lines",
     "batch_parts",
     "batches",

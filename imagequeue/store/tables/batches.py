@@ -9,6 +9,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    DateTime,
     Double,
     ForeignKey,
     Index,
@@ -21,6 +22,7 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     false,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -93,6 +95,7 @@ batches = Table(
     Column("idempotency_key", Text, nullable=True),
     Column("fingerprint", LargeBinary, nullable=False),  # sha256 of the file's digest and the parameters
     Column("request_digest", LargeBinary, nullable=False),  # sha256 of the body that created it
+    Column("dry_run", Boolean, nullable=False, server_default=false()),  # its file is only checked
     Column("dedupe", Text, nullable=False, server_default=Dedupe.OFF.value),
     Column("weight", SmallInteger, nullable=False, server_default="1"),
     usd("budget_usd", nullable=True),
@@ -101,6 +104,9 @@ batches = Table(
     Column("on_unknown", Text, nullable=False, server_default=OnUnknown.RETRY.value),
     Column("line_limit", Integer, nullable=True),  # pause after that many lines
     Column("last_number", Integer, nullable=False, server_default="0"),  # lines up to it may run
+    Column("retry_to", Integer, nullable=True),  # lines that finished up to it are to wait again
+    Column("retry_codes", ARRAY(Text), nullable=True),  # those with such an error; none: all that failed
+    Column("give_up_to", Integer, nullable=True),  # unknown lines that finished up to it are to be failed
     Column("brake_from", Integer, nullable=False, server_default="0"),  # the brake counts later ones
     Column("webhook_url", Text, nullable=True),
     Column("line_webhooks", Boolean, nullable=False, server_default=false()),
@@ -134,6 +140,7 @@ batches = Table(
     CheckConstraint("keep_available_usd >= 0", name="keep_available_not_negative"),
     CheckConstraint("max_failure_rate BETWEEN 0 AND 1", name="max_failure_rate_range"),
     CheckConstraint("line_limit > 0", name="line_limit_positive"),
+    CheckConstraint("retry_codes IS NULL OR retry_to IS NOT NULL", name="retry_codes_of_a_retry"),
     CheckConstraint("length(idempotency_key) BETWEEN 1 AND 255", name="key_length"),
     UniqueConstraint("account_id", "idempotency_key"),
     Index("ix_batches_account_id_id", "account_id", "id"),
@@ -174,6 +181,7 @@ batch_parts = Table(
     Column("image_count", BigInteger, nullable=False, server_default="0"),
     usd("price_usd", nullable=True),  # of its lines at the prices of their validation
     Column("errors", JSONB, nullable=False, server_default="[]"),  # {code, line, message, param}
+    Column("demand", JSONB, nullable=False, server_default="[]"),  # of a dry run: [model, requirement, lines]
     moment("created_at", now=True),
     moment("leased_until"),  # a process validates it, or deletes its lines, until then
     moment("finished_at"),
@@ -182,7 +190,11 @@ batch_parts = Table(
     CheckConstraint("part >= 1", name="part_from_one"),
     CheckConstraint("(finished_at IS NULL) = (state = 'validating')", name="finished_when_known"),
     Index("ix_batch_parts_file_id", "file_id"),
-    Index("ix_batch_parts_unfinished", "created_at", postgresql_where=text("state = 'validating'")),
+    Index(
+        "ix_batch_parts_unfinished",
+        text("coalesce(leased_until, created_at)"),
+        postgresql_where=text("state = 'validating' OR leased_until IS NOT NULL"),
+    ),
     postgresql_with={"fillfactor": "50"},
 )
 """How far the validation of a file has come; one commit for each chunk of lines writes it with them."""
@@ -256,3 +268,22 @@ batch_counters = Table(
     postgresql_with={"fillfactor": "50"},
 )
 """The counts of a batch's lines by state, its money, and the number of the line that finished last."""
+
+batch_inputs = Table(
+    "batch_inputs",
+    metadata,
+    Column("batch_id", Uuid, ForeignKey("batches.id"), nullable=False),
+    Column("url_digest", LargeBinary, nullable=False),  # sha256: a URL may be longer than an index takes
+    Column("is_mask", Boolean, nullable=False),  # masks are checked otherwise
+    Column("url", Text, nullable=False),
+    Column("since", Integer, nullable=False),  # the batch's `brake_from`: a retry asks for the URL again
+    Column("tries", SmallInteger, nullable=False, server_default="0"),
+    Column("due_at", DateTime(timezone=True), nullable=True, server_default=func.clock_timestamp()),
+    Column("storage_key", Text, nullable=True),
+    Column("refusal", Text, nullable=True),
+    PrimaryKeyConstraint("batch_id", "url_digest", "is_mask"),
+    CheckConstraint("num_nonnulls(due_at, storage_key, refusal) = 1", name="due_until_known"),
+    Index("ix_batch_inputs_due_at", "due_at", postgresql_where=text("due_at IS NOT NULL")),
+    Index("ix_batch_inputs_storage_key", "storage_key", postgresql_where=text("storage_key IS NOT NULL")),
+)
+"""Input images that lines name by URL: fetched once for a batch, and kept until the batch has ended."""

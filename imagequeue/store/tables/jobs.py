@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     ForeignKey,
@@ -18,9 +19,11 @@ from sqlalchemy import (
     UniqueConstraint,
     Uuid,
     text,
+    true,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.jobs import FINAL, JobStatus, Lane
 from imagequeue.store.tables.metadata import metadata, moment, one_of, primary_id, usd
 
@@ -35,7 +38,11 @@ flows = Table(
     Column("account_id", Uuid, ForeignKey("accounts.id"), nullable=False),
     Column("lane", Text, nullable=False),
     Column("batch_id", Uuid, nullable=True),
+    Column("open", Boolean, nullable=False, server_default=true()),  # False: no call of its jobs begins
+    Column("weight", SmallInteger, nullable=False, server_default="1"),  # of its batch within the account
     one_of("lane", Lane),
+    CheckConstraint("weight BETWEEN 1 AND 1000", name="weight_range"),
+    CheckConstraint("batch_id IS NOT NULL OR (open AND weight = 1)", name="changed_by_batch_only"),
     UniqueConstraint("account_id", "model_id", "requirement", "lane", "batch_id"),
     # To that constraint two flows without a batch differ: Postgres takes NULLs for equal only from 15 on.
     Index(
@@ -47,8 +54,12 @@ flows = Table(
         unique=True,
         postgresql_where=text("batch_id IS NULL"),
     ),
+    Index("ix_flows_batch_id", "batch_id", postgresql_where=text("batch_id IS NOT NULL")),
 )
-"""Where jobs wait: same model, requirement, account, lane and batch (docs/design/pipeline.md, "Dispatch")."""
+"""Where jobs wait: same model, requirement, account, lane and batch (docs/design/pipeline.md, "Dispatch").
+
+A batch opens and closes all of its flows, and gives them its weight, in one statement.
+"""
 
 jobs = Table(
     "jobs",
@@ -135,7 +146,9 @@ job_requests = Table(
     Column("dialect", Text, nullable=False),
     Column("webhook_url", Text, nullable=True),
     Column("client_headers", JSONB, nullable=False, server_default="{}"),
+    Column("on_unknown", Text, nullable=False, server_default="retry"),
     Column("notes", Text, nullable=True),  # the dialect's own, as JSON; text, because jsonb takes no NUL
+    one_of("on_unknown", OnUnknown),
     Index(
         "ix_job_requests_input_images",
         text("(parameters -> 'input_images')"),
@@ -180,6 +193,7 @@ images = Table(
     Column("height", Integer, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
     moment("created_at", now=True),
+    Column("sha256", LargeBinary, nullable=True),  # none: stored before digests were kept
     PrimaryKeyConstraint("job_id", "ordinal"),  # the first image wins, a late duplicate is refused
     CheckConstraint("ordinal >= 1", name="ordinal_from_one"),
 )

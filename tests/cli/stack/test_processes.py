@@ -20,7 +20,8 @@ def test_the_application_is_api_dispatcher_and_workers_by_queue(tmp_path: Path) 
             ]
             for queue in ("generate.interactive", "generate.backfill", "deliveries")
         },
+        "worker-backfills": ["/bin/imagequeue", "worker", "--queues", "backfills"],
     }
-    assert [tuple(process.pass_fds) for process in processes] == [(7,), (7,), (), (), (), ()]
+    assert [tuple(process.pass_fds) for process in processes] == [(7,), (7,), (), (), (), (), ()]
     assert all((process.env or {})["IMAGEQUEUE_X"] == "y" for process in processes)
     assert len({process.lock for process in processes}) == len(processes)

@@ -16,6 +16,7 @@ from imagequeue.lifecycle.retention.jobs import KEYS_AT_ONCE, RUN_SECONDS, STEP_
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store.money.ledger import read_wallets
+from tests.backfill import Backfill, body
 from tests.pipeline import Pipeline
 
 
@@ -236,3 +237,17 @@ def test_a_delivery_goes_after_its_own_end_and_a_dead_one_not_before_thirty_days
     retention.run_once()
     for table in ("deliveries", "delivery_attempts"):
         assert pipeline.rows(f"SELECT count(*) FROM {table}")[0][0] == int(stays), table  # noqa: S608
+
+
+def test_the_jobs_of_a_batch_are_kept_until_its_own_retention_time_is_over(pipeline: Pipeline) -> None:
+    backfill = Backfill(pipeline)
+    batch_id = backfill.create([body(1), body(2)], line_limit=1)
+    backfill.run()
+    _age(pipeline, 31)
+    assert _retention(pipeline).run_once() == 0, "the batch waits for a person"
+    backfill.control.resume(pipeline.account_id, batch_id)
+    backfill.run()
+    _age(pipeline, 31)
+    assert _retention(pipeline).run_once() == 0, "it has ended today"
+    pipeline.execute("UPDATE batches SET ended_at = ended_at - interval '31 days'")
+    assert _retention(pipeline).run_once() == 2

@@ -176,7 +176,7 @@ def test_a_duplicate_is_a_cost_without_a_price(serving: Any) -> None:
     assert _margin(pipeline).unknown_calls == 1
     pipeline.execute("UPDATE job_failures SET not_before = clock_timestamp()")
     pipeline.run()
-    late = StoredImage("v1/late/output.png", "image/png", 1024, 1024, 9)
+    late = StoredImage("v1/late/output.png", "image/png", 1024, 1024, 9, bytes(32))
     first = pipeline.rows("SELECT id FROM attempts ORDER BY id")[0].id
     pipeline.settlement.settle(first, Succeeded((late,)))
     row = _margin(pipeline)

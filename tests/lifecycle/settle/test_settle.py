@@ -11,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, event, text
 
 from imagequeue import wiring
+from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.operate.webhook_endpoints import EndpointFields, open_endpoint
 from tests.builders import account
@@ -223,3 +224,13 @@ def test_the_first_entry_of_the_webhook_schedule_is_the_first_attempts(
     """)
     assert len(rows) == 2
     assert all(seconds[0] <= row.delay <= seconds[1] for row in rows)
+
+
+@pytest.mark.parametrize("on_unknown", [OnUnknown.FAIL, OnUnknown.HOLD])
+def test_a_client_may_forbid_to_repeat_a_call_in_doubt(pipeline: Pipeline, on_unknown: OnUnknown) -> None:
+    pipeline.fault(kind="status", status=504)
+    (job_id,) = pipeline.submit(on_unknown=on_unknown)
+    pipeline.run()
+    assert (pipeline.status(job_id), pipeline.states(job_id)) == ("ERROR", ["UNKNOWN"])
+    assert len(pipeline.calls()) == 1
+    assert wallet(pipeline) == UNTOUCHED

@@ -21,7 +21,7 @@ from imagequeue.domain.errors import (
 from imagequeue.domain.images import Shape
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.submit.submission import Accepted
-from imagequeue.lifecycle.submit.submit import submit
+from imagequeue.lifecycle.submit.submit import accept, submit
 from imagequeue.providers.registry import PROVIDERS
 from imagequeue.store.money.ledger import Wallet
 from tests.builders import MODEL, PRICE, count
@@ -103,6 +103,23 @@ def test_a_rolled_back_group_leaves_no_flow_id_behind(client: Client) -> None:
     assert count(client.engine, "flows") == 0
     assert client.wakes == 0
     assert jobs_of(client.submit(client.ask()))
+
+
+def test_what_is_accepted_in_a_transaction_of_somebody_else_is_committed_or_not_with_it(
+    client: Client,
+) -> None:
+    with client.engine.begin() as connection:
+        accepted(accept(connection, client.runtime, client.runtime.catalog, [client.ask()]))
+        connection.rollback()
+    assert set(client.rows().values()) == {0}
+    assert client.wallet() == Wallet(Decimal(10), Decimal(0), Decimal(0))
+    with client.engine.begin() as connection:
+        outcomes = accept(
+            connection, client.runtime, client.runtime.catalog, [client.ask(), client.ask(model="of-nobody")]
+        )
+    assert [type(outcome).__name__ for outcome in outcomes] == ["Accepted", "UnknownModel"]
+    assert count(client.engine, "jobs") == 1
+    assert client.wallet().held == PRICE
 
 
 def test_an_error_of_the_database_does_not_repeat_the_prompt(client: Client) -> None:

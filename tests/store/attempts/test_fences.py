@@ -10,7 +10,7 @@ from tests.pipeline import Pipeline
 
 
 def _image(name: str = "v1/a/b/output.png") -> StoredImage:
-    return StoredImage(name, "image/png", 1024, 1024, 100)
+    return StoredImage(name, "image/png", 1024, 1024, 100, bytes(32))
 
 
 def test_a_process_cannot_give_back_the_call_of_another(pipeline: Pipeline) -> None:

@@ -1,4 +1,4 @@
-"""Objects that are larger than memory: written part by part, and there as a whole or not at all."""
+"""An object that comes in chunks, written as an upload."""
 
 from __future__ import annotations
 
