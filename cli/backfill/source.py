@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import IO, Any, cast
@@ -66,17 +66,16 @@ class LineOptions:
         return {name: value for name, value in all_four.items() if value is not None}
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class PreparedLines:
-    """The file to send, how many requests it has, and the lines whose names differ only in case.
+    """The file to send, and the lines whose names differ only in case; None: more than are listed.
 
     `unused` are columns of the CSV that say nothing to this program.
     """
 
     path: Path
-    count: int = 0
-    clashing: list[int] | None = field(default_factory=list[int])
-    unused: tuple[str, ...] = ()
+    clashing: list[int] | None
+    unused: tuple[str, ...]
 
 
 def digest_of(path: Path) -> str:
@@ -102,22 +101,51 @@ def prepare(source: Path, target: Path, options: LineOptions) -> PreparedLines:
     if suffix in _JSONL:
         if given := options.given():
             raise WrongUse(f"{source.name} says {', '.join(sorted(given))} itself: leave the option out")
-        return _counted(PreparedLines(source), source.name, _ids(source))
+        counted = _CountedNames()
+        for number, custom_id in _ids(source):
+            counted.add(number, custom_id)
+        return counted.prepared(source, source.name)
     if suffix == ".json":
         raise WrongUse(f"{source.name}: one JSON object a line is needed, in a file named .jsonl")
-    prepared = PreparedLines(target)
     with _opened(source) as file, target.open("wb") as written:
         lines = _Lines(source.name, options, written)
         text = _decoded(file, source.name)
-        prepared.unused = lines.table(text) if suffix in _CSV else lines.text(text)
-    return _counted(prepared, source.name, lines.ids)
+        unused = lines.table(text) if suffix in _CSV else lines.text(text)
+    return lines.names.prepared(target, source.name, unused)
+
+
+class _CountedNames:
+    """Counts requests, and finds those whose names differ only in case, as they come."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._first = dict[bytes, int]()
+        self._clashing = set[int]()
+
+    def add(self, number: int, custom_id: str) -> None:
+        """Take the request of a line."""
+        self._count += 1
+        earlier = self._first.setdefault(same_file_key(custom_id), number)
+        if earlier != number:
+            self._clashing |= {earlier, number}
+
+    def prepared(self, path: Path, name: str, unused: tuple[str, ...] = ()) -> PreparedLines:
+        """What was found in the file that the user calls `name`.
+
+        Raises:
+            WrongUse: it has no request.
+        """
+        if not self._count:
+            raise WrongUse(f"{name} has no line")
+        few = len(self._clashing) <= MOST_LISTED_CLASHES
+        return PreparedLines(path, sorted(self._clashing) if few else None, unused)
 
 
 class _Lines:
-    """Writes requests; `ids` has the name of each with the number of its line."""
+    """Writes requests, and counts their `names`."""
 
     def __init__(self, name: str, options: LineOptions, target: IO[bytes]) -> None:
-        self.ids: list[tuple[int, str]] = []
+        self.names = _CountedNames()
         self._name, self._options, self._target = name, options, target
         self._written = 0
         self._errors: list[str] = []
@@ -171,7 +199,7 @@ class _Lines:
         self._target.write(b"\n" * (number - 1 - self._written))
         self._target.write(json.dumps(request, ensure_ascii=False).encode() + b"\n")
         self._written = number
-        self.ids.append((number, custom_id))
+        self.names.add(number, custom_id)
 
     def _request(self, custom_id: str, cells: dict[str, str]) -> dict[str, Any]:
         said = self._options.given() | {name: value for name, value in cells.items() if value}
@@ -223,20 +251,6 @@ def _ids(source: Path) -> Iterator[tuple[int, str]]:
                 read = None
             given = cast("dict[str, Any]", read).get("custom_id") if isinstance(read, dict) else None
             yield number, given if isinstance(given, str) else ""
-
-
-def _counted(prepared: PreparedLines, name: str, ids: Iterable[tuple[int, str]]) -> PreparedLines:
-    """Count the requests and find the names that differ only in case."""
-    first, clashing = dict[bytes, int](), set[int]()
-    for number, custom_id in ids:
-        prepared.count += 1
-        earlier = first.setdefault(same_file_key(custom_id), number)
-        if earlier != number:
-            clashing |= {earlier, number}
-    if not prepared.count:
-        raise WrongUse(f"{name} has no line")
-    prepared.clashing = sorted(clashing) if len(clashing) <= MOST_LISTED_CLASHES else None
-    return prepared
 
 
 @contextmanager

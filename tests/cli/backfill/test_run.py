@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from cli.backfill import source as source_module
 from tests.cli.backfill.conftest import BackfillShell
 
 LINE = {"method": "POST", "url": "/v1/images/generations", "body": {"model": "m", "prompt": "a fox"}}
@@ -192,6 +193,14 @@ def test_one_process_works_in_a_directory_and_the_other_says_which(shell: Backfi
 def test_names_that_differ_only_in_case_get_the_number_of_the_line(shell: BackfillShell) -> None:
     shell.run(shell.write(jsonl("Cat", "dog", "cat", "../x"), "lines.jsonl"))
     assert sorted(shell.images()) == ["%2E.%2Fx-1.png", "Cat~1-1.png", "cat~3-1.png", "dog-1.png"]
+
+
+def test_where_many_names_differ_only_in_case_all_get_the_number_of_the_line(
+    shell: BackfillShell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source_module, "MOST_LISTED_CLASHES", 1)
+    shell.run(shell.write(jsonl("Cat", "dog", "cat"), "lines.jsonl"))
+    assert sorted(shell.images()) == ["Cat~1-1.png", "cat~3-1.png", "dog~2-1.png"]
 
 
 def test_a_template_may_have_folders(shell: BackfillShell) -> None:
