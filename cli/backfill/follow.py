@@ -19,8 +19,8 @@ LOOK_SECONDS = 1.0
 """Between two looks at a batch: as often as a person reads numbers."""
 
 PAUSED_LOOKS = 15
-"""So many looks in a row a batch is paused, for reasons that may go by themselves, before it is given up: the
-server sees a deposit or a higher budget within seconds."""
+"""So many looks a batch that is paused when the command begins has to go on, where the reasons may go by
+themselves: the server sees a deposit or a higher budget within seconds."""
 
 
 class Follower:
@@ -34,7 +34,7 @@ class Follower:
         self._directory = directory
         self._state = state
         self._batch_id = state.batch_id or ""
-        self._paused_looks = 0
+        self._patient_looks = PAUSED_LOOKS
         if state.missing:
             state.begin_again()
         self._manifest = Manifest(directory, state)
@@ -62,11 +62,12 @@ class Follower:
 
     def _stays_paused(self, batch: Body) -> bool:
         """Whether nothing will come any more unless a person does something."""
+        if batch["status"] != BatchState.PAUSED:
+            self._patient_looks = 0
         if batch["status"] != BatchState.PAUSED or batch["running"]:
-            self._paused_looks = 0
             return False
-        self._paused_looks += 1
-        return self._paused_looks > PAUSED_LOOKS or not RESUMED_BY_HAND.isdisjoint(batch["reasons"])
+        self._patient_looks -= 1
+        return self._patient_looks < 0 or not RESUMED_BY_HAND.isdisjoint(batch["reasons"])
 
     def _errors(self, batch: Body) -> Sequence[Body]:
         """The errors by code, if there are any."""

@@ -94,3 +94,20 @@ def test_what_is_wrong_in_a_line_is_told_by_its_number_in_the_csv(stack: LiveSta
     assert refused.returncode == 2, refused.stderr
     assert "line 3: Model 'nothing' not found" in refused.stderr
     assert "nothing was charged" in refused.stderr
+
+
+def test_a_line_that_is_refused_is_retried_alone(stack: LiveStack, tmp_path: Path) -> None:
+    source, out = tmp_path / "prompts.txt", tmp_path / "pictures"
+    source.write_text("a fox\nforbidden-content\na hen\n")
+    words = ("run", str(source), "--out", str(out), "--yes", "--max-failure-rate", "1")
+    assert backfill(stack, *words).returncode == 3
+    (group,) = json.loads(backfill(stack, "errors", str(out), "--json").stdout)
+    assert (group["code"], group["count"], group["first_line"]) == ("refused", 1, 2)
+    spent = stack.wallet()["spent"]
+    retried = backfill(stack, "retry", str(out), "--code", "refused", "--json")
+    assert json.loads(retried.stdout)["status"] == "in_progress", retried.stderr
+    assert backfill(stack, *words).returncode == 3
+    assert stack.wallet()["spent"] == spent
+    with (out / "manifest.csv").open(newline="") as file:
+        rows = [(row["line"], row["status"]) for row in csv.DictReader(file)]
+    assert sorted(rows) == [("1", "completed"), ("2", "failed"), ("3", "completed")]
