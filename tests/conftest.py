@@ -37,6 +37,7 @@ SHARE_A_STACK = {
         "documents",
         "examples",
         "foundry_examples",
+        "openai_batches",
         "openai_errors",
         "openai_package",
         "openrouter_examples",
