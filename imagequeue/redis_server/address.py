@@ -67,17 +67,16 @@ def read_redis_url(url: str, ca_file: Path | None = None) -> RedisAddress:
     if "://" not in text or scheme not in (*_TLS, *_SOCKETS):
         raise _refusal(_another(scheme) if "://" in text else "not a URL such as redis://host:6379/0")
     parts, query = _split(text)
-    login = {
-        "username": query.get("username") or unquote(parts.username or "") or None,
-        "password": query.get("password") or unquote(parts.password or "") or None,
-    }
+    username = query.get("username") or unquote(parts.username or "") or None
+    password = query.get("password") or unquote(parts.password or "") or None
     if scheme in _SOCKETS:
         if _tls_names(query) or ca_file or not parts.path.strip("/") or parts.hostname:
             raise _refusal(f"{scheme}:// is followed by the path of a socket, as in unix:///run/redis.sock")
-        return RedisAddress(host="", socket=unquote(parts.path), db=_db("", query), **login)
+        return RedisAddress("", DEFAULT_PORT, unquote(parts.path), _db("", query), username, password)
     tls = _tls(query, ca_file) if _TLS[scheme] else _no_tls(query, ca_file)
     host = unquote(parts.hostname or "127.0.0.1")
-    return RedisAddress(host, parts.port or DEFAULT_PORT, None, _db(parts.path, query), **login, tls=tls)
+    db = _db(parts.path, query)
+    return RedisAddress(host, parts.port or DEFAULT_PORT, None, db, username, password, tls)
 
 
 def _another(scheme: str) -> str:

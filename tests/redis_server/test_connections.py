@@ -114,8 +114,8 @@ def test_a_client_shows_its_certificate(
     secured = Secured(redis_url, tmp_path, demands_client=True)
     with secured.redis.receiver:
         assert ping(read_redis_url(secured.url(f"&ssl_certfile={secured.certificate}")))
-        with pytest.raises(ConfigurationError, match=r"certificate required|handshake failure"):
-            refuse_misconfigured(read_redis_url(secured.url()))
+        with pytest.raises((RedisError, OperationalError)):
+            ping(read_redis_url(secured.url()))
 
 
 @CLIENTS
