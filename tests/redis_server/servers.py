@@ -25,18 +25,31 @@ class TlsRedis:
     def __init__(self, url: str, tls: ssl.SSLContext) -> None:
         self._target = urlsplit(url)
         self.seen: list[bytes] = []
-        self.receiver = Receiver(self._forward, tls=tls)
+        self._receiver = Receiver(self._forward, tls=tls)
+        self._ended, self._end = socket.socketpair()
+
+    def __enter__(self) -> None:
+        self._receiver.__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        """Close every connection, also those that a client's pool has left open."""
+        self._end.close()
+        self._receiver.__exit__(None, None, None)
+        self._ended.close()
 
     def url(self, query: str = "", host: str = "localhost") -> str:
         """Its URL, with the password of the Redis behind it."""
-        return f"rediss://:{self._target.password}@{host}:{self.receiver.port}/0{query}"
+        return f"rediss://:{self._target.password}@{host}:{self._receiver.port}/0{query}"
 
     def _forward(self, conversation: Conversation) -> None:
         """Carry bytes both ways until one side closes."""
         client = cast("ssl.SSLSocket", conversation.sock)
         with socket.create_connection((self._target.hostname, self._target.port)) as server:
             while True:
-                ready = [client] if client.pending() else select.select([client, server], [], [], 30)[0]
+                watched = [client, server, self._ended]
+                ready = [client] if client.pending() else select.select(watched, [], [])[0]
+                if self._ended in ready:
+                    return
                 for source, sink in ((client, server), (server, client)):
                     if source not in ready:
                         continue

@@ -61,7 +61,7 @@ class Secured:
 @pytest.fixture
 def secured(redis_url: str, tmp_path: Path) -> Iterator[Secured]:
     made = Secured(redis_url, tmp_path)
-    with made.redis.receiver:
+    with made.redis:
         yield made
 
 
@@ -112,7 +112,7 @@ def test_a_client_shows_its_certificate(
     ping: Callable[[RedisAddress], Any], redis_url: str, tmp_path: Path
 ) -> None:
     secured = Secured(redis_url, tmp_path, demands_client=True)
-    with secured.redis.receiver:
+    with secured.redis:
         assert ping(read_redis_url(secured.url(f"&ssl_certfile={secured.certificate}")))
         with pytest.raises((RedisError, OperationalError)):
             ping(read_redis_url(secured.url()))
