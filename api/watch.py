@@ -23,7 +23,7 @@ from api.coalescer import coalesced
 from api.services import ApiServices
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.loops import Loop, no_pause
-from imagequeue.runtime import open_redis
+from imagequeue.redis_server.client import open_redis
 from imagequeue.store.jobs.reads import StatusEvent, events_after
 from imagequeue.wakeup import JOBS_FINAL, WakeupListener
 
@@ -77,7 +77,7 @@ class Watch:
     def __init__(self, services: ApiServices, look_seconds: float = LOOK_SECONDS) -> None:
         self._services = services
         self._look_seconds = look_seconds
-        redis = open_redis(services.runtime.settings.redis_url.get_secret_value())
+        redis = open_redis(services.runtime.settings.redis_address)
         self._listener = WakeupListener(redis, JOBS_FINAL)
         self._watchers: dict[UUID, set[Watcher]] = {}
         self._rung: set[UUID] = set()

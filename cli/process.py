@@ -11,6 +11,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.logs import configure_logs
+from imagequeue.redis_server.refusal import refuse_misconfigured
 from imagequeue.runtime import Runtime, open_runtime
 from imagequeue.settings import Settings, load_settings
 
@@ -34,15 +35,20 @@ def opened(name: str) -> Generator[Runtime]:
     except ConfigurationError as error:
         raise refusal(error) from None
     try:
-        _refuse_pooler(runtime)
+        _refuse_servers(runtime)
         yield runtime
     finally:
         runtime.close()
 
 
-def _refuse_pooler(runtime: Runtime) -> None:
-    """End the command when a pooler is in between that no setting tells of; a database may be away."""
+def _refuse_servers(runtime: Runtime) -> None:
+    """End the command when a server answers, and not as the settings say; both may be away.
+
+    That is a connection pooler in front of Postgres that no setting tells of, or a Redis that is not the one
+    which the certificates vouch for, or refuses the login.
+    """
     try:
+        refuse_misconfigured(runtime.settings.redis_address)
         with contextlib.suppress(SQLAlchemyError):
             runtime.engine.connect().close()
     except ConfigurationError as error:

@@ -18,6 +18,8 @@ from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.lifecycle.operate.reload_catalog import ask_every_process
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.redis_server.address import RedisAddress, read_redis_url
+from imagequeue.redis_server.refusal import refuse_misconfigured
 from imagequeue.runtime import open_database
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
@@ -47,13 +49,14 @@ def simulator_catalog(url: str, rpm: int = SIMULATOR_RPM) -> str:
 
 
 def check(env: Mapping[str, str]) -> None:
-    """Check the catalog and the secret key before a process is started with them.
+    """Check the catalog, the secret key and Redis before a process is started with them.
 
     Raises:
         ConfigurationError: names what is wrong.
     """
-    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env}, PROVIDERS)
+    _load_catalog(env)
     Keyring(env["IMAGEQUEUE_SECRET_KEY"])
+    refuse_misconfigured(_redis(env))
 
 
 def first_key(env: Mapping[str, str]) -> str | None:
@@ -70,7 +73,7 @@ def first_key(env: Mapping[str, str]) -> str | None:
 def reload(env: Mapping[str, str]) -> str:
     """Check the catalog and ask every process to reload it; the line that tells the user about it."""
     try:
-        check(env)
+        _load_catalog(env)
         with _engine(env) as engine:
             ask_every_process(engine)
     except ConfigurationError as error:
@@ -98,6 +101,16 @@ def all_beat(env: Mapping[str, str], pids: Collection[int]) -> bool:
             return connection.execute(seen).scalar_one() == len(pids)
     except OperationalError:
         return False
+
+
+def _load_catalog(env: Mapping[str, str]) -> None:
+    load_catalog(Path(env["IMAGEQUEUE_CATALOG"]), {**os.environ, **env}, PROVIDERS)
+
+
+def _redis(env: Mapping[str, str]) -> RedisAddress:
+    """The Redis of a stack; an embedded one does not run yet when it is asked for first."""
+    ca_file = env.get("IMAGEQUEUE_REDIS_CA_FILE")
+    return read_redis_url(env["IMAGEQUEUE_REDIS_URL"], Path(ca_file) if ca_file else None)
 
 
 @contextmanager

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from redis import Redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 from sqlalchemy import Engine
 
 from imagequeue import __version__
@@ -23,6 +21,7 @@ from imagequeue.egress.tunnel import Proxy
 from imagequeue.media.opening import open_storage
 from imagequeue.media.storage import Storage
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.redis_server.client import open_redis
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
@@ -72,7 +71,7 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
     return Runtime(
         settings=settings,
         engine=open_database(settings, pool_size=settings.database_pool_size, name=name),
-        redis=open_redis(settings.redis_url.get_secret_value()),
+        redis=open_redis(settings.redis_address),
         catalog=load_catalog(Path(settings.catalog), os.environ, PROVIDERS),
         keyring=Keyring(settings.secret_key.get_secret_value()),
         policy=EgressPolicy.parse(
@@ -99,19 +98,3 @@ def open_database(settings: Settings, *, pool_size: int, name: str) -> Engine:
     """
     url = settings.database_url.get_secret_value()
     return open_engine(url, pool_size=pool_size, name=name, pooler=settings.database_pooler)
-
-
-def open_redis(url: str, *, patience: float = 5.0) -> Redis:
-    """Open a pool of connections to Redis.
-
-    A command may take `patience` seconds, connecting at most 2 s (docs/design/pipeline.md, "Celery"). A
-    broken connection is replaced once and at once. The library's default retries for seconds, which is too
-    long for a server that has only doorbells, wake-ups and counters.
-    """
-    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]  # its keyword arguments are untyped
-        url,
-        socket_timeout=patience,
-        socket_connect_timeout=min(2.0, patience),
-        health_check_interval=10,
-        retry=Retry(NoBackoff(), 1),
-    )

@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.domain.webhooks import age_limit, parse_schedule
+from imagequeue.redis_server.address import RedisAddress, read_redis_url
 
 PREFIX = "IMAGEQUEUE_"
 CLIENT_VARIABLES = frozenset({"IMAGEQUEUE_URL", "IMAGEQUEUE_KEY"})
@@ -67,14 +68,6 @@ def _database_url(url: SecretStr) -> SecretStr:
     return SecretStr(text)
 
 
-def _redis_url(url: SecretStr) -> SecretStr:
-    """A URL of Redis; it may hold a password, so no message repeats it."""
-    scheme, found, _ = url.get_secret_value().partition("://")
-    if not found or scheme not in ("redis", "rediss", "unix"):
-        raise ValueError("not a URL such as redis://host:6379/0")
-    return url
-
-
 def _origins(text: str) -> str:
     """Comma-separated origins, written as browsers send them: they are compared letter by letter."""
     for origin in _comma_separated(text):
@@ -107,7 +100,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="ignore", frozen=True)
 
     database_url: Annotated[SecretStr, AfterValidator(_database_url)]
-    redis_url: Annotated[SecretStr, AfterValidator(_redis_url)] = SecretStr("redis://127.0.0.1:6379/0")
+    redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
+    redis_ca_file: Path | None = None
     secret_key: SecretStr = SecretStr("")
     catalog: Path | None = None
     public_url: WebUrl = "http://127.0.0.1:8000"
@@ -142,6 +136,11 @@ class Settings(BaseSettings):
         return _comma_separated(self.cors_origins)
 
     @cached_property
+    def redis_address(self) -> RedisAddress:
+        """Where Redis is. The first use raises ConfigurationError when the URL is wrong."""
+        return read_redis_url(self.redis_url.get_secret_value(), self.redis_ca_file)
+
+    @cached_property
     def public_path(self) -> str:
         """The path below which a proxy in front shows the API: empty, or such as `/images`."""
         return urlsplit(self.public_origin).path
@@ -165,6 +164,7 @@ def load_settings() -> Settings:
         first = error.errors(include_input=False)[0]
         name = PREFIX + "_".join(str(part) for part in first["loc"]).upper()
         raise ConfigurationError(f"{name}: {first['msg'].removeprefix('Value error, ')}") from None
+    _ = settings.redis_address
     require_retention_beyond_webhooks(settings)
     return settings
 

@@ -54,7 +54,8 @@ from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.credentials import Credentials
-from imagequeue.runtime import Runtime, open_redis
+from imagequeue.redis_server.client import open_redis
+from imagequeue.runtime import Runtime
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
 
@@ -103,7 +104,7 @@ def forecast_reader(runtime: Runtime) -> ForecastReader:
 
 
 def _quick_redis(runtime: Runtime) -> Redis:
-    return open_redis(runtime.settings.redis_url.get_secret_value(), patience=_REDIS_SECONDS)
+    return open_redis(runtime.settings.redis_address, patience=_REDIS_SECONDS)
 
 
 def upstream_callbacks(runtime: Runtime, wake: Callable[[], None]) -> UpstreamCallbacks:

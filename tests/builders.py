@@ -7,7 +7,6 @@ from typing import Any
 from uuid import UUID
 
 from pydantic import SecretStr
-from redis import Redis
 from sqlalchemy import Engine, text
 
 from imagequeue.domain.catalog import Catalog
@@ -16,6 +15,7 @@ from imagequeue.egress.policy import EgressPolicy
 from imagequeue.lifecycle.operate.accounts import IssuedKey, KeyTerms, open_account
 from imagequeue.media.opening import open_storage
 from imagequeue.providers.registry import PROVIDERS
+from imagequeue.redis_server.client import open_redis
 from imagequeue.runtime import Runtime
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
@@ -67,11 +67,10 @@ def settings(database_url: str, **more: Any) -> Settings:
 def runtime(engine: Engine, database_url: str, *, of: Catalog | None = None, **more: Any) -> Runtime:
     """A runtime on the test's database; no Redis unless `redis_url` is given, `of`: the catalog."""
     own = settings(database_url, **more)
-    redis = Redis.from_url(own.redis_url.get_secret_value(), socket_timeout=1, socket_connect_timeout=1)  # pyright: ignore[reportUnknownMemberType]
     return Runtime(
         settings=own,
         engine=engine,
-        redis=redis,
+        redis=open_redis(own.redis_address, patience=1),
         catalog=of or catalog(),
         keyring=Keyring(SECRET_KEY),
         policy=EgressPolicy.parse(allow=own.egress_allow, deny=own.egress_deny, public_url=own.public_origin),

@@ -10,13 +10,14 @@ import pytest
 from redis import Redis
 
 from imagequeue.client_rate_limit import PREFIX, Allowance, ClientRateLimit, Withdrawal
-from imagequeue.runtime import open_redis
+from imagequeue.redis_server.address import read_redis_url
+from imagequeue.redis_server.client import open_redis
 from tests.builders import NO_REDIS
 
 
 @pytest.fixture
 def redis(redis_url: str) -> Redis:
-    return open_redis(redis_url)
+    return open_redis(read_redis_url(redis_url))
 
 
 def age(redis: Redis, name: str, seconds: float) -> None:
@@ -66,7 +67,7 @@ def test_a_clock_that_goes_back_gives_nothing_away(redis: Redis) -> None:
 
 
 def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redis_url: str) -> None:
-    limits = [ClientRateLimit(open_redis(redis_url)) for _ in range(4)]
+    limits = [ClientRateLimit(open_redis(read_redis_url(redis_url))) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         taken = [pool.submit(take, limit, 20, 10) for limit in limits]
     waits = [wait for waits in taken for wait in waits.result()]
@@ -79,7 +80,7 @@ def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redi
 
 
 def test_without_redis_everybody_passes_and_nobody_waits_twice() -> None:
-    limit = ClientRateLimit(open_redis(NO_REDIS))
+    limit = ClientRateLimit(open_redis(read_redis_url(NO_REDIS)))
     began = time.monotonic()
     assert [limit.take([Allowance("key", 1)] * 3) for _ in range(100)] == [[None] * 3] * 100
     assert time.monotonic() - began < 20

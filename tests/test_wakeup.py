@@ -8,7 +8,8 @@ import time
 import pytest
 
 from imagequeue.domain.ids import new_id
-from imagequeue.runtime import open_redis
+from imagequeue.redis_server.address import read_redis_url
+from imagequeue.redis_server.client import open_redis
 from imagequeue.wakeup import (
     INPUTS_WAITING,
     JOBS_FINAL,
@@ -24,7 +25,7 @@ from tests.builders import NO_REDIS
 
 @pytest.fixture
 def listener(redis_url: str) -> WakeupListener:
-    listener = WakeupListener(open_redis(redis_url), "channel")
+    listener = WakeupListener(open_redis(read_redis_url(redis_url)), "channel")
     assert listener.hear(120) == Heard(missed=True)
     return listener
 
@@ -38,7 +39,7 @@ def names_of(listener: WakeupListener) -> list[str]:
 
 
 def test_a_wakeup_arrives_at_once_with_its_names(redis_url: str, listener: WakeupListener) -> None:
-    publisher = WakeupPublisher(open_redis(redis_url), "channel")
+    publisher = WakeupPublisher(open_redis(read_redis_url(redis_url)), "channel")
     timer = threading.Timer(0.05, publisher.publish, args=("a", "b"))
     timer.start()
     began = time.monotonic()
@@ -53,7 +54,7 @@ def test_a_wakeup_arrives_at_once_with_its_names(redis_url: str, listener: Wakeu
 
 
 def test_what_was_asked_for_is_published_before_the_end(redis_url: str, listener: WakeupListener) -> None:
-    publisher = WakeupPublisher(open_redis(redis_url), "channel")
+    publisher = WakeupPublisher(open_redis(read_redis_url(redis_url)), "channel")
     publisher.publish(*map(str, range(1200)))
     publisher.close()
     heard: set[str] = set()
@@ -64,8 +65,8 @@ def test_what_was_asked_for_is_published_before_the_end(redis_url: str, listener
 
 def test_without_redis_publishing_returns_at_once_and_waiting_takes_its_time() -> None:
     publisher, listener = (
-        WakeupPublisher(open_redis(NO_REDIS), "channel"),
-        WakeupListener(open_redis(NO_REDIS), "channel"),
+        WakeupPublisher(open_redis(read_redis_url(NO_REDIS)), "channel"),
+        WakeupListener(open_redis(read_redis_url(NO_REDIS)), "channel"),
     )
     began = time.monotonic()
     for _ in range(1000):
@@ -82,7 +83,7 @@ def test_without_redis_publishing_returns_at_once_and_waiting_takes_its_time() -
 def test_a_listener_hears_again_after_its_connection_was_cut_and_knows_that_it_may_have_missed_something(
     redis_url: str, listener: WakeupListener
 ) -> None:
-    redis = open_redis(redis_url)
+    redis = open_redis(read_redis_url(redis_url))
     redis.client_kill_filter(_type="pubsub")  # pyright: ignore[reportUnknownMemberType]
     publisher = WakeupPublisher(redis, "channel")
     assert listener.hear(120) == Heard(missed=True)
@@ -94,10 +95,12 @@ def test_a_listener_hears_again_after_its_connection_was_cut_and_knows_that_it_m
 
 def test_each_wake_up_of_a_process_goes_to_its_own_channel(redis_url: str) -> None:
     channels = JOBS_WAITING, INPUTS_WAITING, POLLS_DUE, JOBS_FINAL
-    listeners = {channel: WakeupListener(open_redis(redis_url), channel) for channel in channels}
+    listeners = {
+        channel: WakeupListener(open_redis(read_redis_url(redis_url)), channel) for channel in channels
+    }
     for listener in listeners.values():
         assert listener.hear(120) == Heard(missed=True)
-    wakeups, job_ids = Wakeups(open_redis(redis_url)), [new_id(), new_id()]
+    wakeups, job_ids = Wakeups(open_redis(read_redis_url(redis_url))), [new_id(), new_id()]
     wakeups.jobs_waiting()
     wakeups.inputs_waiting()
     wakeups.polls_due()

@@ -6,11 +6,13 @@ Every option has its reason in docs/design/pipeline.md, "Celery".
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 from celery import Celery
 from kombu import Exchange, Queue
 
 from imagequeue.domain.jobs import Lane
+from imagequeue.redis_server.address import RedisAddress
 
 GENERATE_QUEUES = {lane: f"generate.{lane}" for lane in Lane}
 DELIVERIES = "deliveries"
@@ -18,17 +20,31 @@ DELIVERIES = "deliveries"
 QUEUES = (*GENERATE_QUEUES.values(), DELIVERIES)
 
 
-def make_app(redis_url: str) -> Celery:
-    """Make the app of this process.
+def make_app(address: RedisAddress) -> Celery:
+    """Make the app of this process, whose broker is the Redis at `address`.
 
     Each queue has an exchange of its own: on one that they share, Celery's default key would bind them all.
     """
-    app = Celery("imagequeue", broker=redis_url, set_as_current=False, fixups=[])
+    app = Celery("imagequeue", broker=_url(address), set_as_current=False, fixups=[])
     app.conf.update(OPTIONS)
+    app.conf.broker_use_ssl = False if address.tls is None else dict(address.tls)
     app.conf.task_queues = [
         Queue(name, Exchange(name), routing_key=name) for name in GENERATE_QUEUES.values()
     ]
     return app
+
+
+def _url(address: RedisAddress) -> str:
+    """The address as Kombu reads it; what it is told about TLS does not stand in the URL."""
+    login = quote(address.username or "", safe="")
+    if address.password is not None:
+        login += f":{quote(address.password, safe='')}"
+    login += "@" if login else ""
+    if address.socket:
+        return f"redis+socket://{login}{quote(address.socket)}?virtual_host={address.db}"
+    host = f"[{address.host}]" if ":" in address.host else quote(address.host, safe="")
+    scheme = "redis" if address.tls is None else "rediss"
+    return f"{scheme}://{login}{host}:{address.port}/{address.db}"
 
 
 OPTIONS: dict[str, Any] = {

@@ -13,7 +13,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from imagequeue import wiring
 from imagequeue.lifecycle.deliver.deliver import Deliveries
 from imagequeue.loops import Loop, no_pause
-from imagequeue.runtime import Runtime, open_redis
+from imagequeue.redis_server.client import open_redis
+from imagequeue.runtime import Runtime
 from imagequeue.wakeup import JOBS_FINAL, WakeupListener
 from worker.wake import LOOK_SECONDS, UntilSet
 
@@ -33,7 +34,7 @@ def delivering(runtime: Runtime, slots: int, stopping: threading.Event) -> Gener
         # At once: what is sent and not recorded is sent again if the process is killed.
         due = UntilSet(deliveries.may_record, recorded, least_seconds=0.0)
         records = Loop("delivery records", deliveries.record_once, due, recorded)
-        listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), JOBS_FINAL)
+        listener = WakeupListener(open_redis(runtime.settings.redis_address), JOBS_FINAL)
 
         def listen() -> int:
             listener.wait(LOOK_SECONDS)

@@ -61,7 +61,7 @@ def _ensure_groups(runtime: Runtime) -> None:
 
 
 def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
-    publisher = CeleryPublisher(make_app(runtime.settings.redis_url.get_secret_value()), runtime.redis)
+    publisher = CeleryPublisher(make_app(runtime.settings.redis_address), runtime.redis)
     settlement = wiring.settlement(runtime, Wakeups(runtime.redis).jobs_final)
     dispatch = wiring.dispatch(runtime, publisher.attempts)
     catalog = CatalogWatch(runtime)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import threading
 import time
 
-from imagequeue.runtime import Runtime, open_redis
+from imagequeue.redis_server.client import open_redis
+from imagequeue.runtime import Runtime
 from imagequeue.wakeup import WakeupListener
 
 LOOK_SECONDS = 0.25
@@ -22,7 +23,7 @@ class Wake:
     """Waits for a wake-up in Redis, and no longer than `LOOK_SECONDS`."""
 
     def __init__(self, runtime: Runtime, stopping: threading.Event, *channels: str) -> None:
-        self._listener = WakeupListener(open_redis(runtime.settings.redis_url.get_secret_value()), *channels)
+        self._listener = WakeupListener(open_redis(runtime.settings.redis_address), *channels)
         self._stopping = stopping
 
     def __call__(self, done: int) -> None:

@@ -145,7 +145,7 @@ def _consume(
     hung_up: threading.Event,
 ) -> int:
     """Run Celery's worker in this thread, unless the process is to stop already."""
-    app, activity = make_app(runtime.settings.redis_url.get_secret_value()), Activity(calls.threads)
+    app, activity = make_app(runtime.settings.redis_address), Activity(calls.threads)
     register_tasks(app, generation, activity)
     liveness = Liveness(runtime.redis, calls.queues, activity, give_up)
     Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()

@@ -25,7 +25,8 @@ from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta import publish as eta
 from imagequeue.lifecycle.eta.publish import ForecastPublisher
 from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key
-from imagequeue.runtime import open_redis
+from imagequeue.redis_server.address import read_redis_url
+from imagequeue.redis_server.client import open_redis
 from imagequeue.signing import Keyring
 from tests import fleet
 from tests.api.service import Client, Service, serving
@@ -136,7 +137,7 @@ def published(
         key = add_key(engine, Keyring(SECRET_KEY), "acme", "poller", KeyTerms())
         client = Client(service, made.account_id, key.id, key.key)
         service.clients.append(client)
-        redis = open_redis(redis_url)
+        redis = open_redis(read_redis_url(redis_url))
         yield Published(service, client, made, redis)
         redis.close()
 

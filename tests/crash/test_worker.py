@@ -11,6 +11,7 @@ from pathlib import Path
 from redis import Redis
 
 from imagequeue.domain.jobs import Lane
+from imagequeue.redis_server.address import read_redis_url
 from imagequeue.settings import PREFIX
 from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import MODEL, SECRET_KEY
@@ -68,7 +69,7 @@ def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
     make_crash: MakeCrash, redis_url: str, tmp_path: Path
 ) -> None:
     crash = make_crash(redis_url=redis_url)
-    doorbells = CeleryPublisher(make_app(redis_url), crash.pipeline.runtime.redis)
+    doorbells = CeleryPublisher(make_app(read_redis_url(redis_url)), crash.pipeline.runtime.redis)
     crash.pipeline.dispatch.release = doorbells.attempts
     (job_id,) = crash.pipeline.submit()
     worker = _worker(crash, tmp_path, "generate.before_ack:kill")

@@ -19,6 +19,7 @@ from typing import Any, cast
 from uuid import UUID
 
 from imagequeue import backfill_wiring, wiring
+from imagequeue.redis_server.address import read_redis_url
 from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
 from tests import builders
@@ -70,7 +71,9 @@ def _dispatch_and_ring(pipeline: Pipeline, place: Place, argument: str) -> None:
     from worker.celery_publisher import CeleryPublisher  # noqa: PLC0415
 
     del argument
-    pipeline.dispatch.release = CeleryPublisher(make_app(place.redis_url), pipeline.runtime.redis).attempts
+    pipeline.dispatch.release = CeleryPublisher(
+        make_app(read_redis_url(place.redis_url)), pipeline.runtime.redis
+    ).attempts
     pipeline.dispatch.run_once()
 
 

@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 
 from imagequeue import wiring
 from imagequeue.lifecycle.sweep.sweep import Sweep
+from imagequeue.redis_server.address import read_redis_url
 from tests.builders import NO_REDIS
 from tests.pipeline import Pipeline, RunningPipeline
 from worker.app import make_app
@@ -41,7 +42,7 @@ class Lists:
 
 
 def _lists(pipeline: Pipeline, url: str, redis: Redis) -> Lists:
-    publisher = CeleryPublisher(make_app(url), redis)
+    publisher = CeleryPublisher(make_app(read_redis_url(url)), redis)
     runtime, settlement = pipeline.runtime, pipeline.settlement
     pipeline.dispatch.release = publisher.attempts
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)

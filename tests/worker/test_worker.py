@@ -12,7 +12,8 @@ from sqlalchemy import Engine, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.jobs import Lane
-from imagequeue.runtime import open_redis
+from imagequeue.redis_server.address import read_redis_url
+from imagequeue.redis_server.client import open_redis
 from imagequeue.signals import NOT_WORKING
 from imagequeue.store.attempts.calls import Doorbell
 from tests.builders import NO_REDIS
@@ -111,6 +112,8 @@ def test_a_worker_whose_consumer_stands_still_exits_with_70(
     ):
         _await_consumer(redis, worker)
         doorbells = [Doorbell(new_id(), Lane.INTERACTIVE) for _ in range(3)]
-        CeleryPublisher(make_app(redis_url), open_redis(redis_url)).attempts(doorbells)
+        CeleryPublisher(make_app(read_redis_url(redis_url)), open_redis(read_redis_url(redis_url))).attempts(
+            doorbells
+        )
         assert worker.wait(PATIENCE) == NOT_WORKING
         assert (redis.hlen("unacked"), redis.llen(QUEUE)) == (1, 2), "it had begun to consume"

@@ -17,7 +17,8 @@ from imagequeue.domain.forecast import UNKNOWN
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.eta import publish, queue_sample
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
-from imagequeue.runtime import open_redis
+from imagequeue.redis_server.address import read_redis_url
+from imagequeue.redis_server.client import open_redis
 from tests import fleet
 from tests.pipeline import Pipeline
 
@@ -28,7 +29,7 @@ pytestmark = pytest.mark.long
 def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
     """A Redis of this module's own."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")).running() as server:
-        client = open_redis(server.url)
+        client = open_redis(read_redis_url(server.url))
         yield client
         client.close()
 

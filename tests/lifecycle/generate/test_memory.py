@@ -17,6 +17,7 @@ from PIL import Image
 from sqlalchemy import Engine
 
 from imagequeue.media.keys import input_key
+from imagequeue.redis_server.address import read_redis_url
 from imagequeue.settings import PREFIX
 from tests.builders import MODEL, SECRET_KEY
 from tests.eventually import eventually
@@ -111,7 +112,9 @@ def test_64_edits_of_4_mb_images_stay_under_400_mb(
             # that takes on this machine, as busy as it is, the start of the worker has shown.
             later = "UPDATE attempts SET slot_at = clock_timestamp() + make_interval(secs => :seconds)"
             pipeline.execute(later, seconds=15 + 8 * start_of_worker)
-            CeleryPublisher(make_app(redis_url), pipeline.runtime.redis).attempts(pipeline.rung)
+            CeleryPublisher(make_app(read_redis_url(redis_url)), pipeline.runtime.redis).attempts(
+                pipeline.rung
+            )
             _await(pipeline, "SELECT count(*) FROM jobs WHERE status <> 'PROCESSING'", CALLS)
             peak = peak_mib(worker.pid)
         finally:
