@@ -1,12 +1,8 @@
 """Real servers for every test: one Postgres and one Redis a session, an empty database a test.
 
-<<<<<<< HEAD
-`IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. Tests that need
-SeaweedFS are skipped where its program is not installed, unless `IMAGEQUEUE_TEST_S3=require`.
-=======
 `IMAGEQUEUE_TEST_DATABASE_URL` (a superuser's) saves starting a Postgres while one develops. `TEST_POSTGRES`
-names the folder of another Postgres than the wheel's (`tests/postgres.py`).
->>>>>>> main
+names the folder of another Postgres than the wheel's (`tests/postgres.py`). Tests that need SeaweedFS are
+skipped where its program is not installed, unless `IMAGEQUEUE_TEST_S3=require`.
 """
 
 from __future__ import annotations
@@ -37,6 +33,7 @@ SHARE_A_STACK = {
         "documents",
         "examples",
         "foundry_examples",
+        "openai_batches",
         "openai_errors",
         "openai_package",
         "openrouter_examples",

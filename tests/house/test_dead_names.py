@@ -32,7 +32,6 @@ EXEMPT = {
 SHOWN_WHOLE = {
     "DeploymentReport": "asdict makes the operators' answer of it",
     "Entry": "a line of the simulator's log has all its fields",
-    "BatchEstimate": "the route of the estimate shows all of it",
     "BatchChange": "`terms` makes columns of all its fields",
     "BatchView": "the API reads its times by their names",
     "NewAccount": "asdict makes a row of it",

@@ -142,3 +142,10 @@ def test_migrations_have_dated_names_and_wait_for_no_lock_for_ever() -> None:
     assert revisions
     assert all(re.fullmatch(r"\d{4}_\d{2}_\d{2}_\w+", path.stem) for path in revisions)
     assert "SET LOCAL lock_timeout" in text("imagequeue/store/migration.py")
+
+
+def test_no_merge_has_left_its_marks() -> None:
+    marks = re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)
+    assert not [
+        path for path in tracked("*.py", "*.md", "*.toml", "*.yml", "*.txt") if marks.search(text(str(path)))
+    ]
