@@ -117,7 +117,7 @@ def test_a_worker_answers_the_doorbells_of_its_own_stack(
         for name, client in zip(STACKS, shared.clients, strict=True)
     )
     for publisher, client in zip((one, two), shared.clients, strict=True):
-        liveness = Liveness(client, [QUEUE], Activity(1), str)
+        liveness = Liveness(client, [QUEUE], Activity(1), pytest.fail)
         assert (liveness.run_once(), publisher.attempts_waiting(Lane.INTERACTIVE)) == (0, 0)
         publisher.attempts([Doorbell(new_id(), Lane.INTERACTIVE)])
         assert (liveness.run_once(), publisher.attempts_waiting(Lane.INTERACTIVE)) == (1, 1)
