@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from redis import Redis
 from redis.exceptions import RedisError
 
 from imagequeue.domain.backoff import REQUEST_COUNTING
+from imagequeue.redis_server.client import PrefixedRedis
 
 PREFIX = "imagequeue:throttle:"
 _SCRIPT = Path(__file__).with_suffix(".lua").read_text("ascii")
@@ -41,7 +41,7 @@ class Withdrawal:
 class ClientRateLimit:
     """Takes tokens. For one thread at a time."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: PrefixedRedis) -> None:
         self._redis = redis
         self._script = redis.register_script(_SCRIPT)
         self._away_until = 0.0
@@ -59,6 +59,10 @@ class ClientRateLimit:
     def _take(self, requests: Sequence[Allowance]) -> list[Withdrawal | None]:
         pipeline = self._redis.pipeline(transaction=False)  # pyright: ignore[reportUnknownMemberType]
         for one in requests:
-            self._script(keys=[PREFIX + one.name], args=[one.rpm, one.rpm / MINUTE_SECONDS], client=pipeline)
+            self._script(
+                keys=[self._redis.key(PREFIX + one.name)],
+                args=[one.rpm, one.rpm / MINUTE_SECONDS],
+                client=pipeline,
+            )
         taken = cast("list[tuple[bytes, bytes]]", pipeline.execute())
         return [Withdrawal(float(wait), float(tokens)) for wait, tokens in taken]

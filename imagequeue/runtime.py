@@ -7,7 +7,6 @@ import ssl
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from redis import Redis
 from sqlalchemy import Engine
 
 from imagequeue import __version__
@@ -21,7 +20,7 @@ from imagequeue.egress.tunnel import Proxy
 from imagequeue.media.opening import open_storage
 from imagequeue.media.storage import Storage
 from imagequeue.providers.registry import PROVIDERS
-from imagequeue.redis_server.client import open_redis
+from imagequeue.redis_server.client import PrefixedRedis, open_redis
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 from imagequeue.store.database import open_engine
@@ -41,7 +40,7 @@ class Runtime:
 
     settings: Settings
     engine: Engine
-    redis: Redis
+    redis: PrefixedRedis
     catalog: Catalog
     keyring: Keyring
     policy: EgressPolicy

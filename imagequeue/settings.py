@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import cached_property
 from ipaddress import ip_network
@@ -102,6 +103,7 @@ class Settings(BaseSettings):
     database_url: Annotated[SecretStr, AfterValidator(_database_url)]
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
     redis_ca_file: Path | None = None
+    redis_prefix: str = Field(default="", pattern=r"^[A-Za-z0-9_.:-]{0,100}$")
     secret_key: SecretStr = SecretStr("")
     catalog: Path | None = None
     public_url: WebUrl = "http://127.0.0.1:8000"
@@ -138,7 +140,8 @@ class Settings(BaseSettings):
     @cached_property
     def redis_address(self) -> RedisAddress:
         """Where Redis is. The first use raises ConfigurationError when the URL is wrong."""
-        return read_redis_url(self.redis_url.get_secret_value(), self.redis_ca_file)
+        address = read_redis_url(self.redis_url.get_secret_value(), self.redis_ca_file)
+        return replace(address, prefix=self.redis_prefix)
 
     @cached_property
     def public_path(self) -> str:

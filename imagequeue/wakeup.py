@@ -19,12 +19,12 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 from uuid import UUID
 
-from redis import Redis
 from redis.client import PubSub
 from redis.exceptions import RedisError
 
 from imagequeue.domain.backoff import WAKEUP_PUBLISHING
 from imagequeue.loops import Loop
+from imagequeue.redis_server.client import PrefixedRedis
 
 JOBS_WAITING = "imagequeue:jobs-waiting"
 INPUTS_WAITING = "imagequeue:inputs-waiting"
@@ -40,9 +40,9 @@ _MOST_PENDING = 10_000
 class WakeupPublisher:
     """Publishes wake-ups on one channel. Shared by threads."""
 
-    def __init__(self, redis: Redis, channel: str) -> None:
+    def __init__(self, redis: PrefixedRedis, channel: str) -> None:
         self._redis = redis
-        self._channel = channel
+        self._channel = redis.key(channel)
         self._pending: dict[str, None] = {}
         self._requested = threading.Event()
         self._closed = threading.Event()
@@ -91,7 +91,7 @@ class WakeupPublisher:
 class Wakeups:
     """The publishers of one process. Shared by threads; a channel gets its thread at its first wake-up."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: PrefixedRedis) -> None:
         self._redis = redis
         self._publishers: dict[str, WakeupPublisher] = {}
         self._lock = threading.Lock()
@@ -139,9 +139,9 @@ class Heard:
 class WakeupListener:
     """Waits for wake-ups on its channels. For one thread."""
 
-    def __init__(self, redis: Redis, *channels: str) -> None:
+    def __init__(self, redis: PrefixedRedis, *channels: str) -> None:
         self._pubsub: PubSub = redis.pubsub()  # pyright: ignore[reportUnknownMemberType]
-        self._channels = channels
+        self._channels = [redis.key(channel) for channel in channels]
         self._subscribed = False
         self._closed = threading.Event()
 

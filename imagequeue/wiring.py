@@ -16,7 +16,6 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
-from redis import Redis
 
 from imagequeue.client_rate_limit import ClientRateLimit
 from imagequeue.dialects.registry import DIALECTS
@@ -54,7 +53,7 @@ from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.media.spill import Spill
 from imagequeue.media_urls import media_urls
 from imagequeue.providers.credentials import Credentials
-from imagequeue.redis_server.client import open_redis
+from imagequeue.redis_server.client import PrefixedRedis, open_redis
 from imagequeue.runtime import Runtime
 from imagequeue.upstream_callback_urls import upstream_callback_urls
 from imagequeue.wakeup import Wakeups
@@ -103,7 +102,7 @@ def forecast_reader(runtime: Runtime) -> ForecastReader:
     return ForecastReader(_quick_redis(runtime))
 
 
-def _quick_redis(runtime: Runtime) -> Redis:
+def _quick_redis(runtime: Runtime) -> PrefixedRedis:
     return open_redis(runtime.settings.redis_address, patience=_REDIS_SECONDS)
 
 

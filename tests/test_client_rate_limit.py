@@ -7,20 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import cast
 
 import pytest
-from redis import Redis
 
 from imagequeue.client_rate_limit import PREFIX, Allowance, ClientRateLimit, Withdrawal
 from imagequeue.redis_server.address import read_redis_url
-from imagequeue.redis_server.client import open_redis
+from imagequeue.redis_server.client import PrefixedRedis, open_redis
 from tests.builders import NO_REDIS
 
 
 @pytest.fixture
-def redis(redis_url: str) -> Redis:
+def redis(redis_url: str) -> PrefixedRedis:
     return open_redis(read_redis_url(redis_url))
 
 
-def age(redis: Redis, name: str, seconds: float) -> None:
+def age(redis: PrefixedRedis, name: str, seconds: float) -> None:
     """Move a bucket's last withdrawal back, as if time had passed."""
     at = cast("bytes", redis.hget(PREFIX + name, "at"))
     redis.hset(PREFIX + name, "at", str(float(at) - seconds))  # pyright: ignore[reportUnknownMemberType]
@@ -32,7 +31,7 @@ def take(limit: ClientRateLimit, rpm: int, times: int = 1) -> list[float]:
     return [one.wait_seconds for one in taken if one is not None]
 
 
-def test_a_minutes_worth_at_once_and_then_evenly(redis: Redis) -> None:
+def test_a_minutes_worth_at_once_and_then_evenly(redis: PrefixedRedis) -> None:
     limit = ClientRateLimit(redis)
     assert take(limit, 6, 6) == [0] * 6
     assert take(limit, 6)[0] == pytest.approx(10, abs=0.5)
@@ -43,7 +42,7 @@ def test_a_minutes_worth_at_once_and_then_evenly(redis: Redis) -> None:
     assert take(limit, 6)[0] > 8
 
 
-def test_refused_requests_cost_nothing(redis: Redis) -> None:
+def test_refused_requests_cost_nothing(redis: PrefixedRedis) -> None:
     limit = ClientRateLimit(redis)
     take(limit, 60, 60)
     take(limit, 60, 20)
@@ -51,7 +50,7 @@ def test_refused_requests_cost_nothing(redis: Redis) -> None:
     assert take(limit, 60) == [0]
 
 
-def test_a_rested_bucket_is_full_and_no_more(redis: Redis) -> None:
+def test_a_rested_bucket_is_full_and_no_more(redis: PrefixedRedis) -> None:
     limit = ClientRateLimit(redis)
     take(limit, 3, 3)
     age(redis, "key", 3600)
@@ -59,14 +58,14 @@ def test_a_rested_bucket_is_full_and_no_more(redis: Redis) -> None:
     assert take(limit, 3)[0] > 0
 
 
-def test_a_clock_that_goes_back_gives_nothing_away(redis: Redis) -> None:
+def test_a_clock_that_goes_back_gives_nothing_away(redis: PrefixedRedis) -> None:
     limit = ClientRateLimit(redis)
     take(limit, 1)
     age(redis, "key", -30)
     assert take(limit, 1)[0] == pytest.approx(60, abs=1)
 
 
-def test_buckets_are_shared_by_processes_and_separate_by_name(redis: Redis, redis_url: str) -> None:
+def test_buckets_are_shared_by_processes_and_separate_by_name(redis: PrefixedRedis, redis_url: str) -> None:
     limits = [ClientRateLimit(open_redis(read_redis_url(redis_url))) for _ in range(4)]
     with ThreadPoolExecutor(4) as pool:
         taken = [pool.submit(take, limit, 20, 10) for limit in limits]

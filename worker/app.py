@@ -27,6 +27,7 @@ def make_app(address: RedisAddress) -> Celery:
     """
     app = Celery("imagequeue", broker=_url(address), set_as_current=False, fixups=[])
     app.conf.update(OPTIONS)
+    app.conf.broker_transport_options = BROKER | {"global_keyprefix": address.prefix}
     app.conf.broker_use_ssl = False if address.tls is None else dict(address.tls)
     app.conf.task_queues = [
         Queue(name, Exchange(name), routing_key=name) for name in GENERATE_QUEUES.values()
@@ -47,16 +48,17 @@ def _url(address: RedisAddress) -> str:
     return f"{scheme}://{login}{host}:{address.port}/{address.db}"
 
 
+BROKER: dict[str, Any] = {
+    "visibility_timeout": 3600,
+    "socket_timeout": 5,
+    "socket_connect_timeout": 2,
+    "health_check_interval": 10,
+    "retry_on_timeout": False,
+}
+
 OPTIONS: dict[str, Any] = {
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
-    "broker_transport_options": {
-        "visibility_timeout": 3600,
-        "socket_timeout": 5,
-        "socket_connect_timeout": 2,
-        "health_check_interval": 10,
-        "retry_on_timeout": False,
-    },
     "task_create_missing_queues": False,
     "task_acks_late": True,
     "task_acks_on_failure_or_timeout": True,

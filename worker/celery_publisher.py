@@ -14,11 +14,11 @@ from typing import Any
 import structlog
 from celery import Celery
 from kombu.exceptions import KombuError
-from redis import Redis
 from redis.exceptions import RedisError
 
 from imagequeue.domain.jobs import Lane
 from imagequeue.failpoint import failpoint
+from imagequeue.redis_server.client import PrefixedRedis
 from imagequeue.store.attempts.calls import Doorbell
 from worker.app import GENERATE_QUEUES
 from worker.names import GENERATE
@@ -29,7 +29,7 @@ log = structlog.get_logger()
 class CeleryPublisher:
     """Sends the doorbells of attempts; while Redis is away that is logged, not raised."""
 
-    def __init__(self, app: Celery, redis: Redis) -> None:
+    def __init__(self, app: Celery, redis: PrefixedRedis) -> None:
         self._app, self._redis = app, redis
 
     def attempts_waiting(self, lane: Lane) -> int | None:
@@ -47,7 +47,7 @@ class CeleryPublisher:
     def _waiting(self, queue: str) -> int | None:
         """Celery's list of a queue has the queue's name."""
         try:
-            return self._redis.llen(queue)
+            return self._redis.llen(self._redis.key(queue))
         except RedisError as error:
             log.warning("queue_length_unknown", queue=queue, reason=type(error).__name__)
             return None

@@ -12,8 +12,9 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from redis import Redis
 from redis.exceptions import RedisError
+
+from imagequeue.redis_server.client import PrefixedRedis
 
 LOOKS = 8
 LOOKS_WHILE_RUNNING = 60
@@ -43,7 +44,7 @@ class Activity:
 class Liveness:
     """The watch of one worker process; `give_up` ends it."""
 
-    redis: Redis
+    redis: PrefixedRedis
     queues: Sequence[str]
     activity: Activity
     give_up: Callable[[str], None]
@@ -61,6 +62,6 @@ class Liveness:
 
     def _messages_wait(self) -> bool:
         try:
-            return any(self.redis.llen(queue) for queue in self.queues)
+            return any(self.redis.llen(self.redis.key(queue)) for queue in self.queues)
         except RedisError:
             return False

@@ -41,6 +41,7 @@ class RedisAddress:
         username: None: the server's default user.
         password: None: none is sent.
         tls: None without TLS, or what `redis.SSLConnection` takes: `ssl_ca_certs`, `ssl_check_hostname` ...
+        prefix: what the name of every key and channel begins with.
     """
 
     host: str = "127.0.0.1"
@@ -50,6 +51,7 @@ class RedisAddress:
     username: str | None = None
     password: str | None = field(default=None, repr=False)
     tls: Mapping[str, Any] | None = field(default=None, repr=False)
+    prefix: str = ""
 
 
 def read_redis_url(url: str, ca_file: Path | None = None) -> RedisAddress:

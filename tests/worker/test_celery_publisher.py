@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from redis import Redis
 from sqlalchemy import Engine
 
 from imagequeue import wiring
 from imagequeue.lifecycle.sweep.sweep import Sweep
 from imagequeue.redis_server.address import read_redis_url
+from imagequeue.redis_server.client import PrefixedRedis, open_redis
 from tests.builders import NO_REDIS
 from tests.pipeline import Pipeline, RunningPipeline
 from worker.app import make_app
@@ -28,7 +28,7 @@ class Lists:
     """A pipeline whose doorbells go to Redis, where nobody takes them."""
 
     pipeline: Pipeline
-    redis: Redis
+    redis: PrefixedRedis
     sweep: Sweep
 
     def length(self, queue: str) -> int:
@@ -41,7 +41,7 @@ class Lists:
         self.sweep.ring_again()
 
 
-def _lists(pipeline: Pipeline, url: str, redis: Redis) -> Lists:
+def _lists(pipeline: Pipeline, url: str, redis: PrefixedRedis) -> Lists:
     publisher = CeleryPublisher(make_app(read_redis_url(url)), redis)
     runtime, settlement = pipeline.runtime, pipeline.settlement
     pipeline.dispatch.release = publisher.attempts
@@ -53,7 +53,7 @@ def _lists(pipeline: Pipeline, url: str, redis: Redis) -> Lists:
 def lists(engine: Engine, database_url: str, tmp_path: Path, redis_url: str) -> Iterator[Lists]:
     with (
         RunningPipeline(engine, database_url, tmp_path) as pipeline,
-        Redis.from_url(redis_url) as redis,  # pyright: ignore[reportUnknownMemberType]
+        open_redis(read_redis_url(redis_url)) as redis,
     ):
         yield _lists(pipeline, redis_url, redis)
 
@@ -87,7 +87,7 @@ def test_an_emptied_redis_gets_every_doorbell_again(lists: Lists) -> None:
 def test_while_redis_is_away_nothing_is_put_off(lists: Lists) -> None:
     lists.pipeline.submit(2)
     lists.pipeline.dispatch.run_once()
-    with Redis.from_url(NO_REDIS) as away:  # pyright: ignore[reportUnknownMemberType]
+    with open_redis(read_redis_url(NO_REDIS)) as away:
         _lists(lists.pipeline, NO_REDIS, away).ring_overdue()
     lists.redis.flushall()  # pyright: ignore[reportUnknownMemberType]
     assert lists.sweep.ring_again() == 2

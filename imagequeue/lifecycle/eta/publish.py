@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from typing import cast
 from uuid import UUID
 
-from redis import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Engine
 
@@ -24,6 +23,7 @@ from imagequeue.lifecycle.dispatch.backlog import Backlog, Waiting
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.capacity import Capacity
 from imagequeue.lifecycle.eta.queue_sample import QueueSample
+from imagequeue.redis_server.client import PrefixedRedis
 
 INTERVAL_SECONDS = 1.0
 KEY, LEASE_KEY = "imagequeue:outlook", "imagequeue:outlook-turn"
@@ -39,22 +39,22 @@ class ForecastPublisher:
     """Publishes the forecast; for one loop of one dispatcher."""
 
     engine: Engine
-    redis: Redis
+    redis: PrefixedRedis
     eligibility: Callable[[], Eligibility]
     backlog: Backlog = field(default_factory=Backlog)
     queue_sample: QueueSample = field(default_factory=QueueSample)
 
     def run_once(self) -> int:
         """Publish, if this process gets the lease; 1 if it did."""
-        if not self.redis.set(LEASE_KEY, 1, nx=True, px=int(INTERVAL_SECONDS * 900)):
+        if not self.redis.set(self.redis.key(LEASE_KEY), 1, nx=True, px=int(INTERVAL_SECONDS * 900)):
             return 0
         began = time.monotonic()
         text = self.forecast().encode()
         took = time.monotonic() - began
-        self.redis.set(KEY, text, px=max(1, int((KEPT_SECONDS - took) * 1000)))
+        self.redis.set(self.redis.key(KEY), text, px=max(1, int((KEPT_SECONDS - took) * 1000)))
         cooldown = took * COOLDOWN_FACTOR
         if cooldown > INTERVAL_SECONDS:
-            self.redis.set(LEASE_KEY, 1, px=int(cooldown * 1000))
+            self.redis.set(self.redis.key(LEASE_KEY), 1, px=int(cooldown * 1000))
         return 1
 
     def forecast(self) -> Forecast:
@@ -91,7 +91,7 @@ def _flows_by_group(waiting: Waiting, capacity: Capacity) -> Mapping[str, set[in
 class ForecastReader:
     """The forecast as a process of the API has it: read at most once a second. For one thread at a time."""
 
-    redis: Redis
+    redis: PrefixedRedis
     forecast: Forecast = field(default_factory=lambda: Forecast({}))
     made_at: float = 0.0
     read_at: float = float("-inf")
@@ -105,7 +105,8 @@ class ForecastReader:
     def _read(self) -> None:
         self.read_at = time.monotonic()
         try:
-            text, left = cast("bytes | None", self.redis.get(KEY)), self.redis.pttl(KEY)
+            key = self.redis.key(KEY)
+            text, left = cast("bytes | None", self.redis.get(key)), self.redis.pttl(key)
         except (RedisError, OSError):
             text, left = None, 0
         self.forecast = Forecast.decode(text.decode()) if text else Forecast({})

@@ -8,7 +8,6 @@ from pathlib import Path
 from uuid import UUID
 
 import pytest
-from redis import Redis
 from sqlalchemy import Engine
 
 from cli.stack.servers.redis import EmbeddedRedis
@@ -18,7 +17,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.eta import publish, queue_sample
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
 from imagequeue.redis_server.address import read_redis_url
-from imagequeue.redis_server.client import open_redis
+from imagequeue.redis_server.client import PrefixedRedis, open_redis
 from tests import fleet
 from tests.pipeline import Pipeline
 
@@ -26,7 +25,7 @@ pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")
-def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+def redis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrefixedRedis]:
     """A Redis of this module's own."""
     with EmbeddedRedis(tmp_path_factory.mktemp("redis")).running() as server:
         client = open_redis(read_redis_url(server.url))
@@ -43,7 +42,7 @@ def paced(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Pipelin
         yield made
 
 
-def publishing(of: Pipeline, redis: Redis) -> ForecastPublisher:
+def publishing(of: Pipeline, redis: PrefixedRedis) -> ForecastPublisher:
     return replace(wiring.forecast_publisher(of.runtime, lambda: of.dispatch.eligibility), redis=redis)
 
 
@@ -51,7 +50,9 @@ def flow_of(of: Pipeline, job_id: UUID) -> int:
     return of.rows("SELECT flow_id FROM jobs WHERE id = :id", id=job_id)[0].flow_id
 
 
-def test_one_of_several_dispatchers_publishes_and_the_api_reads(paced: Pipeline, redis: Redis) -> None:
+def test_one_of_several_dispatchers_publishes_and_the_api_reads(
+    paced: Pipeline, redis: PrefixedRedis
+) -> None:
     redis.delete(publish.KEY, publish.LEASE_KEY)
     (job_id,) = paced.submit(1)
     first, second = publishing(paced, redis), publishing(paced, redis)
@@ -67,7 +68,7 @@ def test_without_redis_there_is_no_forecast(paced: Pipeline) -> None:
 
 
 def test_a_long_flow_is_sampled_and_its_end_is_known(
-    paced: Pipeline, redis: Redis, monkeypatch: pytest.MonkeyPatch
+    paced: Pipeline, redis: PrefixedRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_sample, "JOBS_READ", 20)
     monkeypatch.setattr(queue_sample, "SAMPLES", 10)
