@@ -139,5 +139,7 @@ class BodyClock:
         """When it is given up; None: not while the server reads nothing."""
         if self._paused_at is not None:
             return None
-        earned = self._limits.body_grace_seconds + self._bytes / self._limits.body_bytes_per_second
-        return self._began + min(earned, self._limits.body_seconds)
+        limits = self._limits
+        earned = limits.body_grace_seconds + self._bytes / limits.body_bytes_per_second
+        most = max(limits.body_seconds, self._bytes / limits.large_body_bytes_per_second)
+        return self._began + min(earned, most)

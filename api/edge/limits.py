@@ -32,7 +32,9 @@ class EdgeLimits:
     body_bytes_per_second: float = 4 * KIB
     """Least rate of a body after the grace: what a bad mobile line still sends."""
     body_seconds: float = 900.0
-    """Most time for a body, whatever its rate."""
+    """Most time for a body that comes more slowly than `large_body_bytes_per_second`."""
+    large_body_bytes_per_second: float = 64 * KIB
+    """Least rate of a body that may take longer: a file of lines has up to 1 GiB."""
     drained_bytes: int = 64 * MIB
     """What is read and dropped of a body after its answer: most clients read that when they have sent all."""
 
