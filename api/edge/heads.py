@@ -28,7 +28,7 @@ _LINE = re.compile(
 FIELDS = re.compile(rb"(?:" + _TOKEN + rb":" + _VALUE + rb"\r\n)*+\r\n")
 _TARGET = re.compile(rb"/|\*\Z|https?://[^/?@]+/")
 _HOST = re.compile(rb"(?:\[[0-9A-Za-z:.%_-]+\]|[0-9A-Za-z\-._~!$&'()*+,;=%]*)(?::[0-9]{0,5})?")
-_LENGTH = re.compile(rb"[0-9]{1,15}")
+_LENGTH = re.compile(rb"[0-9]{1,19}")
 _UPGRADE = re.compile(rb"\r\nupgrade:[^\r]*(?=\r\n)", re.IGNORECASE)
 _FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"expect"})
 

@@ -13,6 +13,10 @@ _FILES = 2
 _DRAIN_FACTOR = 2
 """A body may be so many times as large as the largest that is taken until its client is cut off."""
 
+_LEAST_DRAINED_BYTES = 8 * MIB
+"""What the two kernels may hold of a body: its client has sent all of it when it reads the answer, and would
+send its next request on a connection that is about to be closed."""
+
 
 @dataclass(frozen=True, slots=True)
 class EdgeLimits:
@@ -69,5 +73,5 @@ class EdgeLimits:
         return cls(
             connections=most if files is None else min(most, files // _FILES),
             connections_per_address=settings.max_connections_per_address,
-            drained_bytes=_DRAIN_FACTOR * settings.max_body_bytes,
+            drained_bytes=max(_LEAST_DRAINED_BYTES, _DRAIN_FACTOR * settings.max_body_bytes),
         )

@@ -137,6 +137,7 @@ def test_the_dispatcher_is_woken(
     _, path = _in_doubt(pipeline)
     with serving(engine, database_url, of=catalog(**PIXAZO), redis_url=redis_url) as service:
         listener = WakeupListener(service.runtime.redis, POLLS_DUE)
+        assert listener.wait(120)  # its subscription begins
         assert not listener.wait(0.05)
         assert httpx.post(service.url + path, json=BODY, verify=NO_TLS).status_code == 204
         assert listener.wait(120)

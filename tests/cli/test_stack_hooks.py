@@ -28,6 +28,7 @@ def env(database_url: str, tmp_path: Path) -> dict[str, str]:
     catalog.write_text(simulator_catalog("http://127.0.0.1:1"))
     return {
         "IMAGEQUEUE_DATABASE_URL": database_url,
+        "IMAGEQUEUE_REDIS_URL": "redis://127.0.0.1:1/0",
         "IMAGEQUEUE_SECRET_KEY": SECRET_KEY,
         "IMAGEQUEUE_CATALOG": str(catalog),
         "SIMULATOR_KEY": DEMO_KEY,

@@ -68,7 +68,7 @@ def test_what_uses_the_simulator_and_the_servers_is_stopped_before_them(start: S
     up.end()
     stopped = [note for note in up.notes if note.startswith("stopped")]
     assert stopped[-1] == "stopped simulator"
-    assert sorted(stopped[:-1]) == ["stopped dispatcher", *["stopped worker"] * 3]
+    assert sorted(stopped[:-1]) == ["stopped dispatcher", *["stopped worker"] * 4]
 
 
 def test_nothing_is_left_when_the_supervisor_is_killed_and_a_second_up_continues(start: Starter) -> None:
@@ -119,7 +119,7 @@ def test_a_second_signal_ends_at_once_what_still_runs(start: Starter) -> None:
     (up.folder / "stubborn").touch()
     processes = up.family()
     up.process.send_signal(signal.SIGINT)
-    eventually(lambda: up.notes.count("stopped worker") == 3)
+    eventually(lambda: up.notes.count("stopped worker") == 4)
     assert up.end(signal.SIGINT) == 0
     assert survivors(processes) == []
 

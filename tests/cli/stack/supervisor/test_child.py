@@ -26,6 +26,7 @@ NAMES = (
     "worker-generate-interactive-1",
     "worker-generate-backfill-1",
     "worker-deliveries-1",
+    "worker-backfills",
 )
 
 
@@ -87,7 +88,7 @@ def test_no_connection_is_refused_while_the_api_is_away(running: Up) -> None:
     with httpx.Client(base_url=url, trust_env=False, timeout=120) as client:
         before = int(client.get("/readyz").text)
         os.kill(running.pids["api-1"], signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(before)] if psutil.pid_exists(before) else [], timeout=120)
+        eventually(lambda: not psutil.pid_exists(before))
         assert httpx.get(f"{url}/readyz", trust_env=False, timeout=120).text != str(before)
 
 
