@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
@@ -76,6 +77,13 @@ def pytest_collection_finish() -> None:
     """Keep what was collected out of the garbage collector's rounds, half a million objects that stay."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def hangups_are_heard() -> None:
+    """Also by the programs that tests start, where the suite itself runs under `nohup`: they inherit that."""
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session", autouse=True)
