@@ -36,7 +36,7 @@ class BatchServer:
     def upload(self, path: Path, told: Callable[[int], None], *, expires_seconds: int | None = None) -> str:
         """Send a file of lines; its id. `told` gets the bytes of each piece that is sent.
 
-        The server deletes it after `expires_seconds`; None: when nothing needs it any more.
+        The server deletes it after `expires_seconds`; None: it stays until the account deletes it.
 
         Raises:
             RemoteRefusal, RemoteAway: as `Remote.ask`, and so for all the others here.
