@@ -7,6 +7,7 @@ the API nor an upstream call may wait for.
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass
 
@@ -26,6 +27,9 @@ LOOK_SECONDS = 0.5
 
 WATCH_SECONDS = 5.0
 
+NICENESS = 10
+"""Added to the process's own (nice(2)): where processors are short, answers and upstream calls go first."""
+
 LONGEST_CHUNK_SECONDS = 120.0
 """Without a chunk that was read and written, or a pass: the process hangs, and its lease is over, too."""
 
@@ -44,6 +48,7 @@ class IdlePause:
 
 def run_validator(runtime: Runtime) -> None:
     """Validate until SIGTERM; the chunk that is being written ends first."""
+    os.nice(NICENESS)
     stopping = threading.Event()
     on_termination(lambda _: stopping.set())
     catalog, validation = CatalogWatch(runtime), backfill_wiring.validation(runtime, stopping)
