@@ -5,22 +5,22 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncGenerator, Sequence
-from functools import partial
 from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 from sqlalchemy import Connection
 
 from api.answer_models import EVENTS
 from api.batch_models import RESULTS, BatchLines, ErrorGroups
 from api.batch_objects import error_groups, shown_batch
 from api.batches import answer, own_batch
+from api.bulkhead import isolated
 from api.coalescer import coalesced
 from api.documented import documented, query_parameters
-from api.parameters import Parameters, read_parameters
+from api.parameters import COMMAS, Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
 from imagequeue.domain.batches import ENDED_BATCHES, LineState
@@ -51,11 +51,7 @@ PING_LOOKS = 15
 """A stream that is silent for longer than that many looks is closed by proxies."""
 
 
-def _split(given: object) -> object:
-    return given.split(",") if isinstance(given, str) else given
-
-
-States = Annotated[tuple[LineState, ...], BeforeValidator(_split)]
+States = Annotated[tuple[LineState, ...], COMMAS]
 
 
 class LineQuery(Parameters):
@@ -154,18 +150,19 @@ async def _results(services: ApiServices, batch: BatchView, asked: ResultQuery) 
     while left is None or left > 0:
         most = LINES_AT_ONCE if left is None else min(left, LINES_AT_ONCE)
         page = LinePage(batch.id, after, most, asked.state or None)
-        found, jobs = await query(services, partial(_finished, services=services, page=page))
+        found, jobs = await read_finished(services, page)
         if not found:
             return
         after, left = found[-1].finished or after, None if left is None else left - len(found)
         yield "".join(_result(line, jobs.get(line.job_id) if line.job_id else None) for line in found)
 
 
-def _finished(
-    connection: Connection, *, services: ApiServices, page: LinePage
-) -> tuple[list[LineView], dict[UUID, JobView]]:
-    found = finished_lines(connection, page)
-    return found, _jobs(connection, services, found)
+@isolated(threads=2)
+def read_finished(services: ApiServices, page: LinePage) -> tuple[list[LineView], dict[UUID, JobView]]:
+    """A page of results. Results have threads of their own: an answer may have five thousand pages."""
+    with services.runtime.engine.connect() as connection:
+        found = finished_lines(connection, page)
+        return found, _jobs(connection, services, found)
 
 
 def _jobs(connection: Connection, services: ApiServices, found: Sequence[LineView]) -> dict[UUID, JobView]:

@@ -10,17 +10,18 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from api.auth import authenticate, spend_allowance
-from api.batch_models import BatchProgress, ShownBatch, ShownBatchList
+from api.batch_estimates import estimated
+from api.batch_models import BatchProgress, ShownBatch, ShownBatchList, ShownEstimate
 from api.batch_objects import batch_progress, shown_batch
-from api.batch_orders import Amount, BackfillOrder, OrderReader, Share, Weight, file_id
+from api.batch_orders import Amount, BackfillOrder, Share, Weight, file_id, read_order
 from api.batches import answer, ordered, own_batch
 from api.change import change
 from api.documented import documented, query_parameters
-from api.model_body import UNREADABLE, json_body, read_model, read_model_and_bytes
-from api.parameters import Parameters, read_parameters
+from api.model_body import UNREADABLE, json_body, read_model
+from api.parameters import COMMAS, Parameters, read_parameters
 from api.query import query
 from api.services import services_of
 from imagequeue import backfill_wiring
@@ -44,14 +45,10 @@ from imagequeue.store.batches.views import BatchView, list_batches
 router = APIRouter(prefix="/v2/batches", tags=["Batches"])
 
 
-def _split(given: object) -> object:
-    return given.split(",") if isinstance(given, str) else given
-
-
 class BackfillPage(Parameters):
     """The query of a list."""
 
-    state: Annotated[tuple[BatchState, ...], BeforeValidator(_split)] = ()
+    state: Annotated[tuple[BatchState, ...], COMMAS] = ()
     cursor: Annotated[str | None, Field(max_length=100)] = None
     limit: Annotated[int, Field(ge=1, le=100)] = 20
 
@@ -91,16 +88,19 @@ _CHANGES = (NotFound, AlreadyFinal, *UNREADABLE)
 
 
 @router.post(
-    "", status_code=201, **documented(ShownBatch, *_CREATES, status=201, body=json_body(BackfillOrder))
+    "",
+    status_code=201,
+    **documented(ShownBatch, *_CREATES, status=201, body=json_body(BackfillOrder), more={202: ShownEstimate}),
 )
 async def create_batch(request: Request) -> Response:
-    """Create a batch of the lines of a file; they run once all of them were checked."""
-    key = await authenticate(request)
-    await spend_allowance(request, key)
-    fields, body = await read_model_and_bytes(request, BackfillOrder)
-    services = services_of(request)
-    order = OrderReader(request, key, services.runtime.policy).order(fields, body)
-    batch, created = await ordered(services, key, order)
+    """Create a batch of the lines of a file; they run once all of them were checked.
+
+    With `dry_run` the answer is that of `/v2/batches/estimate`.
+    """
+    order = await read_order(request, BackfillOrder)
+    if order.batch.dry_run:
+        return await estimated(request, order)
+    batch, created = await ordered(services_of(request), order)
     return answer(shown_batch(batch), 201, replayed=created.replayed)
 
 

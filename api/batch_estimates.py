@@ -10,19 +10,19 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from api.auth import authenticate, spend_allowance
+from api.auth import authenticate
 from api.batch_models import ShownEstimate
-from api.batch_orders import BackfillOrder, OrderReader
+from api.batch_orders import BackfillOrder, read_order
 from api.batches import answer
 from api.change import change
 from api.documented import documented
-from api.model_body import UNREADABLE, json_body, read_model_and_bytes
+from api.model_body import UNREADABLE, json_body
 from api.query import query
 from api.services import services_of
 from imagequeue.domain.errors import IdempotencyMismatch, NotFound, TooManyRequests
 from imagequeue.domain.ids import batch_name, split_batch_name
 from imagequeue.domain.money import plain
-from imagequeue.lifecycle.backfill.create import create_batch
+from imagequeue.lifecycle.backfill.create import BatchOrder, create_batch
 from imagequeue.lifecycle.backfill.estimate import BatchEstimate, read_estimate
 
 router = APIRouter(prefix="/v2/batches", tags=["Batches"])
@@ -37,20 +37,23 @@ _REFUSALS = (NotFound, *UNREADABLE, IdempotencyMismatch, TooManyRequests)
 )
 async def ask_for_estimate(request: Request) -> Response:
     """Have a file checked and its cost worked out; nothing runs, and nothing is charged."""
-    key = await authenticate(request)
-    await spend_allowance(request, key)
-    fields, body = await read_model_and_bytes(request, BackfillOrder)
-    services = services_of(request)
-    dry = fields.model_copy(update={"dry_run": True})
-    order = OrderReader(request, key, services.runtime.policy).order(dry, body)
-    created = await change(services, lambda runtime: create_batch(runtime, order))
-    return answer(await _shown(request, batch_name(created.batch_id)), 202, replayed=created.replayed)
+    return await estimated(request, await read_order(request, BackfillOrder, dry_run=True))
 
 
 @router.get("/{batch_id}/estimate", **documented(ShownEstimate, NotFound))
 async def show_estimate(request: Request, batch_id: str) -> Response:
     """An estimate, or how far it is."""
     return answer(await _shown(request, batch_id))
+
+
+async def estimated(request: Request, order: BatchOrder) -> Response:
+    """Have a dry run made, and answer with how far it is.
+
+    Raises:
+        InvalidRequest, IdempotencyMismatch: as `create_batch`.
+    """
+    created = await change(services_of(request), lambda runtime: create_batch(runtime, order))
+    return answer(await _shown(request, batch_name(created.batch_id)), 202, replayed=created.replayed)
 
 
 async def _shown(request: Request, name: str) -> dict[str, Any]:

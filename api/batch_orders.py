@@ -11,7 +11,10 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+from api.auth import authenticate, spend_allowance
 from api.batch_models import FileExpiry
+from api.model_body import read_model_and_bytes
+from api.services import services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from imagequeue.dialects.fields import WHOLE, BodyFields
 from imagequeue.dialects.lines import submit_route
@@ -110,6 +113,23 @@ class BackfillOrder(BodyFields):
             "dedupe": Dedupe(self.dedupe),
             "line_limit": self.limit,
         }
+
+
+async def read_order(
+    request: Request, model: type[OpenAIOrder | BackfillOrder], *, dry_run: bool = False
+) -> BatchOrder:
+    """What a request orders, which counts as a submit. `dry_run`: the file is only checked, whatever it says.
+
+    Raises:
+        Unauthenticated, KeyRevoked, TooManyRequests: as every submit.
+        InvalidRequest, TooLarge, UnsupportedMediaType: the body or a header is wrong.
+    """
+    key = await authenticate(request)
+    await spend_allowance(request, key)
+    fields, body = await read_model_and_bytes(request, model)
+    if dry_run:
+        fields = fields.model_copy(update={"dry_run": True})
+    return OrderReader(request, key, services_of(request).runtime.policy).order(fields, body)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,13 +12,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from api.auth import authenticate, spend_allowance
+from api.auth import authenticate
 from api.batch_models import OpenAIBatch, OpenAIBatchList
 from api.batch_objects import openai_batch
-from api.batch_orders import OpenAIOrder, OrderReader
+from api.batch_orders import OpenAIOrder, read_order
 from api.change import change
 from api.documented import documented, query_parameters
-from api.model_body import UNREADABLE, json_body, read_model_and_bytes
+from api.model_body import UNREADABLE, json_body
 from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
@@ -33,7 +33,6 @@ from imagequeue.domain.errors import (
 from imagequeue.domain.ids import split_batch_name
 from imagequeue.lifecycle.backfill.create import BatchOrder, CreatedBatch, create_batch
 from imagequeue.store.batches.views import BatchView, find_batch, list_batches
-from imagequeue.store.money.accounts import StoredKey
 
 router = APIRouter(prefix="/v1/batches", tags=["Batches"])
 
@@ -52,12 +51,7 @@ _REFUSALS = (*UNREADABLE, IdempotencyMismatch, TooManyRequests)
 @router.post("", **documented(OpenAIBatch, *_REFUSALS, body=json_body(OpenAIOrder)))
 async def create(request: Request) -> Response:
     """Create a batch of the lines of a file; they run once all of them were checked."""
-    key = await authenticate(request)
-    await spend_allowance(request, key)
-    fields, body = await read_model_and_bytes(request, OpenAIOrder)
-    services = services_of(request)
-    order = OrderReader(request, key, services.runtime.policy).order(fields, body)
-    batch, created = await ordered(services, key, order)
+    batch, created = await ordered(services_of(request), await read_order(request, OpenAIOrder))
     return answer(openai_batch(batch), replayed=created.replayed)
 
 
@@ -95,14 +89,15 @@ async def cancel(request: Request, batch_id: str) -> Response:
     return answer(openai_batch(await own_batch(request, batch_id)))
 
 
-async def ordered(services: ApiServices, key: StoredKey, order: BatchOrder) -> tuple[BatchView, CreatedBatch]:
+async def ordered(services: ApiServices, order: BatchOrder) -> tuple[BatchView, CreatedBatch]:
     """Create a batch, or find the one that the same order has created.
 
     Raises:
         InvalidRequest, IdempotencyMismatch: as `create_batch`.
     """
     created = await change(services, lambda runtime: create_batch(runtime, order))
-    batch = await query(services, lambda one: find_batch(one, key.account_id, created.batch_id))
+    account_id = order.batch.account_id
+    batch = await query(services, lambda one: find_batch(one, account_id, created.batch_id))
     if batch is None:
         raise NotFound
     return batch, created

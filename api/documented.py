@@ -39,7 +39,7 @@ def documented(  # noqa: PLR0913  # what a route can say
     parameters: Sequence[Mapping[str, Any]] = (),
     body: Mapping[str, Any] | None = None,
     headers: Sequence[str] = (),
-    more: Mapping[int, str] | None = None,
+    more: Mapping[int, str | type[BaseModel]] | None = None,
 ) -> dict[str, Any]:
     """The arguments of a route.
 
@@ -52,7 +52,7 @@ def documented(  # noqa: PLR0913  # what a route can say
         parameters: headers and query parameters that its function does not name.
         body: the request body.
         headers: the names of the headers that its answer may have.
-        more: other statuses without a body, and what they mean.
+        more: other statuses: what they mean where they have no body, else the model of its JSON.
     """
     told: dict[str, Any] = {"model": answer} if isinstance(answer, type) else {"content": dict(answer)}
     facts = {
@@ -63,7 +63,10 @@ def documented(  # noqa: PLR0913  # what a route can say
     extra: dict[str, Any] = {FACTS: facts, "parameters": [dict(one) for one in parameters]}
     if body is not None:
         extra["requestBody"] = dict(body)
-    others = {number: {"description": text} for number, text in (more or {}).items()}
+    others = {
+        number: {"description": one} if isinstance(one, str) else {"model": one}
+        for number, one in (more or {}).items()
+    }
     return {"responses": {status: told, **others}, "openapi_extra": extra}
 
 

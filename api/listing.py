@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, BeforeValidator, Field
+from pydantic import AfterValidator, AwareDatetime, Field
 from starlette.datastructures import QueryParams
 
 from api.bulkhead import isolated
 from api.documented import query_parameters
-from api.parameters import Parameters, read_parameters
+from api.parameters import COMMAS, Parameters, read_parameters
 from api.services import ApiServices
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ServiceUnavailable, UnknownModel
@@ -27,10 +27,6 @@ LIST_SECONDS = 4.0
 _SLOW_LIST = "The list takes too long: ask for a shorter time with created_after and created_before"
 
 
-def _split(text: Any) -> Any:
-    return text.split(",") if isinstance(text, str) else text
-
-
 def _plausible(moment: datetime) -> datetime:
     if not _FIRST_YEAR <= moment.year <= _LAST_YEAR:
         raise ValueError("is not a plausible time")
@@ -44,7 +40,7 @@ Moment = Annotated[AwareDatetime, Field(strict=False), AfterValidator(_plausible
 class Listing(Parameters):
     """The parameters, as the query has them."""
 
-    status: Annotated[tuple[JobStatus, ...], BeforeValidator(_split)] = ()
+    status: Annotated[tuple[JobStatus, ...], COMMAS] = ()
     model: Annotated[str, Field(pattern=r"\S")] | None = None
     batch: UUID | None = None
     created_after: Moment | None = None

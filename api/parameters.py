@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from starlette.datastructures import QueryParams
 
 from imagequeue.dialects.fields import complaint
 from imagequeue.domain.errors import InvalidRequest
 
 P = TypeVar("P", bound="Parameters")
+
+
+def _split(text: Any) -> Any:
+    return text.split(",") if isinstance(text, str) else text
+
+
+COMMAS = BeforeValidator(_split)
+"""Marks a parameter whose value is a list with commas between."""
 
 
 class Parameters(BaseModel):

@@ -7,7 +7,9 @@ are read one after the other, so what is equal for many of them is worked out on
 
 from __future__ import annotations
 
+import json
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, cast
@@ -151,7 +153,15 @@ def _object(text: bytes) -> dict[str, Any]:
         raise LineRefused("The line is not valid JSON", "invalid_json_line") from None
     if not isinstance(found, dict):
         raise LineRefused("The line must be a JSON object", "invalid_json_line")
+    json.loads(text, object_pairs_hook=_require_once_each)
     return cast("dict[str, Any]", found)
+
+
+def _require_once_each(pairs: list[tuple[str, Any]]) -> None:
+    """An object that has a field twice means two things, so a line is refused for it as its submit is."""
+    if len(dict(pairs)) < len(pairs):
+        ((name, _),) = Counter(name for name, _ in pairs).most_common(1)
+        raise _refused(name[:100], "it was given more than once", "invalid_json_line")
 
 
 def _require_utf8(text: bytes) -> None:

@@ -192,6 +192,22 @@ def _events(lines: Iterator[str]) -> Iterator[Any]:
             yield json.loads(line.removeprefix("data: "))
 
 
+def test_a_dry_run_is_answered_as_an_estimate_and_is_no_batch_of_the_list(client: Client) -> None:
+    asked = client.http.post("/v2/batches", json=order(client, endpoint=None) | {"dry_run": True})
+    told = asked.json()
+    assert (asked.status_code, told["object"], told["status"]) == (202, "estimate", "validating")
+    assert client.http.get(f"/v2/batches/{told['id']}/estimate").json() == told
+    assert client.http.get("/v2/batches").json()["data"] == []
+
+
+def test_a_dry_run_that_is_retried_runs_nothing(client: Client, service: Service) -> None:
+    asked = client.http.post("/v2/batches", json=order(client, endpoint=None) | {"dry_run": True}).json()
+    validation = backfill_wiring.validation(service.runtime, threading.Event())
+    while validation.run_once():
+        pass
+    assert client.http.post(f"/v2/batches/{asked['id']}/retry").json()["status"] == "completed"
+
+
 def test_an_estimate_says_what_a_file_would_cost_and_runs_nothing(client: Client, service: Service) -> None:
     asked = client.http.post("/v2/batches/estimate", json=order(client, endpoint=None))
     assert (asked.status_code, asked.json()["status"]) == (202, "validating")

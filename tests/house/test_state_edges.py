@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import pytest
 
+from imagequeue.domain.batches import BATCH_EDGES, LINE_EDGES, BatchState, LineState
 from imagequeue.domain.jobs import FINAL, OPEN_ATTEMPTS, AttemptState, JobStatus
 from tests.house.program import read
 from tests.house.writes import WATCHED, Write, product, unreadable, writes
@@ -27,6 +28,11 @@ CLOSE = "imagequeue/store/attempts/closings.py"
 DELIVERIES = "imagequeue/store/deliveries.py"
 OUTBOX = "imagequeue/store/outbox.py"
 REDELIVERIES = "imagequeue/store/redeliveries.py"
+BATCHES = "imagequeue/store/batches/batches.py"
+BATCH_CONTROL = "imagequeue/store/batches/control.py"
+PARTS = "imagequeue/store/batches/parts.py"
+LINES = "imagequeue/store/batches/lines.py"
+COUNTERS = "imagequeue/store/batches/counters.py"
 LEDGER = "imagequeue/store/money/ledger.py"
 ACCOUNTS = "imagequeue/store/money/accounts.py"
 
@@ -36,6 +42,8 @@ _OUTCOMES = set(AttemptState) - OPEN_ATTEMPTS - {AttemptState.LOST}
 
 _LATE = {AttemptState.UNKNOWN, AttemptState.LOST, AttemptState.SUCCEEDED}
 """Closed attempts whose images may still come."""
+
+_OPEN = {BatchState.IN_PROGRESS, BatchState.PAUSED}
 
 
 class Edges(NamedTuple):
@@ -79,6 +87,24 @@ EDGES = [
         REDELIVERIES,
         "redeliver",
     ),
+    Edges("batches.state", {NEW}, {"validating"}, "its creation", BATCHES, "insert_batch"),
+    Edges("batches.state", {"validating"}, {"in_progress"}, "its file is valid", PARTS, "publish_lines"),
+    Edges("batches.state", {"validating"}, {"failed"}, "its file has errors", PARTS, "fail_batch"),
+    Edges("batches.state", {"validating"}, {"completed"}, "a dry run", PARTS, "end_dry_run"),
+    Edges("batches.state", {*_OPEN}, {*_OPEN}, "its reasons", BATCH_CONTROL, "set_reasons"),
+    Edges("batches.state", {"validating", *_OPEN}, {"cancelling"}, "cancel", BATCH_CONTROL, "move_batch"),
+    Edges("batches.state", {"validating", *_OPEN}, {"finalizing"}, "its end", BATCH_CONTROL, "move_batch"),
+    Edges(
+        "batches.state", {"finalizing"}, {"completed", "expired"}, "its files", BATCH_CONTROL, "move_batch"
+    ),
+    Edges("batches.state", {"cancelling"}, {"cancelled"}, "its files", BATCH_CONTROL, "move_batch"),
+    Edges("batches.state", {"completed"}, {"in_progress"}, "retry", BATCH_CONTROL, "move_batch"),
+    Edges("batch_lines.state", {NEW}, {"waiting", "skipped"}, "validation", LINES, "copy_lines"),
+    *(
+        Edges("batch_lines.state", {source}, {*targets}, "a change", COUNTERS, "move_lines")
+        for source, targets in LINE_EDGES.items()
+        if targets
+    ),
     Edges("ledger_entries.kind", {NEW}, {"DEPOSIT"}, "deposit", LEDGER, "deposit"),
     Edges("ledger_entries.kind", {NEW}, {"HOLD"}, "submit", LEDGER, "_insert_holds"),
     Edges("ledger_entries.kind", {NEW}, {"CAPTURE", "VOID"}, "the end of a hold", LEDGER, "end_holds"),
@@ -95,6 +121,8 @@ STATES = {
     "jobs.status": {*JobStatus},
     "attempts.state": {*AttemptState},
     "deliveries.state": {"PENDING", "DELIVERED", "DEAD"},
+    "batches.state": {*BatchState},
+    "batch_lines.state": {*LineState},
     "ledger_entries.kind": {"DEPOSIT", "HOLD", "CAPTURE", "VOID"},
 }
 
@@ -143,6 +171,17 @@ def test_every_state_is_entered_by_an_edge(column: str) -> None:
     assert set().union(*entered) == STATES[column]
 
 
+def test_the_edges_of_batches_are_those_of_the_domain() -> None:
+    moves = {
+        move
+        for edges in EDGES
+        if edges.column == "batches.state"
+        for move in pairs(edges.sources - {NEW}, edges.targets)
+        if move[0] != move[1]
+    }
+    assert moves == {(source, target) for source, targets in BATCH_EDGES.items() for target in targets}
+
+
 def test_every_watched_column_has_a_writer() -> None:
     watched = {f"{table}.{column}" for table, columns in WATCHED.items() for column in columns}
     assert {write.column for write in written()} == watched == STATES.keys() | BALANCES.keys()
@@ -162,6 +201,8 @@ def test_no_statement_hides_its_table() -> None:
             "deliveries.state",
         ),
         ("text('INSERT INTO \"deliveries\" (id) VALUES (:id)')", "deliveries.state"),
+        ("text('UPDATE batches SET state = :state WHERE id = :id')", "batches.state"),
+        ("SQL('COPY batch_lines ({}) FROM STDIN')", "batch_lines.state"),
         ("update(jobs).where(jobs.c.id == one).values(status=status)", "jobs.status"),
         ("jobs.update().values(values)", "jobs.status"),
         ("postgresql.insert(ledger_entries).values(rows)", "ledger_entries.kind"),

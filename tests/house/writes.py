@@ -22,6 +22,8 @@ WATCHED: Final = {
     "attempts": ("state",),
     "deliveries": ("state",),
     "ledger_entries": ("kind",),
+    "batches": ("state",),
+    "batch_lines": ("state",),
     "wallets": ("available", "held", "spent"),
 }
 """The tables, each with its columns that only one place may move."""
@@ -67,7 +69,7 @@ def _by_sql(module: Module) -> Iterator[Write]:
     for node, sql in _texts(module):
         for begin in _BEGINS.finditer(sql):
             for name in WATCHED.get(begin[1].lower(), ()):
-                moves = _moves(name, sql[begin.end() :], inserts=begin[0][0] in "iI")
+                moves = _moves(name, sql[begin.end() :], inserts=begin[0][0] in "iIcC")
                 if moves:
                     column = f"{begin[1].lower()}.{name}"
                     yield from (
@@ -174,7 +176,7 @@ def _clauses(sql: str) -> dict[str, str]:
 
 
 def _inserted(column: str, clauses: dict[str, str]) -> str:
-    """What an INSERT gives `column`; empty: the column's default."""
+    """What an INSERT or a COPY gives `column`; empty: its default, or a value that the text does not have."""
     names = [name.strip() for name in _split(clauses.get("", "").strip().strip("()"))]
     if column not in names:
         return ""

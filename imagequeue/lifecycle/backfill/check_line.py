@@ -11,11 +11,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from typing import Any, NamedTuple, Protocol
+from uuid import UUID
 
 from pydantic_core import to_json
 
 from imagequeue.domain.catalog import Catalog
-from imagequeue.domain.errors import DestinationRefused, InvalidRequest, UnknownModel
+from imagequeue.domain.errors import DestinationRefused, InvalidRequest, NotFound, UnknownModel
+from imagequeue.domain.ids import file_name, split_file_name
 from imagequeue.domain.images import Requirement
 from imagequeue.egress.grammar import Purpose, check_destination
 from imagequeue.lifecycle.backfill.refusals import LineRefused
@@ -23,6 +25,8 @@ from imagequeue.lifecycle.submit.routing import require_route
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 from imagequeue.media_urls import own_storage_key
 from imagequeue.runtime import Runtime
+from imagequeue.store.batches.files import find_file
+from imagequeue.store.batches.inputs import FILE_SCHEME
 
 _DIGEST_BYTES = 16
 
@@ -65,11 +69,13 @@ class CheckedLine(NamedTuple):
 class LineCheck:
     """Checks the lines of one batch, with one reading of the catalog."""
 
-    def __init__(self, runtime: Runtime, catalog: Catalog, read: ReadText) -> None:
+    def __init__(self, runtime: Runtime, account_id: UUID, catalog: Catalog, read: ReadText) -> None:
         self._runtime = runtime
+        self._account_id = account_id
         self._catalog = catalog
         self._read = read
         self._served: dict[tuple[str, Requirement], tuple[str, Decimal]] = {}
+        self._files = set[str]()
 
     def check(self, text: bytes) -> CheckedLine:
         """Check a line.
@@ -120,6 +126,8 @@ class LineCheck:
     def _is_fetched(self, upload: Upload) -> bool:
         """Whether a worker fetches the image from a URL, which may be used."""
         source = upload.source
+        if isinstance(source, str) and source.startswith(FILE_SCHEME):
+            self._require_file(upload.field, source)
         if isinstance(source, bytes) or not source.strip().lower().startswith(("http:", "https:")):
             return False
         if own_storage_key(source.strip(), self._runtime.settings, self._runtime.keyring):
@@ -130,6 +138,20 @@ class LineCheck:
             message = f"{upload.field}: {error.message}"
             raise LineRefused(message, "invalid_request", f"body.{upload.field}") from None
         return True
+
+    def _require_file(self, field: str, name: str) -> None:
+        """The account has a file that a line names as an image; each is looked up once."""
+        if name in self._files:
+            return
+        try:
+            file_id = split_file_name(name.removeprefix(FILE_SCHEME))
+        except NotFound as error:
+            raise LineRefused(f"{field}: {error.message}", "invalid_request", f"body.{field}") from None
+        with self._runtime.engine.connect() as connection:
+            if find_file(connection, self._account_id, file_id) is None:
+                message = f"{field}: no file '{file_name(file_id)}'"
+                raise LineRefused(message, "invalid_request", f"body.{field}")
+        self._files.add(name)
 
 
 def digest_of(custom_id: str) -> bytes:

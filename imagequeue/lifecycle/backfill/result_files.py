@@ -16,11 +16,13 @@ import structlog
 from sqlalchemy import Engine
 
 from imagequeue.domain.batches import LineState
+from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.domain.ids import batch_name
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.backfill.files import LEASE_SECONDS, FileUpload
 from imagequeue.lifecycle.backfill.result_lines import ResultLines
 from imagequeue.lifecycle.supervise.supervise import EndFiles
+from imagequeue.media.storage import StorageError
 from imagequeue.runtime import Runtime
 from imagequeue.store.batches import result_files, results
 from imagequeue.store.batches.result_files import ERROR_STATES, OUTPUT_STATES, EndingBatch
@@ -42,6 +44,7 @@ MOST_FILE_BYTES = 2 * 1024 * 1024 * 1024
 """Of a file with base64; from there on images are named by their URLs."""
 
 BATCHES_AT_ONCE = 50
+"""Batches that a pass looks at until it finds one to write; those that others write are among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +61,7 @@ class ResultFiles:
     most_file_bytes: int = MOST_FILE_BYTES
 
     def run_once(self) -> int:
-        """Write the files of the batches that end; how many files.
+        """Write the files of one batch that ends; how many files. One that cannot be written stops no other.
 
         Raises:
             ServiceUnavailable: the storage is away; the file is written anew later.
@@ -66,7 +69,17 @@ class ResultFiles:
         """
         with self.runtime.engine.connect() as connection:
             batches = result_files.ending_batches(connection, BATCHES_AT_ONCE)
-        return sum(self._write_missing(batch) for batch in batches)
+        failed: ServiceUnavailable | StorageError | None = None
+        for batch in batches:
+            try:
+                if written := self._write_missing(batch):
+                    return written
+            except (ServiceUnavailable, StorageError) as error:
+                log.warning("results_postponed", batch_id=str(batch.id), reason=type(error).__name__)
+                failed = error
+        if failed is not None:
+            raise failed
+        return 0
 
     def _write_missing(self, batch: EndingBatch) -> int:
         with self.runtime.engine.connect() as connection:

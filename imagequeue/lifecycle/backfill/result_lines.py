@@ -13,6 +13,7 @@ from typing import Any
 
 from imagequeue.domain.batches import LineState
 from imagequeue.domain.job_view import JobView, OutputImage
+from imagequeue.media.storage import ObjectMissing
 from imagequeue.store.batches.results import LineView
 
 MOST_IMAGE_BYTES = 4 * 1024 * 1024
@@ -76,11 +77,15 @@ class ResultLines:
         if not has_room:
             return job, "The file has as many bytes as a file may have, so images are named by their URLs"
         images = tuple(self._encoded(image) for image in job.images)
-        large = any(image.base64 is None for image in images)
-        note = f"An image of more than {self.most_image_bytes} bytes is named by its URL" if large else ""
-        return replace(job, images=images), note
+        if all(image.base64 is not None for image in images):
+            return replace(job, images=images), ""
+        large = f"An image of more than {self.most_image_bytes} bytes"
+        return replace(job, images=images), f"{large}, or one that is not stored, is named by its URL"
 
     def _encoded(self, image: OutputImage) -> OutputImage:
         if image.size_bytes > self.most_image_bytes:
             return image
-        return replace(image, base64=b64encode(self.content(image.storage_key)).decode())
+        try:
+            return replace(image, base64=b64encode(self.content(image.storage_key)).decode())
+        except ObjectMissing:
+            return image  # for good: a batch that waited for it would never end

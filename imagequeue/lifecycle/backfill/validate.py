@@ -86,8 +86,9 @@ class Validation:
 
     def _turn(self, part: LeasedPart) -> int:
         catalog = self.runtime.catalog
-        reader = LineCheck(self.runtime, catalog, self.open_reader(part.endpoint, part.client_headers))
-        check = PartCheck(self.runtime.engine, part, reader, list(part.progress.errors))
+        read = self.open_reader(part.endpoint, part.client_headers)
+        line_check = LineCheck(self.runtime, part.account_id, catalog, read)
+        check = PartCheck(self.runtime.engine, part, line_check, list(part.progress.errors))
         check.remember()
         turn = ValidationTurn(self.runtime, part, check)
         try:

@@ -13,7 +13,7 @@ behind, as those of the claim do; it hides no line for longer than `WHOLE_SECOND
 from __future__ import annotations
 
 import time
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
@@ -27,6 +27,7 @@ from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.expand import turn
+from imagequeue.lifecycle.expand.expansion_queue import ExpansionQueue
 from imagequeue.lifecycle.expand.known_inputs import with_known_inputs
 from imagequeue.lifecycle.expand.line_texts import within_bytes
 from imagequeue.lifecycle.expand.read_lines import LinePreparation, PreparedLine, ReadLine
@@ -69,6 +70,7 @@ class Expander:
     record: RecordReasons
     wake: Callable[[], None]
     clock: Callable[[], float] = time.monotonic
+    queue: ExpansionQueue = field(default_factory=ExpansionQueue)
     cursors: dict[int, int] = field(default_factory=dict[int, int])
     short: set[int] = field(default_factory=set[int])
     whole_at: float = float("-inf")
@@ -79,18 +81,18 @@ class Expander:
         flows, wanted = self._look()
         lacking = defaultdict[UUID, set[PauseReason]](set)
         unknown, moved = set[UUID](), 0
-        due = deque(flow for flow in flows if wanted[flow.id] > 0)
-        while due:
-            flow = due.popleft()
-            found = self._turn(flow, wanted[flow.id]) if self.clock() < until else NOT_OURS
+        self.queue.begin(flow for flow in flows if wanted[flow.id] > 0)
+        while (began := self.clock()) < until and (flow := self.queue.first()) is not None:
+            found = self._turn(flow, wanted[flow.id])
             moved, wanted[flow.id] = moved + found.moved, wanted[flow.id] - found.moved
             lacking[flow.batch_id] |= found.lacking
             if not found.is_known:
                 unknown.add(flow.batch_id)
-            elif found.moved and not found.lacking and wanted[flow.id] > 0:
-                due.append(flow)
+            goes_on = found.is_known and found.moved > 0 and not found.lacking
+            self.queue.took(self.clock() - began, is_due=goes_on and wanted[flow.id] > 0)
         if moved:
             self.wake()
+        unknown |= self.queue.left()
         self._record({flow.batch_id: flow for flow in flows if flow.batch_id not in unknown}, lacking)
         return moved
 
@@ -136,7 +138,8 @@ class Expander:
             terms = expansion.read_terms(connection, flow.batch_id)
         if not lines:
             return Turn()
-        prepared = LinePreparation(self.runtime, catalog, self.read).prepare(flow.batch_id, terms, lines)
+        preparation = LinePreparation(self.runtime, catalog, self.read, self.clock)
+        prepared = preparation.prepare(flow.batch_id, terms, lines)
         ready = with_known_inputs(self.runtime.engine, flow.batch_id, prepared.lines)
         found = self._taken(catalog, flow, ready) if ready else Turn()
         is_next = len(ready) == len(prepared.lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -19,6 +20,9 @@ from imagequeue.lifecycle.submit.uploads import RequestWithUploads, Upload
 from imagequeue.runtime import Runtime
 from imagequeue.store.batches.expansion import BatchTerms, WaitingLine
 from imagequeue.store.batches.inputs import FILE_SCHEME
+
+PREPARE_SECONDS = 5.0
+"""After so long a turn goes on with the lines that are read: each may have images for a slow bucket."""
 
 ReadLine = Callable[[bytes, BatchTerms, Catalog], tuple[str, RequestWithUploads]]
 """The dialect that reads a line, and what the line asks for. Raises InvalidRequest, UnknownModel."""
@@ -48,16 +52,17 @@ class LinePreparation:
     runtime: Runtime
     catalog: Catalog
     read: ReadLine
+    clock: Callable[[], float] = time.monotonic
 
     def prepare(self, batch_id: UUID, terms: BatchTerms, lines: Sequence[WaitingLine]) -> Prepared:
-        """Read lines; each that cannot be read is refused by itself.
+        """Read lines for `PREPARE_SECONDS`, and at least one; each that cannot be read is refused by itself.
 
         Raises:
             StorageError: a file cannot be read now.
             ServiceUnavailable: input images cannot be stored now.
             DBAPIError: the database is away.
         """
-        prepared = list[PreparedLine]()
+        prepared, until = list[PreparedLine](), self.clock() + PREPARE_SECONDS
         for line, text in zip(
             lines, read_texts(self.runtime.storage, terms.storage_keys, lines), strict=True
         ):
@@ -67,6 +72,8 @@ class LinePreparation:
                 return Prepared(prepared, unserved=True)
             except InvalidRequest as error:
                 prepared.append(PreparedLine(line.number, None, error.message))
+            if self.clock() >= until:
+                break
         return Prepared(prepared)
 
     def _submission(self, batch_id: UUID, terms: BatchTerms, text: bytes) -> Submission:

@@ -24,7 +24,7 @@ from imagequeue.domain.batches import (
 )
 from imagequeue.domain.errors import AlreadyFinal, InvalidRequest, NotFound
 from imagequeue.lifecycle.supervise.reasons import Reasons
-from imagequeue.store.batches import control
+from imagequeue.store.batches import control, steps
 from imagequeue.store.batches.control import BatchRow
 from imagequeue.store.jobs.flows import follow_batch
 
@@ -104,6 +104,8 @@ class BatchControl:
     def retry(self, account_id: UUID, batch_id: UUID, codes: Sequence[str] | None = None) -> None:
         """Let the lines that failed by now wait again, in the same batch; one that is completed runs again.
 
+        Of a completed batch without such lines nothing changes.
+
         Args:
             account_id: whose batch it is.
             batch_id: the batch.
@@ -115,6 +117,8 @@ class BatchControl:
         with self._locked(account_id, batch_id, {*OPEN_BATCHES, BatchState.COMPLETED}) as (connection, batch):
             terms = {"retry_to": batch.finished, "retry_codes": _listed(codes), "brake_from": batch.finished}
             if batch.state is BatchState.COMPLETED:
+                if not steps.has_failed(connection, batch.id, batch.finished, codes):
+                    return
                 control.move_batch(connection, batch.id, BatchState.IN_PROGRESS)
                 follow_batch(connection, batch.id)
             else:

@@ -8,6 +8,7 @@ decides again, and lines that move in many short transactions are locked by each
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -47,11 +48,17 @@ LOCK_SECONDS = 1.0
 PASS_SECONDS = 10.0
 """After so long a pass begins no further step: the watchdog ends loops that stand for 60 s."""
 
+ACCOUNT_SECONDS = 2.0
+"""After so long in a pass the batches of an account begin no further step, so that others have theirs."""
+
 _TEXTS = {
     LineError.BATCH_CANCELLED: "The batch was cancelled before the line ran",
     LineError.BATCH_EXPIRED: "The window of the batch was over before the line ran",
 }
 _STATUSES = {LineError.BATCH_CANCELLED: JobStatus.FAILED, LineError.BATCH_EXPIRED: JobStatus.ERROR}
+
+
+_BEFORE_ALL = UUID(int=0)
 
 
 class EndFiles(NamedTuple):
@@ -74,19 +81,29 @@ class Supervision:
     reasons: Reasons
     write_files: WriteFiles
     clock: Callable[[], float] = time.monotonic
+    after: UUID = _BEFORE_ALL
 
     def run_once(self) -> int:
-        """Do what is to be done now; how many steps."""
-        until, done, last = self.clock() + PASS_SECONDS, 0, UUID(int=0)
-        while batch_ids := self._unfinished(last):
-            for batch_id in batch_ids:
-                done += self._supervise(batch_id, until)
-            last = batch_ids[-1]
+        """Do what is to be done now; how many steps. A pass goes on where the one before had no more time."""
+        left = defaultdict[UUID, float](lambda: ACCOUNT_SECONDS)
+        until, done = self.clock() + PASS_SECONDS, 0
+        while batches := self._unfinished():
+            for batch, step in batches:
+                if step is not Step.NOTHING:
+                    began = self.clock()
+                    done += self._supervise(batch.id, min(until, began + left[batch.account_id]))
+                    left[batch.account_id] -= self.clock() - began
+                self.after = batch.id
+                if self.clock() >= until:
+                    return done
+        self.after = _BEFORE_ALL
         return done
 
-    def _unfinished(self, after: UUID) -> list[UUID]:
+    def _unfinished(self) -> list[tuple[BatchRow, Step]]:
+        """The next batches, each with its next step."""
         with self.engine.connect() as connection:
-            return control.unfinished_batches(connection, after, BATCHES_AT_ONCE)
+            batches = control.unfinished_batches(connection, self.after, BATCHES_AT_ONCE)
+            return [(batch, next_step(_progress(connection, batch))) for batch in batches]
 
     def _supervise(self, batch_id: UUID, until: float) -> int:
         """The steps of one batch, until it waits or the time of the pass is over."""
@@ -191,5 +208,7 @@ class Supervision:
 
 
 def _progress(connection: Connection, batch: BatchRow) -> Progress:
-    limit_reached = control.is_limit_reached(connection, batch)
+    # Asked only where the answer counts: it reads as many lines as the limit has.
+    is_idle = bool(batch.counts["waiting"]) and not batch.counts["queued"]
+    limit_reached = is_idle and control.is_limit_reached(connection, batch)
     return batch.progress(limit_reached=limit_reached, failing=control.is_failing(connection, batch))

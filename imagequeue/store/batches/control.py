@@ -11,14 +11,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, RowMapping, text
 
-from imagequeue.domain.batch_progress import BRAKE_LAST, Progress, brake_holds
+from imagequeue.domain.batch_progress import BRAKE_FROM, BRAKE_LAST, Progress, brake_holds
 from imagequeue.domain.batches import ENDED_BATCHES, BatchState, PauseReason
-
-_UNFINISHED = text(f"""
-    SELECT id FROM batches
-    WHERE state NOT IN ({", ".join(f"'{state}'" for state in sorted(ENDED_BATCHES))}) AND id > :after
-    ORDER BY id LIMIT :limit
-""")  # noqa: S608  # the words of an enum
 
 # Whoever changes the row takes FOR NO KEY UPDATE; the expander takes FOR SHARE, so that it sees no change
 # while it makes jobs.
@@ -30,12 +24,18 @@ _READ = """
         skipped, finished, held_usd, spent_usd,
         EXISTS (SELECT FROM batch_parts WHERE batch_id = batches.id AND state = 'validating') AS validates
     FROM batches JOIN batch_counters ON batch_counters.batch_id = batches.id
-    WHERE batches.id = :id
 """
 # A statement of its own: what is read after it is of the time when the lock was there.
 _LOCK = text("SELECT id FROM batches WHERE id = :id FOR NO KEY UPDATE")
 _SHARE = text("SELECT id FROM batches WHERE id = :id FOR SHARE")
-_LOOK = text(_READ)
+_LOOK = text(f"{_READ} WHERE batches.id = :id")
+
+_UNFINISHED = text(f"""
+    {_READ}
+    WHERE batches.state NOT IN ({", ".join(f"'{state}'" for state in sorted(ENDED_BATCHES))})
+        AND batches.id > :after
+    ORDER BY batches.id LIMIT :limit
+""")
 
 _LAST = text("""
     SELECT count(*)::int AS finished, count(*) FILTER (WHERE state = 'failed')::int AS failed FROM (
@@ -126,9 +126,10 @@ class BatchRow:
 _COUNTS = ("total", "waiting", "queued", "completed", "failed", "unknown", "cancelled", "expired", "skipped")
 
 
-def unfinished_batches(connection: Connection, after: UUID, limit: int) -> list[UUID]:
-    """The next batches behind an id that have not ended."""
-    return list(connection.execute(_UNFINISHED, {"after": after, "limit": limit}).scalars())
+def unfinished_batches(connection: Connection, after: UUID, limit: int) -> list[BatchRow]:
+    """Read the next batches behind an id that have not ended, without a lock."""
+    rows = connection.execute(_UNFINISHED, {"after": after, "limit": limit}).mappings()
+    return [_row(row) for row in rows]
 
 
 def lock_batch(connection: Connection, batch_id: UUID) -> BatchRow | None:
@@ -145,12 +146,14 @@ def share_batch(connection: Connection, batch_id: UUID) -> BatchRow | None:
 
 def look_at_batch(connection: Connection, batch_id: UUID) -> BatchRow | None:
     """Read a batch without a lock."""
-    return _row(connection.execute(_LOOK, {"id": batch_id}).mappings().one_or_none())
+    row = connection.execute(_LOOK, {"id": batch_id}).mappings().one_or_none()
+    return _row(row) if row else None
 
 
 def is_failing(connection: Connection, batch: BatchRow) -> bool:
     """Whether more of the lines that finished last failed than the batch allows."""
-    if batch.max_failure_rate >= 1:
+    finished = batch.finished - batch.brake_from
+    if batch.max_failure_rate >= 1 or finished < BRAKE_FROM or not batch.counts["failed"]:
         return False
     values = {"id": batch.id, "after": batch.brake_from, "last": BRAKE_LAST}
     last = connection.execute(_LAST, values).one()
@@ -206,9 +209,7 @@ def _update(connection: Connection, batch_id: UUID, change: str, **values: objec
     connection.execute(statement, {"id": batch_id, **values})
 
 
-def _row(row: RowMapping | None) -> BatchRow | None:
-    if row is None:
-        return None
+def _row(row: RowMapping) -> BatchRow:
     found: dict[str, Any] = dict(row)
     counts: dict[str, int] = {name: found.pop(name) for name in _COUNTS}
     found["state"] = BatchState(found["state"])

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.batches import BatchState, OnUnknown, PauseReason
 
 _FLOWS = text("""
-    SELECT flows.id, flows.model_id, flows.requirement, flows.weight, flows.batch_id,
+    SELECT flows.id, flows.model_id, flows.requirement, flows.weight, flows.batch_id, batches.account_id,
         batches.state, batches.reasons
     FROM batches
     JOIN flows ON flows.batch_id = batches.id
@@ -80,6 +80,7 @@ class ExpandableFlow:
     requirement: str
     weight: int
     batch_id: UUID
+    account_id: UUID
     state: BatchState
     reasons: frozenset[PauseReason]
 
@@ -118,6 +119,7 @@ def flows_with_lines(connection: Connection, cursors: Mapping[int, int]) -> list
             row.requirement,
             row.weight,
             row.batch_id,
+            row.account_id,
             BatchState(row.state),
             frozenset(map(PauseReason, row.reasons)),
         )

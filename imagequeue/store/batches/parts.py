@@ -55,16 +55,26 @@ _REACHED = tuple(PartProgress.__dataclass_fields__)
 
 # A part waits for the earlier ones of its batch: its first number follows theirs. It also waits for what is
 # left of a failed one to be deleted, because a custom_id may be in both.
-_LEASE = text("""
-    WITH next AS (
+_WAITS = """
+    (batch_parts.state = 'validating' OR batch_parts.leased_until IS NOT NULL)
+    AND coalesce(batch_parts.leased_until, '-infinity') <= clock_timestamp()
+    AND NOT EXISTS (
+        SELECT FROM batch_parts AS earlier
+        WHERE earlier.batch_id = batch_parts.batch_id AND earlier.part < batch_parts.part
+            AND (earlier.state = 'validating' OR earlier.leased_until IS NOT NULL)
+    )
+"""
+
+# Of a random account: one with many files delays each of the others by one turn.
+_LEASE = text(f"""
+    WITH account AS (
+        SELECT account_id FROM batch_parts JOIN batches ON batches.id = batch_id
+        WHERE {_WAITS} GROUP BY account_id ORDER BY random() LIMIT 1
+    ), next AS (
         SELECT batch_id, part FROM batch_parts
-        WHERE (state = 'validating' OR leased_until IS NOT NULL)
-            AND coalesce(leased_until, '-infinity') <= clock_timestamp()
-            AND NOT EXISTS (
-                SELECT FROM batch_parts AS earlier
-                WHERE earlier.batch_id = batch_parts.batch_id AND earlier.part < batch_parts.part
-                    AND (earlier.state = 'validating' OR earlier.leased_until IS NOT NULL)
-            )
+        WHERE {_WAITS} AND (
+            SELECT account_id FROM batches WHERE batches.id = batch_id
+        ) = (SELECT account_id FROM account)
         ORDER BY coalesce(leased_until, created_at) LIMIT 1 FOR UPDATE SKIP LOCKED
     )
     UPDATE batch_parts
@@ -80,7 +90,7 @@ _LEASE = text("""
         client_headers, dry_run, dedupe, storage_key, size_bytes, first_number,
         batch_parts.leased_until AS lease, byte_reached, line_reached, line_count, skipped_count, image_count,
         coalesce(price_usd, 0) AS price_usd, errors
-""")
+""")  # noqa: S608  # a constant, as below
 
 _SAVE = text("""
     UPDATE batch_parts
@@ -99,13 +109,7 @@ _PUT_BACK = text("""
     WHERE batch_id = :batch_id AND part = :part AND leased_until = :lease
 """)
 
-_ANOTHER = text("""
-    SELECT EXISTS (
-        SELECT FROM batch_parts
-        WHERE (state = 'validating' OR leased_until IS NOT NULL)
-            AND coalesce(leased_until, '-infinity') <= clock_timestamp()
-    )
-""")
+_ANOTHER = text(f"SELECT EXISTS (SELECT FROM batch_parts WHERE {_WAITS})")  # noqa: S608
 
 _END = text("""
     UPDATE batch_parts
@@ -116,8 +120,8 @@ _END = text("""
 """)
 
 _RELEASE = text("""
-    UPDATE batch_parts SET leased_until = NULL WHERE batch_id = :batch_id AND part = :part
-        AND leased_until = :lease
+    UPDATE batch_parts SET leased_until = NULL
+    WHERE batch_id = :batch_id AND part = :part AND leased_until = :lease
 """)
 
 _LOCK_BATCH = text("SELECT state FROM batches WHERE id = :batch_id FOR NO KEY UPDATE")
@@ -130,13 +134,13 @@ _BEGIN_BATCH = text("""
 
 _EXTEND_BATCH = text("UPDATE batches SET last_number = :last_number WHERE id = :batch_id")
 
-_LAST_NUMBER = text("""
-    SELECT first_number - 1 + line_reached FROM batch_parts WHERE batch_id = :batch_id AND part = :part
-""")
+_LAST_NUMBER = text(
+    "SELECT first_number - 1 + line_reached FROM batch_parts WHERE batch_id = :batch_id AND part = :part"
+)
 
-_DEMAND = text("""
-    UPDATE batch_parts SET demand = CAST(:demand AS jsonb) WHERE batch_id = :batch_id AND part = :part
-""")
+_DEMAND = text(
+    "UPDATE batch_parts SET demand = CAST(:demand AS jsonb) WHERE batch_id = :batch_id AND part = :part"
+)
 
 _END_DRY_RUN = text("""
     UPDATE batches
@@ -170,7 +174,7 @@ _COUNT = text("""
 
 
 def lease_part(connection: Connection, seconds: float) -> LeasedPart | None:
-    """Lease the part that has waited longest for its next turn; None: none waits."""
+    """Lease the part of some account that has waited longest for its next turn; None: none waits."""
     row = connection.execute(_LEASE, {"seconds": seconds}).mappings().one_or_none()
     if row is None:
         return None

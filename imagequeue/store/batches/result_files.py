@@ -23,6 +23,7 @@ ERROR_STATES = frozenset({LineState.FAILED, LineState.UNKNOWN, LineState.CANCELL
 
 _BEGUN = "coalesce(cancelling_at, finalizing_at)"
 
+# The oldest of each account first, of a random one: an account with many batches delays the others by one.
 _ENDING = text(f"""
     SELECT batches.id, account_id, client_headers, output_expires_after_seconds,
         {_BEGUN} AS begun_at,
@@ -30,7 +31,7 @@ _ENDING = text(f"""
     FROM batches JOIN batch_counters ON batch_counters.batch_id = batches.id
     WHERE batches.state IN ('finalizing', 'cancelling') AND waiting + queued = 0
         AND (CAST(:id AS uuid) IS NULL OR batches.id = :id)
-    ORDER BY {_BEGUN}, batches.id LIMIT :most
+    ORDER BY row_number() OVER (PARTITION BY account_id ORDER BY {_BEGUN}, batches.id), random() LIMIT :most
 """)  # noqa: S608  # a constant
 
 _WRITTEN = text("""
@@ -68,7 +69,7 @@ class EndingBatch:
 
 
 def ending_batches(connection: Connection, most: int) -> list[EndingBatch]:
-    """Batches whose lines have all finished, those first that have waited longest."""
+    """Batches whose lines have all finished: of each account the one first that has waited longest."""
     return _ending(connection, None, most)
 
 

@@ -36,12 +36,22 @@ _NAMED = text(f"""
         AND number <= (SELECT last_number FROM batches WHERE id = :id)
 """)  # noqa: S608
 
+# The texts are read of five lines for each code: a million lines may have failed.
 _ERRORS = text("""
-    SELECT error_code, count(*) AS count, min(number) AS first_number,
-        (array_agg(error_message ORDER BY number))[1] AS message,
-        (array_agg(custom_id ORDER BY number))[1:5] AS custom_ids
-    FROM batch_lines WHERE batch_id = :id AND error_code IS NOT NULL
-    GROUP BY error_code ORDER BY count DESC, error_code
+    SELECT code.error_code, code.count, code.first_number, first.message, first.custom_ids
+    FROM (
+        SELECT error_code, count(*) AS count, min(number) AS first_number
+        FROM batch_lines WHERE batch_id = :id AND error_code IS NOT NULL GROUP BY error_code
+    ) AS code
+    CROSS JOIN LATERAL (
+        SELECT (array_agg(error_message ORDER BY number))[1] AS message,
+            array_agg(custom_id ORDER BY number) AS custom_ids
+        FROM (
+            SELECT number, custom_id, error_message FROM batch_lines
+            WHERE batch_id = :id AND error_code = code.error_code ORDER BY number LIMIT 5
+        ) AS line
+    ) AS first
+    ORDER BY count DESC, error_code
 """)
 
 

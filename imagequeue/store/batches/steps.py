@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
 from sqlalchemy import Connection, text
@@ -39,14 +40,18 @@ _IDLE = text("""
     ORDER BY id LIMIT :most
 """)
 
-_TO_RETRY = text("""
-    SELECT number, state FROM batch_lines
+_FAILED = """
+    FROM batch_lines
     WHERE batch_id = :id AND error_code IS NOT NULL AND finished <= :until AND (
         CAST(:codes AS text[]) IS NULL AND state = 'failed'
         OR error_code = ANY(CAST(:codes AS text[])) AND state IN ('failed', 'unknown')
     )
-    ORDER BY error_code, number LIMIT :most
-    FOR UPDATE
+"""
+
+_ANY_FAILED = text(f"SELECT EXISTS (SELECT {_FAILED})")  # a constant, as below
+
+_TO_RETRY = text(f"""
+    SELECT number, state {_FAILED} ORDER BY error_code, number LIMIT :most FOR UPDATE
 """)
 
 _UNKNOWN = text("""
@@ -73,6 +78,11 @@ def idle_jobs(connection: Connection, batch_id: UUID, most: int) -> list[UUID]:
     return list(connection.execute(_IDLE, {"id": batch_id, "most": most}).scalars())
 
 
+def has_failed(connection: Connection, batch_id: UUID, until: int, codes: Sequence[str] | None) -> bool:
+    """Whether `retry_lines` would find a line."""
+    return connection.execute(_ANY_FAILED, _named(batch_id, until, codes)).scalar_one()
+
+
 def retry_lines(
     connection: Connection, batch_id: UUID, until: int, codes: Sequence[str] | None, most: int
 ) -> int:
@@ -85,8 +95,7 @@ def retry_lines(
         codes: the errors of those that are meant, of which some may be unknown; None: all that failed.
         most: of one step.
     """
-    values = {"id": batch_id, "until": until, "codes": None if codes is None else list(codes), "most": most}
-    rows = connection.execute(_TO_RETRY, values).all()
+    rows = connection.execute(_TO_RETRY, _named(batch_id, until, codes) | {"most": most}).all()
     changes = [LineChange(batch_id, row.number, LineState(row.state), LineState.WAITING) for row in rows]
     return len(move_lines(connection, changes))
 
@@ -106,3 +115,7 @@ def give_up_lines(connection: Connection, batch_id: UUID, until: int, most: int)
         for row in rows
     ]
     return len(move_lines(connection, changes))
+
+
+def _named(batch_id: UUID, until: int, codes: Sequence[str] | None) -> dict[str, Any]:
+    return {"id": batch_id, "until": until, "codes": None if codes is None else list(codes)}

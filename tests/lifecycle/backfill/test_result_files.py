@@ -15,7 +15,9 @@ import pytest
 from imagequeue import backfill_wiring
 from imagequeue.lifecycle.backfill.result_files import ResultFiles, files_of_end
 from imagequeue.media.storage import StorageUnavailable
+from imagequeue.store.batches.result_files import ending_batches
 from tests.backfill import Backfill, body
+from tests.builders import account
 from tests.pipeline import Pipeline
 
 REFUSED = "forbidden-content"
@@ -160,6 +162,44 @@ def test_a_storage_that_is_away_delays_the_end_and_loses_nothing(
         broken.run_once()
     assert backfill.state(batch_id)[0] == "finalizing"
     assert ended(backfill, writing, batch_id)[0] == "completed"
+
+
+def test_a_batch_that_cannot_be_written_now_delays_no_other(backfill: Backfill, writing: ResultFiles) -> None:
+    waits, other = backfill.create([body(1, response_format="b64_json")]), backfill.create([body(1)])
+    backfill.run()
+
+    def away(key: str) -> bytes:
+        raise StorageUnavailable(key)
+
+    broken = replace(writing, writer=replace(writing.writer, content=away))
+    assert broken.run_once() == 1
+    backfill.run()
+    assert [backfill.state(one)[0] for one in (waits, other)] == ["finalizing", "completed"]
+    with pytest.raises(StorageUnavailable):
+        broken.run_once()
+    assert ended(backfill, writing, waits)[0] == "completed"
+
+
+def test_an_image_that_is_not_stored_any_more_is_named_by_its_url_and_the_batch_ends(
+    backfill: Backfill, writing: ResultFiles
+) -> None:
+    batch_id = backfill.create([body(1, response_format="b64_json")])
+    backfill.run()
+    (image,) = backfill.pipeline.rows("SELECT storage_key FROM images")
+    backfill.pipeline.runtime.storage.delete(image.storage_key)
+    state, (line,), _ = ended(backfill, writing, batch_id)
+    assert (state, set(line["response"]["body"]["data"][0])) == ("completed", {"url"})
+    assert "is not stored" in line["note"]
+
+
+def test_the_batches_of_one_account_leave_a_place_for_another_one(backfill: Backfill) -> None:
+    pipeline = backfill.pipeline
+    first, _, last = [backfill.create([body(1)]) for _ in range(3)]
+    other, _ = account(pipeline.runtime.engine, "other")
+    backfill.run()
+    pipeline.execute("UPDATE batches SET account_id = :other WHERE id = :id", other=other, id=last)
+    with pipeline.runtime.engine.connect() as connection:
+        assert {one.id for one in ending_batches(connection, 2)} == {first, last}
 
 
 def test_an_output_file_expires_as_the_batch_says(backfill: Backfill, writing: ResultFiles) -> None:

@@ -7,17 +7,20 @@ import json
 import threading
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from imagequeue import backfill_wiring
 from imagequeue.domain.batches import Dedupe
+from imagequeue.domain.ids import file_name, new_id
 from imagequeue.lifecycle.backfill.check_lines import MOST_ERRORS
 from imagequeue.lifecycle.backfill.chunk import MOST_LINES
 from imagequeue.lifecycle.backfill.create import append_part
 from imagequeue.lifecycle.backfill.line_feed import BLOCK_BYTES, MOST_LINE_BYTES
 from imagequeue.lifecycle.backfill.validate import TURN_SECONDS
+from imagequeue.store.batches.parts import lease_part
 from tests.lifecycle.backfill.batches import Batches, line, written
 
 LONG = 33_000
@@ -68,6 +71,14 @@ def test_windows_line_ends_a_byte_order_mark_and_empty_lines_are_taken(batches: 
         (b'"text"', ("invalid_json_line", None)),
         (b"\xff\xfe{}", ("invalid_encoding", None)),
         (written({"custom_id": "x"}), ("invalid_request", "method")),
+        (
+            written(line("x")).replace(b'"method"', b'"method": "GET", "method"'),
+            ("invalid_json_line", "method"),
+        ),
+        (
+            written(line("x")).replace(b'"prompt"', b'"prompt": "no", "prompt"'),
+            ("invalid_json_line", "prompt"),
+        ),
         (written({**line("x"), "method": "GET"}), ("invalid_request", "method")),
         (written({**line("x"), "custom_id": 7}), ("invalid_request", "custom_id")),
         (written({**line("x"), "custom_id": "n\0l"}), ("invalid_request", "custom_id")),
@@ -83,9 +94,12 @@ def test_windows_line_ends_a_byte_order_mark_and_empty_lines_are_taken(batches: 
         (written(line("x", n=11)), ("invalid_request", "body.n")),
         (written(line("x", unheard_of=1)), ("invalid_request", "body.unheard_of")),
         (written(line("x", stream=True)), ("invalid_request", "body.stream")),
-        (
-            written(line("x", url="/v1/images/edits", images=[{"image_url": "http://10.0.0.1/a.png"}])),
-            ("invalid_request", "body.images"),
+        *(
+            (
+                written(line("x", url="/v1/images/edits", images=[{"image_url": url}])),
+                ("invalid_request", "body.images"),
+            )
+            for url in ("http://10.0.0.1/a.png", "file:fox.png", f"file:{file_name(new_id())}")
         ),
         (
             written(
@@ -166,6 +180,19 @@ def test_images_that_are_named_by_url_are_fetched_later_and_others_are_not(batch
     ]
 
 
+def test_a_file_of_the_account_may_be_an_image_and_one_of_another_account_may_not(batches: Batches) -> None:
+    strangers = Batches.of(batches.runtime, "strangers")
+
+    def edits(file_id: UUID) -> bytes:
+        images = [{"image_url": f"file:{file_name(file_id)}"}]
+        return written(*(line(name, url="/v1/images/edits", images=images) for name in "ab"))
+
+    own = batches.validated(edits(batches.upload(b"an image, perhaps")))
+    assert batches.counts(own) == {"total": 2, "waiting": 2}
+    foreign = batches.validated(edits(strangers.upload(b"an image, perhaps")))
+    assert [told(error)[1:] for error in batches.errors(foreign)] == [("invalid_request", "body.images")] * 2
+
+
 def test_lines_that_an_earlier_batch_has_completed_are_skipped(batches: Batches) -> None:
     first = batches.validated(written(line("a"), line("b")))
     with batches.runtime.engine.begin() as connection:
@@ -235,3 +262,17 @@ def test_a_short_file_has_its_turn_before_the_end_of_a_long_one(batches: Batches
     validation.clock = lambda: float(next(seconds))
     assert (validation.run_once(), validation.run_once()) == (MOST_LINES, 1)
     assert (batches.state(long), batches.state(short)) == ("validating", "in_progress")
+
+
+def test_a_file_does_not_wait_for_all_files_of_another_account(batches: Batches) -> None:
+    for _ in range(5):
+        batches.create(written(line("a")))
+    other = Batches.of(batches.runtime, "other")
+    other.create(written(line("a")))
+    leased = set[UUID]()
+    for _ in range(50):  # an account is chosen at random: all of them are the same one in 2 of 2**50 runs
+        with batches.runtime.engine.connect() as connection:  # which takes the lease back
+            part = lease_part(connection, 60)
+            assert part is not None
+            leased.add(part.account_id)
+    assert leased == {batches.account_id, other.account_id}

@@ -12,6 +12,7 @@ import pytest
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
+from imagequeue.lifecycle.expand.read_lines import PREPARE_SECONDS
 from imagequeue.lifecycle.submit.uploads import RequestWithUploads
 from imagequeue.lifecycle.supervise.control import BatchChange
 from imagequeue.store.batches.expansion import BatchTerms
@@ -135,6 +136,21 @@ def test_a_batch_whose_next_line_no_deployment_can_serve_waits_for_one(backfill:
     backfill.run()
     assert backfill.state(batch_id) == ("paused", {"no_deployment"})
     pipeline.runtime.catalog, pipeline.dispatch.eligibility = catalog, Eligibility(catalog)
+    backfill.run()
+    assert backfill.state(batch_id) == ("completed", set())
+
+
+def test_a_turn_whose_lines_take_long_to_read_goes_on_with_those_that_are_read(backfill: Backfill) -> None:
+    batch_id = backfill.create([body(1), body(2), body(3)])
+    read, moment = backfill.expander.read, [0.0]
+
+    def slow(text: bytes, terms: BatchTerms, catalog: Catalog) -> tuple[str, RequestWithUploads]:
+        moment[0] += PREPARE_SECONDS
+        return read(text, terms, catalog)
+
+    backfill.expander.read, backfill.expander.clock = slow, lambda: moment[0]
+    assert backfill.expand() == 2  # two turns of one line, and the pass is over
+    assert [line.state for line in backfill.lines(batch_id)] == ["queued", "queued", "waiting"]
     backfill.run()
     assert backfill.state(batch_id) == ("completed", set())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import pytest
@@ -14,10 +15,10 @@ from imagequeue.domain.jobs import JobStatus
 from imagequeue.domain.verdicts import StoredImage, Succeeded
 from imagequeue.lifecycle.operate.webhook_endpoints import EndpointFields, open_endpoint
 from imagequeue.lifecycle.supervise.control import BatchChange
-from imagequeue.lifecycle.supervise.supervise import EndFiles
+from imagequeue.lifecycle.supervise.supervise import ACCOUNT_SECONDS, PASS_SECONDS, EndFiles
 from imagequeue.store.attempts import calls
 from tests.backfill import Backfill, body
-from tests.builders import PRICE
+from tests.builders import PRICE, account
 from tests.lifecycle.steps import UNTOUCHED, wallet
 from tests.pipeline import Pipeline
 
@@ -140,11 +141,15 @@ def test_a_retry_asks_for_the_failed_lines_alone_and_its_end_has_files_of_its_ow
     assert backfill.state(batch_id) == ("completed", set())
 
 
-def test_a_retry_by_another_code_retries_nothing(backfill: Backfill) -> None:
+def test_a_retry_by_another_code_retries_nothing_and_the_batch_stays_completed(backfill: Backfill) -> None:
     backfill.pipeline.fault(kind="status", status=400, count=1)
     batch_id = backfill.create([body(1)])
     backfill.run()
+    read = "SELECT * FROM batches WHERE id = :id"
+    before = backfill.pipeline.rows(read, id=batch_id)
+    assert before[0].state == "completed"
     backfill.control.retry(backfill.pipeline.account_id, batch_id, ["not_served"])
+    assert backfill.pipeline.rows(read, id=batch_id) == before
     backfill.run()
     assert states(backfill, batch_id) == {"failed": 1}
     assert len(backfill.pipeline.calls()) == 1
@@ -204,6 +209,44 @@ def test_a_batch_ends_when_its_files_are_written_and_not_before(backfill: Backfi
     assert backfill.state(batch_id) == ("finalizing", set())
     backfill.supervision.run_once()
     assert backfill.state(batch_id) == ("completed", set())
+
+
+@dataclass
+class SlowFiles:
+    """Files of batches that never get written; each time that they are asked for takes `seconds`."""
+
+    seconds: float
+    moment: float = 0.0
+    asked: list[UUID] = field(default_factory=list[UUID])
+
+    def __call__(self, batch_id: UUID) -> None:
+        self.asked.append(batch_id)
+        self.moment += self.seconds
+
+
+def ending(backfill: Backfill, count: int, seconds: float) -> tuple[list[UUID], SlowFiles]:
+    """So many batches whose lines have finished, and the files that they wait for from here on."""
+    made, files = [backfill.create([body(1)]) for _ in range(count)], SlowFiles(seconds)
+    backfill.supervision.write_files = lambda _: None
+    backfill.run()
+    assert {backfill.state(one)[0] for one in made} == {"finalizing"}
+    backfill.supervision.write_files, backfill.supervision.clock = files, lambda: files.moment
+    return made, files
+
+
+def test_a_pass_that_has_no_more_time_is_followed_by_one_that_goes_on_behind_it(backfill: Backfill) -> None:
+    (first, second), files = ending(backfill, 2, PASS_SECONDS)
+    for _ in range(4):
+        backfill.supervision.run_once()
+    assert files.asked == [first, second, first]  # the third found nothing behind the second
+
+
+def test_batches_of_one_account_leave_time_for_those_of_others(backfill: Backfill) -> None:
+    (first, _, third), files = ending(backfill, 3, ACCOUNT_SECONDS)
+    other, _ = account(backfill.pipeline.runtime.engine, "other")
+    backfill.pipeline.execute("UPDATE batches SET account_id = :other WHERE id = :id", other=other, id=third)
+    backfill.supervision.run_once()
+    assert files.asked == [first, third]
 
 
 def test_each_reason_and_the_end_of_a_batch_are_told_once(backfill: Backfill) -> None:
