@@ -72,9 +72,10 @@ class BucketUpload:
         self._id = None
 
     def _put(self) -> None:
-        self._client.put_object(
+        answer = self._client.put_object(
             Bucket=self._bucket, Key=self._name, Body=bytes(self._buffer), ContentType=self._media_type
         )
+        s3_errors.require_stored(answer)
 
     def _complete(self, upload_id: str) -> None:
         if self._buffer:

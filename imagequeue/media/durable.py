@@ -23,19 +23,32 @@ def make_private(folder: Path) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
 
 
-def write_new(path: Path, content: bytes) -> None:
+def write_new(path: Path, content: bytes, unfinished: Path) -> None:
     """Write `path` durably, atomically and never over an existing file.
+
+    `unfinished` is the folder, on the same disk, in which the file stands until it is whole.
 
     Raises:
         FileExistsError: there is such a file.
         OSError: it could not be written; nothing is left behind.
     """
-    make_private(path.parent)
-    part = _written_part(path.parent, content)
+    make_private(unfinished)
+    part = _written_part(unfinished, content)
     try:
-        path.hardlink_to(part)
+        name_new(path, part)
     finally:
         part.unlink()
+
+
+def name_new(path: Path, part: Path) -> None:
+    """Give a whole file its name, durably and never over an existing one; `part` keeps its own.
+
+    Raises:
+        FileExistsError: there is such a file.
+        OSError: it could not be named.
+    """
+    make_private(path.parent)
+    path.hardlink_to(part)
     sync_directory(path.parent)
 
 

@@ -12,12 +12,16 @@ from pathlib import Path
 from typing import Self
 from uuid import uuid4
 
-from imagequeue.media.durable import PART_PREFIX, make_private, sync_directory, write_new
+from imagequeue.media.durable import PART_PREFIX, make_private, name_new, write_new
 from imagequeue.media.keys import checked_key
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """With less free the storage counts as full: the images of the calls in flight still need room."""
+
+UNFINISHED = ".unfinished"
+"""The folder of all files that are still being written, so that those which a killed process left are found
+without a look at every image. No storage key starts with a dot."""
 
 
 class LocalStorage:
@@ -26,13 +30,14 @@ class LocalStorage:
     def __init__(self, directory: Path, least_free_bytes: int = LEAST_FREE_BYTES) -> None:
         self.directory = directory.resolve()
         self.least_free_bytes = least_free_bytes
+        self._unfinished = self.directory / UNFINISHED
 
     def put(self, key: str, content: bytes, media_type: str) -> None:
         del media_type  # the key's ending or the content itself says it
         path = self.path(key)
         with _failures():
             try:
-                write_new(path, content)
+                write_new(path, content, self._unfinished)
             except FileExistsError:
                 if path.read_bytes() != content:
                     raise KeyConflict(f"{key} holds other bytes") from None
@@ -72,11 +77,11 @@ class LocalStorage:
     def upload(self, key: str, media_type: str) -> LocalUpload:
         del media_type
         with _failures():
-            return LocalUpload(self.path(key))
+            return LocalUpload(self.path(key), self._unfinished)
 
     def abort_uploads(self, before: datetime) -> int:
         with _failures():
-            old = [path for path in self.directory.rglob(f"{PART_PREFIX}*") if _is_older(path, before)]
+            old = [path for path in self._unfinished.glob(f"{PART_PREFIX}*") if _is_older(path, before)]
             for path in old:
                 path.unlink(missing_ok=True)
         return len(old)
@@ -109,12 +114,12 @@ class LocalStorage:
 
 
 class LocalUpload:
-    """A file without its name yet, in the directory in which it will have it."""
+    """A file without its name yet, in the folder of those that are `unfinished`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, unfinished: Path) -> None:
         self._path = path
-        make_private(path.parent)
-        descriptor, name = tempfile.mkstemp(prefix=PART_PREFIX, dir=path.parent)
+        make_private(unfinished)
+        descriptor, name = tempfile.mkstemp(prefix=PART_PREFIX, dir=unfinished)
         self._part = Path(name)
         self._file = os.fdopen(descriptor, "wb")
 
@@ -135,10 +140,9 @@ class LocalUpload:
             self._file.flush()
             os.fsync(self._file.fileno())
             try:
-                self._path.hardlink_to(self._part)
+                name_new(self._path, self._part)
             except FileExistsError:
                 raise KeyConflict(f"{self._path.name} is stored already") from None
-            sync_directory(self._path.parent)
 
 
 def _is_older(path: Path, moment: datetime) -> bool:

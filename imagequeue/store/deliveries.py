@@ -85,7 +85,9 @@ _BEGIN = text(f"""
         ) AS blocked_before
 """)  # noqa: S608  # likewise
 
-# The rows are locked in one order, because a process that lost its leases may record the same ones.
+# The rows are locked in one order, because a process that lost its leases may record the same ones. A delivery
+# whose attempt is recorded has no lease, so a record that is repeated because its commit got no answer changes
+# nothing.
 _RECORD = text("""
     WITH made AS (
         SELECT * FROM unnest(
@@ -98,7 +100,8 @@ _RECORD = text("""
         )
     ), held AS (
         SELECT made.* FROM deliveries JOIN made ON made.id = deliveries.id AND made.fence = deliveries.fence
-        WHERE state = 'PENDING' ORDER BY deliveries.id FOR UPDATE OF deliveries
+        WHERE state = 'PENDING' AND leased_until IS NOT NULL
+        ORDER BY deliveries.id FOR UPDATE OF deliveries
     ), recorded AS (
         UPDATE deliveries
         SET state = new_state, attempt_count = attempt_count + 1, leased_until = NULL,
@@ -237,7 +240,7 @@ def begin_attempts(connection: Connection, ids: Sequence[UUID], blocked: str) ->
 def record_attempts(connection: Connection, records: Sequence[DeliveryRecord]) -> set[UUID]:
     """Store outcomes of attempts whose fences still match; their deliveries.
 
-    Of the others a later attempt has begun, or they have ended.
+    Of the others a later attempt has begun, they have ended, or the outcome is stored already.
     """
     columns = {
         "ids": [one.task.id for one in records],

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from imagequeue.media.bucket import S3Storage
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 from tests.media.conftest import PREFIX, credentials, small_place
-from tests.seaweedfs import BUCKET
+from tests.media.streams import put_stream
+from tests.seaweedfs import BUCKET, USER
 from tests.servers import ServerThread
 from tests.small_s3 import REVOKED, Conditions, SmallS3
 
 KEY = "v1/some-model_019d/019d/output.png"
+
+MEETING_SECONDS = 5.0
+"""After which a question that stays alone is refused. The client itself would repeat it after 10 seconds."""
 
 Start = Callable[[Conditions], tuple[S3Storage, SmallS3]]
 
@@ -103,6 +113,45 @@ def test_a_user_who_may_read_nothing_any_more_is_not_told_that_images_are_missin
     for read in (revoked.get, revoked.exists):
         with pytest.raises(StorageUnavailable):
             read(KEY)
+
+
+class _Meeting(SmallS3):
+    """Answers the first question about conditional puts when a second one has come."""
+
+    both = asyncio.Barrier(2)
+
+    async def _object(self, request: Request) -> Response:
+        if request.method == "PUT" and "/probes/" in request.url.path and len(self.asked) < 2:
+            await asyncio.wait_for(self.both.wait(), MEETING_SECONDS)
+        return await super()._object(request)
+
+
+def test_threads_that_put_at_once_do_not_wait_for_each_other_s_question_to_a_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Behind a lock each would wait out a server that is away, after all those before it."""
+    credentials(monkeypatch, USER)
+    server = _Meeting("honoured", {BUCKET: {}})
+    with ServerThread(server.app()) as running, ThreadPoolExecutor(2) as threads:
+        storage = S3Storage(BUCKET, PREFIX, running.url)
+        list(threads.map(lambda key: storage.put(key, b"x", "image/png"), (KEY, f"{KEY}.2")))
+    assert sorted(server.buckets[BUCKET]) == [f"{PREFIX}/{KEY}", f"{PREFIX}/{KEY}.2"]
+
+
+def test_a_web_server_that_answers_everything_has_stored_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    credentials(monkeypatch, USER)
+
+    async def page(request: Request) -> Response:
+        await request.body()
+        return Response()
+
+    app = Starlette(routes=[Route("/{path:path}", page, methods=["GET", "HEAD", "PUT", "POST", "DELETE"])])
+    with ServerThread(app) as running:
+        storage = S3Storage(BUCKET, PREFIX, running.url)
+        with pytest.raises(StorageUnavailable, match="there is no ETag"):
+            storage.put(KEY, b"x", "image/png")
+        with pytest.raises(StorageUnavailable, match="there is no ETag"):
+            put_stream(storage, "files/a", [b"x"], "application/jsonl")
 
 
 def test_names_that_other_servers_allow_are_buckets(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from imagequeue.media.bucket import S3Storage
 from imagequeue.media.bucket_upload import PART_BYTES
+from imagequeue.media.durable import PART_PREFIX
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import ObjectMissing, Storage
 from tests.media.conftest import Place
@@ -69,6 +71,18 @@ def test_what_a_killed_process_left_is_removed_and_what_runs_is_not(place: Place
         assert leftovers(place) == 1
         assert storage.abort_uploads(datetime.now(UTC) + LATER) == 1
         assert leftovers(place) == 0
+
+
+def test_what_a_killed_process_left_is_found_without_a_look_at_every_image(tmp_path: Path) -> None:
+    """A walk over a million images would take longer than the watchdog lets a loop stand still."""
+    storage = LocalStorage(tmp_path)
+    storage.put("v1/a/b/output.png", b"image", "image/png")
+    among_images = tmp_path / "v1" / "a" / "b" / f"{PART_PREFIX}old"
+    among_images.write_bytes(b"half")
+    with storage.upload(KEY, "application/jsonl") as left:
+        left.write(b"half")
+        assert storage.abort_uploads(datetime.now(UTC) + LATER) == 1
+    assert among_images.exists()
 
 
 @pytest.mark.parametrize("place", ["small-ignored"], indirect=True)

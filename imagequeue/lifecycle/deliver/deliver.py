@@ -82,6 +82,7 @@ class Deliveries:
 
         Raises:
             SQLAlchemyError: the database is away; they are kept for the next call.
+            Exception: a fault of ours; they are made again when their leases end.
         """
         with self._lock:
             ended, self._ended = self._ended, []
@@ -92,6 +93,9 @@ class Deliveries:
         except SQLAlchemyError:
             with self._lock:
                 self._ended = ended + self._ended
+            raise
+        except Exception:
+            self._free(len(ended))
             raise
         self._free(len(ended))
         return len(ended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -13,6 +14,8 @@ from standardwebhooks import Webhook
 from svix.webhooks import Webhook as SvixWebhook
 
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, WebhookMessage
+from imagequeue.lifecycle.deliver.attempt import EndedAttempt
+from imagequeue.lifecycle.deliver.record import Recording
 from tests.lifecycle.deliver.by_hand import deliver_once
 from tests.lifecycle.deliver.receiving import Webhooks
 
@@ -189,6 +192,51 @@ def test_while_the_database_is_away_what_ended_is_kept_and_nothing_more_is_claim
     webhooks.deliveries.recording = recording
     assert webhooks.deliveries.record_once() == 2
     assert webhooks.deliveries.run_once() == 1
+
+
+class _Unanswered(Recording):
+    """Commits, and does not hear of it: the connection breaks before the answer has come."""
+
+    def record(self, ended: Sequence[EndedAttempt]) -> None:
+        super().record(ended)
+        raise OperationalError("COMMIT", None, ConnectionError("broken off"))
+
+
+def test_an_attempt_whose_record_got_no_answer_is_counted_once(webhooks: Webhooks) -> None:
+    webhooks.receiver.status = 500
+    webhooks.finish_job()
+    webhooks.begin().make()
+    recording = webhooks.deliveries.recording
+    webhooks.deliveries.recording = _Unanswered(recording.engine, recording.schedule)
+    with pytest.raises(OperationalError):
+        webhooks.deliveries.record_once()
+    webhooks.deliveries.recording = recording
+    assert webhooks.deliveries.record_once() == 1
+    assert (webhooks.row().state, webhooks.row().attempt_count) == ("PENDING", 1)
+    assert [made.http_status for made in webhooks.attempts()] == [500]
+    (target,) = webhooks.pipeline.rows("SELECT failures FROM webhook_targets")
+    assert target.failures == 1
+
+
+class _Broken(Recording):
+    def record(self, ended: Sequence[EndedAttempt]) -> None:
+        raise LookupError(len(ended))
+
+
+def test_a_fault_of_ours_in_a_record_gives_the_places_back_and_the_webhook_goes_when_its_lease_ends(
+    webhooks: Webhooks,
+) -> None:
+    webhooks.deliveries.slots = 1
+    webhooks.finish_job()
+    webhooks.begin().make()
+    recording = webhooks.deliveries.recording
+    webhooks.deliveries.recording = _Broken(recording.engine, recording.schedule)
+    with pytest.raises(LookupError):
+        webhooks.deliveries.record_once()
+    webhooks.deliveries.recording = recording
+    webhooks.due()
+    assert webhooks.deliver() == 1
+    assert webhooks.row().state == "DELIVERED"
 
 
 def test_a_fault_of_ours_in_an_attempt_gives_its_place_back_and_the_webhook_goes_when_its_lease_ends(
