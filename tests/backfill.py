@@ -46,12 +46,16 @@ def body(number: int, **more: Any) -> dict[str, Any]:
     return {"model": MODEL, "prompt": f"line {number}", **more}
 
 
+def _no_files(_: UUID) -> EndFiles:
+    return EndFiles()
+
+
 @dataclass
 class Backfill:
-    """The verbs of batches on a pipeline; `moment` is added to the expander's clock."""
+    """The verbs of batches on a pipeline. `with_files`: a batch ends when its result files are written."""
 
     pipeline: Pipeline
-    moment: float = 0.0
+    with_files: bool = False
     wakes: int = 0
     expander: Expander = field(init=False)
 
@@ -59,9 +63,8 @@ class Backfill:
         runtime = self.pipeline.runtime
         dispatch = self.pipeline.dispatch
         self.expander = backfill_wiring.expander(runtime, lambda: dispatch.eligibility, self._wake)
-        self.supervision = backfill_wiring.supervision(
-            runtime, self.pipeline.settlement, lambda _: EndFiles()
-        )
+        write = backfill_wiring.written_files(runtime) if self.with_files else _no_files
+        self.supervision = backfill_wiring.supervision(runtime, self.pipeline.settlement, write)
         self.control = backfill_wiring.batch_control(runtime)
         self.inputs = backfill_wiring.batch_inputs(runtime)
 
@@ -132,6 +135,15 @@ class Backfill:
         return self.pipeline.rows(
             "SELECT * FROM batch_lines WHERE batch_id = :id ORDER BY number", id=batch_id
         )
+
+    def result_lines(self, file_id: UUID | None) -> list[Any]:
+        """The lines of a result file; none where there is no file."""
+        if file_id is None:
+            return []
+        (file,) = self.pipeline.rows("SELECT * FROM files WHERE id = :id", id=file_id)
+        content = self.pipeline.runtime.storage.get(file.storage_key)
+        assert (file.purpose, file.size_bytes) == ("batch_output", len(content))
+        return [json.loads(line) for line in content.splitlines()]
 
     def _copy(self, connection: Connection, batch_id: UUID, lines: Sequence[bytes]) -> None:
         catalog, offset, new = self.pipeline.runtime.catalog, 0, list[NewLine]()

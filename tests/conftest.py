@@ -10,7 +10,6 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast
 
@@ -24,6 +23,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 from imagequeue.store.database import open_engine
 from tests.databases import ReusedDatabase
+from tests.eventually import eventually
 
 if TYPE_CHECKING:
     from tests.seaweedfs import SeaweedFS
@@ -136,10 +136,9 @@ def _await_returned(engine: Engine) -> None:
     One that is given back to a pool that was disposed of is never closed. Its warning would come whenever the
     garbage is collected, and fail whichever test runs then.
     """
-    pool, deadline = cast("QueuePool", engine.pool), time.monotonic() + RETURN_SECONDS
-    while pool.checkedout():
-        assert time.monotonic() < deadline, "this test leaves a thread behind that has a connection"
-        time.sleep(0.01)
+    pool = cast("QueuePool", engine.pool)
+    left = "this test leaves a thread behind that has a connection"
+    eventually(lambda: not pool.checkedout(), RETURN_SECONDS, otherwise=lambda: left)
 
 
 @pytest.fixture(scope="session")

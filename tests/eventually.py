@@ -11,12 +11,17 @@ _PAUSE_SECONDS = 0.02
 """Between two questions, so that those who wait leave the machine to what they wait for."""
 
 
-def eventually(question: Callable[[], object], seconds: float = PATIENCE_SECONDS) -> None:
-    """Ask until the answer is yes, and fail when it is not within `seconds`.
+def eventually(
+    question: Callable[[], object],
+    seconds: float = PATIENCE_SECONDS,
+    *,
+    otherwise: Callable[[], object] = lambda: "it did not come true in time",
+) -> None:
+    """Ask until the answer is yes, and fail when it is not within `seconds`; `otherwise` says what is then.
 
     Where there is an event (a line of a process, a condition, a queue), wait for that instead.
     """
     deadline = time.monotonic() + seconds
     while not question():
-        assert time.monotonic() < deadline, "it did not come true in time"
-        time.sleep(_PAUSE_SECONDS)
+        assert time.monotonic() < deadline, otherwise()
+        time.sleep(_PAUSE_SECONDS)  # the one place of the tests that polls

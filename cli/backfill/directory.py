@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cli.backfill.exits import WrongUse
+from imagequeue.media.durable import sync_directory
 
 STATE_NAME = ".imagequeue.json"
 LINES_NAME = ".imagequeue.lines.jsonl"
@@ -129,15 +130,6 @@ def backfill_directory(path: Path) -> Generator[BackfillDirectory]:
         yield directory
     finally:
         os.close(lock)
-
-
-def sync_directory(path: Path) -> None:
-    """Make the names in a directory durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _take(lock: int, path: Path) -> None:

@@ -83,7 +83,7 @@ def _written_part(directory: Path, content: bytes) -> Path:
 
 
 def sync_directory(directory: Path) -> None:
-    """Make names in a directory durable."""
+    """Make the names in a directory durable."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         os.fsync(descriptor)

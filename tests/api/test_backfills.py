@@ -11,9 +11,10 @@ from uuid import UUID
 import pytest
 from sqlalchemy import Engine, text
 
-from imagequeue import backfill_wiring
+from imagequeue import backfill_wiring, wiring
 from imagequeue.domain.batches import LineState
 from imagequeue.domain.ids import new_id
+from imagequeue.lifecycle.supervise.supervise import EndFiles
 from imagequeue.store.batches.counters import LineChange, move_lines
 from tests.api.service import Client, Service
 from tests.api.test_batches import order, uploaded
@@ -174,16 +175,21 @@ def test_events_tell_every_change_until_the_end(client: Client, service: Service
         assert next(told)["counts"]["failed"] == 0
         finish(service.engine, batch_id, 1, "refused")
         assert next(told)["counts"]["failed"] == 1
-        with service.engine.begin() as connection:
-            connection.execute(
-                text(
-                    "UPDATE batches SET state = 'cancelled', ended_at = clock_timestamp(),"
-                    " cancelled_at = clock_timestamp() WHERE id = :id"
-                ),
-                {"id": batch_id},
-            )
-        assert next(told)["status"] == "cancelled"
-        assert list(told) == []
+        assert client.http.post(path(batch_id, "cancel")).status_code == 200
+        assert next(told)["status"] == "cancelling"
+        _end(service)
+        *_, last = told
+    assert (last["status"], last["counts"]["failed"], last["counts"]["cancelled"]) == ("cancelled", 1, 4)
+    with client.http.stream("GET", path(batch_id, "events")) as answer:
+        assert list(_events(answer.iter_lines())) == [last], "who comes late is told the end, and that is all"
+
+
+def _end(service: Service) -> None:
+    """Do what is to be done with the batches, whose files are taken for written."""
+    settlement = wiring.settlement(service.runtime, lambda _: None)
+    supervision = backfill_wiring.supervision(service.runtime, settlement, lambda _: EndFiles())
+    while supervision.run_once():
+        pass
 
 
 def _events(lines: Iterator[str]) -> Iterator[Any]:

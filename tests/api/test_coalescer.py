@@ -146,9 +146,8 @@ def test_who_waits_behind_a_whole_group_that_was_given_up_is_served() -> None:
         coalescer = Coalescer(bulk, CallThreads("test", 1))
         leaving = [asyncio.create_task(coalescer.call(n)) for n in range(LARGEST_GROUP)]
         last = asyncio.create_task(coalescer.call(1000))
-        await asyncio.sleep(0)  # all are gathered now
         for task in leaving:
-            task.cancel()
+            asyncio.get_running_loop().call_soon(task.cancel)  # after its first step, and that of `last`
         result = await last
         coalescer.close()
         return result

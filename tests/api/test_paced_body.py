@@ -41,7 +41,21 @@ def test_a_client_that_sends_nothing_more_is_let_go() -> None:
         read(request([b"one"], then_hangs=True), grace=0.01)
 
 
-@pytest.mark.parametrize("announced", [None, 101])
-def test_a_body_that_is_too_large_is_refused(announced: int | None) -> None:
+@pytest.mark.parametrize(
+    ("chunks", "announced"),
+    [([b"x" * 60, b"x" * 60], None), ([b"x" * 60, b"x" * 60], 100), ([], 101)],
+    ids=["as it comes", "though it says less", "by what it says, before it comes"],
+)
+def test_a_body_that_is_too_large_is_refused(chunks: list[bytes], announced: int | None) -> None:
     with pytest.raises(TooLarge):
-        read(request([b"x" * 60, b"x" * 60], announced=announced))
+        read(request(chunks, announced=announced))
+
+
+def test_a_client_that_trickles_is_let_go_however_often_it_sends_something() -> None:
+    async def messages() -> AsyncGenerator[dict[str, Any]]:
+        while True:
+            await asyncio.sleep(0.01)  # the slowness itself is what is tested
+            yield {"type": "http.request", "body": b"x", "more_body": True}
+
+    with pytest.raises(InvalidRequest, match="less than 64 KiB a second"):
+        read(Request({"type": "http", "headers": []}, messages().__anext__), grace=0.1)

@@ -34,11 +34,12 @@ def jobs(service: Service, count: int) -> list[UUID]:
     return [UUID(one.rpartition("_")[2]) for one in ids]
 
 
-async def until_final(watcher: Watcher) -> None:
+async def until_final(watcher: Watcher) -> JobStatus:
+    """The final status, as soon as the watch tells it."""
     async with asyncio.timeout(PATIENCE):
         while (news := await watcher.next()) is not None:
             if news.status.is_final:
-                return
+                return news.status
     raise AssertionError("the watch ended before the job")
 
 
@@ -46,7 +47,7 @@ def test_a_final_job_is_told_by_its_event_alone(with_redis: Service) -> None:
     """The watch does not look by itself within the time of the test."""
     ended, going_on = jobs(with_redis, 2)
 
-    async def wait(services: ApiServices) -> None:
+    async def wait(services: ApiServices) -> list[JobStatus]:
         watch = Watch(services, look_seconds=NEVER)
         async with watch.running():
             with (
@@ -63,10 +64,10 @@ def test_a_final_job_is_told_by_its_event_alone(with_redis: Service) -> None:
                 while not told.done():  # a ring is lost that comes before the watch listens
                     services.wakeups.jobs_final([ended])
                     await asyncio.wait({told}, timeout=0.1)
-                await told
         services.wakeups.close()
+        return list(await told)
 
-    asyncio.run(wait(ApiServices(with_redis.runtime)))
+    assert asyncio.run(wait(ApiServices(with_redis.runtime))) == [JobStatus.FAILED] * 2
 
 
 def cut(services: ApiServices) -> None:
@@ -80,7 +81,7 @@ def test_an_end_that_was_told_while_the_connection_to_redis_was_cut_is_found_at_
     """`service` has the same database and no Redis, so its wake-ups are lost; nothing looks by itself."""
     (job,) = jobs(with_redis, 1)
 
-    async def wait(services: ApiServices, elsewhere: ApiServices) -> None:
+    async def wait(services: ApiServices, elsewhere: ApiServices) -> JobStatus:
         watch = Watch(services, look_seconds=NEVER)
         with watch.watching(job, 0) as watcher:
             async with watch.running():
@@ -90,11 +91,12 @@ def test_an_end_that_was_told_while_the_connection_to_redis_was_cut_is_found_at_
                 while not told.done():  # a connection that is cut before it listens is another one
                     await asyncio.to_thread(cut, services)
                     await asyncio.wait({told}, timeout=0.1)
-                await told
         for one in (services, elsewhere):
             one.wakeups.close()
+        return await told
 
-    asyncio.run(wait(ApiServices(with_redis.runtime), ApiServices(service.runtime)))
+    told = asyncio.run(wait(ApiServices(with_redis.runtime), ApiServices(service.runtime)))
+    assert told is JobStatus.FAILED
 
 
 @contextmanager
@@ -140,9 +142,9 @@ def test_who_comes_late_is_told_and_who_has_left_is_forgotten(service: Service) 
         async with watch.running():
             with watch.watching(job, 0) as first, watch.watching(job, 0):
                 await asyncio.to_thread(services.settlement.end, [job], JobStatus.FAILED, "no")
-                await until_final(first)
+                assert await until_final(first) is JobStatus.FAILED
             with watch.watching(job, 0) as late:
-                await until_final(late)
+                assert await until_final(late) is JobStatus.FAILED
             with watch.watching(job, 0) as ended:
                 watch.end()
                 while await ended.next() is not None:

@@ -23,7 +23,7 @@ def crash(make_crash: MakeCrash, origin: Origin) -> Crash:
     return make_crash(allow=origin.place)
 
 
-def _is_served(crash: Crash, origin: Origin, path: str, fetched: int) -> None:
+def assert_fetched_and_called_for_once(crash: Crash, origin: Origin, path: str, fetched: int) -> None:
     pipeline = crash.pipeline
     rows = pipeline.rows("SELECT status, not_before > clock_timestamp() AS leased, deaths FROM jobs")
     assert rows == [("QUEUED", True, 1)]
@@ -42,7 +42,7 @@ def test_the_job_is_fetched_again_unless_its_inputs_are_stored(
 ) -> None:
     crash.pipeline.submit(operation="edit", input_images=(f"{origin.url}/image.png",))
     crash.die("fetch", point)
-    _is_served(crash, origin, "/image.png", fetched)
+    assert_fetched_and_called_for_once(crash, origin, "/image.png", fetched)
 
 
 def test_in_the_middle_of_a_fetch(crash: Crash, origin: Origin) -> None:
@@ -52,4 +52,4 @@ def test_in_the_middle_of_a_fetch(crash: Crash, origin: Origin) -> None:
     os.kill(pid, signal.SIGKILL)
     assert crash.mother.end() == -signal.SIGKILL
     origin.held.set()
-    _is_served(crash, origin, "/held.png", 2)
+    assert_fetched_and_called_for_once(crash, origin, "/held.png", 2)

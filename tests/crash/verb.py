@@ -116,6 +116,11 @@ def _supervise(pipeline: Pipeline, place: Place, argument: str) -> None:
     Backfill(pipeline).supervision.run_once()
 
 
+def _write_results(pipeline: Pipeline, place: Place, argument: str) -> None:
+    del place, argument
+    backfill_wiring.result_files(pipeline.runtime, threading.Event()).run_once()
+
+
 def _deliver(pipeline: Pipeline, place: Place, argument: str) -> None:
     del place, argument
     deliver_once(pipeline.runtime)
@@ -143,6 +148,7 @@ _VERBS = {
     "validate": _validate,
     "expand": _expand,
     "supervise": _supervise,
+    "write-results": _write_results,
     "deliver": _deliver,
 }
 

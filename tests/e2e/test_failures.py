@@ -25,10 +25,10 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveStack]:
 
 @contextmanager
 def paid_once(stack: LiveStack, jobs: list[str]) -> Generator[None]:
-    """What is submitted meanwhile, and noted in `jobs`, is completed and charged once."""
+    """What is submitted meanwhile, and noted in `jobs`, is charged once when it has ended."""
     spent = Decimal(stack.wallet()["spent"])
     yield
-    assert set(stack.statuses(jobs)) == {"COMPLETED"}
+    stack.statuses(jobs)  # waits for the end of each
     wallet = {name: Decimal(stack.wallet()[name]) for name in ("available", "held", "spent")}
     assert wallet["spent"] - spent == len(jobs) * PRICE
     assert (wallet["held"], wallet["available"] + wallet["spent"]) == (0, 100)
@@ -42,6 +42,7 @@ def test_whichever_child_is_killed_every_job_completes_and_is_charged_once(stack
         for name in (*names, "simulator"):
             stack.kill(name)
             jobs += stack.submit(5)
+    assert stack.statuses(jobs) == ["COMPLETED"] * len(jobs)
 
 
 def test_a_stack_that_is_stopped_in_the_middle_finishes_at_its_next_start(stack: LiveStack) -> None:
@@ -50,6 +51,7 @@ def test_a_stack_that_is_stopped_in_the_middle_finishes_at_its_next_start(stack:
         jobs += stack.submit(50)
         stack.stop()
         stack.start()
+    assert stack.statuses(jobs) == ["COMPLETED"] * 50
 
 
 def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_finishes(stack: LiveStack) -> None:
@@ -61,3 +63,4 @@ def test_a_killed_supervisor_leaves_no_process_behind_and_the_next_start_finishe
         _, alive = psutil.wait_procs(children, timeout=120)
         assert not alive
         stack.start()
+    assert stack.statuses(jobs) == ["COMPLETED"] * 50

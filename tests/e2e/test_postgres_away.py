@@ -153,7 +153,7 @@ def _submits_for(seconds: float, client: httpx.Client) -> list[httpx.Response]:
     until, answers = time.monotonic() + seconds, list[httpx.Response]()
     while time.monotonic() < until:
         answers.append(client.post(SUBMIT, json={"prompt": "nobody hears"}, timeout=SOON_SECONDS))
-        time.sleep(0.5)
+        time.sleep(0.5)  # what is tested is an outage of some length: no event ends it, so time has to pass
     return answers
 
 

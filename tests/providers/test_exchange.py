@@ -207,7 +207,7 @@ def continue_for_ever(connection: socket.socket) -> None:
     read_request(connection)
     for _ in range(1000):
         connection.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
-        time.sleep(0.05)  # likewise
+        time.sleep(0.05)  # the slowness itself is what is tested
 
 
 @pytest.mark.parametrize("script", [drip_the_head, continue_for_ever])

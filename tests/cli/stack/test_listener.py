@@ -24,4 +24,6 @@ def test_every_address_means_those_of_both_families(address: str) -> None:
     """The API's own command and the supervisor's listener."""
     for opened in (listen("::", 0), own_listener("::", 0, None)):
         with opened as listener:
-            socket.create_connection((address, listener.getsockname()[1]), 5).close()
+            number = listener.getsockname()[1]
+            with socket.create_connection((address, number), 5) as connection:
+                assert connection.getpeername()[:2] == (address, number)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import base64
-import json
 import threading
 from dataclasses import replace
-from functools import partial
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from imagequeue import backfill_wiring
-from imagequeue.lifecycle.backfill.result_files import ResultFiles, files_of_end
+from imagequeue.lifecycle.backfill.result_files import ResultFiles
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store.batches.result_files import ending_batches
 from tests.backfill import Backfill, body
@@ -25,9 +23,7 @@ REFUSED = "forbidden-content"
 
 @pytest.fixture
 def backfill(pipeline: Pipeline) -> Backfill:
-    made = Backfill(pipeline)
-    made.supervision.write_files = partial(files_of_end, pipeline.runtime.engine)
-    return made
+    return Backfill(pipeline, with_files=True)
 
 
 @pytest.fixture
@@ -41,16 +37,7 @@ def ended(backfill: Backfill, writing: ResultFiles, batch_id: UUID) -> tuple[str
     writing.run_once()
     backfill.run()
     (row,) = backfill.pipeline.rows("SELECT * FROM batches WHERE id = :id", id=batch_id)
-    return row.state, lines_of(backfill, row.output_file_id), lines_of(backfill, row.error_file_id)
-
-
-def lines_of(backfill: Backfill, file_id: UUID | None) -> list[Any]:
-    if file_id is None:
-        return []
-    (file,) = backfill.pipeline.rows("SELECT * FROM files WHERE id = :id", id=file_id)
-    content = backfill.pipeline.runtime.storage.get(file.storage_key)
-    assert (file.purpose, file.size_bytes) == ("batch_output", len(content))
-    return [json.loads(line) for line in content.splitlines()]
+    return row.state, backfill.result_lines(row.output_file_id), backfill.result_lines(row.error_file_id)
 
 
 def names(lines: list[Any]) -> list[str]:
@@ -124,7 +111,7 @@ def test_a_retry_writes_new_files_and_the_earlier_ones_stay(backfill: Backfill, 
     assert (state, names(output), names(errors)) == ("completed", ["line-1"], ["line-2"])
     (after,) = backfill.pipeline.rows("SELECT * FROM batches WHERE id = :id", id=batch_id)
     assert after.output_file_id != before.output_file_id
-    assert names(lines_of(backfill, before.output_file_id)) == ["line-1"]
+    assert names(backfill.result_lines(before.output_file_id)) == ["line-1"]
 
 
 def test_while_somebody_writes_nobody_else_does_and_a_lease_that_runs_out_is_written_anew(

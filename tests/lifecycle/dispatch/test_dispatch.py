@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -78,13 +77,15 @@ def ring(child: subprocess.Popen[str], doorbell: Doorbell) -> None:
 
 def finish(of: Pipeline, count: int) -> None:
     """Dispatch and answer until so many jobs are completed."""
-    deadline = time.monotonic() + fleet.PATIENCE
-    while len(of.rows("SELECT 1 FROM jobs WHERE status = 'COMPLETED'")) < count:
-        assert time.monotonic() < deadline, of.rows("SELECT job_id, state, reason FROM attempts ORDER BY id")
+
+    def are_completed() -> bool:
         rescue(of)
-        if not of.dispatch.run_once():
-            time.sleep(0.02)
+        of.dispatch.run_once()
         of.answer()
+        return len(of.rows("SELECT 1 FROM jobs WHERE status = 'COMPLETED'")) >= count
+
+    attempts = "SELECT job_id, state, reason FROM attempts ORDER BY id"
+    eventually(are_completed, fleet.PATIENCE, otherwise=lambda: of.rows(attempts))
 
 
 def rescue(of: Pipeline) -> None:
@@ -101,15 +102,17 @@ def rescue(of: Pipeline) -> None:
 def test_a_worker_killed_around_the_sending_costs_no_429(single: Pipeline, point: str) -> None:
     jobs = single.submit(5)
     with lone_worker(single, f"{point}:kill") as child:
-        deadline = time.monotonic() + fleet.PATIENCE
-        while child.poll() is None:
-            assert time.monotonic() < deadline, single.rows("SELECT state, reason FROM attempts")
+
+        def has_died() -> bool:
             if not single.rows("SELECT 1 FROM attempts WHERE state <> 'GIVEN_BACK'"):
                 single.dispatch.run_once()  # on a busy machine the starts before may have been missed
             for doorbell in single.rung:
                 ring(child, doorbell)
             single.rung.clear()
-            time.sleep(0.01)
+            return child.poll() is not None
+
+        states = "SELECT state, reason FROM attempts"
+        eventually(has_died, fleet.PATIENCE, otherwise=lambda: single.rows(states))
         assert child.returncode == -signal.SIGKILL
     single.execute("DELETE FROM processes WHERE id <> :id", id=single.process_id)  # its death was noticed
     single.execute("UPDATE attempts SET release_deadline = clock_timestamp() WHERE state = 'RELEASED'")
@@ -140,13 +143,15 @@ def test_a_process_that_is_stopped_longer_than_the_lease_gives_the_attempt_back(
             os.kill(child.pid, signal.SIGCONT)  # a busy machine stopped it too late: once more
             jobs += single.submit(1)
             single.answer()
-        cycle = 3.5
         single.execute("UPDATE quota_groups SET blocked_until = NULL")
-        deadline = time.monotonic() + 2 + cycle + 1
-        while time.monotonic() < deadline:  # beyond the lease: its token is granted again
+
+        def token_has_returned() -> bool:
             single.dispatch.run_once()
             single.answer()
-            time.sleep(0.05)
+            query = "SELECT 1 FROM attempts WHERE id = :id AND token_returns_at < clock_timestamp()"
+            return bool(single.rows(query, id=doorbell.attempt_id))
+
+        eventually(token_has_returned)
         os.kill(child.pid, signal.SIGCONT)
         _await_state(single, doorbell.attempt_id, "GIVEN_BACK")
     finish(single, len(jobs))

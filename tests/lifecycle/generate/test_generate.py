@@ -101,14 +101,14 @@ def test_what_an_upstream_does_to_a_call_costs_that_attempt(
 ) -> None:
     pipeline: Pipeline = hostile("west", "east", seconds=seconds)
     for what, (fault, state) in _chosen(AT_THE_CALL, met=met):
-        _is_served_elsewhere(pipeline, "west", what, {"match": {"upstream": "west"}} | fault, state)
+        assert_served_elsewhere(pipeline, "west", what, {"match": {"upstream": "west"}} | fault, state)
 
 
 @DEADLINES
 def test_what_is_behind_a_link_costs_that_attempt(hostile: Any, seconds: float, *, met: bool) -> None:
     pipeline: Pipeline = hostile("aiml", "east", seconds=seconds)
     for what, (fault, state) in _chosen(BEHIND_A_LINK, met=met):
-        _is_served_elsewhere(pipeline, "aiml", what, fault, state)
+        assert_served_elsewhere(pipeline, "aiml", what, fault, state)
 
 
 def test_a_job_that_ends_with_an_error_upstream_is_served_elsewhere(hostile: Any) -> None:
@@ -138,7 +138,9 @@ def _chosen(
     return [(what, fault) for what, fault in faults.items() if (fault[1] == "UNKNOWN") is met]
 
 
-def _is_served_elsewhere(pipeline: Pipeline, name: str, what: str, fault: dict[str, Any], state: str) -> None:
+def assert_served_elsewhere(
+    pipeline: Pipeline, name: str, what: str, fault: dict[str, Any], state: str
+) -> None:
     gc.collect()
     files, spent = _open_files(), _wallet(pipeline).spent
     pipeline.fault(**{"count": 1} | fault)

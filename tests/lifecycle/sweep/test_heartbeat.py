@@ -85,6 +85,7 @@ def test_its_row_says_how_many_calls_it_takes_now(
         observer.until("SELECT coalesce(max(slots), -1) FROM processes", lambda slots: slots == 3)
         left[0] = 0
         observer.until("SELECT max(slots) FROM processes", lambda slots: slots == 0)
+        assert observer.count("SELECT count(*) FROM processes") == 1, "it says so in its one row"
     runtime.redis.close()
 
 
