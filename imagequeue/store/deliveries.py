@@ -85,9 +85,9 @@ _BEGIN = text(f"""
         ) AS blocked_before
 """)  # noqa: S608  # likewise
 
-# The rows are locked in one order, because a process that lost its leases may record the same ones. A delivery
-# whose attempt is recorded has no lease, so a record that is repeated because its commit got no answer changes
-# nothing.
+# The rows are locked in one order, because a process that lost its leases may record the same ones. A
+# delivery whose attempt is recorded has no lease, so a record that is repeated because its commit got no
+# answer changes nothing.
 _RECORD = text("""
     WITH made AS (
         SELECT * FROM unnest(
