@@ -60,7 +60,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     on_termination(lambda _: stopping.set())
     lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
     delivery_slots = _delivery_slots(lanes, queues, concurrency)
-    health = StorageHealth(doubted=True)
+    health = StorageHealth(doubted=bool(lanes))  # without calls no image comes, and the storage is not asked
     record = this_process("worker", queues=queues, slots=concurrency, delivery_slots=delivery_slots)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
@@ -75,12 +75,12 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping) as heartbeat,
         _delivering(runtime, delivery_slots, stopping) as loops,
     ):
-        _unspill(runtime, settlement)
-        # Nobody waits for the end of these: a storage that hangs must not keep the process.
-        Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
         if not lanes:
             return _watch([heartbeat, *loops], stopping)
+        _unspill(runtime, settlement)
+        # Nobody waits for its end: a storage that hangs must not keep the process.
+        Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         fetches = Fetches(fetching, lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
         if Lane.BACKFILL in lanes:
