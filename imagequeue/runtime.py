@@ -78,9 +78,7 @@ def open_runtime(settings: Settings, *, name: str, calls_upstreams: bool = True)
         settings=settings,
         engine=open_database(settings, pool_size=settings.database_pool_size, name=name),
         redis=open_redis(settings.redis_address),
-        catalog=load_catalog(
-            Path(settings.catalog), os.environ, PROVIDERS, calls_upstreams=calls_upstreams
-        ),
+        catalog=load_catalog(Path(settings.catalog), os.environ, PROVIDERS, calls_upstreams=calls_upstreams),
         keyring=Keyring(settings.secret_key.get_secret_value()),
         policy=EgressPolicy.parse(
             allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin

@@ -136,10 +136,11 @@ class Host:
                     yield name
 
     def stop(self) -> dict[str, int]:
-        """End all with SIGTERM, those first that depend on others; their exit statuses."""
+        """End our processes with SIGTERM, those first that depend on others; their exit statuses."""
         statuses = dict[str, int]()
         for name in reversed(list(self.order())):
-            if (process := self.processes.pop(name, None)) is not None:
+            if name in self.processes and is_ours(self.services[name]):
+                process = self.processes.pop(name)
                 process.send_signal(signal.SIGTERM)
                 statuses[name] = process.wait(STOP_SECONDS)
         return statuses
@@ -164,9 +165,9 @@ class Host:
         return [*service["entrypoint"], *words]
 
     def _volumes(self, name: str) -> list[Path]:
-        """The folders that stand for the service's volumes, which it may write."""
-        targets = [volume.rpartition(":")[2] for volume in self.services[name]["volumes"]]
-        kept = [Path(self._here(target)) for target in targets if target not in {"/tmp", "ro"}]
+        """The folders that stand for the volumes that the service may write, and for its /tmp."""
+        shared = [volume.rpartition(":")[2] for volume in self.services[name]["volumes"] if ":" in volume]
+        kept = [Path(self._here(target)) for target in shared if target != "ro"]
         for folder in (kept := [*kept, self._temporary(name)]):
             folder.mkdir(parents=True, exist_ok=True)
         return kept

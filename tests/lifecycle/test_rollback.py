@@ -1,4 +1,4 @@
-"""The schema can be taken back, one revision after the other, and brought up again; what jobs hold survives."""
+"""The schema can be taken back, revision after revision, and brought up again; jobs survive that."""
 
 from __future__ import annotations
 
