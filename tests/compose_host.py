@@ -21,7 +21,7 @@ from typing import Any
 from tests.compose import is_ours
 from tests.house.checkout import ROOT
 
-STOP_SECONDS = 60
+STOP_SECONDS = 120
 COMMAND_SECONDS = 120
 
 _CONFINED = """

@@ -18,6 +18,7 @@ from imagequeue.store.database import open_engine
 from imagequeue.store.migration import migrate
 from tests import builders
 from tests.e2e.live import ROOT, LiveStack
+from tests.house import checkout
 
 pytestmark = pytest.mark.long
 
@@ -26,8 +27,10 @@ COMMAND_SECONDS = 300
 
 def _run(first_line: str, **variables: str) -> None:
     """Run the block of the page that begins with a comment, in a shell that stops at the first failure."""
-    page = (ROOT / "docs" / "deployment.md").read_text("utf-8")
-    (script,) = re.findall(rf"^```sh\n(# {first_line}.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(
+        rf"^```sh\n(# {first_line}.*?)^```$", checkout.text("docs/deployment.md"), re.MULTILINE | re.DOTALL
+    )
+    (script,) = blocks
     programs = (Path(sys.executable).parent, postgres_installation() / "bin")
     path = os.pathsep.join((*map(str, programs), os.environ["PATH"]))
     environment = os.environ | {"PATH": path, "PYTHONPATH": str(ROOT)} | variables
