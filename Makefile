@@ -37,7 +37,7 @@ $(CREATED): again
 endif
 endif
 
-.PHONY: again help pythons install demo up test databases coverage check format bench chaos audit pins
+.PHONY: again help pythons install wheel demo up test databases coverage check format bench chaos audit pins
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  \1	/p' Makefile | expand -t 14
@@ -73,6 +73,12 @@ $(DEV): requirements/dev.txt $(RUN)
 	@echo "installing requirements/dev.txt: what tests and checks need"
 	@$(PIP) --require-hashes -r requirements/dev.txt
 	@touch $@
+
+# `build` may hold files that the checkout has no more, and setuptools would pack them.
+wheel: install ## the wheel of this checkout, in dist/
+	@rm -rf build dist
+	@$(BIN)/python -m pip wheel --quiet --no-index --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist/*.whl
 
 demo: install ## the whole stack with the simulator: real jobs, images in demo/, then everything stops
 	@$(BIN)/imagequeue demo --output demo

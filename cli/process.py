@@ -27,11 +27,11 @@ def settings() -> Settings:
 
 
 @contextmanager
-def opened(name: str) -> Generator[Runtime]:
-    """Open the runtime of a process and close it at the end."""
+def opened(name: str, *, calls_upstreams: bool = False) -> Generator[Runtime]:
+    """Open the runtime of a process and close it at the end; a process that makes calls needs their keys."""
     read = settings()
     try:
-        runtime = open_runtime(read, name=name)
+        runtime = open_runtime(read, name=name, calls_upstreams=calls_upstreams)
     except ConfigurationError as error:
         raise refusal(error) from None
     try:

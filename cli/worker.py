@@ -18,7 +18,7 @@ def worker(
 ) -> None:
     """Make upstream calls and deliver webhooks, or validate the files of batches, until SIGTERM."""
     from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
-    from worker.app import QUEUES  # noqa: PLC0415
+    from worker.app import DELIVERIES, QUEUES  # noqa: PLC0415
     from worker.validator import BACKFILLS, run_validator  # noqa: PLC0415
     from worker.worker import run_worker  # noqa: PLC0415
 
@@ -31,5 +31,5 @@ def worker(
         raise typer.BadParameter(
             f"{', '.join(unknown) or 'nothing'}: the queues are {', '.join(QUEUES)}, or {BACKFILLS} alone"
         )
-    with opened("worker") as runtime:
+    with opened("worker", calls_upstreams=chosen != [DELIVERIES]) as runtime:
         raise typer.Exit(run_worker(runtime, chosen, concurrency))

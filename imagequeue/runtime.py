@@ -32,7 +32,8 @@ class Runtime:
     """The parts that verbs and routes are given. Opening it makes no connection yet.
 
     `tls` is for the egress guard; None: the public certificate authorities are trusted. `upstream_proxy` is
-    for calls to the catalog's endpoints alone.
+    for calls to the catalog's endpoints alone. `calls_upstreams`: this process makes such calls, so its
+    environment must have the keys of the catalog.
 
     Only `catalog` is ever replaced, by `lifecycle.operate.reload_catalog`. So code that runs on reads it from
     here each time, and does not store it.
@@ -48,6 +49,7 @@ class Runtime:
     flow_ids: FlowIds = field(default_factory=FlowIds)
     tls: ssl.SSLContext | None = None
     upstream_proxy: Proxy | None = None
+    calls_upstreams: bool = True
 
     def guarded_client(self) -> GuardedClient:
         """An HTTP client for URLs that come from clients or from the answers of upstreams."""
@@ -59,8 +61,13 @@ class Runtime:
         self.engine.dispose()
 
 
-def open_runtime(settings: Settings, *, name: str) -> Runtime:
+def open_runtime(settings: Settings, *, name: str, calls_upstreams: bool = True) -> Runtime:
     """Open everything that a process of imagequeue needs.
+
+    Args:
+        settings: those of the process.
+        name: shown in `pg_stat_activity`.
+        calls_upstreams: whether the catalog's keys must be in the environment.
 
     Raises:
         ConfigurationError: a setting or the catalog is wrong.
@@ -71,7 +78,7 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         settings=settings,
         engine=open_database(settings, pool_size=settings.database_pool_size, name=name),
         redis=open_redis(settings.redis_address),
-        catalog=load_catalog(Path(settings.catalog), os.environ, PROVIDERS),
+        catalog=load_catalog(Path(settings.catalog), os.environ, PROVIDERS, calls_upstreams=calls_upstreams),
         keyring=Keyring(settings.secret_key.get_secret_value()),
         policy=EgressPolicy.parse(
             allow=settings.egress_allow, deny=settings.egress_deny, public_url=settings.public_origin
@@ -81,6 +88,7 @@ def open_runtime(settings: Settings, *, name: str) -> Runtime:
         ),
         tls=guard_tls_context(settings.egress_ca_file),
         upstream_proxy=Proxy.parse(settings.upstream_proxy.get_secret_value()),
+        calls_upstreams=calls_upstreams,
     )
 
 

@@ -31,7 +31,7 @@ from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.operate import reload_catalog
 from imagequeue.lifecycle.operate.reload_catalog import CatalogWatch
 from imagequeue.lifecycle.settle.settle import Settlement
-from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
+from imagequeue.lifecycle.sweep.heartbeat import beating, no_slots, this_process
 from imagequeue.loops import Loop, Watchdog
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
@@ -61,10 +61,12 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     lanes = [lane for lane, queue in GENERATE_QUEUES.items() if queue in queues]
     delivery_slots = _delivery_slots(lanes, queues, concurrency)
     health = StorageHealth(doubted=True)
-    record = this_process("worker", queues=queues, slots=concurrency, delivery_slots=delivery_slots)
+    most = concurrency if lanes else 0
+    record = this_process("worker", queues=queues, slots=most, delivery_slots=delivery_slots)
     process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
     image_storer = wiring.image_storer(runtime, health, stopping)
-    slots = AvailableSlots(concurrency, health, image_storer.spill, stopping)
+    # Without calls no image comes: such a worker asks neither the storage nor the disk.
+    slots = AvailableSlots(most, health, image_storer.spill, stopping) if lanes else no_slots
     settlement = wiring.settlement(runtime, wakeups.jobs_final)
     generation = wiring.generation(runtime, process, image_storer, settlement)
     catalog, check = CatalogWatch(runtime), StorageCheck(runtime.storage, health)
@@ -75,12 +77,12 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         beating(runtime, record, slots=slots, in_flight=process.in_flight, first_until=stopping) as heartbeat,
         _delivering(runtime, delivery_slots, stopping) as loops,
     ):
-        _unspill(runtime, settlement)
-        # Nobody waits for the end of these: a storage that hangs must not keep the process.
-        Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping).start()
         if not lanes:
             return _watch([heartbeat, *loops], stopping)
+        _unspill(runtime, settlement)
+        # Nobody waits for its end: a storage that hangs must not keep the process.
+        Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         fetches = Fetches(fetching, lanes, slots)
         Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
         if Lane.BACKFILL in lanes:

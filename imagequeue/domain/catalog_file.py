@@ -7,7 +7,7 @@ variable, a tier that the document does not have, a provider that does not exist
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -20,15 +20,20 @@ E = TypeVar("E", bound=CatalogEntry)
 
 
 def load_catalog(
-    path: Path, environment: Mapping[str, str], providers: Mapping[ProviderName, object]
+    path: Path,
+    environment: Mapping[str, str],
+    providers: Mapping[ProviderName, object],
+    *,
+    calls_upstreams: bool = True,
 ) -> Catalog:
-    """Read and check a catalog file; `providers` are the adapters that the registry has.
+    """Read and check a catalog file; the other arguments are those of `parse_catalog`.
 
     Raises:
         ConfigurationError: names the file, the entry and what is wrong with it.
     """
     try:
-        return parse_catalog(tomllib.loads(path.read_text("utf-8")), environment, providers)
+        tables = tomllib.loads(path.read_text("utf-8"))
+        return parse_catalog(tables, environment, providers, calls_upstreams=calls_upstreams)
     except ConfigurationError as error:
         raise ConfigurationError(f"Catalog {path}: {error.message}") from None
     except (OSError, ValueError, RecursionError) as error:  # not UTF-8, not TOML, a number without end
@@ -36,9 +41,20 @@ def load_catalog(
 
 
 def parse_catalog(
-    tables: Mapping[str, Any], environment: Mapping[str, str], providers: Mapping[ProviderName, object]
+    tables: Mapping[str, Any],
+    environment: Mapping[str, str],
+    providers: Mapping[ProviderName, object],
+    *,
+    calls_upstreams: bool = True,
 ) -> Catalog:
-    """Check the tables of a catalog file; `providers` are the adapters that the registry has.
+    """Check the tables of a catalog file.
+
+    Args:
+        tables: what the file has.
+        environment: the variables of this process, which have the keys.
+        providers: the adapters that the registry has.
+        calls_upstreams: a process that makes no calls needs no key, so its environment may have none. One
+            that has some is told of those that are missing, for the processes beside it.
 
     Raises:
         ConfigurationError: names the table, the entry, the key, and what is wrong with it.
@@ -49,7 +65,9 @@ def parse_catalog(
     models = _entries(Model, "models", "id", tables)
     deployments = _entries(Deployment, "deployments", "name", tables)
     catalog = Catalog(models, deployments, environment)
-    _check_references(catalog, environment, providers)
+    _check_references(catalog, providers)
+    if calls_upstreams or any(_has_key(deployment, environment) for deployment in deployments):
+        _check_keys(deployments, environment)
     return catalog
 
 
@@ -74,15 +92,24 @@ def _entry(kind: type[E], table_name: str, key: str, number: int, table: object)
         raise ConfigurationError(": ".join(filter(None, (entry, place, first["msg"])))) from None
 
 
-def _check_references(
-    catalog: Catalog, environment: Mapping[str, str], providers: Mapping[ProviderName, object]
-) -> None:
+def _has_key(deployment: Deployment, environment: Mapping[str, str]) -> bool:
+    return bool(deployment.key_env and environment.get(deployment.key_env))
+
+
+def _check_keys(deployments: Iterable[Deployment], environment: Mapping[str, str]) -> None:
+    for deployment in deployments:
+        if deployment.key_env and not _has_key(deployment, environment):
+            missing = f"key_env: the environment variable {deployment.key_env} is not set"
+            raise ConfigurationError(f"deployments '{deployment.name}': {missing}")
+
+
+def _check_references(catalog: Catalog, providers: Mapping[ProviderName, object]) -> None:
     _check_unique(
         "models", [name.casefold() for model in catalog.models for name in (model.id, *model.aliases)]
     )
     _check_unique("deployments", [deployment.name for deployment in catalog.deployments])
     for deployment in catalog.deployments:
-        _check_deployment(deployment, catalog, environment, providers)
+        _check_deployment(deployment, catalog, providers)
 
 
 def _check_unique(table_name: str, names: list[str]) -> None:
@@ -103,10 +130,7 @@ def _check_provider(
 
 
 def _check_deployment(
-    deployment: Deployment,
-    catalog: Catalog,
-    environment: Mapping[str, str],
-    providers: Mapping[ProviderName, object],
+    deployment: Deployment, catalog: Catalog, providers: Mapping[ProviderName, object]
 ) -> None:
     def refuse(reason: str) -> None:
         raise ConfigurationError(f"deployments '{deployment.name}': {reason}")
@@ -114,8 +138,6 @@ def _check_deployment(
     _check_provider(deployment, providers, refuse)
     if deployment.model not in {model.id for model in catalog.models}:
         refuse(f"model: there is no model '{deployment.model}'")
-    if deployment.key_env and not environment.get(deployment.key_env):
-        refuse(f"key_env: the environment variable {deployment.key_env} is not set")
     if deployment.tier and not catalog.tier_rpm(deployment):
         refuse("tier: the documented table does not have this model; give rpm")
     if quota_group(deployment, catalog) != catalog.quota_groups[deployment.group]:

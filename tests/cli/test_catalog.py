@@ -10,7 +10,10 @@ from sqlalchemy import Engine
 from typer.testing import CliRunner, Result
 
 from cli.catalog import app
+from imagequeue.store.database import open_engine
 from tests.builders import SECRET_KEY, count
+from tests.eventually import eventually
+from tests.worker.running import PROGRAM, running_process
 
 CATALOG = """
 [[models]]
@@ -116,3 +119,26 @@ def test_reload_without_a_database_is_one_line(run: Run) -> None:
     result = run("reload", IMAGEQUEUE_DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert result.exit_code == 1
     assert "database does not answer" in result.output
+
+
+def test_a_worker_without_the_keys_is_refused_unless_it_only_delivers(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "keyless.toml"
+    path.write_text(CATALOG)
+    for queues, ended in (("deliveries", 0), ("generate.backfill", 2)):
+        command = [*PROGRAM, "worker", "--queues", queues]
+        with running_process(
+            command, database_url, redis_url, tmp_path, IMAGEQUEUE_CATALOG=str(path)
+        ) as process:
+            if not ended:
+                _await_process(database_url)
+                process.terminate()
+            assert process.wait(120) == ended
+    assert not (tmp_path / "media").exists()
+
+
+def _await_process(database_url: str) -> None:
+    engine = open_engine(database_url, pool_size=1, name="tests")
+    eventually(lambda: count(engine, "processes"))
+    engine.dispose()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from contextlib import nullcontext
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,33 @@ def test_a_key_in_the_place_of_its_variables_name_is_not_shown() -> None:
     with pytest.raises(ConfigurationError) as refused:
         deployment_with(key_env="sk-0123456789")
     assert "0123456789" not in refused.value.message
+
+
+TWO_KEYS = CONTRACT + CONTRACT[CONTRACT.index("[[deployments]]") :].replace(
+    "foundry-eastus", "other"
+).replace('"KEY"', '"OTHER_KEY"').replace('"eastus"', '"other"')
+
+
+@pytest.mark.parametrize(
+    ("environment", "calls_upstreams", "missing"),
+    [
+        ({}, False, None),
+        ({"KEY": ""}, False, None),
+        ({"KEY": "a", "OTHER_KEY": "b"}, False, None),
+        ({"KEY": "a", "OTHER_KEY": "b"}, True, None),
+        ({"KEY": "a"}, False, "OTHER_KEY"),
+        ({"KEY": "a"}, True, "OTHER_KEY"),
+        ({}, True, "KEY"),
+    ],
+)
+def test_only_a_process_that_makes_no_calls_may_be_without_all_keys(
+    tmp_path: Path, environment: dict[str, str], *, calls_upstreams: bool, missing: str | None
+) -> None:
+    path = tmp_path / "catalog.toml"
+    path.write_text(TWO_KEYS)
+    expected = pytest.raises(ConfigurationError, match=f"variable {missing} is not set")
+    with expected if missing else nullcontext():
+        load_catalog(path, environment, PROVIDERS, calls_upstreams=calls_upstreams)
 
 
 @pytest.mark.parametrize("missing", ["name", "model", "provider", "upstream_model", "endpoint", "key_env"])

@@ -1,218 +1,256 @@
-"""The processes of docker-compose.yml, one by one against servers behind URLs, serve a job without `up`."""
+"""The processes of docker-compose.yml, in its order and with its environment, without containers."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import signal
+import shlex
+import stat
 import subprocess
-import sys
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
-import boto3
 import httpx
 import pytest
-from moto.server import ThreadedMotoServer
 from PIL import Image
+from redis import Redis
+from redis.backoff import NoBackoff
+from redis.exceptions import AuthenticationError, RedisError
+from redis.retry import Retry
 from sqlalchemy import URL, create_engine, text
 from sqlalchemy.pool import NullPool
 
 from cli.demo.deadline import DemoDeadline
 from cli.demo.receiver import Receiver
+from cli.stack.servers import binaries
 from cli.stack.servers.port import free
-from cli.stack.servers.redis import EmbeddedRedis
-from cli.stack_hooks import simulator_catalog
-from simulator.config import DEMO_KEY
-from tests.house.checkout import ROOT
-from tests.house.test_containers import OURS
+from tests import compose, seaweedfs
+from tests.compose_host import Host, confined, namespaces
+from tests.eventually import eventually
+from tests.house import checkout
 
-pytestmark = [pytest.mark.long, pytest.mark.server]
+pytestmark = [pytest.mark.long, pytest.mark.server, pytest.mark.timeout(900)]
 
-CREDENTIALS = {
-    "AWS_ACCESS_KEY_ID": "imagequeue",
-    "AWS_SECRET_ACCESS_KEY": "a secret",
-    "AWS_DEFAULT_REGION": "us-east-1",
-}
+START_SECONDS = 300.0
+"""Ten processes start at once, which takes two idle cores 15 s, and a busy machine far longer."""
+
+patiently = partial(eventually, seconds=START_SECONDS)
+
 MODEL = "microsoft-mai-image-2-5"
-STOP_SECONDS = 30
+SECRETS = {
+    "REDIS_PASSWORD": "the-password-of-redis",
+    "S3_ADMIN_PASSWORD": "the-password-of-the-administrator",
+    "S3_PASSWORD": "the-password-of-the-storage",
+    "IMAGEQUEUE_SECRET_KEY": "a secret key of this test that is long enough",
+}
+LINE = {
+    "custom_id": "one",
+    "method": "POST",
+    "url": "/v1/images/generations",
+    "body": {"model": MODEL, "prompt": "a lighthouse"},
+}
 
 
-class Machine:
-    """Processes with one environment; their output in files of `folder`."""
+@dataclass(frozen=True)
+class Ports:
+    """Where the servers listen on loopback."""
 
-    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        outside = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
-        self.folder, self.environment = folder, {**outside, "PYTHONPATH": str(ROOT), **environment}
-        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+    api: int
+    simulator: int
+    redis: int
+    s3: int
 
-    def start(self, service: str, *more: str) -> subprocess.Popen[bytes]:
-        """Start what compose starts for a service; later options win over earlier ones."""
-        with (self.folder / f"{service}.log").open("w") as log:
-            self.processes[service] = subprocess.Popen(
-                [sys.executable, "-m", "cli", *OURS[service]["command"], *more],
-                env=self.environment,
-                stdout=log,
-                stderr=log,
-                cwd=self.folder,
-            )
-        return self.processes[service]
+    @property
+    def url(self) -> str:
+        """The API's."""
+        return f"http://127.0.0.1:{self.api}"
 
-    def run(self, *words: str) -> str:
-        """Run a command to its end; what it prints."""
-        command = [sys.executable, "-m", "cli", *words]
-        done = subprocess.run(
-            command, env=self.environment, capture_output=True, text=True, check=False, timeout=60
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    def stop(self) -> dict[str, int]:
-        """End all with SIGTERM; their exit statuses."""
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        return {name: process.wait(STOP_SECONDS) for name, process in self.processes.items()}
-
-    def logs(self) -> str:
-        """Everything that they said."""
-        return "\n".join(f"--- {path.name}\n{path.read_text()}" for path in self.folder.glob("*.log"))
-
-    def close(self) -> None:
-        """Leave nothing behind."""
-        for process in self.processes.values():
-            if process.poll() is None:
-                process.kill()
-                process.wait()
+    @property
+    def bucket(self) -> str:
+        """The bucket of the images, as strangers reach it."""
+        return f"http://127.0.0.1:{self.s3}/imagequeue"
 
 
 @pytest.fixture
-def empty_database(postgres_url: URL) -> Iterator[str]:
+def database(postgres_url: URL) -> Iterator[URL]:
     """A database without any table: the command `migrate` is part of the test."""
     server = create_engine(postgres_url, isolation_level="AUTOCOMMIT", poolclass=NullPool)
     name = f"processes_{os.getpid()}"
     with server.connect() as connection:
         connection.execute(text(f"CREATE DATABASE {name}"))
-    yield postgres_url.set(drivername="postgresql", database=name).render_as_string(hide_password=False)
+    yield postgres_url.set(database=name)
     with server.connect() as connection:
         connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
 
 
 @pytest.fixture
-def redis_url(tmp_path: Path) -> Iterator[str]:
-    """A Redis of this test's own."""
-    with EmbeddedRedis(tmp_path / "redis").running() as server:
-        yield server.url
+def ports() -> Ports:
+    return Ports(api=free(), simulator=free(), redis=free(), s3=free())
 
 
 @pytest.fixture
-def bucket() -> Iterator[str]:
-    """An S3 service with the bucket that compose's `bucket` makes; its address."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    client = boto3.client(  # pyright: ignore[reportUnknownMemberType]  # stubs for S3 only
-        "s3",
-        endpoint_url=f"http://{host}:{port}",
-        aws_access_key_id=CREDENTIALS["AWS_ACCESS_KEY_ID"],
-        aws_secret_access_key=CREDENTIALS["AWS_SECRET_ACCESS_KEY"],
-        region_name=CREDENTIALS["AWS_DEFAULT_REGION"],
-    )
-    client.create_bucket(Bucket="imagequeue")
-    client.close()
-    yield f"http://{host}:{port}"
-    server.stop()
+def receiver() -> Iterator[Receiver]:
+    with Receiver().open() as made:
+        yield made
 
 
-@contextlib.contextmanager
-def _machine(folder: Path, environment: Mapping[str, str]) -> Generator[Machine]:
-    machine = Machine(folder, environment)
+@pytest.fixture
+def host(tmp_path: Path, database: URL, ports: Ports, receiver: Receiver) -> Iterator[Host]:
+    """The services of compose as .env.example has them, its empty lines filled in."""
+    assert (database.username, database.password is None) == ("imagequeue", False)
+    example = compose.assignments(checkout.text(".env.example"))
+    variables = example | SECRETS | {"POSTGRES_PASSWORD": str(database.password)}
+    variables["IMAGEQUEUE_EGRESS_ALLOW"] += f",{receiver.address}"
+    places = _places(tmp_path, database, ports)
+    catalog = checkout.text(example["CATALOG_FILE"]).replace("simulator:9100", places["simulator:9100"])
+    (tmp_path / "catalog.toml").write_text(catalog, "utf-8")
+    made = Host(tmp_path, compose.services(variables), places, _options(ports))
+    _install_programs(made.programs, ports, tmp_path / "data")
+    yield made
+    made.close()
+
+
+def _places(folder: Path, database: URL, ports: Ports) -> dict[str, str]:
+    s3 = f"127.0.0.1:{ports.s3}"
+    return {
+        "@postgres:5432/imagequeue": f"@{database.host}:{database.port}/{database.database}",
+        "redis:6379": f"127.0.0.1:{ports.redis}",
+        "seaweedfs:8333": s3,
+        "localhost:8333": s3,
+        "simulator:9100": f"127.0.0.1:{ports.simulator}",
+        "localhost:8000": f"127.0.0.1:{ports.api}",
+        "/etc/imagequeue/catalog.toml": str(folder / "catalog.toml"),
+        "/var/lib/imagequeue": str(folder / "volume"),
+        "/tmp/s3.json": str(folder / "s3.json"),  # noqa: S108  # of the container
+    }
+
+
+def _options(ports: Ports) -> dict[str, list[str]]:
+    """Later options win over those of the file."""
+    return {
+        "api": ["--host", "127.0.0.1", "--port", str(ports.api)],
+        "simulator": ["--host", "127.0.0.1", "--port", str(ports.simulator)],
+    }
+
+
+def _install_programs(folder: Path, ports: Ports, data: Path) -> None:
+    """What the images of the servers have, from wheels, and on ports of this test."""
+    data.mkdir()
+    grpc = [f"-{name}.port.grpc={free()}" for name in ("master", "volume", "filer", "s3")]
+    http = [f"-{name}.port={free()}" for name in ("master", "volume", "filer")]
+    here = [f"-dir={data}", f"-s3.port={ports.s3}", "-s3.ip.bind=127.0.0.1", "-volume.preStopSeconds=0"]
+    programs = {
+        "docker-entrypoint.sh": 'exec "$@"',
+        "redis-server": _call(str(binaries.redis_server()), "--port", str(ports.redis), "--dir", str(data)),
+        "weed": _call(seaweedfs.program(), *http, *grpc, *here, "-master.volumeSizeLimitMB=64"),
+    }
+    folder.mkdir()
+    for name, script in programs.items():
+        (folder / name).write_text(f"#!/bin/sh\n{script}\n", "utf-8")
+        (folder / name).chmod(stat.S_IRWXU)
+
+
+def _call(program: str, *more: str) -> str:
+    return f'exec {shlex.quote(program)} "$@" {shlex.join(more)}'
+
+
+def _healthy(ports: Ports) -> dict[str, Any]:
+    return {
+        "postgres": lambda: True,
+        "redis": lambda: _pings(ports, SECRETS["REDIS_PASSWORD"]),
+        "seaweedfs": lambda: _is_well(f"http://127.0.0.1:{ports.s3}/healthz"),
+    }
+
+
+def _pings(ports: Ports, password: str | None) -> bool:
+    with Redis(port=ports.redis, password=password, retry=Retry(NoBackoff(), 0)) as client:
+        try:
+            return bool(client.ping())  # pyright: ignore[reportUnknownMemberType] -- redis's annotations
+        except AuthenticationError:
+            raise
+        except RedisError:
+            return False
+
+
+def _is_well(url: str) -> bool:
     try:
-        yield machine
-    finally:
-        machine.close()
+        return httpx.get(url, trust_env=False, timeout=60).is_success
+    except httpx.TransportError:
+        return False
 
 
-def _until_answered(url: str, deadline: DemoDeadline) -> None:
-    """Ask as a load balancer does."""
-    while True:
-        deadline.left(url)
-        with contextlib.suppress(httpx.TransportError):
-            if httpx.get(url, trust_env=False, timeout=60).is_success:
-                return
-
-
-def test_every_process_by_itself_serves_a_job(
-    tmp_path: Path, empty_database: str, redis_url: str, bucket: str
-) -> None:
-    port, simulator_port, catalog = free(), free(), tmp_path / "catalog.toml"
-    url, simulator = f"http://127.0.0.1:{port}", f"127.0.0.1:{simulator_port}"
-    catalog.write_text(simulator_catalog(f"http://{simulator}"))
-    with Receiver().open() as receiver:
-        environment = {
-            "IMAGEQUEUE_DATABASE_URL": empty_database,
-            "IMAGEQUEUE_REDIS_URL": redis_url,
-            "IMAGEQUEUE_SECRET_KEY": "a secret key of this test that is long enough",
-            "IMAGEQUEUE_CATALOG": str(catalog),
-            "IMAGEQUEUE_PUBLIC_URL": url,
-            "IMAGEQUEUE_STORAGE_URL": "s3://imagequeue/some/prefix",
-            "IMAGEQUEUE_S3_ENDPOINT_URL": bucket,
-            "IMAGEQUEUE_EGRESS_ALLOW": f"{receiver.address},{simulator}",
-            "SIMULATOR_KEY": DEMO_KEY,
-            **CREDENTIALS,
-        }
-        with _machine(tmp_path, environment) as machine:
-            machine.start("simulator", "--host", "127.0.0.1", "--port", str(simulator_port))
-            assert machine.start("migrate").wait(60) == 0, machine.logs()
-            machine.start("api", "--host", "127.0.0.1", "--port", str(port))
-            for service in ("dispatcher", "worker-interactive", "worker-backfill", "worker-deliveries"):
-                machine.start(service)
-            account = json.loads(machine.run("keys", "create", "acme", "--funds", "1", "--json"))
-            _until_answered(f"http://{simulator}/_sim/config", DemoDeadline.after(60))
-            _until_answered(f"{url}/readyz", DemoDeadline.after(60))
-            queued = _submit(url, account["key"], {"X-Webhook-URL": receiver.url})
-            backfill = _submit(url, account["key"], {"X-Lane": "backfill"})
-            body = _announced(receiver, account["webhook_secret"], machine)
+def test_the_services_of_compose_serve_jobs_and_batches(host: Host, ports: Ports, receiver: Receiver) -> None:
+    try:
+        host.up(_healthy(ports), patiently, running={"postgres"})
+        patiently(lambda: _is_well(f"{ports.url}/readyz"))
+        account = json.loads(host.run("api", "keys", "create", "acme", "--funds", "1", "--json"))
+        with httpx.Client(base_url=ports.url, headers={"api-key": account["key"]}, timeout=60) as client:
+            queued = _submit(client, {"X-Webhook-URL": receiver.url})
+            backfill = _submit(client, {"X-Lane": "backfill"})
+            body = json.loads(
+                receiver.webhook(account["webhook_secret"], DemoDeadline.after(START_SECONDS))[1]
+            )
             assert (body["request_id"], body["status"]) == (queued, "COMPLETED")
-            assert _size(body["output"]["media_url"][0], url) == (1024, 1024)
-            assert _last_event(url, account["key"], backfill)["status"] == "COMPLETED"
-            assert set(machine.stop().values()) == {0}, machine.logs()
+            assert _last_event(client, backfill)["status"] == "COMPLETED"
+            assert _results_of_a_batch(client)["custom_id"] == LINE["custom_id"]
+        _is_read_by_strangers_and_not_listed(body["output"]["media_url"][0], ports)
+        with pytest.raises(AuthenticationError):
+            _pings(ports, None)
+        assert set(host.stop().values()) == {0}
+        assert "unusable" not in host.logs()  # a folder that a process wants, and its container does not have
+    except BaseException as missing:
+        missing.add_note(host.logs())
+        raise
 
 
-def _submit(url: str, key: str, headers: dict[str, str]) -> str:
-    answer = httpx.post(
-        f"{url}/{MODEL}/v1/{MODEL}-request",
-        json={"prompt": "a lighthouse"},
-        headers={"api-key": key, **headers},
-        trust_env=False,
-    )
+def _submit(client: httpx.Client, headers: dict[str, str]) -> str:
+    answer = client.post(f"/{MODEL}/v1/{MODEL}-request", json={"prompt": "a lighthouse"}, headers=headers)
     assert answer.status_code == 202, answer.text
     return answer.json()["request_id"]
 
 
-def _announced(receiver: Receiver, secret: str, machine: Machine) -> dict[str, Any]:
-    try:
-        _webhook_id, body = receiver.webhook(secret, DemoDeadline.after(60))
-    except Exception as missing:
-        missing.add_note(machine.logs())
-        raise
-    return json.loads(body)
-
-
-def _size(media_url: str, own: str) -> tuple[int, int]:
-    """The URL is the API's, needs no key, and leads to the bucket."""
-    assert media_url.startswith(f"{own}/media/")
-    answer = httpx.get(media_url, follow_redirects=True, trust_env=False)
-    assert [step.status_code for step in answer.history] == [302]
-    with Image.open(io.BytesIO(answer.content)) as image:
-        return image.size
-
-
-def _last_event(url: str, key: str, request_id: str) -> dict[str, Any]:
+def _last_event(client: httpx.Client, request_id: str) -> dict[str, Any]:
     """The stream of events ends at the final status."""
-    events = f"{url}/v2/requests/{request_id}/events"
-    answer = httpx.get(events, headers={"api-key": key}, timeout=60, trust_env=False)
-    data = [line.removeprefix("data:") for line in answer.text.splitlines() if line.startswith("data:")]
+    lines = client.get(f"/v2/requests/{request_id}/events").text.splitlines()
+    data = [line.removeprefix("data:") for line in lines if line.startswith("data:")]
     return cast("dict[str, Any]", json.loads(data[-1]))
+
+
+def _results_of_a_batch(client: httpx.Client) -> dict[str, Any]:
+    """A file of one line goes through the queue `backfills`; the line of its results."""
+    key = {"Authorization": f"Bearer {client.headers['api-key']}"}
+    file = {"file": ("lines.jsonl", json.dumps(LINE).encode())}
+    uploaded = client.post("/v1/files", files=file, data={"purpose": "batch"}, headers=key).json()
+    asked = {"input_file_id": uploaded["id"], "endpoint": LINE["url"], "completion_window": "24h"}
+    batch = client.post("/v1/batches", json=asked, headers=key).json()
+    ended = dict[str, Any]()
+
+    def is_completed() -> bool:
+        ended.update(client.get(f"/v1/batches/{batch['id']}", headers=key).json())
+        assert ended["status"] not in {"failed", "expired", "cancelled"}, ended
+        return ended["status"] == "completed"
+
+    patiently(is_completed)
+    return client.get(f"/v1/files/{ended['output_file_id']}/content", headers=key).json()
+
+
+def _is_read_by_strangers_and_not_listed(media_url: str, ports: Ports) -> None:
+    assert media_url.startswith(f"{ports.bucket}/v1/")
+    with Image.open(io.BytesIO(httpx.get(media_url, trust_env=False, timeout=60).content)) as image:
+        assert image.size == (1024, 1024)
+    assert httpx.get(f"{ports.bucket}?list-type=2", trust_env=False, timeout=60).status_code == 403
+
+
+@pytest.mark.skipif(not namespaces(), reason="the system lets this user have no namespaces")
+def test_without_containers_too_a_process_writes_its_volumes_alone(tmp_path: Path) -> None:
+    volume, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
+    volume.mkdir()
+    script = 'echo x > "$1/written"; id -u; echo x > "$2"'
+    command = confined([volume], ["/bin/sh", "-c", script, "sh", str(volume), str(elsewhere)])
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert "Read-only file system" in done.stderr
+    assert (done.stdout.strip(), (volume / "written").exists(), elsewhere.exists()) == ("4711", True, False)

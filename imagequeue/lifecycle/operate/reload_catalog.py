@@ -41,7 +41,9 @@ def read_catalog(runtime: Runtime) -> Catalog:
     """
     if runtime.settings.catalog is None:
         raise ConfigurationError("IMAGEQUEUE_CATALOG: the path of a catalog file is needed")
-    return load_catalog(runtime.settings.catalog, os.environ, PROVIDERS)
+    return load_catalog(
+        runtime.settings.catalog, os.environ, PROVIDERS, calls_upstreams=runtime.calls_upstreams
+    )
 
 
 def ask_for_reload(runtime: Runtime) -> Catalog:
