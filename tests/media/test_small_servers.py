@@ -134,7 +134,9 @@ def test_threads_that_put_at_once_do_not_wait_for_each_other_s_question_to_a_ser
     server = _Meeting("honoured", {BUCKET: {}})
     with ServerThread(server.app()) as running, ThreadPoolExecutor(2) as threads:
         storage = S3Storage(BUCKET, PREFIX, running.url)
-        list(threads.map(lambda key: storage.put(key, b"x", "image/png"), (KEY, f"{KEY}.2")))
+        puts = [threads.submit(storage.put, key, b"x", "image/png") for key in (KEY, f"{KEY}.2")]
+        for put in puts:
+            put.result()
     assert sorted(server.buckets[BUCKET]) == [f"{PREFIX}/{KEY}", f"{PREFIX}/{KEY}.2"]
 
 
