@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import claim, edge, eta, ingest, quota, retention, turns, waits, webhooks
+from bench import bodies, claim, edge, eta, ingest, quota, retention, turns, waits, webhooks
 from bench.table import Line
 
 
@@ -40,6 +40,7 @@ ROWS = {
     "waits": Row("500 waits end at once with images of 1.5 MB, 1 min", waits.run_waits),
     "wake": Row("2,000 waits end in turn, and polls beside them, 1 min", waits.run_wake),
     "edge": Row("what strangers without a key cost in memory and in others' time, 1 min", edge.run),
+    "bodies": Row("how long others wait for hostile bodies of JSON, 1 min", bodies.run),
     "webhooks": Row("how soon webhooks arrive, alone, beside a black hole, in a burst, 3 min", webhooks.run),
 }
 

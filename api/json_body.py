@@ -1,0 +1,179 @@
+"""A JSON object from bytes that a stranger chose: what reading it costs is bounded, whatever its structure.
+
+The interpreter stands still for all other requests while a parser builds values, so what a body holds is
+weighed before anything is built: strings of more than 64 KiB, which are images, are cut out and read by
+themselves, and what is left is bounded in bytes and in values.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from secrets import token_hex
+from typing import Any, NamedTuple, NoReturn, cast
+
+from pydantic_core import from_json
+
+from imagequeue.domain.errors import InvalidRequest
+
+LONG_BYTES = 64 * 1024
+"""Of a string, as it is written, from which on it is read by itself, and in less than 1 ms."""
+
+MOST_SHORT_BYTES = 2 * 1024 * 1024
+"""Of all that is no long string: sixteen thumbnails and a long chat; 40 ms of a parser at worst."""
+
+MOST_VALUES = 3000
+"""Commas outside of strings: two hundred messages have a thousand. To find what is wrong with so many values
+takes a model 35 ms."""
+
+MOST_QUOTES = 100_000
+"""Those that are looked at to find where strings end: a prompt of 32,000 characters may be quotes alone."""
+
+MOST_FIELDS = 200
+"""Of one object; no request here has 50."""
+
+ESCAPED_BYTES = 512 * 1024
+"""Of a string that may be all escapes: 32,000 characters of a prompt, twelve bytes for each."""
+
+ESCAPES_BYTES = 16
+"""A longer string, an image, is ASCII and has at most one escape in so many bytes: encoders write `\\/` or
+`\\u002b` for one character of base64 in 64, and some break its lines at 76."""
+
+_LONGEST_NAME = 100
+"""Characters of a field's name that a message shows."""
+
+_QUOTE, _BACKSLASH, _MARK = b'"', b"\\", b"\xef\xbb\xbf"
+_SLICE = 1024 * 1024
+"""Bytes that are counted in one step, after which another thread may have its turn."""
+
+
+def json_object(content: bytes, *, once_each: bool) -> dict[str, Any]:
+    """Read the body as a JSON object; `once_each` refuses a field that an object has twice.
+
+    Raises:
+        InvalidRequest: it is not JSON (RFC 8259), not an object, or has more of something than it may.
+    """
+    cut = _cut(content.removeprefix(_MARK))
+    try:
+        value = _loads(cut, once_each=once_each)
+    except (ValueError, RecursionError):
+        raise InvalidRequest("The body is not valid JSON") from None
+    if not isinstance(value, dict):
+        raise InvalidRequest("The body must be a JSON object")
+    return cast("dict[str, Any]", value)
+
+
+class _String(NamedTuple):
+    """Where a string is written: from its first quote to behind its last one."""
+
+    begin: int
+    end: int
+
+
+@dataclass(slots=True)
+class _Cut:
+    """A body whose long strings stand beside it; `token` marks their places and cannot be guessed."""
+
+    short: bytes
+    token: str
+    long: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+
+
+def _cut(content: bytes) -> _Cut:
+    pieces, long, at, commas = list[bytes](), dict[str, bytes](), 0, 0
+    token, short_bytes, behind = token_hex(8), len(content), 0
+    for string in _strings(content):
+        commas += content.count(b",", behind, string.begin)
+        behind = string.end
+        if commas > MOST_VALUES:
+            raise InvalidRequest(f"The body has more than {MOST_VALUES} values")
+        if string.end - string.begin <= LONG_BYTES:
+            continue
+        name = f"{token}{len(long)}"
+        pieces += content[at : string.begin], f'"{name}"'.encode()
+        long[name] = content[string.begin : string.end]
+        short_bytes, at = short_bytes - len(long[name]), string.end
+    if short_bytes > MOST_SHORT_BYTES:
+        raise InvalidRequest(f"The body has more than {MOST_SHORT_BYTES} bytes beside its images")
+    if commas + content.count(b",", behind) > MOST_VALUES:
+        raise InvalidRequest(f"The body has more than {MOST_VALUES} values")
+    pieces.append(content[at:])
+    return _Cut(b"".join(pieces), token, long)
+
+
+def _strings(content: bytes) -> Iterator[_String]:
+    """Where the strings are. One without an end is left to the parser, which refuses it."""
+    begin, quotes = content.find(_QUOTE), 0
+    while begin >= 0:
+        end = begin
+        while True:
+            end, quotes = content.find(_QUOTE, end + 1), quotes + 1
+            if quotes > MOST_QUOTES:
+                raise InvalidRequest(f"The body has more than {MOST_QUOTES} quotation marks")
+            if end < 0:
+                return
+            if content[end - 1] != _BACKSLASH[0] or not _is_escaped(content, begin, end):
+                break
+        yield _String(begin, end + 1)
+        begin, quotes = content.find(_QUOTE, end + 1), quotes + 1
+
+
+def _is_escaped(content: bytes, begin: int, end: int) -> bool:
+    """Whether an odd number of backslashes stands before `end`."""
+    width = 64
+    while True:
+        before = content[max(begin + 1, end - width) : end]
+        backslashes = len(before) - len(before.rstrip(_BACKSLASH))
+        if backslashes < width or end - width <= begin:
+            return backslashes % 2 == 1
+        width *= 8
+
+
+def _loads(cut: _Cut, *, once_each: bool) -> Any:
+    long = {name: _long_string(text) for name, text in cut.long.items()}
+    text = cut.short.decode()  # strictly: `loads` would take UTF-16, and half characters
+    return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_pairs(long, once_each))
+
+
+def _long_string(text: bytes) -> str:
+    if len(text) > ESCAPED_BYTES:
+        _require_image(text)
+    return cast("str", from_json(text))
+
+
+def _require_image(text: bytes) -> None:
+    if not text.isascii():
+        raise InvalidRequest(f"The body has a string of more than {ESCAPED_BYTES} bytes that is not ASCII")
+    most, found = len(text) // ESCAPES_BYTES, 0
+    for begin in range(0, len(text), _SLICE):
+        found += text.count(_BACKSLASH, begin, begin + _SLICE)
+        if found > most:
+            message = f"The body has a string of more than {ESCAPED_BYTES} bytes with too many escapes"
+            raise InvalidRequest(message)
+
+
+def _pairs(long: Mapping[str, str], once_each: bool) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:  # noqa: FBT001  # of one caller
+    def restored(value: Any) -> Any:
+        if isinstance(value, str):
+            return long.get(value, value)
+        if isinstance(value, list):
+            return [restored(one) for one in cast("list[Any]", value)]
+        return value
+
+    def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        if len(pairs) > MOST_FIELDS:
+            raise InvalidRequest(f"An object of the body has more than {MOST_FIELDS} fields")
+        found: dict[str, Any] = {}
+        for written, value in pairs:
+            name = long.get(written, written)
+            if once_each and name in found:
+                raise InvalidRequest(f"{name[:_LONGEST_NAME]} was given more than once")
+            found[name] = restored(value)
+        return found
+
+    return made
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    raise ValueError(name)
