@@ -236,6 +236,6 @@ async def _events(services: ApiServices, batch: BatchView) -> AsyncGenerator[str
 @coalesced(threads=1)
 def look(services: ApiServices, batch_ids: list[UUID]) -> Sequence[BatchView | None]:
     """Batches, whosever they are, for all streams of this process in one query."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = find_batches(connection, batch_ids)
     return [found.get(batch_id) for batch_id in batch_ids]
