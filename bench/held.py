@@ -23,7 +23,7 @@ MOST_MB = 3.0
 """For each call, beyond its image."""
 _PATIENCE_SECONDS = 300.0
 _LOOK_SECONDS = 0.2
-_DONE = "SELECT count(*) FROM jobs WHERE finished_at IS NOT NULL"
+_DONE = "SELECT count(*) FROM jobs WHERE status = 'COMPLETED'"
 
 
 def run() -> list[Line]:

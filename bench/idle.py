@@ -29,7 +29,7 @@ from bench.usage import cpu_seconds, pss_megabytes, since
 
 SETTLE_SECONDS, WINDOW_SECONDS = 10.0, 60.0
 """After the start, until nothing of it runs on; then what is measured."""
-STARTS = 5
+STARTS = 3
 MOST_SHARE, MOST_MB, MOST_START_SECONDS = 0.03, 90.0, 6.0
 """Of a core; PSS of each Python process; of the second start."""
 _STOP_SECONDS = 60.0

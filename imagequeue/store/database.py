@@ -49,6 +49,7 @@ def open_engine(url: str, *, pool_size: int, name: str, pooler: Pooler | None = 
         max_overflow=0,
         pool_timeout=5,  # seconds, as below
         pool_recycle=1800,
+        pool_use_lifo=True,  # what came back last is alive, and has prepared what this process asks often
         hide_parameters=True,  # an error's text reaches logs; prompts must not
         isolation_level="READ COMMITTED",  # it stands in every BEGIN, so no default of a server counts
         connect_args={
