@@ -160,7 +160,7 @@ async def _results(services: ApiServices, batch: BatchView, asked: ResultQuery) 
 @isolated(threads=2)
 def read_finished(services: ApiServices, page: LinePage) -> tuple[list[LineView], dict[UUID, JobView]]:
     """A page of results. Results have threads of their own: an answer may have five thousand pages."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = finished_lines(connection, page)
         return found, _jobs(connection, services, found)
 
