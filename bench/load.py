@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict
 
 from bench.load_client import LoadOrder, LoadResult
 from bench.stack import ROOT
@@ -18,39 +18,19 @@ _PATIENCE_SECONDS = 600.0
 MODEL = "microsoft-mai-image-2-5"
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """What came of a load: answers a second, and the times of each in ms, sorted."""
-
-    rate: float
-    times: Sequence[float]
-
-
-def load(
-    port: int,
-    requests: Sequence[str],
-    *,
-    seconds: float = _EVER,
-    count: int = _EVER,
-    connections: int = CONNECTIONS,
-) -> Answers:
+def load(port: int, requests: Sequence[str], *, seconds: float = _EVER, count: int = _EVER) -> float:
     """Send requests in turn over connections that stay open, for some seconds or up to some number.
+
+    Returns answers a second.
 
     Raises:
         RuntimeError: an answer was no 2xx.
     """
-    order: LoadOrder = {
-        "port": port,
-        "requests": list(requests),
-        "connections": connections,
-        "seconds": seconds,
-        "count": count,
-    }
-    command = [sys.executable, "-m", "bench.load_client"]
-    done = subprocess.run(  # noqa: S603  # this project's own program
-        command,
+    order = LoadOrder(port, list(requests), CONNECTIONS, seconds, count)
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.load_client"],
         cwd=ROOT,
-        input=json.dumps(order),
+        input=json.dumps(asdict(order)),
         capture_output=True,
         text=True,
         check=True,
@@ -59,7 +39,7 @@ def load(
     result: LoadResult = json.loads(done.stdout)
     if result["failed"]:
         raise RuntimeError(f"{result['failed']} of {result['done']} answers were no 2xx")
-    return Answers(result["done"] / result["seconds"], result["times"])
+    return result["done"] / result["seconds"]
 
 
 def submit_request(key: str, webhook_url: str = "") -> str:

@@ -76,4 +76,4 @@ def _polled(what: str, api: int, constant: int, polls: list[str], least: float) 
 
 
 def _rate(port: int, requests: list[str]) -> float:
-    return load(port, requests, seconds=SECONDS).rate
+    return load(port, requests, seconds=SECONDS)

@@ -160,7 +160,7 @@ def run_processes() -> list[Line]:
         with running(UPSTREAMS, [MODEL], catalog("http://127.0.0.1:9"), durable=True) as stack:
             api = start_api(stack, processes)
             request = [submit_request(api.keys[0])]
-            submits = alternate({"ours": lambda: load(api.port, request, seconds=3).rate}, RUNS)["ours"]  # noqa: B023  # used at once
+            submits = alternate({"ours": lambda: load(api.port, request, seconds=3)}, RUNS)["ours"]  # noqa: B023  # used at once
         lines += [
             Line("processes", f"{processes} of each: submits", spread(submits, "/s")),
             Line("processes", f"{processes} of each: whole jobs", spread(whole, "/s")),
