@@ -116,7 +116,7 @@ def take_allowance(services: ApiServices, wanted: list[Allowance]) -> Sequence[W
 @coalesced(threads=1)
 def find_key(services: ApiServices, lookups: list[str]) -> Sequence[StoredKey | None]:
     """The stored keys by their public parts; None where nobody has that key."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = keys_by_lookup(connection, lookups)
     return [found.get(lookup) for lookup in lookups]
 

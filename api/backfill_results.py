@@ -160,7 +160,7 @@ async def _results(services: ApiServices, batch: BatchView, asked: ResultQuery) 
 @isolated(threads=2)
 def read_finished(services: ApiServices, page: LinePage) -> tuple[list[LineView], dict[UUID, JobView]]:
     """A page of results. Results have threads of their own: an answer may have five thousand pages."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = finished_lines(connection, page)
         return found, _jobs(connection, services, found)
 
@@ -236,6 +236,6 @@ async def _events(services: ApiServices, batch: BatchView) -> AsyncGenerator[str
 @coalesced(threads=1)
 def look(services: ApiServices, batch_ids: list[UUID]) -> Sequence[BatchView | None]:
     """Batches, whosever they are, for all streams of this process in one query."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = find_batches(connection, batch_ids)
     return [found.get(batch_id) for batch_id in batch_ids]

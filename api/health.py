@@ -36,6 +36,6 @@ async def readyz(request: Request) -> JSONResponse:
 @coalesced(threads=1)
 def ask_database(services: ApiServices, asked: list[None]) -> Sequence[None]:
     """Ask the database whether submits can be accepted: whether it has the tables and takes writes."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         connection.execute(_CAN_WRITE)
     return asked

@@ -77,7 +77,7 @@ async def read_view(services: ApiServices, dialect: Dialect, job_id: UUID) -> Jo
 def find_view(services: ApiServices, job_ids: list[UUID]) -> Sequence[JobView | None]:
     """Jobs with their images, whosever they are; None where there is none."""
     media_url = media_urls(services.runtime.settings, services.runtime.keyring)
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = read_views(connection, job_ids, media_url)
     return [found.get(job_id) for job_id in job_ids]
 

@@ -72,7 +72,7 @@ def read_page(services: ApiServices, wanted: JobFilter) -> list[RequestStatus]:
         ServiceUnavailable: it takes longer than `LIST_SECONDS`.
     """
     try:
-        with services.runtime.engine.connect() as connection, at_most(connection, LIST_SECONDS):
+        with services.runtime.engine.begin() as connection, at_most(connection, LIST_SECONDS):
             return list_jobs(connection, wanted)
     except TooSlow:
         raise ServiceUnavailable(_SLOW_LIST) from None

@@ -99,7 +99,7 @@ class DatabaseCollector(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All metrics."""
-        with self._lock, self.runtime.engine.connect() as connection:
+        with self._lock, self.runtime.engine.begin() as connection:
             yield from _jobs(connection)
             yield from _queues(connection)
             yield from _calls(connection)

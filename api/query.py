@@ -16,5 +16,5 @@ R = TypeVar("R")
 @isolated(threads=2)
 def query(services: ApiServices, read: Callable[[Connection], R]) -> R:
     """Run a reading function in a worker thread, with a connection of its own."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         return read(connection)

@@ -122,7 +122,7 @@ async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestS
 @coalesced(threads=2)
 def find_job(services: ApiServices, job_ids: list[UUID]) -> Sequence[RequestStatus | None]:
     """Where jobs stand, whosever they are; None where there is none."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = read_statuses(connection, job_ids)
     return [found.get(job_id) for job_id in job_ids]
 

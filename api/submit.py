@@ -166,7 +166,7 @@ async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | 
 @coalesced(threads=1)
 def find_earlier(services: ApiServices, claims: list[KeyClaim]) -> Sequence[Earlier | None]:
     """The accepted submits that have these keys."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = find_keys(connection, claims)
     return [found.get(claim.job_id) for claim in claims]
 

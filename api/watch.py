@@ -38,7 +38,7 @@ Seen = Sequence[tuple[UUID, int]]
 @coalesced(threads=2)
 def read_news(services: ApiServices, asked: list[Seen]) -> Sequence[list[StatusEvent]]:
     """The events of each job behind the last one that was seen of it, in order, each once."""
-    with services.runtime.engine.connect() as connection:
+    with services.runtime.engine.begin() as connection:
         found = events_after(connection, [one for seen in asked for one in seen])
     events = {event.id: event for event in found}.values()
     return [_behind(dict(seen), events) for seen in asked]

@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 
 from bench.stack import Stack
-from cli.stack.servers.port import free
+from cli.api import BACKLOG
 from imagequeue.lifecycle.operate.accounts import KeyTerms, add_key
 
 START_SECONDS = 180.0
@@ -50,15 +50,18 @@ class Api:
         return int(found[1]) * 1024 / 1e6 if found else 0.0
 
 
-def start_api(stack: Stack) -> Api:
-    """Start an API process and wait until it answers.
+def start_api(stack: Stack, processes: int = 1) -> Api:
+    """Start API processes on one listening socket, and wait until one answers; `process` is the first.
 
     Raises:
-        TimeoutError: it does not.
+        TimeoutError: none does.
     """
-    port = free()
-    process = stack.start("api", "--port", str(port))
-    api, until = Api(process, port, _keys(stack)), time.monotonic() + START_SECONDS
+    with socket.create_server(("127.0.0.1", 0), backlog=BACKLOG) as listener:
+        port, descriptor = listener.getsockname()[1], listener.fileno()
+        started = [
+            stack.start("api", "--fd", str(descriptor), descriptors=(descriptor,)) for _ in range(processes)
+        ]
+    api, until = Api(started[0], port, _keys(stack)), time.monotonic() + START_SECONDS
     while not _answers(api.url):
         if time.monotonic() > until:
             raise TimeoutError("the API did not become ready")

@@ -143,11 +143,11 @@ def run() -> list[Line]:
         migrate(engine)
         holder = cleaning.enter_context(engine.connect())
         _hold(holder)
-        _load(engine)
-        held = _measure(engine)
+        load(engine, BATCH, before=BEFORE, accounts=ACCOUNTS)
+        held = measure(engine, PASSES, WARM_UP)
         holder.rollback()
         _vacuum(engine)
-        free = _measure(engine)
+        free = measure(engine, PASSES, WARM_UP)
     return [*_lines("no old snapshot", free), *_lines("snapshot from before the load", held)]
 
 
@@ -158,11 +158,12 @@ def _hold(connection: Connection) -> None:
     connection.execute(text("SELECT count(*) FROM jobs"))
 
 
-def _load(engine: Engine) -> None:
+def load(engine: Engine, batch: int, *, before: int = 0, accounts: int = 0) -> None:
+    """Store a batch with so many waiting jobs behind `before` that were claimed, and accounts with jobs."""
     values = {
-        "accounts": ACCOUNTS,
-        "batch": BATCH + BEFORE,
-        "before": BEFORE,
+        "accounts": accounts,
+        "batch": batch + before,
+        "before": before,
         "each": EACH,
         "model": MODEL,
     }
@@ -182,18 +183,19 @@ def _vacuum(engine: Engine) -> None:
             connection.execute(text(f"VACUUM ANALYZE {table}"))
 
 
-def _measure(engine: Engine) -> Stopwatch:
+def measure(engine: Engine, passes: int, warm_up: int) -> Stopwatch:
+    """Measure so many passes of a new dispatcher."""
     queues = ("generate.interactive", "generate.backfill")
     worker = ProcessRecord(new_id(), "worker", "bench", 1, queues, 10**6)
     with engine.begin() as connection:
         processes.register(connection, worker)
     dispatch = Dispatch(engine, Eligibility(_catalog()), lambda _: None, at_once=AT_ONCE)
-    for _ in range(WARM_UP):  # the dispatcher learns the flows, and where the batch begins
+    for _ in range(warm_up):  # the dispatcher learns the flows, and where the batch begins
         dispatch.run_once()
     watch = Stopwatch()
     dispatch.engine = engine.execution_options()  # the same pool, but only the dispatcher is measured
     watch.watch(dispatch.engine)
-    for _ in range(PASSES):
+    for _ in range(passes):
         with engine.begin() as connection:
             processes.beat(connection, worker.id, worker.slots)
         if watch.measure_pass(dispatch) != AT_ONCE:

@@ -6,7 +6,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from bench import bodies, claim, edge, eta, ingest, quota, retention, turns, waits, webhooks
+from bench import (
+    backlog,
+    bodies,
+    claim,
+    edge,
+    eta,
+    held,
+    idle,
+    ingest,
+    overhead,
+    quota,
+    retention,
+    submit,
+    throughput,
+    turns,
+    waits,
+    webhooks,
+)
 from bench.table import Line
 
 
@@ -42,6 +59,16 @@ ROWS = {
     "edge": Row("what strangers without a key cost in memory and in others' time, 1 min", edge.run),
     "bodies": Row("how long others wait for hostile bodies of JSON, 1 min", bodies.run),
     "webhooks": Row("how soon webhooks arrive, alone, beside a black hole, in a burst, 3 min", webhooks.run),
+    "submit": Row("submits a second, beside no job and beside Celery, 1 min", submit.run_submit),
+    "status": Row("polls a second beside a constant, up to a million jobs, 5 min", submit.run_status),
+    "overhead": Row("submit to upstream call beside Celery's hop, 1 min", overhead.run),
+    "throughput": Row("whole jobs a second beside a hand-written stack, 3 min", throughput.run_throughput),
+    "backlog": Row("claims behind up to a million jobs, 3 min", backlog.run),
+    "idle": Row("what an idle stack takes, beside bare processes, 2 min", idle.run_idle),
+    "cost": Row("CPU and SQL of a job, beside a hand-written stack, 3 min", throughput.run_cost),
+    "memory": Row("what a worker holds for each of 1,000 calls, 2 min", held.run),
+    "start": Row("the second start of `imagequeue up`, 1 min", idle.run_start),
+    "processes": Row("submits and jobs with one and two processes, 4 min", throughput.run_processes),
 }
 
 DEFAULT = ("quota-short", "claim", "turns", "eta", "waits", "wake", "webhooks")

@@ -51,8 +51,13 @@ class Stack:
     simulator_url: str
     children: list[subprocess.Popen[bytes]] = field(default_factory=list[subprocess.Popen[bytes]])
 
-    def start(self, *arguments: str, program: Sequence[str] = ("cli",)) -> subprocess.Popen[bytes]:
-        """Start a process of imagequeue; its output goes to a log file in the directory."""
+    def start(
+        self, *arguments: str, program: Sequence[str] = ("cli",), descriptors: Sequence[int] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start a process of imagequeue; its output goes to a log file in the directory.
+
+        It inherits the `descriptors`.
+        """
         log = self.directory / f"{'-'.join(arguments[:1])}-{len(self.children)}.log"
         with log.open("wb") as output:
             child = subprocess.Popen(  # noqa: S603  # this project's own program
@@ -61,6 +66,7 @@ class Stack:
                 env=self.environment,
                 stdout=output,
                 stderr=subprocess.STDOUT,
+                pass_fds=descriptors,
             )
         self.children.append(child)
         return child
@@ -156,12 +162,17 @@ def deployment(name: str, model: str, rpm: int, **more: float) -> str:
 
 
 @contextmanager
-def running(upstreams: Mapping[str, Any], models: Sequence[str], catalog: str) -> Generator[Stack]:
-    """A stack with these upstreams in its simulator; `{simulator}` in the catalog is its URL."""
+def running(
+    upstreams: Mapping[str, Any], models: Sequence[str], catalog: str, *, durable: bool = False
+) -> Generator[Stack]:
+    """A stack with these upstreams in its simulator; `{simulator}` in the catalog is its URL.
+
+    `durable`: fsync is on, as in production. Else the speed of the machine's disk would be in every number.
+    """
     with ExitStack() as cleaning:
         directory = Path(cleaning.enter_context(tempfile.TemporaryDirectory(prefix="imagequeue-bench-")))
-        # No row measures durability. With fsync the speed of the machine's disk would be in every number.
-        postgres = EmbeddedPostgres(directory / "postgres", extra_settings={"fsync": "off"})
+        unsafe = {} if durable else {"fsync": "off"}
+        postgres = EmbeddedPostgres(directory / "postgres", extra_settings=unsafe)
         redis = EmbeddedRedis(directory / "redis")
         cleaning.enter_context(postgres.running())
         cleaning.enter_context(redis.running())

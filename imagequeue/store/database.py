@@ -1,6 +1,8 @@
 """Connections to Postgres. All database code is synchronous (docs/design/pipeline.md, "Bulk calls").
 
-The store never commits: verbs open `engine.begin()` and everything in it is one transaction.
+The store never commits: verbs open `engine.begin()` and everything in it is one transaction. Code that only
+reads opens it, too. A connection from `engine.connect()` ends by a ROLLBACK, at which psycopg forgets what
+the session has prepared, and Postgres plans the next statements of the process anew.
 """
 
 from __future__ import annotations
@@ -46,8 +48,8 @@ def open_engine(url: str, *, pool_size: int, name: str, pooler: Pooler | None = 
         pool_size=pool_size,
         max_overflow=0,
         pool_timeout=5,  # seconds, as below
-        pool_pre_ping=True,
         pool_recycle=1800,
+        pool_use_lifo=True,  # what came back last is alive, and has prepared what this process asks often
         hide_parameters=True,  # an error's text reaches logs; prompts must not
         isolation_level="READ COMMITTED",  # it stands in every BEGIN, so no default of a server counts
         connect_args={

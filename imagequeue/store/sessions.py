@@ -14,9 +14,12 @@ counts as away.
 
 from __future__ import annotations
 
+import select
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from psycopg import Error
 from psycopg.errors import ReadOnlySqlTransaction
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import InvalidatePoolError, OperationalError
@@ -25,9 +28,16 @@ from imagequeue.domain.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import ExceptionContext
+    from sqlalchemy.pool import ConnectionPoolEntry
 
 LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 """Nothing waits for ever, and no forgotten transaction keeps dead rows from vacuum."""
+
+FRESH_SECONDS = 1.0
+"""A session that was used so short a time ago is taken to live unless its socket says otherwise."""
+
+_USED_AT = "used_at"
+"""In the pool's entry of a connection: when it came back, by the clock that never goes back."""
 
 PER_TRANSACTION: Mapping[str, Any] = {"prepare_threshold": None}
 """How psycopg connects through a pooler."""
@@ -65,12 +75,46 @@ def watch(engine: Engine, *, pooled: bool) -> None:
         event.listen(engine, "begin", _set_limits)
     else:
         event.listen(engine, "connect", _require_options)
+    event.listen(engine, "checkin", _note_use)
+    event.listen(engine, "checkout", _ping_unless_fresh)  # first, because the answer may tell of a standby
+    if not pooled:
         event.listen(engine, "checkout", _refuse_standby)
 
     def meaning(context: ExceptionContext) -> Exception | None:
         return _refused_options(context, pooled=pooled) or _read_only(context)
 
     event.listen(engine, "handle_error", meaning)
+
+
+def _note_use(_: object, record: ConnectionPoolEntry) -> None:
+    record.info[_USED_AT] = time.monotonic()
+
+
+def _ping_unless_fresh(connection: Any, record: ConnectionPoolEntry, _: object) -> None:
+    """Find out that a session has ended before it is used; then all others of the pool count as ended, too.
+
+    Under load a round trip for each transaction would be one of eight that it makes. A session that was used
+    within the last second is asked only if its socket has something to read, which is how the end of a server
+    shows.
+    """
+    used_at = record.info.get(_USED_AT)
+    if used_at is None:
+        return  # it was opened for this use
+    if time.monotonic() - used_at < FRESH_SECONDS and not _has_news(connection):
+        return
+    try:
+        connection.autocommit = True
+        connection.execute(";")
+        connection.autocommit = False
+    except Error:
+        raise InvalidatePoolError from None
+
+
+def _has_news(connection: Any) -> bool:
+    """Whether the server has sent something that nobody has asked for, or has closed the connection."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))
 
 
 def _set_limits(connection: Connection) -> None:

@@ -147,7 +147,7 @@ class LineCheck:
             file_id = split_file_name(name.removeprefix(FILE_SCHEME))
         except NotFound as error:
             raise LineRefused(f"{field}: {error.message}", "invalid_request", f"body.{field}") from None
-        with self._runtime.engine.connect() as connection:
+        with self._runtime.engine.begin() as connection:
             if find_file(connection, self._account_id, file_id) is None:
                 message = f"{field}: no file '{file_name(file_id)}'"
                 raise LineRefused(message, "invalid_request", f"body.{field}")

@@ -48,7 +48,7 @@ class PartCheck:
 
     def remember(self) -> None:
         """Remember the lines that the batch has in the database."""
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             self.seen = {
                 digest_of(custom_id) for custom_id in stored.custom_ids(connection, self.part.batch_id)
             }
@@ -87,7 +87,7 @@ class PartCheck:
     def _duplicate(self, line: FileLine, custom_id: str) -> LineRefused:
         first = self._group.get(custom_id) or self._group_before.get(custom_id)
         if first is None:
-            with self.engine.connect() as connection:
+            with self.engine.begin() as connection:
                 first = stored.numbers_of(connection, self.part.batch_id, [custom_id]).get(custom_id)
         there = "in an earlier line" if first is None else f"in line {first}"
         message = f"custom_id: '{custom_id[:100]}' is in line {self._number(line)} and {there}"
@@ -96,7 +96,7 @@ class PartCheck:
     def _against_earlier(self, found: Sequence[tuple[FileLine, CheckedLine]]) -> list[ValidLine]:
         if self.part.dedupe is not Dedupe.CUSTOM_ID or not found:
             return [ValidLine(line, checked, None) for line, checked in found]
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             earlier = stored.earlier_lines(
                 connection,
                 self.part.account_id,

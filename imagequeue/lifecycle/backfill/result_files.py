@@ -67,7 +67,7 @@ class ResultFiles:
             ServiceUnavailable: the storage is away; the file is written anew later.
             StorageError: an image cannot be read.
         """
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             batches = result_files.ending_batches(connection, BATCHES_AT_ONCE)
         failed: ServiceUnavailable | StorageError | None = None
         for batch in batches:
@@ -82,7 +82,7 @@ class ResultFiles:
         return 0
 
     def _write_missing(self, batch: EndingBatch) -> int:
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             missing = _missing(batch, result_files.written_files(connection, batch))
         return sum(self._write(batch, kind) for kind in missing if not self.stopping())
 
@@ -125,7 +125,7 @@ class ResultFiles:
         after, headers = 0, batch.client_headers
         while found := self._next(batch.id, after, states):
             after = found[-1].finished or after
-            with self.runtime.engine.connect() as connection:
+            with self.runtime.engine.begin() as connection:
                 ids = [line.job_id for line in found if line.job_id]
                 jobs = read_views(connection, ids, self.media_url) if ids else {}
             for line in found:
@@ -135,13 +135,13 @@ class ResultFiles:
                 )
 
     def _next(self, batch_id: UUID, after: int, states: Collection[LineState]) -> list[results.LineView]:
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             return results.finished_lines(connection, LinePage(batch_id, after, LINES_AT_ONCE, states))
 
 
 def files_of_end(engine: Engine, batch_id: UUID) -> EndFiles | None:
     """The files of a batch that ends; None: they are not all written yet."""
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         batch = result_files.ending_batch(connection, batch_id)
         there = result_files.written_files(connection, batch) if batch else {}
     if batch is None or _missing(batch, there):

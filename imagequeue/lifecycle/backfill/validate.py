@@ -121,7 +121,7 @@ class Validation:
         return yields
 
     def _another_waits(self) -> bool:
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             return parts.another_waits(connection)
 
 

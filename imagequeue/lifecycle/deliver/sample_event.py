@@ -33,7 +33,7 @@ def send_test_event(runtime: Runtime, endpoint: WebhookEndpoint, event_type: str
         DestinationRefused: the operator's lists refuse its URL by now.
         ConfigurationError: IMAGEQUEUE_SECRET_KEY does not decrypt its secrets.
     """
-    with runtime.engine.connect() as connection:
+    with runtime.engine.begin() as connection:
         stored = read_secrets(connection, SecretOwner.ENDPOINT, endpoint.id)
     if stored is None:
         raise NotFound

@@ -60,7 +60,7 @@ class ForecastPublisher:
     def forecast(self) -> Forecast:
         """Position and seconds of every waiting job, as things stand now."""
         eligibility = self.eligibility()
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             waiting = self.backlog.look(connection)
             if not waiting:
                 return Forecast({})

@@ -128,7 +128,7 @@ class Expander:
 
     def _take(self, flow: ExpandableFlow, most: int) -> Turn:
         catalog = self.runtime.catalog
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             batch = control.look_at_batch(connection, flow.batch_id)
             if batch is None:
                 return NOT_OURS

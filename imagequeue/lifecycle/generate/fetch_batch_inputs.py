@@ -73,7 +73,7 @@ class BatchInputs:
     def _stored(self, name: str, due: DueInput) -> str:
         if not due.source.url.startswith(FILE_SCHEME):
             return self.inputs.store_url(name, due.source.url, self._keep)
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             found = _file(connection, due)
         if found is None:
             raise InputRefused(f"{name}: there is no such file")

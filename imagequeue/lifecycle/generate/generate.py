@@ -66,7 +66,7 @@ class Generation:
         """Read the attempt; None: there is nothing to do for it now."""
         read_at = time.monotonic()
         try:
-            with self.engine.connect() as connection:
+            with self.engine.begin() as connection:
                 ticket = calls.read_ticket(connection, attempt_id)
             if ticket is None or not ticket.has_work or not self._may_poll(ticket):
                 return None

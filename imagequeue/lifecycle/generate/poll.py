@@ -61,7 +61,7 @@ class Polls:
 
     def run_once(self) -> int:
         """Ring for what is due and has a place; how many."""
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             slots = processes.slots_by_queue(connection)
             places = {lane: poll_places(slots.get(f"generate.{lane}", 0)) for lane in Lane}
             found = polls.count_polls(connection, places)

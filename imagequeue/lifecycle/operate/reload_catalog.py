@@ -75,7 +75,7 @@ class CatalogWatch:
         """Reload if that was requested since the last check; 1 when the catalog was taken up."""
         if self.hung_up.is_set():
             self._ask()
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             asked = catalog_reloads.last(connection)
         if asked == self.seen:
             return 0

@@ -33,7 +33,7 @@ class EventTotals:
         return counted
 
     def _step(self) -> int:
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             before = event_totals.horizon(connection, self.settled_seconds)
         with self.engine.begin() as connection:
             return event_totals.count_on(connection, before, self.at_once)

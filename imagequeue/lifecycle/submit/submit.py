@@ -150,7 +150,7 @@ def _insert(
 def _was_committed(runtime: Runtime, drafts: Sequence[Draft]) -> bool:
     """Whether a commit whose answer was lost has taken place: its jobs are there."""
     new = [draft.job_id for draft in drafts if _is_new(draft)]
-    with runtime.engine.connect() as connection:
+    with runtime.engine.begin() as connection:
         return any_exists(connection, new)
 
 

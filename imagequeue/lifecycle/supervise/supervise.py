@@ -101,7 +101,7 @@ class Supervision:
 
     def _unfinished(self) -> list[tuple[BatchRow, Step]]:
         """The next batches, each with its next step."""
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             batches = control.unfinished_batches(connection, self.after, BATCHES_AT_ONCE)
             return [(batch, next_step(_progress(connection, batch))) for batch in batches]
 
@@ -117,7 +117,7 @@ class Supervision:
 
     def _step(self, batch_id: UUID) -> bool:
         """Do the next step; False: there is none now."""
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             batch = control.look_at_batch(connection, batch_id)
             step = next_step(_progress(connection, batch)) if batch else Step.NOTHING
         if batch is None or step is Step.NOTHING:
@@ -183,7 +183,7 @@ class Supervision:
             failpoint("supervise.ending")
         if ended:
             return True
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             job_ids = steps.idle_jobs(connection, batch.id, JOBS_AT_ONCE)
         return bool(job_ids) and bool(
             self.settlement.end(job_ids, _STATUSES[code], _TEXTS[code], code, lock_seconds=LOCK_SECONDS)

@@ -56,7 +56,7 @@ def end_overdue(engine: Engine, settlement: Settlement, at_once: int = AT_ONCE) 
 def _overdue(engine: Engine, at_once: int, passed_over: set[UUID]) -> dict[UUID, list[UUID]]:
     """The next jobs that are overdue, by account."""
     by_account = defaultdict[UUID, list[UUID]](list)
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         for job_id, account_id in deadlines.overdue_jobs(connection, at_once, passed_over):
             by_account[account_id].append(job_id)
     return by_account

@@ -60,7 +60,7 @@ class Rescue:
         Raises:
             StorageUnavailable: its images cannot be looked for now; the sweep tries again.
         """
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             ticket = calls.read_ticket(connection, orphan.attempt_id)
         outcome = self._outcome(ticket) if ticket else ProcessDied(_DIED)
         log.warning(
@@ -111,7 +111,7 @@ class Rescue:
         self.spill.remove(spilled.key)
 
     def _settle_if_given_up(self, attempt_id: UUID) -> None:
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             ticket = calls.read_ticket(connection, attempt_id)
         images = tuple(self._stored(ticket)) if ticket and ticket.state in _GIVEN_UP else ()
         if images:

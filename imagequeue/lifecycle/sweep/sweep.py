@@ -120,7 +120,7 @@ class Sweep:
             return 0
 
     def _rescue_until(self, until: float) -> int:
-        with self.engine.connect() as connection:
+        with self.engine.begin() as connection:
             lost = calls.orphaned(connection, AT_ONCE)
         failpoint("sweep.found_orphans")
         self.random.shuffle(lost)  # those that have to wait for locked rows keep no others from their turn

@@ -26,7 +26,7 @@ JOBS_AT_ONCE = 100
 
 def end_used_up(engine: Engine, settlement: Settlement) -> int:
     """End those that are found; how many."""
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         over = _over(connection, settlement)
     return sum(_end(settlement, met) for met in over)
 

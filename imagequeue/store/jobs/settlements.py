@@ -46,16 +46,20 @@ _RESTORE = text("""
 """)
 
 _FINISH = text("""
-    WITH forgotten AS (DELETE FROM job_failures WHERE job_id = ANY(CAST(:ids AS uuid[])))
-    UPDATE jobs
-    SET status = :status, finished_at = now.at, updated_at = now.at, wanted = 0
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS now (id, at)
-    WHERE jobs.id = now.id AND status IN ('QUEUED', 'PROCESSING')
-    RETURNING jobs.id
-""")
-
-_RECORD = text("""
-    INSERT INTO events (job_id, status) SELECT unnest(CAST(:ids AS uuid[])), :status
+    WITH forgotten AS (DELETE FROM job_failures WHERE job_id = ANY(CAST(:ids AS uuid[]))),
+    finished AS (
+        UPDATE jobs
+        SET status = :status, finished_at = now.at, updated_at = now.at, wanted = 0
+        FROM unnest(CAST(:ids AS uuid[]), CAST(:times AS timestamptz[])) AS now (id, at)
+        WHERE jobs.id = now.id AND status IN ('QUEUED', 'PROCESSING')
+        RETURNING jobs.id
+    )
+    INSERT INTO events (job_id, status)
+    SELECT finished.id, :status
+    FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS given (id, position)
+    JOIN finished ON finished.id = given.id
+    ORDER BY position
+    RETURNING job_id
 """)
 
 _GIVE_BACK = text("""
@@ -149,13 +153,12 @@ def restore_missing_images(connection: Connection, job_id: UUID, *, rounds: int 
 
 
 def finish_jobs(connection: Connection, jobs: Sequence[LockedJob], status: JobStatus) -> list[LockedJob]:
-    """Compare-and-set the status of locked jobs from a live one; those that were live."""
+    """Compare-and-set the status of locked jobs from a live one, with its event; those that were live."""
     given = {"ids": [job.id for job in jobs], "times": [job.now for job in jobs], "status": status.value}
     finished = set(connection.execute(_FINISH, given).scalars())
     live = [job for job in jobs if job.id in finished]
     if live:
         _give_back(connection, [job.id for job in live])
-        connection.execute(_RECORD, {"ids": [job.id for job in live], "status": status.value})
     return live
 
 
