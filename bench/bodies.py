@@ -62,6 +62,6 @@ def _measured(api: Api, what: str, body: bytes, target: float) -> Iterator[Line]
             answer = client.post(PATH, content=body, headers={"Content-Type": "application/json"})
             if not answer.is_client_error:
                 raise RuntimeError(f"{what}: {answer.status_code}")
-    longest, more = max(bystander.waits) * 1000, api.memory("VmHWM") - before
+    longest, more = max(bystander.waits, default=0.0) * 1000, api.memory("VmHWM") - before
     name = f"{what}: longest wait of others, memory"
     yield Line("bodies", name, f"{longest:.0f} ms, +{more:.0f} MB", f"{target:.0f} ms", longest <= target)
