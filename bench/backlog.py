@@ -66,7 +66,7 @@ def _measure(size: int) -> tuple[float, float]:
 
 def _overhead(stack: Stack) -> float:
     """The median milliseconds of some submits."""
-    dispatch = Dispatch(stack.runtime.engine, Eligibility(stack.runtime.catalog), lambda _: None, at_once=1)
+    dispatch = Dispatch(stack.runtime.engine, Eligibility(claim.catalog()), lambda _: None, at_once=1)
     times = list[float]()
     for _ in range(SUBMITS):
         began = time.perf_counter()

@@ -172,7 +172,7 @@ def load(engine: Engine, batch: int, *, before: int = 0, accounts: int = 0) -> N
         for statement in _LOAD:
             used = {name: value for name, value in values.items() if f":{name}" in statement}
             connection.execute(text(statement), used)
-        ensure_groups(connection, _catalog().quota_groups.values())
+        ensure_groups(connection, catalog().quota_groups.values())
     _vacuum(engine)
 
 
@@ -189,7 +189,7 @@ def measure(engine: Engine, passes: int, warm_up: int) -> Stopwatch:
     worker = ProcessRecord(new_id(), "worker", "bench", 1, queues, 10**6)
     with engine.begin() as connection:
         processes.register(connection, worker)
-    dispatch = Dispatch(engine, Eligibility(_catalog()), lambda _: None, at_once=AT_ONCE)
+    dispatch = Dispatch(engine, Eligibility(catalog()), lambda _: None, at_once=AT_ONCE)
     for _ in range(warm_up):  # the dispatcher learns the flows, and where the batch begins
         dispatch.run_once()
     watch = Stopwatch()
@@ -213,7 +213,8 @@ def _lines(what: str, watch: Stopwatch) -> Iterator[Line]:
         yield Line("claim", f"{what}: {name}, median / p99", both)
 
 
-def _catalog() -> Catalog:
+def catalog() -> Catalog:
+    """One deployment whose quota never runs out."""
     deployment = {
         "name": "east",
         "model": MODEL,
