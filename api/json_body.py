@@ -73,16 +73,16 @@ class _String(NamedTuple):
 
 @dataclass(slots=True)
 class _Cut:
-    """A body whose long strings stand beside it; `token` marks their places and cannot be guessed."""
+    """A body whose long strings stand beside it, each by the name that stands in its place."""
 
     short: bytes
-    token: str
     long: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
 
 
 def _cut(content: bytes) -> _Cut:
     pieces, long, at, commas = list[bytes](), dict[str, bytes](), 0, 0
-    token, short_bytes, behind = token_hex(8), len(content), 0
+    short_bytes, behind = len(content), 0
+    token = token_hex(8)  # so that no client can write the name of a string
     for string in _strings(content):
         commas += content.count(b",", behind, string.begin)
         behind = string.end
@@ -99,7 +99,7 @@ def _cut(content: bytes) -> _Cut:
     if commas + content.count(b",", behind) > MOST_VALUES:
         raise InvalidRequest(f"The body has more than {MOST_VALUES} values")
     pieces.append(content[at:])
-    return _Cut(b"".join(pieces), token, long)
+    return _Cut(b"".join(pieces), long)
 
 
 def _strings(content: bytes) -> Iterator[_String]:
