@@ -79,6 +79,14 @@ def test_windows_line_ends_a_byte_order_mark_and_empty_lines_are_taken(batches: 
             written(line("x")).replace(b'"prompt"', b'"prompt": "no", "prompt"'),
             ("invalid_json_line", "prompt"),
         ),
+        (
+            written(line("x")).replace(b'"method"', b'"method"\t:"GET","method"'),
+            ("invalid_json_line", "method"),
+        ),
+        (
+            written(line("x", user={"a": 1})).replace(b'"a"', b'"a": 2, "a"'),
+            ("invalid_json_line", "a"),
+        ),
         (written({**line("x"), "method": "GET"}), ("invalid_request", "method")),
         (written({**line("x"), "custom_id": 7}), ("invalid_request", "custom_id")),
         (written({**line("x"), "custom_id": "n\0l"}), ("invalid_request", "custom_id")),
