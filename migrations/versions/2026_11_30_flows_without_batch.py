@@ -25,10 +25,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    """Undo. Needs Postgres 15 or later, as the revision before did."""
+    """Undo. On Postgres 14 flows without a batch are not unique then: the program of that revision needs 15."""
     op.execute("SET LOCAL lock_timeout = '5s'")
     op.drop_constraint(op.f(_NAME), "flows")
+    known = (op.get_bind().dialect.server_version_info or (0,)) >= (15,)
     op.create_unique_constraint(
-        op.f(_NAME), "flows", [*_COLUMNS, "batch_id"], postgresql_nulls_not_distinct=True
+        op.f(_NAME), "flows", [*_COLUMNS, "batch_id"], postgresql_nulls_not_distinct=known or None
     )
     op.drop_index("uq_flows_without_batch", "flows")

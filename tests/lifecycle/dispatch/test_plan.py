@@ -6,7 +6,7 @@ from collections import Counter
 from typing import Any
 from uuid import UUID
 
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from imagequeue.domain.catalog import Deployment
@@ -199,7 +199,7 @@ def waits_by_rule(state: State, job: JobInLine, deployment: Deployment) -> bool:
     past = job.past.get(deployment.name, PastFailures(0, 0.0))
     for other in state.eligibility.catalog.deployments:
         known = job.past.get(other.name, PastFailures(0, 0.0))
-        starts = [at for at in state.starts[other.name] if at >= known.ends_in]
+        starts = sorted(at for at in state.starts[other.name] if at >= known.ends_in)
         if other is deployment or not starts or known.count > past.count:
             continue
         fresher = known.count < past.count and past.ends_in > -OTHER_DEPLOYMENT_SECONDS
@@ -213,6 +213,7 @@ def waits_by_rule(state: State, job: JobInLine, deployment: Deployment) -> bool:
 
 @settings(max_examples=400, deadline=None)
 @given(states())
+@example(State({"a": {}, "b": {}}, {"a": [0.0], "b": [5.1, 1.5]}, begun=[begun(a=(1, -1.0))]))
 def test_what_can_start_now_somewhere_starts(state: State) -> None:
     """Of the jobs that are left none may use a start that is left, but by the rules that make it wait."""
     planned = {id(call.job) for call in state.plan()}
