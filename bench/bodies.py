@@ -36,6 +36,9 @@ SHAPES: dict[str, Shape] = {
         {"prompt": "a", "x": [{f"k{n}": 1 for n in range(190)} for _ in range(15)]}
     ).encode(),
     "numbers": lambda size: b'{"x":[' + b"1," * (size // 2) + b"1]}",
+    "lists in lists": lambda size: (
+        b'{"x":[' + (b"[" * 300 + b"]" * 300 + b",") * min(2900, size // 601) + b"1]}"
+    ),
     "empty objects": lambda size: b'{"x":[' + b"{}," * (size // 3) + b"1]}",
     "brackets": lambda size: b"[" * size,
 }

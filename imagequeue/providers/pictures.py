@@ -8,9 +8,10 @@ import re
 from collections.abc import Iterable
 from decimal import Decimal
 from itertools import islice
-from urllib.parse import unquote_to_bytes, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 
 from imagequeue.domain.encoded import EncodedImage
+from imagequeue.domain.percent_encoding import percent_decoded
 from imagequeue.domain.upstream import Images, RawImage, Unavailable
 
 HEAD_BYTES = 12
@@ -58,7 +59,7 @@ def decoded(text: str) -> bytes | None:
     payload = tail + text[_LONGEST_HEAD:]
     if head.rstrip().casefold().endswith("base64"):
         return _base64(payload)
-    plain = unquote_to_bytes(payload.encode("utf-8", "replace"))
+    plain = percent_decoded(payload.encode("utf-8", "replace"))
     return plain if is_image(plain) else _base64(payload) or plain or None
 
 
@@ -70,7 +71,7 @@ def _base64(payload: str) -> bytes | None:
 
 
 def _leniently(payload: bytes) -> bytes | None:
-    raw = unquote_to_bytes(payload) if b"%" in payload[:_LONGEST_LINK] else payload
+    raw = percent_decoded(payload) if b"%" in payload[:_LONGEST_LINK] else payload
     plain = raw.translate(_URL_SAFE, _WHITE_SPACE).rstrip(b"=")
     if not plain or _NOT_BASE64.search(plain):
         return None

@@ -25,6 +25,7 @@ def _structure(size: int) -> Hostile:
     yield "nested objects", b'{"a":' * (size // 5)
     yield "nested arrays that end", b'{"a":' + b"[" * (size // 2) + b"]" * (size // 2) + b"}"
     yield "a thousand levels", b'{"a":' + b"[" * 1000 + b"]" * 1000 + b"}"
+    yield "lists in lists", b'{"a":[' + (b"[" * 300 + b"]" * 300 + b",") * (size // 601) + b"1]}"
     yield "empty arrays", b'{"a":[' + b"[]," * (size // 3) + b"1]}"
     yield "empty objects", b'{"a":[' + b"{}," * (size // 3) + b"1]}"
     yield "empty strings", b'{"a":[' + b'"",' * (size // 3) + b"1]}"

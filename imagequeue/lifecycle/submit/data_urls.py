@@ -9,9 +9,9 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from urllib.parse import unquote_to_bytes
 
 from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.percent_encoding import percent_decoded
 from imagequeue.media.inputs import MOST_INPUT_BYTES
 
 _DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
@@ -35,7 +35,7 @@ def data_of(url: str, field: str) -> bytes:
         raise InvalidRequest(f"{field}: use an http(s) URL, or a data URL such as data:image/png;base64,...")
     if len(url) - head.end() > _LONGEST_ESCAPED:
         raise _too_large(field)
-    payload = unquote_to_bytes(url[head.end() :])
+    payload = percent_decoded(url[head.end() :].encode())
     return _decoded(payload, field) if _BASE64.search(head["kind"]) else payload
 
 
