@@ -6,7 +6,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -85,7 +84,7 @@ def test_systemd_kills_later_than_the_supervisor_does() -> None:
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     unit = tmp_path / "imagequeue.service"
-    unit.write_text(text(UNIT).replace(PROGRAM, sys.executable), "utf-8")
+    unit.write_text(text(UNIT).replace(PROGRAM, "/bin/true"), "utf-8")
     done = subprocess.run(
         [str(ANALYZE), "verify", "--man=no", str(unit)],
         capture_output=True,

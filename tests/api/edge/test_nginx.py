@@ -1,6 +1,6 @@
 """Debian's nginx in front of the API, with the very file of the documentation.
 
-`NGINX` names its program; then it is demanded, as `.ci/run` does.
+`NGINX_PROGRAM` names it; then it is demanded, as `.ci/run` does. (`NGINX` is a variable of nginx itself.)
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from tests.api.edge.test_forwarded import behind_proxies, tell
 from tests.api.service import BODY, ROUTE, Service, serving
 from tests.eventually import eventually
 
-NGINX = os.environ.get("NGINX") or shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+NGINX = os.environ.get("NGINX_PROGRAM") or shutil.which(
+    "nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin"
+)
 OF_THE_DOCS = Path(__file__).parents[3] / "docs" / "nginx.conf"
 MOST_BYTES = 1024 * 1024
 SITE = """
