@@ -50,7 +50,7 @@ http {{
     }}
     server {{
         listen 127.0.0.1:{port};
-        include {of_the_docs};
+        include "{of_the_docs}";
     }}
 }}
 """
