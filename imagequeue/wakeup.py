@@ -35,6 +35,13 @@ _NAMES_PER_MESSAGE = 500
 """About 18 kB of ids: a message stays small for Redis and for its readers."""
 _MOST_PENDING = 10_000
 """Names that may wait in memory; more are dropped, so that an outage of Redis does not fill it."""
+_TAKING_SECONDS = 0.005
+"""How long a listener takes messages before it passes their names on.
+
+Where threads compete for the interpreter, a message may take longer to read than the next one takes to come:
+a listener that reads until nothing is left would then pass nothing on, and those who wait would be told by
+the look once a second alone.
+"""
 
 
 class WakeupPublisher:
@@ -150,13 +157,19 @@ class WakeupListener:
         return self.hear(timeout) is not None
 
     def hear(self, timeout: float) -> Heard | None:
-        """Wait for wake-ups, at most `timeout` seconds, and take what has arrived; None if nothing has."""
+        """Wait for wake-ups, at most `timeout` seconds, and take what has arrived; None if nothing has.
+
+        What has not been taken within `_TAKING_SECONDS` is taken by the next call.
+        """
         deadline = time.monotonic() + timeout
         heard = None
         try:
             self._subscribe()
-            while (message := self._message(0.0 if heard else deadline - time.monotonic())) is not None:
+            message = self._message(deadline - time.monotonic())
+            until = time.monotonic() + _TAKING_SECONDS
+            while message is not None:
                 heard = _with(heard or Heard(), message)
+                message = self._message(0.0) if time.monotonic() < until else None
         except (RedisError, OSError):
             self._subscribed = False
             if heard is None:

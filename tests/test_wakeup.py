@@ -63,6 +63,24 @@ def test_what_was_asked_for_is_published_before_the_end(redis_url: str, listener
     listener.close()
 
 
+def test_wakeups_that_come_faster_than_they_are_read_are_passed_on_before_the_last_one_has_come(
+    redis_url: str, listener: WakeupListener
+) -> None:
+    """Who waits for the first would otherwise wait for as long as others come behind it."""
+    names = [str(number) for number in range(5000)]  # a message takes more than a microsecond to read
+    redis = open_redis(read_redis_url(redis_url))
+    pipeline = redis.pipeline(transaction=False)  # pyright: ignore[reportUnknownMemberType]
+    for name in names:
+        pipeline.publish("channel", name)  # pyright: ignore[reportUnknownMemberType]
+    pipeline.execute()
+    parts = [names_of(listener)]
+    assert len(parts[0]) < len(names)
+    while sum(map(len, parts)) < len(names):
+        parts.append(names_of(listener))
+    assert [name for part in parts for name in part] == names
+    listener.close()
+
+
 def test_without_redis_publishing_returns_at_once_and_waiting_takes_its_time() -> None:
     publisher, listener = (
         WakeupPublisher(open_redis(read_redis_url(NO_REDIS)), "channel"),
