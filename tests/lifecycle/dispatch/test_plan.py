@@ -214,6 +214,7 @@ def waits_by_rule(state: State, job: JobInLine, deployment: Deployment) -> bool:
 @settings(max_examples=400, deadline=None)
 @given(states())
 @example(State({"a": {}, "b": {}}, {"a": [0.0], "b": [5.1, 1.5]}, begun=[begun(a=(1, -1.0))]))
+@example(State({"a": {}, "b": {}}, {"a": [0.0], "b": [5.1, 0.4]}, begun=[begun(a=(1, -1.0), b=(0, 0.3))]))
 def test_what_can_start_now_somewhere_starts(state: State) -> None:
     """Of the jobs that are left none may use a start that is left, but by the rules that make it wait."""
     planned = {id(call.job) for call in state.plan()}
