@@ -93,13 +93,15 @@ def test_a_process_waits_for_its_database() -> None:
 
 
 def test_a_process_that_stops_waits_no_longer() -> None:
-    stopping = threading.Event()
+    stopping, tries = threading.Event(), list[int]()
 
     def begin() -> None:
+        tries.append(1)
         stopping.set()
         raise OperationalError("SELECT", {}, Exception("away"))
 
     retry_until_stopped(begin, stopping)
+    assert len(tries) == 1
 
 
 def test_a_loop_that_stands_still_ends_the_process() -> None:

@@ -89,6 +89,7 @@ def test_a_worker_whose_storage_is_unusable_offers_no_slots_until_a_write_succee
         _await_slots(engine, 0)
         (tmp_path / "media").unlink()
         _await_slots(engine, SLOTS)
+        assert (tmp_path / "media").is_dir()
 
 
 def _await_consumer(redis: Redis, worker: subprocess.Popen[bytes]) -> None:

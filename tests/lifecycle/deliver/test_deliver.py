@@ -202,25 +202,29 @@ class _Unanswered(Recording):
         raise OperationalError("COMMIT", None, ConnectionError("broken off"))
 
 
+class _Broken(Recording):
+    def record(self, ended: Sequence[EndedAttempt]) -> None:
+        raise LookupError(len(ended))
+
+
+def _fail_to_record(webhooks: Webhooks, broken: type[Recording], error: type[Exception]) -> None:
+    recording = webhooks.deliveries.recording
+    webhooks.deliveries.recording = broken(recording.engine, recording.schedule)
+    with pytest.raises(error):
+        webhooks.deliveries.record_once()
+    webhooks.deliveries.recording = recording
+
+
 def test_an_attempt_whose_record_got_no_answer_is_counted_once(webhooks: Webhooks) -> None:
     webhooks.receiver.status = 500
     webhooks.finish_job()
     webhooks.begin().make()
-    recording = webhooks.deliveries.recording
-    webhooks.deliveries.recording = _Unanswered(recording.engine, recording.schedule)
-    with pytest.raises(OperationalError):
-        webhooks.deliveries.record_once()
-    webhooks.deliveries.recording = recording
+    _fail_to_record(webhooks, _Unanswered, OperationalError)
     assert webhooks.deliveries.record_once() == 1
     assert (webhooks.row().state, webhooks.row().attempt_count) == ("PENDING", 1)
     assert [made.http_status for made in webhooks.attempts()] == [500]
     (target,) = webhooks.pipeline.rows("SELECT failures FROM webhook_targets")
     assert target.failures == 1
-
-
-class _Broken(Recording):
-    def record(self, ended: Sequence[EndedAttempt]) -> None:
-        raise LookupError(len(ended))
 
 
 def test_a_fault_of_ours_in_a_record_gives_the_places_back_and_the_webhook_goes_when_its_lease_ends(
@@ -229,11 +233,7 @@ def test_a_fault_of_ours_in_a_record_gives_the_places_back_and_the_webhook_goes_
     webhooks.deliveries.slots = 1
     webhooks.finish_job()
     webhooks.begin().make()
-    recording = webhooks.deliveries.recording
-    webhooks.deliveries.recording = _Broken(recording.engine, recording.schedule)
-    with pytest.raises(LookupError):
-        webhooks.deliveries.record_once()
-    webhooks.deliveries.recording = recording
+    _fail_to_record(webhooks, _Broken, LookupError)
     webhooks.due()
     assert webhooks.deliver() == 1
     assert webhooks.row().state == "DELIVERED"
