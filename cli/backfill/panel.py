@@ -14,6 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from imagequeue.domain.batches import ENDED_BATCHES
+
 MOST_ERRORS = 4
 """Codes of errors that are shown, the most frequent first; `backfill errors` has them all."""
 
@@ -51,7 +53,7 @@ class Panel:
         rows = [
             ("lines", counted(batch)),
             ("speed", speed(batch)),
-            ("ETA", duration(batch["eta_seconds"])),
+            ("ETA", eta(batch)),
             ("USD", money(batch)),
             ("images", f"{self.images:,} downloaded now, {decimal(self.bytes)}"),
         ]
@@ -68,7 +70,7 @@ def one_line(batch: Mapping[str, Any], errors: Sequence[Mapping[str, Any]]) -> s
         standing(batch),
         counted(batch),
         speed(batch),
-        f"ETA {duration(batch['eta_seconds'])}",
+        f"ETA {eta(batch)}",
         f"USD {money(batch)}",
     ]
     if errors:
@@ -115,10 +117,15 @@ def money(batch: Mapping[str, Any]) -> str:
     return f"{batch['spent_usd']} spent, {batch['held_usd']} held; estimate {batch['estimate_usd']}, {budget}"
 
 
-def duration(seconds: int | None) -> str:
+def eta(batch: Mapping[str, Any]) -> str:
+    """How long it will still take."""
+    if batch["eta_seconds"] is None:
+        return "it has ended" if batch["status"] in ENDED_BATCHES else "unknown"
+    return duration(batch["eta_seconds"])
+
+
+def duration(seconds: int) -> str:
     """Seconds as a person says them."""
-    if seconds is None:
-        return "unknown"
     minutes, hours, days = seconds // 60, seconds // 3600, seconds // 86_400
     if days:
         return f"{days} d {hours % 24} h"

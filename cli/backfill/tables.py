@@ -7,7 +7,7 @@ from typing import Any
 
 import typer
 
-from cli.backfill.panel import counted, duration, money, speed, standing
+from cli.backfill.panel import counted, eta, money, speed, standing
 from cli.output import print_json
 from cli.tables import Column, print_table
 
@@ -40,7 +40,7 @@ def print_batch(batch: Body, *, as_json: bool) -> None:
     rows = [
         ("lines", counted(batch)),
         ("speed", speed(batch)),
-        ("ETA", duration(batch["eta_seconds"])),
+        ("ETA", eta(batch)),
         ("USD", money(batch)),
     ]
     for name, text in [*rows, *(("why not faster", why) for why in batch["why_not_faster"])]:

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from cli.backfill.display import BackfillDisplay
 from cli.backfill.panel import duration
+from imagequeue.domain.batches import ENDED_BATCHES
 from tests.cli.backfill.picture import BATCH, ERRORS, PICTURE, drawn
 
 
@@ -64,7 +65,16 @@ def test_a_pause_says_its_reasons() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(None, "unknown"), (59, "59 s"), (3599, "59 min"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")],
+    [(59, "59 s"), (3599, "59 min"), (3600, "1 h 0 min"), (90_000, "1 d 1 h")],
 )
-def test_times_are_told_as_people_say_them(seconds: int | None, words: str) -> None:
+def test_times_are_told_as_people_say_them(seconds: int, words: str) -> None:
     assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [("in_progress", "ETA unknown"), ("paused", "ETA unknown")]
+    + [(state.value, "ETA it has ended") for state in ENDED_BATCHES],
+)
+def test_a_batch_without_an_estimate_says_why(status: str, words: str) -> None:
+    assert words in shown({**BATCH, "status": status, "eta_seconds": None}, terminal=False)
