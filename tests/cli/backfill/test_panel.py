@@ -74,7 +74,7 @@ def test_times_are_told_as_people_say_them(seconds: int, words: str) -> None:
 @pytest.mark.parametrize(
     ("status", "words"),
     [("in_progress", "ETA unknown"), ("paused", "ETA unknown")]
-    + [(state.value, "ETA it has ended") for state in ENDED_BATCHES],
+    + [(state.value, "ETA it has ended") for state in sorted(ENDED_BATCHES)],
 )
 def test_a_batch_without_an_estimate_says_why(status: str, words: str) -> None:
     assert words in shown({**BATCH, "status": status, "eta_seconds": None}, terminal=False)
