@@ -265,7 +265,7 @@ def test_over_a_drained_backlog_everybody_knows_place_and_time(
     assert [promise.position for promise in first] == list(range(1, 60, 2))
     # Time goes on between two polls, and what is left of a wait is rounded.
     assert all(before.eta <= after.eta + took + 0.1 for before, after in pairwise(first))
-    assert sum(map(len, rounds[1:])) >= 15
+    assert any(rounds[1:]), "some jobs are asked for while others are served"
     last = {promise.job: promise.position for one in rounds for promise in one}
     assert all(last[promise.job] <= promise.position for promise in first), "nobody falls behind"
 
