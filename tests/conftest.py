@@ -11,8 +11,10 @@ import gc
 import os
 import signal
 from collections.abc import Iterator
+from inspect import signature
 from typing import TYPE_CHECKING, cast
 
+import httpx
 import pytest
 import structlog
 from redis import Redis
@@ -56,6 +58,17 @@ class FileByFile(LoadScopeScheduling):
     def _split_scope(self, nodeid: str) -> str:
         file = nodeid.partition("::")[0]
         return "a shared stack" if file in SHARE_A_STACK else file
+
+
+ANSWER_SECONDS = 120
+"""What a test waits for an HTTP answer, unless it says otherwise. httpx would wait 5 s, which a busy machine
+may need."""
+
+
+def pytest_configure() -> None:
+    """Let httpx wait: the default of its functions is one object that all of them share."""
+    default = cast("httpx.Timeout", signature(httpx.get).parameters["timeout"].default)
+    default.connect = default.read = default.write = default.pool = ANSWER_SECONDS
 
 
 @pytest.hookimpl(optionalhook=True)
