@@ -98,7 +98,9 @@ class Place:
         assert set(self.stack.statuses(submitted)) == {"COMPLETED"}
         ids = job_ids(submitted)
         states = "SELECT state, count(*) FROM attempts WHERE job_id = ANY(%s::uuid[])"
-        assert self.ask(f"{states} AND state <> 'GIVEN_BACK' GROUP BY state", ids) == [("SUCCEEDED", len(submitted))]
+        assert self.ask(f"{states} AND state <> 'GIVEN_BACK' GROUP BY state", ids) == [
+            ("SUCCEEDED", len(submitted))
+        ]
         charged = "SELECT count(*), sum(captured) FROM ledger_entries WHERE job_id = ANY(%s::uuid[])"
         assert self.ask(f"{charged} AND kind = 'CAPTURE'", ids) == [(len(submitted), len(submitted) * PRICE)]
 
