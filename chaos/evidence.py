@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, LiteralString
+from uuid import UUID
 
 import psycopg
 from psycopg.rows import dict_row
@@ -16,7 +18,7 @@ from chaos.orders import Order
 from chaos.receiver import Receipt
 from chaos.redis_lists import ListLength
 from chaos.stack import Life
-from chaos.upstreams import DEPLOYMENTS
+from chaos.upstreams import SERVING
 from chaos.waiting_kinds import KINDS
 from chaos.weather import Spell
 
@@ -75,6 +77,9 @@ class Evidence:
         hands: what did not work without a person after the run.
         pids: the pid of each process that registered, by its process id.
         by_job: the rows of a table by job id, for the tables that have one.
+        by_deployment: the attempts of each deployment.
+        faulted: when calls met a fault, by upstream.
+        stored: how many images each attempt brought, without duplicates.
         kinds: the kind of client that waits for a job, by the job's prompt.
     """
 
@@ -96,6 +101,9 @@ class Evidence:
     hands: list[str]
     pids: dict[str, int] = field(default_factory=dict[str, int])
     by_job: dict[str, dict[Any, list[Row]]] = field(default_factory=dict[str, dict[Any, list[Row]]])
+    by_deployment: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])
+    faulted: dict[str, list[float]] = field(default_factory=dict[str, list[float]])
+    stored: Counter[UUID] = field(default_factory=Counter[UUID])
     kinds: dict[str, str] = field(default_factory=dict[str, str])
 
     def __post_init__(self) -> None:
@@ -105,11 +113,14 @@ class Evidence:
             if line.get("event") == "process_registered"
         }
         self.kinds = {order.prompt: order.waiting for order in self.orders if order.waiting}
+        self.by_deployment = _grouped(self.tables["attempts"], "deployment")
+        self.faulted = {
+            upstream: [moment_of(call["wall_time"]) for call in calls if call["fault"]]
+            for upstream, calls in _grouped(self.calls, "upstream").items()
+        }
+        self.stored = Counter(image["attempt_id"] for image in self.tables["images"])
         for name in ("attempts", "images", "ledger", "events", "deliveries"):
-            grouped = defaultdict[Any, list[Row]](list)
-            for row in self.tables[name]:
-                grouped[row["job_id"]].append(row)
-            self.by_job[name] = grouped
+            self.by_job[name] = _grouped(self.tables[name], "job_id")
 
     @property
     def jobs(self) -> list[Row]:
@@ -123,7 +134,20 @@ class Evidence:
     def serving(self, job: Row) -> frozenset[str]:
         """The deployments that can serve a job."""
         kind = self.kinds.get(job["prompt"])
-        return KINDS[kind].serving if kind else DEPLOYMENTS
+        return KINDS[kind].serving if kind else SERVING[job["model_id"]]
+
+
+def moment_of(stamp: object) -> float:
+    """The seconds since the epoch of a time in ISO's form."""
+    return datetime.fromisoformat(str(stamp)).timestamp()
+
+
+def _grouped(rows: Sequence[Row], name: str) -> dict[Any, list[Row]]:
+    """The rows by one of their values; a value that no row has gives no rows."""
+    grouped = defaultdict[Any, list[Row]](list)
+    for row in rows:
+        grouped[row[name]].append(row)
+    return grouped
 
 
 def read_tables(database_url: str) -> dict[str, list[Row]]:

@@ -70,6 +70,7 @@ class Faults:
             "kill dispatcher": lambda: self._kill("dispatcher"),
             "kill worker": lambda: self._kill("worker-generate"),
             "kill delivery worker": lambda: self._kill("worker-deliveries"),
+            "kill backfill worker": lambda: self._kill("worker-backfills"),
             "stop and continue": self._stop_and_continue,
             "redis killed and emptied": self._empty_redis,
             "redis FLUSHALL": self._flush,

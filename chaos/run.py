@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -43,7 +43,9 @@ LOOK_SECONDS = 5.0
 _OPEN = """
     SELECT (SELECT count(*) FROM jobs WHERE status IN ('QUEUED', 'PROCESSING')),
         (SELECT count(*) FROM deliveries WHERE state = 'PENDING'),
-        (SELECT count(*) FROM attempts WHERE finished_at IS NULL)
+        (SELECT count(*) FROM attempts WHERE finished_at IS NULL),
+        (SELECT count(*) FROM batch_lines WHERE state = 'waiting'),
+        (SELECT count(*) FROM batches WHERE state NOT IN ('completed', 'failed', 'cancelled', 'expired'))
 """
 
 Say = Callable[[str], None]
@@ -184,7 +186,7 @@ def _end(load: Load, waiting: WaitingClients, stack: Stack, say: Say) -> float |
 
 
 def _drain(stack: Stack, say: Say) -> float | None:
-    """Wait until no job, delivery or attempt is open; returns when that was.
+    """Wait until no job, delivery, attempt, line or batch is open; returns when that was.
 
     None: there was no progress for `FINAL_SECONDS`, or it took longer than `DRAIN_SECONDS`.
     """
@@ -192,11 +194,11 @@ def _drain(stack: Stack, say: Say) -> float | None:
     deadline = time.monotonic() + FINAL_SECONDS
     while time.monotonic() < min(deadline, end):
         found = _open_counts(stack)
-        if found == (0, 0, 0):
+        if found and not any(found):
             return time.time()
         if found and sum(found) < least:
             deadline, least = time.monotonic() + FINAL_SECONDS, sum(found)
-        words = "{} jobs, {} deliveries, {} attempts"
+        words = "{} jobs, {} deliveries, {} attempts, {} lines, {} batches"
         text = "the database is away" if found is None else words.format(*found)
         if text != told:
             say(f"open    {text}")
@@ -205,10 +207,10 @@ def _drain(stack: Stack, say: Say) -> float | None:
     return None
 
 
-def _open_counts(stack: Stack) -> tuple[int, int, int] | None:
+def _open_counts(stack: Stack) -> Sequence[int] | None:
     try:
         with psycopg.connect(str(stack.file()["database_url"]), connect_timeout=3) as connection:
-            return connection.execute(_OPEN).fetchone()  # pyright: ignore[reportReturnType]  # three counts
+            return connection.execute(_OPEN).fetchone()  # pyright: ignore[reportReturnType]  # five counts
     except (psycopg.Error, OSError):
         return None
 

@@ -1,4 +1,4 @@
-"""The upstreams: a simulator with several deployments of one model."""
+"""The upstreams: a simulator with several deployments of one model, and two of a model for the backfill."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ MODEL = "microsoft-mai-image-2-5"
 PRICE = "0.039"
 KEY_VARIABLE = "CHAOS_UPSTREAM_KEY"
 KEY = "chaos-upstream-key"
+BACKFILL_MODEL = "gpt-image-2"
+BACKFILL_PRICE = "0.007"
 MAX_ATTEMPTS = 6
 """Failures of a job at one deployment, as by default: a job outlives an outage of all for two minutes."""
 
@@ -22,21 +24,32 @@ class _Deployment(NamedTuple):
     model: str
     rpm: int
     timeout_seconds: int
+    serves: str = MODEL
+    latency_ms: tuple[int, int] = (200, 900)
 
 
+_BULK = ("openai", "gpt-image-2", 1200, 15, BACKFILL_MODEL, (50, 250))
+"""More calls a minute than the machine manages, so that ten thousand images take minutes."""
 _DEPLOYMENTS = (
     _Deployment("east", "foundry", "mai-image-2-5", 240, 15),
     _Deployment("west", "foundry", "mai-image-2-5", 240, 15),
     _Deployment("aiml", "aiml", "microsoft/mai-image-2.5", 180, 15),
     _Deployment("openrouter", "openrouter", "microsoft/mai-image-2.5", 180, 15),
     _Deployment("pixazo", "pixazo", MODEL, 120, 60),  # longer than one poll that hangs, which is given 30 s
+    _Deployment("bulk-1", *_BULK),
+    _Deployment("bulk-2", *_BULK),
 )
 RPM = {one.name: one.rpm for one in _DEPLOYMENTS}
 """Calls a minute, by deployment. An upstream, its deployment and its quota group have one name."""
 TIMEOUT_SECONDS = {one.name: one.timeout_seconds for one in _DEPLOYMENTS}
 """The deadline of a call, by deployment."""
-DEPLOYMENTS = frozenset(RPM)
-"""Names; each can serve every job that asks for a ratio."""
+SERVING = {
+    model: frozenset(one.name for one in _DEPLOYMENTS if one.serves == model)
+    for model in (MODEL, BACKFILL_MODEL)
+}
+"""The deployments of each model; each can serve every job that asks for a ratio."""
+DEPLOYMENTS = SERVING[MODEL]
+BACKFILL_DEPLOYMENTS = SERVING[BACKFILL_MODEL]
 SIZED_DEPLOYMENTS = frozenset(one.name for one in _DEPLOYMENTS if one.provider == "foundry")
 """Those that make an image of an exact size."""
 
@@ -44,15 +57,20 @@ SIZED_DEPLOYMENTS = frozenset(one.name for one in _DEPLOYMENTS if one.provider =
 def catalog(url: str) -> str:
     """The catalog of a simulator at `url`, as TOML."""
     parts = [
-        f'[[models]]\nid = "{MODEL}"\noperations = ["generate"]\nprice_usd = "{PRICE}"\n',
+        _model(MODEL, PRICE),
+        _model(BACKFILL_MODEL, BACKFILL_PRICE),
         *(_entry(url, one) for one in _DEPLOYMENTS),
     ]
     return "\n".join(parts)
 
 
+def _model(model: str, price: str) -> str:
+    return f'[[models]]\nid = "{model}"\noperations = ["generate"]\nprice_usd = "{price}"\n'
+
+
 def _entry(url: str, one: _Deployment) -> str:
     return (
-        f'[[deployments]]\nname = "{one.name}"\nmodel = "{MODEL}"\nprovider = "{one.provider}"\n'
+        f'[[deployments]]\nname = "{one.name}"\nmodel = "{one.serves}"\nprovider = "{one.provider}"\n'
         f'upstream_model = "{one.model}"\nendpoint = "{url}/{one.name}"\nkey_env = "{KEY_VARIABLE}"\n'
         f'rpm = {one.rpm}\ncost_usd = "0.033"\ncold_start = "fresh"\n'
         f"timeout_seconds = {one.timeout_seconds}\nmax_attempts = {MAX_ATTEMPTS}\n"
@@ -95,7 +113,11 @@ def _config(seed: int) -> dict[str, Any]:
                 "provider": one.provider,
                 "keys": [KEY],
                 "models": {
-                    one.model: {"rpm": one.rpm, "latency_ms": [200, 900], "admission_jitter_ms": [0, 100]},
+                    one.model: {
+                        "rpm": one.rpm,
+                        "latency_ms": one.latency_ms,
+                        "admission_jitter_ms": [0, 100],
+                    },
                 },
             }
             for one in _DEPLOYMENTS

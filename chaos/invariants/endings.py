@@ -64,11 +64,8 @@ def _served_others(evidence: Evidence, job: Row, deployment: str, failed: list[R
     """Whether a deployment served another job after it had failed this one."""
     since = min(attempt["finished"] for attempt in failed)
     return any(
-        attempt["deployment"] == deployment
-        and attempt["job_id"] != job["id"]
-        and attempt["state"] == "SUCCEEDED"
-        and attempt["finished"] > since
-        for attempt in evidence.tables["attempts"]
+        attempt["job_id"] != job["id"] and attempt["state"] == "SUCCEEDED" and attempt["finished"] > since
+        for attempt in evidence.by_deployment[deployment]
     )
 
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime
 
-from chaos.evidence import Evidence, Finding, Row
+from chaos.evidence import Evidence, Finding, Row, moment_of
 from chaos.invariants.endings import reason_of_error
 from chaos.upstreams import MAX_ATTEMPTS, RPM
 
@@ -63,16 +62,13 @@ def _was_healthy(evidence: Evidence, job: Row, deployment: str, since: float) ->
     until = job["finished"]
     if any(spell.hits(deployment, job["prompt"], since, until) for spell in evidence.spells):
         return False
-    return not any(
-        call["upstream"] == deployment and call["fault"] and since <= _moment(call["wall_time"]) <= until
-        for call in evidence.calls
-    )
+    return not any(since <= moment <= until for moment in evidence.faulted.get(deployment, ()))
 
 
 def _was_idle(evidence: Evidence, deployment: str, since: float, until: float) -> bool:
     granted = sum(
-        attempt["deployment"] == deployment and since - WINDOW_SECONDS <= attempt["created"] <= until
-        for attempt in evidence.tables["attempts"]
+        since - WINDOW_SECONDS <= attempt["created"] <= until
+        for attempt in evidence.by_deployment.get(deployment, ())
     )
     return granted < _quota(evidence, deployment, until) and not _was_paused(
         evidence, deployment, since, until
@@ -86,7 +82,7 @@ def _quota(evidence: Evidence, deployment: str, until: float) -> int:
         for line in evidence.logged
         if line.get("event") == "quota_drift"
         and line["quota_group"] == deployment
-        and _moment(line["timestamp"]) <= until
+        and moment_of(line["timestamp"]) <= until
     ]
     return lowered[-1] if lowered else RPM[deployment]
 
@@ -95,10 +91,6 @@ def _was_paused(evidence: Evidence, deployment: str, since: float, until: float)
     return any(
         line.get("event") == "throttled"
         and line["quota_group"] == deployment
-        and since - float(line["seconds"]) <= _moment(line["timestamp"]) <= until
+        and since - float(line["seconds"]) <= moment_of(line["timestamp"]) <= until
         for line in evidence.logged
     )
-
-
-def _moment(stamp: object) -> float:
-    return datetime.fromisoformat(str(stamp)).timestamp()

@@ -8,8 +8,8 @@ from chaos.evidence import Evidence, Finding
 
 FRESH_SECONDS = 15
 """The age of the last heartbeat of a process that works: heartbeats come every 2 s."""
-WORKERS = 6
-"""Worker processes of the stack: two for each of three queues."""
+WORKERS = 7
+"""Worker processes of the stack: two for each of three queues, and the one for backfills."""
 
 
 def no_process_needs_a_hand(evidence: Evidence) -> Finding:

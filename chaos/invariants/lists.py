@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from bisect import bisect_left, bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
 
 from chaos.evidence import Evidence, Finding, Row
-from chaos.redis_lists import ListLength
 from chaos.stack import CONCURRENCY, WORKERS
 
 GENERATE = "generate."
@@ -27,28 +30,45 @@ def no_list_in_redis_outgrows_its_work(evidence: Evidence) -> Finding:
     before without having been begun, because its doorbell may still wait for a worker. No list but the queues
     of the lanes has messages: deliveries wait in Postgres.
     """
-    longest, wrong = Counter[str](), list[str]()
+    longest, wrong, works = Counter[str](), list[str](), _works(evidence.tables["attempts"])
     if not evidence.list_looks:
         wrong.append("the lists were never looked at")
     for sample in evidence.lists:
         longest[sample.name] = max(longest[sample.name], sample.length)
-        work = _at_hand(evidence, sample)
+        work = works[sample.name.removeprefix(GENERATE)].at(sample.at)
         if sample.length > min(work, MOST_CALLS):
             wrong.append(f"{sample.name}: {sample.length} messages at {sample.at:.1f}, work at hand {work}")
     counts = {"looks": evidence.list_looks, "longest": dict(sorted(longest.items()))}
     return Finding("no list in Redis is longer than the work at hand", counts, wrong)
 
 
-def _at_hand(evidence: Evidence, sample: ListLength) -> int:
-    lane = sample.name.removeprefix(GENERATE)
-    return sum(
-        row["lane"] == lane and _is_open(row, sample.at, begun=row["called"] is not None)
-        for row in evidence.tables["attempts"]
-    )
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """The attempts of a lane: when each began, and when each ceased, to count as work at hand; sorted."""
+
+    began: Sequence[float] = ()
+    ended: Sequence[float] = ()
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Self:
+        began = sorted(row["created"] - EXACTNESS_SECONDS for row in rows)
+        ended = sorted(row["finished"] + _grace(row) for row in rows if row["finished"] is not None)
+        return cls(began, ended)
+
+    def at(self, moment: float) -> int:
+        """How many attempts were at hand at a moment."""
+        return bisect_right(self.began, moment) - bisect_left(self.ended, moment)
 
 
-def _is_open(row: Row, moment: float, *, begun: bool) -> bool:
-    if row["created"] > moment + EXACTNESS_SECONDS:
-        return False
-    grace = EXACTNESS_SECONDS if begun else STALE_SECONDS
-    return row["finished"] is None or row["finished"] >= moment - grace
+def _works(attempts: Sequence[Row]) -> defaultdict[str, _Work]:
+    """The work of each lane."""
+    of_lane = defaultdict[str, list[Row]](list)
+    for row in attempts:
+        of_lane[row["lane"]].append(row)
+    found = defaultdict[str, _Work](_Work)
+    found.update({lane: _Work.of(rows) for lane, rows in of_lane.items()})
+    return found
+
+
+def _grace(row: Row) -> float:
+    return STALE_SECONDS if row["called"] is None else EXACTNESS_SECONDS

@@ -98,9 +98,7 @@ def _missing(evidence: Evidence, purchase: _Purchase) -> Sequence[str]:
 def _missing_images(evidence: Evidence, calls: Sequence[Row], attempts: Sequence[Row]) -> Sequence[str]:
     if any(call["fault"] == "raw_image" for call in calls):
         return []
-    ids = {attempt["id"] for attempt in attempts}
-    stored = sum(image["attempt_id"] in ids for image in evidence.tables["images"])
-    stored += sum(attempt["duplicate_images"] for attempt in attempts)
+    stored = sum(evidence.stored[attempt["id"]] + attempt["duplicate_images"] for attempt in attempts)
     billed = sum(call["billed_images"] for call in calls)
     return [] if stored >= billed else [f"{billed} images billed, {stored} stored"]
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from uuid import UUID
 
-from chaos.evidence import Evidence, Finding, Row
+from chaos.evidence import Evidence, Finding, moment_of
 
 _STOPPED_SECONDS = 15.0
 """A process that is taken for dead stood still for 20 s. Less, because it may have been between two beats."""
@@ -20,9 +19,9 @@ def no_attempt_of_a_live_process_was_rescued(evidence: Evidence) -> Finding:
     wrong, dead, stopped = list[str](), 0, 0
     for line in rescued:
         pid = evidence.pids.get(str(line["process_id"]), 0)
-        if _had_ended(evidence, pid, _seconds(line)):
+        if _had_ended(evidence, pid, moment_of(line["timestamp"])):
             dead += 1
-        elif _stood_still(evidence, pid, _seconds(line)):
+        elif _stood_still(evidence, pid, moment_of(line["timestamp"])):
             stopped += 1
         else:
             wrong.append(f"attempt {line['attempt_id']} of pid {pid} at {line['timestamp']}")
@@ -41,10 +40,6 @@ def _stood_still(evidence: Evidence, pid: int, moment: float) -> bool:
         and fault.began + _STOPPED_SECONDS <= moment <= fault.ended + _AFTERWARDS_SECONDS
         for fault in evidence.faults
     )
-
-
-def _seconds(line: Row) -> float:
-    return datetime.fromisoformat(str(line["timestamp"])).timestamp()
 
 
 def storage_away_repeats_no_call(evidence: Evidence) -> Finding:

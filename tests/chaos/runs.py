@@ -11,11 +11,13 @@ from uuid import UUID, uuid4
 
 from chaos.evidence import Evidence
 from chaos.faults import Fault
+from chaos.invariants.life import WORKERS
 from chaos.notes import Notes, Reply
 from chaos.orders import Order
 from chaos.receiver import Receipt
 from chaos.redis_lists import ListLength
 from chaos.stack import Life
+from chaos.upstreams import MODEL
 from chaos.waiting_kinds import Ending, mark_of
 from tests.media.pictures import picture
 
@@ -28,6 +30,7 @@ PRICE = Decimal("0.039")
 
 def job_row(id_: UUID, number: int, status: str, **more: Any) -> dict[str, Any]:
     job = {"id": id_, "status": status, "image_count": 1, "price_usd": PRICE, "prompt": f"job {number}"}
+    job["model_id"] = MODEL
     times = {"created": NOW, "finished": NOW + 2, "finished_at": time_at(NOW + 2)}
     return job | times | {"start_by": None, "finish_by": None, "webhook_url": None, "body": "{}"} | more
 
@@ -95,7 +98,10 @@ def faultless() -> Evidence:
         ],
         "events": [{"job_id": job_id, "status": status} for job_id, status in events],
         "deliveries": [{"job_id": JOB, "created": NOW + 2, "finished": NOW + 3}],
-        "processes": [{"kind": "dispatcher", "age": 1}, *({"kind": "worker", "age": 1} for _ in range(6))],
+        "processes": [
+            {"kind": "dispatcher", "age": 1},
+            *({"kind": "worker", "age": 1} for _ in range(WORKERS)),
+        ],
     }
     return Evidence(
         tables=tables,

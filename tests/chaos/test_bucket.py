@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from chaos.bucket import Bucket
 from imagequeue.media.bucket import S3Storage
+from imagequeue.media.bucket_upload import PART_BYTES
 from imagequeue.media.storage import KeyConflict, ObjectMissing, StorageUnavailable
 
 KEY = "v1/model_1/attempt/output.png"
@@ -45,3 +47,24 @@ def test_puts_are_refused_while_nothing_else_is(bucket: Bucket) -> None:
         storage.put(f"{KEY}.2", b"x", "image/png")
     assert bucket.refused >= 1
     assert storage.read(KEY, 2, 3) == b"234"
+
+
+def test_an_object_of_several_parts_is_there_when_its_upload_ends(bucket: Bucket) -> None:
+    storage, content = S3Storage("chaos", "run", bucket.url), bytes(range(256)) * (PART_BYTES // 200)
+    with storage.upload(KEY, "image/png") as upload:
+        upload.write(content)
+        assert bucket.objects == {}
+        upload.finish()
+    assert storage.get(KEY) == content
+
+
+def test_an_upload_that_breaks_off_leaves_nothing_and_an_old_one_can_be_aborted(bucket: Bucket) -> None:
+    storage = S3Storage("chaos", "run", bucket.url)
+    with storage.upload(KEY, "image/png") as upload:
+        upload.write(bytes(PART_BYTES))
+    assert storage.abort_uploads(datetime.now(UTC) + timedelta(hours=1)) == 0
+    storage.upload(KEY, "image/png").write(bytes(PART_BYTES))
+    assert storage.abort_uploads(datetime.now(UTC) - timedelta(hours=1)) == 0
+    assert storage.abort_uploads(datetime.now(UTC) + timedelta(hours=1)) == 1
+    assert storage.abort_uploads(datetime.now(UTC) + timedelta(hours=1)) == 0
+    assert bucket.objects == {}
