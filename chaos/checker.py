@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from chaos.evidence import Evidence, Finding
 from chaos.invariants import (
+    backfill,
     cancelled,
     clients,
     endings,
@@ -50,6 +51,11 @@ INVARIANTS: Sequence[Callable[[Evidence], Finding]] = (
     lists.no_list_in_redis_outgrows_its_work,
     rescues.no_attempt_of_a_live_process_was_rescued,
     rescues.storage_away_repeats_no_call,
+    backfill.every_line_is_counted_at_the_end,
+    backfill.every_line_is_in_one_file,
+    backfill.a_retry_calls_for_failed_lines_alone,
+    backfill.a_backfill_is_charged_for_its_images_alone,
+    backfill.the_folder_is_its_manifest,
     life.no_process_needs_a_hand,
 )
 

@@ -12,6 +12,7 @@ from uuid import UUID
 import psycopg
 from psycopg.rows import dict_row
 
+from chaos.backfill_lines import BackfillRecord
 from chaos.faults import Fault
 from chaos.notes import Notes
 from chaos.orders import Order
@@ -27,8 +28,9 @@ Row = dict[str, Any]
 _TABLES: dict[str, LiteralString] = {
     "jobs": """
         SELECT jobs.*, extract(epoch FROM jobs.created_at)::float8 AS created,
-            extract(epoch FROM finished_at)::float8 AS finished, prompt, webhook_url, job_results.body
-        FROM jobs JOIN job_requests ON job_requests.job_id = jobs.id
+            extract(epoch FROM finished_at)::float8 AS finished, prompt, webhook_url, job_results.body,
+            flows.model_id
+        FROM jobs JOIN flows ON flows.id = jobs.flow_id JOIN job_requests ON job_requests.job_id = jobs.id
         LEFT JOIN job_results ON job_results.job_id = jobs.id
     """,
     "attempts": """
@@ -46,6 +48,8 @@ _TABLES: dict[str, LiteralString] = {
             extract(epoch FROM finished_at)::float8 AS finished
         FROM deliveries
     """,
+    "lines": "SELECT custom_id, state, retries FROM batch_lines",
+    "batches": "SELECT id, state FROM batches WHERE NOT dry_run",
     "processes": """
         SELECT *, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age FROM processes
     """,
@@ -90,6 +94,7 @@ class Evidence:
     receipts: list[Receipt]
     notes: Notes
     orders: list[Order]
+    backfill: BackfillRecord
     faults: list[Fault]
     spells: list[Spell]
     lists: list[ListLength]

@@ -10,10 +10,13 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from random import Random
+from typing import NamedTuple
 
 import httpx
 import psycopg
 
+from chaos.backfill import Backfill, Place
+from chaos.backfill_lines import prompts
 from chaos.bucket import Bucket
 from chaos.evidence import Evidence, read_tables
 from chaos.faults import Faults
@@ -24,7 +27,15 @@ from chaos.orders import Destination, Order, orders
 from chaos.receiver import Receivers
 from chaos.redis_lists import ListSampler
 from chaos.stack import Stack
-from chaos.upstreams import DEPLOYMENTS, KEY, KEY_VARIABLE, MODEL, Upstreams, catalog
+from chaos.upstreams import (
+    BACKFILL_DEPLOYMENTS,
+    DEPLOYMENTS,
+    KEY,
+    KEY_VARIABLE,
+    MODEL,
+    Upstreams,
+    catalog,
+)
 from chaos.waiting import WaitingClients
 from chaos.weather import Weather
 
@@ -36,6 +47,8 @@ PROBE_SECONDS = 60.0
 """Most that the job may take that is submitted after the run."""
 DRAIN_SECONDS = 1200.0
 """Most that the backlog may take after the faults: ten times what it takes on two idle cores."""
+BACKFILL_SECONDS = 600.0
+"""Most that the backfill may take when its first lines have finished: its downloads, and its retry."""
 TROUBLE_SHARE = 0.4
 """Of the run, for which some receivers are in trouble."""
 LOOK_SECONDS = 5.0
@@ -53,10 +66,14 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run: its seed, the length of its faults in seconds, and the directory for all that it writes."""
+    """A run: its seed, the length of its faults in seconds, and the directory for all that it writes.
+
+    `lines` are those of the backfill.
+    """
 
     seed: int
     seconds: float
+    lines: int
     directory: Path
 
     def orders(self) -> list[Order]:
@@ -92,20 +109,22 @@ def run(plan: Plan, say: Say) -> Evidence:
 def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
     stack = parts.stack
     keys = [stack.key(), stack.open_account("stranger")]
+    backfill = _backfill(plan, parts, stack.open_account("backfill"), say)
     _deposit(stack)
     wanted, url, notes = plan.orders(), str(stack.file()["api_url"]), Notes()
     destination = Destination(url, keys, parts.receivers.url)
     load = Load(destination, wanted, notes, plan.seed)
     waiting = WaitingClients(destination, wanted, notes)
     faults = Faults(stack, parts.bucket, parts.receivers.main, Random(plan.seed + 1), say)
-    weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed)
+    weather = Weather(parts.upstreams.url, DEPLOYMENTS | BACKFILL_DEPLOYMENTS, plan.seed)
     lists = ListSampler(lambda: str(stack.file()["redis_url"]))
     lists.begin()
     load.start()
     waiting.start()
-    calm_at = _storm(plan, weather, faults, parts.receivers)
-    say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
-    drained_at = _end(load, waiting, stack, say)
+    with backfill:
+        calm_at = _storm(plan, _Storm(weather, faults, parts.receivers, backfill))
+        say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
+        drained_at = _end(_Clients(load, waiting, backfill), stack, say)
     lists.end()
     hands = _ask_for_hands(stack, url)
     return Evidence(
@@ -116,6 +135,7 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         receipts=list(parts.receivers.receipts),
         notes=notes,
         orders=wanted,
+        backfill=backfill.record,
         faults=faults.done,
         spells=weather.spells,
         lists=lists.samples,
@@ -126,6 +146,12 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         drained_at=drained_at,
         hands=hands,
     )
+
+
+def _backfill(plan: Plan, parts: _Parts, key: str, say: Say) -> Backfill:
+    url = str(parts.stack.file()["api_url"])
+    place = Place(url, key, parts.upstreams.url, plan.directory)
+    return Backfill(place, prompts(plan.seed, plan.lines), Random(plan.seed + 4), say)
 
 
 def _environment(upstreams: Upstreams, bucket: Bucket, receivers: Receivers) -> dict[str, str]:
@@ -156,32 +182,51 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
-def _storm(plan: Plan, weather: Weather, faults: Faults, receivers: Receivers) -> float:
+class _Storm(NamedTuple):
+    """What makes faults, and what is hit by some that outlast the storm."""
+
+    weather: Weather
+    faults: Faults
+    receivers: Receivers
+    backfill: Backfill
+
+
+class _Clients(NamedTuple):
+    """Who works during a run."""
+
+    load: Load
+    waiting: WaitingClients
+    backfill: Backfill
+
+
+def _storm(plan: Plan, storm: _Storm) -> float:
     """Let weather and faults work for the planned time; returns when the faults had ended.
 
     Receivers in trouble recover before the end: their breakers stay open for as long again.
     """
-    weather.begin()
-    faults.start()
+    storm.weather.begin()
+    storm.faults.start()
     time.sleep(plan.seconds * TROUBLE_SHARE)
-    receivers.recover()
+    storm.receivers.recover()
     time.sleep(plan.seconds * (1.0 - TROUBLE_SHARE))
-    faults.stop()
-    weather.end()
+    storm.faults.stop()
+    storm.weather.end(kept=storm.backfill.faults)
     return time.time()
 
 
-def _end(load: Load, waiting: WaitingClients, stack: Stack, say: Say) -> float | None:
+def _end(clients: _Clients, stack: Stack, say: Say) -> float | None:
     """Wait until all clients have their answers and nothing is open; returns when that was, as `_drain`.
 
-    A client that waits has its answer when its job is final, and its last repeat may have made the job.
+    A client that waits has its answer when its job is final, and its last repeat may have made the job. The
+    backfill downloads its images when its batch has ended, retries lines, and waits for these.
     """
-    load.join(FINAL_SECONDS)
+    clients.load.join(FINAL_SECONDS)
     _drain(stack, say)
-    waiting.join(FINAL_SECONDS)
+    clients.waiting.join(FINAL_SECONDS)
+    clients.backfill.join(BACKFILL_SECONDS)
     drained_at = _drain(stack, say)
-    load.stop()
-    waiting.stop()
+    clients.load.stop()
+    clients.waiting.stop()
     return drained_at
 
 

@@ -12,7 +12,7 @@ MODEL = "microsoft-mai-image-2-5"
 PRICE = "0.039"
 KEY_VARIABLE = "CHAOS_UPSTREAM_KEY"
 KEY = "chaos-upstream-key"
-BACKFILL_MODEL = "gpt-image-2"
+BACKFILL_MODEL = BACKFILL_UPSTREAM_MODEL = "gpt-image-2"
 BACKFILL_PRICE = "0.007"
 MAX_ATTEMPTS = 6
 """Failures of a job at one deployment, as by default: a job outlives an outage of all for two minutes."""
@@ -28,7 +28,7 @@ class _Deployment(NamedTuple):
     latency_ms: tuple[int, int] = (200, 900)
 
 
-_BULK = ("openai", "gpt-image-2", 1200, 15, BACKFILL_MODEL, (50, 250))
+_BULK = ("openai", BACKFILL_UPSTREAM_MODEL, 1200, 15, BACKFILL_MODEL, (50, 250))
 """More calls a minute than the machine manages, so that ten thousand images take minutes."""
 _DEPLOYMENTS = (
     _Deployment("east", "foundry", "mai-image-2-5", 240, 15),

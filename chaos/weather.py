@@ -164,13 +164,14 @@ class Weather:
         self._add("firewall", [page], self._upstreams, POISON)
         self._add("refusal", [refusal], self._upstreams, ODD)
 
-    def end(self) -> None:
-        """Disarm everything; also what had not been hit yet."""
+    def end(self, kept: Collection[int] = ()) -> None:
+        """Disarm everything but the faults with the `kept` ids; also what had not been hit yet."""
         self._over.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
-        httpx.delete(f"{self._url}/_sim/faults", trust_env=False, timeout=10)
+        armed = httpx.get(f"{self._url}/_sim/faults", trust_env=False, timeout=30).raise_for_status()
+        self._remove([fault["id"] for fault in armed.json()["faults"] if fault["id"] not in kept])
         for spell in self.spells:
             spell.ended = min(spell.ended, time.time())
 

@@ -28,9 +28,19 @@ def every_acknowledged_request_exists(evidence: Evidence) -> Finding:
 
 
 def one_key_is_one_job(evidence: Evidence) -> Finding:
-    """There is one job for each `Idempotency-Key`, however often its client repeated the submit."""
+    """There is one job for each `Idempotency-Key`, however often its client repeated the submit.
+
+    A line of a backfill has one for each time that it ran: the first one, and one for each of its retries.
+    """
     per_prompt = Counter(str(job["prompt"]) for job in evidence.jobs)
-    twice = [f"{prompt}: {count} jobs" for prompt, count in per_prompt.items() if count > 1]
+    retries = {
+        evidence.backfill.prompts.get(line["custom_id"]): line["retries"] for line in evidence.tables["lines"]
+    }
+    twice = [
+        f"{prompt}: {count} jobs"
+        for prompt, count in per_prompt.items()
+        if count > 1 + retries.get(prompt, 0)
+    ]
     ids = Counter(evidence.notes.acknowledged.values())
     twice += [f"{id_} was the answer to {count} keys" for id_, count in ids.items() if count > 1]
     counts = {"jobs": len(evidence.jobs), "repeats by clients": evidence.notes.repeats}

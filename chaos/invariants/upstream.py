@@ -40,15 +40,18 @@ def _densest(moments: list[int]) -> int:
 
 
 def every_call_has_its_attempt(evidence: Evidence) -> Finding:
-    """The upstreams got no more calls for a job than the job has attempts that called."""
+    """The upstreams got no more calls for a prompt than its jobs have attempts that called."""
     seen = Counter(str(call["prompt"]) for call in evidence.calls if call["operation"] in _MAKES_IMAGES)
-    wrong, attempts = list[str](), 0
+    called = Counter[str]()
     for job in evidence.jobs:
-        called = sum(str(attempt["state"]) in _CALLED for attempt in evidence.of("attempts", job))
-        attempts += called
-        if seen[job["prompt"]] > called:
-            wrong.append(f"{job['id']}: {seen[job['prompt']]} calls, {called} attempts that called")
-    counts = {"calls": seen.total(), "attempts that may have called": attempts}
+        attempts = evidence.of("attempts", job)
+        called[str(job["prompt"])] += sum(str(attempt["state"]) in _CALLED for attempt in attempts)
+    wrong = [
+        f"{prompt}: {seen[prompt]} calls, {count} attempts that called"
+        for prompt, count in called.items()
+        if seen[prompt] > count
+    ]
+    counts = {"calls": seen.total(), "attempts that may have called": called.total()}
     return Finding("every upstream call has its attempt", counts, wrong)
 
 

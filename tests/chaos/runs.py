@@ -19,6 +19,17 @@ from chaos.redis_lists import ListLength
 from chaos.stack import Life
 from chaos.upstreams import MODEL
 from chaos.waiting_kinds import Ending, mark_of
+from tests.chaos.backfill_runs import (
+    ATTEMPTS,
+    PROMPTS,
+    REFUSED,
+    RETRIED,
+    SERVED,
+    backfill_record,
+    job_of_line,
+    storage_key,
+)
+from tests.chaos.backfill_runs import PRICE as LINE_PRICE
 from tests.media.pictures import picture
 
 NOW = 1_800_000_000.0
@@ -98,16 +109,26 @@ def faultless() -> Evidence:
         ],
         "events": [{"job_id": job_id, "status": status} for job_id, status in events],
         "deliveries": [{"job_id": JOB, "created": NOW + 2, "finished": NOW + 3}],
+        "lines": [{"custom_id": one, "state": "completed", "retries": n} for n, one in enumerate(PROMPTS)],
+        "batches": [{"id": uuid4(), "state": "completed"}],
         "processes": [
             {"kind": "dispatcher", "age": 1},
             *({"kind": "worker", "age": 1} for _ in range(WORKERS)),
         ],
     }
+    for wallet in (add_line(tables, SERVED, 0), add_line(tables, REFUSED, 1), add_line(tables, RETRIED, 1)):
+        tables["wallets"].append(wallet)
     return Evidence(
         tables=tables,
-        objects={KEY: picture()},
+        objects={KEY: picture(), storage_key(SERVED): picture(), storage_key(RETRIED): picture()},
         refused_puts=1,
-        calls=[call_at_east(0)],
+        calls=[
+            call_at_east(0),
+            call_for_line(0, NOW + 1),
+            call_for_line(1, NOW + 1),
+            call_for_line(1, NOW + 9),
+        ],
+        backfill=backfill_record(NOW + 5),
         receipts=[Receipt("/hook/0", "msg_1", "{}", taken=True)],
         notes=Notes(
             acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
@@ -133,6 +154,37 @@ def faultless() -> Evidence:
         drained_at=NOW + 20,
         hands=[],
     )
+
+
+def add_line(tables: dict[str, list[dict[str, Any]]], job_id: UUID, number: int) -> dict[str, Any]:
+    """Add what one run of a line left, with an account of its own, of which this is the wallet."""
+    account, hold, is_served = uuid4(), uuid4(), job_id != REFUSED
+    statuses = ("QUEUED", "PROCESSING", "COMPLETED" if is_served else "FAILED")
+    tables["jobs"].append(job_row(job_id, 0, statuses[-1]) | job_of_line(job_id, number, statuses[-1]))
+    tables["events"] += [{"job_id": job_id, "status": status} for status in statuses]
+    own = {"id": ATTEMPTS[job_id], "job_id": job_id, "deployment": "bulk-1", "lane": "backfill"}
+    state = {"state": "SUCCEEDED" if is_served else "REFUSED", "reason": None if is_served else "refused"}
+    tables["attempts"].append(tables["attempts"][0] | own | state)
+    end = ledger_entry("VOID", LINE_PRICE)
+    if is_served:
+        end = ledger_entry("CAPTURE", Decimal(0), captured=LINE_PRICE)
+        image = {"job_id": job_id, "attempt_id": ATTEMPTS[job_id], "storage_key": storage_key(job_id)}
+        tables["images"].append(tables["images"][0] | image)
+    entries = [
+        ledger_entry("DEPOSIT", Decimal(1)),
+        ledger_entry("HOLD", -LINE_PRICE, id=hold, job_id=job_id),
+        end | {"job_id": job_id, "hold_id": hold},
+    ]
+    tables["ledger"] += [entry | {"account_id": account} for entry in entries]
+    spent = LINE_PRICE if is_served else Decimal(0)
+    return {"account_id": account, "available": 1 - spent, "held": Decimal(0), "spent": spent}
+
+
+def call_for_line(number: int, moment: float) -> dict[str, Any]:
+    where = {"upstream": "bulk-1", "quota": "bulk-1/gpt-image-2", "prompt": PROMPTS[f"line {number}"]}
+    is_refused = number == 1 and moment < NOW + 5
+    how = {"fault": "status" if is_refused else None, "billed_images": 0 if is_refused else 1}
+    return call_at_east(number, wall_time=stamp_at(moment), **where, **how)
 
 
 def call_at_east(number: int, **more: Any) -> dict[str, Any]:

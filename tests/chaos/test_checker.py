@@ -25,6 +25,7 @@ from tests.chaos.runs import (
     WORKER_PID,
     answered,
     call_at_east,
+    call_for_line,
     change,
     drop,
     fail,
@@ -69,6 +70,13 @@ TAMPERINGS: dict[str, Callable[[Evidence], object]] = {
     ),
     "no_attempt_of_a_live_process_was_rescued": lambda run: rescue(run, NOW + 50),
     "storage_away_repeats_no_call": change("attempts", state="UNKNOWN"),
+    "every_line_is_counted_at_the_end": change("lines", state="failed"),
+    "every_line_is_in_one_file": lambda run: setattr(
+        run.backfill, "rounds", [replace(run.backfill.rounds[0], errors=[])]
+    ),
+    "a_retry_calls_for_failed_lines_alone": lambda run: run.calls.append(call_for_line(0, NOW + 9)),
+    "a_backfill_is_charged_for_its_images_alone": drop("ledger", 7),
+    "the_folder_is_its_manifest": lambda run: run.backfill.folder.update({".imagequeue.part-1": ""}),
     "no_process_needs_a_hand": drop("processes", 0),
 }
 
