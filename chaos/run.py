@@ -45,8 +45,8 @@ JOBS_PER_SECOND = 7.8
 """Two thirds of what the quotas allow, so that a backlog from an outage shrinks again."""
 PROBE_SECONDS = 60.0
 """Most that the job may take that is submitted after the run."""
-DRAIN_SECONDS = 1200.0
-"""Most that the backlog may take after the faults: ten times what it takes on two idle cores."""
+DRAIN_SECONDS = 2400.0
+"""Most that the backlog may take after the faults: several times what it takes on two idle cores."""
 BACKFILL_SECONDS = 600.0
 """Most that the backfill may take when its first lines have finished: its downloads, and its retry."""
 TROUBLE_SHARE = 0.4
