@@ -116,7 +116,7 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
     load = Load(destination, wanted, notes, plan.seed)
     waiting = WaitingClients(destination, wanted, notes)
     faults = Faults(stack, parts.bucket, parts.receivers.main, Random(plan.seed + 1), say)
-    weather = Weather(parts.upstreams.url, DEPLOYMENTS | BACKFILL_DEPLOYMENTS, plan.seed)
+    weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed, BACKFILL_DEPLOYMENTS)
     lists = ListSampler(lambda: str(stack.file()["redis_url"]))
     lists.begin()
     load.start()

@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import IO, Any, NamedTuple, Self
 
 MODEL = "microsoft-mai-image-2-5"
 PRICE = "0.039"
@@ -91,13 +91,18 @@ class Upstreams:
         self._process = subprocess.Popen(  # noqa: S603  # our own program
             [*command, "--log", str(self.log)], stdout=subprocess.PIPE, text=True, start_new_session=True
         )
-        assert self._process.stdout is not None  # noqa: S101  # it was asked for
-        self.url = self._process.stdout.readline().split()[-1]
+        self.url = self._output.readline().split()[-1]
         return self
 
     def __exit__(self, *_: object) -> None:
         self._process.terminate()
         self._process.wait(10)
+        self._output.close()
+
+    @property
+    def _output(self) -> IO[str]:
+        assert self._process.stdout is not None  # noqa: S101  # it was asked for
+        return self._process.stdout
 
     def calls(self) -> list[dict[str, Any]]:
         """Every call that the upstreams got, as they logged it."""

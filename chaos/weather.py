@@ -138,12 +138,19 @@ def odd_hints(now: float) -> Sequence[Mapping[str, str]]:
 
 
 class Weather:
-    """Arms faults at a simulator until `end`. `spells` are those that lasted, `gusts` counts the others."""
+    """Arms faults at a simulator until `end`. `spells` are those that lasted, `gusts` counts the others.
 
-    def __init__(self, url: str, upstreams: Collection[str], seed: int) -> None:
+    Of the weather only outages hit the `sheltered` upstreams. A gust waits for calls: where it waited for the
+    probes of a breaker, one after the other, the backfill would stand still for as long as the faults last.
+    """
+
+    def __init__(
+        self, url: str, upstreams: Collection[str], seed: int, sheltered: Collection[str] = ()
+    ) -> None:
         self.spells: list[Spell] = []
         self.gusts = 0
         self._url, self._upstreams = url, sorted(upstreams)
+        self._outage_prone = sorted({*upstreams, *sheltered})
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._blow, args=[Random(seed)], name="gusts", daemon=True),
@@ -207,7 +214,7 @@ class Weather:
             case "links fail":
                 return [random.choice(_LINKS_FAIL)], LINKING, random.uniform(*_FAIL_SECONDS)
             case _:
-                several = random.sample(self._upstreams, random.randint(2, len(self._upstreams)))
+                several = random.sample(self._outage_prone, random.randint(2, len(self._outage_prone)))
                 return [random.choice(_OUTAGES)], several, random.uniform(*_OUTAGE_SECONDS)
 
     def _add(
