@@ -47,7 +47,7 @@ PROBE_SECONDS = 60.0
 """Most that the job may take that is submitted after the run."""
 DRAIN_SECONDS = 2400.0
 """Most that the backlog may take after the faults: several times what it takes on two idle cores."""
-BACKFILL_SECONDS = 600.0
+BACKFILL_SECONDS = 1200.0
 """Most that the backfill may take when its first lines have finished: its downloads, and its retry."""
 TROUBLE_SHARE = 0.4
 """Of the run, for which some receivers are in trouble."""
