@@ -109,7 +109,7 @@ def a_backfill_is_charged_for_its_images_alone(evidence: Evidence) -> Finding:
     told = Decimal(record.rounds[-1].batch["spent_usd"]) if record.rounds else None
     if not charged == told == images * Decimal(BACKFILL_PRICE):
         wrong.append(f"USD {charged} captured, {told} told, {images} images delivered")
-    counts = {"charged USD": charged.normalize(), "images delivered": images}
+    counts = {"charged USD": f"{charged.normalize():f}", "images delivered": images}
     return Finding("a backfill is charged for its images alone", counts, wrong)
 
 
