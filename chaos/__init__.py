@@ -7,7 +7,7 @@ and every few seconds a fault of our own. Afterwards the checker reads Postgres,
 simulator, the receiver and the stack, and the clients' notes, and prints one line for each invariant of
 docs/design/pipeline.md, "Invariants", with what it counted.
 
-    make chaos                        # about six minutes, with any seed
+    make chaos                        # with any seed; how long it takes, docs/reliability.md says
     make chaos CHAOS_SEED=7 CHAOS_SECONDS=600 CHAOS_LINES=300
 
 The seed decides the faults, the weather and the jobs; when they meet is up to the machine.
