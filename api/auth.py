@@ -17,6 +17,7 @@ from api.answer_headers import add_headers
 from api.coalescer import coalesced
 from api.failed_keys import LONGEST_SECONDS, FailedKeys
 from api.services import ApiServices, services_of
+from api.shares import serve_account
 from imagequeue.client_rate_limit import MINUTE_SECONDS, Allowance, Withdrawal
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
@@ -55,7 +56,8 @@ async def authenticate(request: Request) -> StoredKey:
     Raises:
         Unauthenticated: the request has no key, or an unknown one.
         KeyRevoked: it was revoked.
-        TooManyRequests: its address has sent too many wrong keys, and this is one more.
+        TooManyRequests: its address has sent too many wrong keys, and this is one more; or its account has as
+            many requests open as it may.
     """
     key = _given(request)
     lookup = api_key_lookup(key)
@@ -65,6 +67,7 @@ async def authenticate(request: Request) -> StoredKey:
         raise Unauthenticated
     if stored.revoked_at is not None:
         raise KeyRevoked
+    serve_account(request, stored.account_id)
     return stored
 
 

@@ -40,7 +40,8 @@ from imagequeue.store.money.accounts import StoredKey
 R = TypeVar("R")
 
 UPLOAD_THREADS = 4
-"""How many submits may have their input images decoded and stored at a time; the others wait in line."""
+"""How many submits may have their input images decoded and stored at a time, half of them for one account.
+The others wait in line."""
 UPLOAD_PATIENCE = 30.0
 """Seconds after which a submit with input images is told to try again."""
 
@@ -181,7 +182,7 @@ def accept(services: ApiServices, group: CallGroup[Submission]) -> Sequence[Acce
     return services.submit(group.items, group.waits, group.lock_seconds)
 
 
-@isolated(threads=UPLOAD_THREADS, patience=UPLOAD_PATIENCE)
+@isolated(what="submits with large bodies or images", threads=UPLOAD_THREADS, patience=UPLOAD_PATIENCE)
 def prepare_uploads(services: ApiServices, work: Callable[[], R]) -> R:
     """Do what decodes images and waits for the storage."""
     del services

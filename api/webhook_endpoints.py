@@ -183,7 +183,7 @@ async def event_types(request: Request) -> Response:
     return _json({"object": "list", "data": list(EVENT_TYPES)})
 
 
-@isolated(threads=2, patience=TEST_SECONDS)
+@isolated(what="test events", threads=2, patience=TEST_SECONDS)
 def send_test(services: ApiServices, wanted: tuple[WebhookEndpoint, str]) -> EventSent:
     """Send a test event. It has threads of its own: a receiver may take 15 s to answer."""
     return send_test_event(services.runtime, *wanted, datetime.now(UTC))
