@@ -14,6 +14,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from api.answer_models import EVENTS
+from api.auth import authenticate
 from api.batch_models import RESULTS, BatchLines, ErrorGroups
 from api.batch_objects import error_groups, shown_batch
 from api.batches import answer, own_batch
@@ -94,6 +95,7 @@ _RESULTS = query_parameters(
 @router.get("/{batch_id}/lines", **documented(BatchLines, NotFound, InvalidRequest, parameters=_LINES))
 async def read_lines(request: Request, batch_id: str) -> Response:
     """The lines in the order of the file, with their jobs and errors."""
+    await authenticate(request)
     asked = read_parameters(request.query_params, LineQuery, repeated={"state"})
     batch = await own_batch(request, batch_id)
 
@@ -128,6 +130,7 @@ async def read_errors(request: Request, batch_id: str) -> Response:
 )
 async def read_results(request: Request, batch_id: str) -> Response:
     """The lines that finished, in the order in which they did; a reader goes on behind the last `cursor`."""
+    await authenticate(request)
     asked = read_parameters(request.query_params, ResultQuery, repeated={"state"})
     batch = await own_batch(request, batch_id)
     hold(request, shares_of(request).reads)

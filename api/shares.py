@@ -97,15 +97,19 @@ class HeldShares:
             await self._app(scope, receive, send)
 
 
-def serve_account(request: Request, account_id: UUID) -> None:
-    """Count the request as one of the account's, once, and let its calls in threads be the account's.
+def serve_account(request: Request, account_id: UUID) -> bool:
+    """Hold one of the account's share of requests, and let this task's calls in threads be the account's.
+
+    Returns whether this was the first time for the request; more times change nothing.
 
     Raises:
         TooManyRequests: the account has its share of requests already.
     """
-    if _SERVED.get() is None:
-        _SERVED.set(account_id)
-        hold(request, shares_of(request).requests)
+    if _SERVED.get() is not None:
+        return False
+    _SERVED.set(account_id)
+    hold(request, shares_of(request).requests)
+    return True
 
 
 def served_account() -> UUID | None:

@@ -16,7 +16,7 @@ from fastapi import Request, Response
 
 from api.account_coalescer import CallGroup, coalesced_by_account
 from api.answer_headers import tag_request
-from api.auth import authenticate, spend_allowance
+from api.auth import authenticate
 from api.body import Content, any_content, reader_of
 from api.bulkhead import isolated
 from api.coalescer import coalesced
@@ -55,7 +55,6 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     """
     services = services_of(request)
     key = await authenticate(request)
-    await spend_allowance(request, key)
     headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
     reading = Reading(request, dialect, asked, key, headers)
     try:

@@ -176,7 +176,7 @@ for _path in PATHS:
     router.include_router(_endpoints, prefix=_path)
 
 
-@router.get("/v1/webhook_event_types", **documented(EventTypes))
+@router.get("/v1/webhook_event_types", **documented(EventTypes, counted=False))
 async def event_types(request: Request) -> Response:
     """The events that there are."""
     await authenticate(request)
