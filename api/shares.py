@@ -18,9 +18,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from imagequeue.domain.errors import TooManyRequests
 
-PART_OF_CONNECTIONS = 4
-"""An account may have requests on one of so many connections. Open for long are event streams, submits that
-wait for their job, and bodies that arrive slowly; such a request holds its connection and little else."""
+PART_OF_CONNECTIONS = 2
+"""An account may have requests on one of so many connections: half, as of threads, because an account with
+thousands of jobs may wait for each. Open for long are event streams, submits that wait for their job, and
+bodies that arrive slowly; such a request holds its connection and little else."""
 LEAST_REQUESTS = 16
 """Requests of an account at a time where an operator allows few connections."""
 BATCH_STREAMS = 64

@@ -22,8 +22,8 @@ from tests.eventually import eventually
 
 @pytest.fixture
 def narrow(engine: Engine, database_url: str, tmp_path: Path) -> Iterator[Service]:
-    """A server that takes 64 connections, so that an account may have 16 requests open."""
-    limits = EdgeLimits(connections=4 * LEAST_REQUESTS)
+    """A server that takes 32 connections, so that an account may have 16 requests open."""
+    limits = EdgeLimits(connections=2 * LEAST_REQUESTS)
     with serving(engine, database_url, limits=limits, storage_url=f"file://{tmp_path}/media") as service:
         yield service
 

@@ -102,8 +102,8 @@ def test_a_request_that_is_refused_for_one_share_gives_back_the_others() -> None
     asyncio.run(run())
 
 
-def test_the_requests_of_one_account_leave_most_connections_to_others() -> None:
-    assert Shares(8192).requests.most == 2048
+def test_the_requests_of_one_account_leave_half_of_the_connections_to_others() -> None:
+    assert Shares(8192).requests.most == 4096
     assert Shares(1).requests.most == LEAST_REQUESTS
 
 
