@@ -39,6 +39,7 @@ from api.failed_keys import FailedKeys
 from api.head import HeadAsGet
 from api.openapi import document, page
 from api.services import ApiServices
+from api.shares import HeldShares, Shares
 from api.watch import Watch
 from imagequeue import __version__
 from imagequeue.dialects.registry import DIALECTS, Dialects
@@ -88,6 +89,8 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
     app.state.key_cache = KeyCache()
     app.state.failed_keys = FailedKeys()
     app.state.metrics = registry
+    limits = limits or EdgeLimits.of(runtime.settings)
+    app.state.shares = Shares(limits.connections)
     app.state.edge = _edge(runtime.settings, dialects, limits)
     errors.install(app, dialects)
     _add_middleware(app, runtime.settings)
@@ -111,13 +114,14 @@ def _new_app(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncCont
     )
 
 
-def _edge(settings: Settings, dialects: Dialects, limits: EdgeLimits | None) -> Edge:
+def _edge(settings: Settings, dialects: Dialects, limits: EdgeLimits) -> Edge:
     proxies = TrustedProxies.parse(settings.trusted_proxies)
-    return Edge(limits or EdgeLimits.of(settings), proxies, partial(errors.tell_refusal, dialects))
+    return Edge(limits, proxies, partial(errors.tell_refusal, dialects))
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:
     """Each one is outside of those before it."""
+    app.add_middleware(HeldShares)
     app.add_middleware(HeadAsGet)
     app.add_middleware(AnswerHeaders)
     if origins := settings.allowed_origins:

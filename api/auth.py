@@ -15,8 +15,10 @@ from fastapi import Request
 
 from api.answer_headers import add_headers
 from api.coalescer import coalesced
+from api.documented import is_counted
 from api.failed_keys import LONGEST_SECONDS, FailedKeys
 from api.services import ApiServices, services_of
+from api.shares import serve_account
 from imagequeue.client_rate_limit import MINUTE_SECONDS, Allowance, Withdrawal
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
@@ -55,7 +57,8 @@ async def authenticate(request: Request) -> StoredKey:
     Raises:
         Unauthenticated: the request has no key, or an unknown one.
         KeyRevoked: it was revoked.
-        TooManyRequests: its address has sent too many wrong keys, and this is one more.
+        TooManyRequests: its address has sent too many wrong keys, and this is one more; its account has all
+            requests open that it may; or the route is counted, and the limit of the key is reached.
     """
     key = _given(request)
     lookup = api_key_lookup(key)
@@ -65,6 +68,8 @@ async def authenticate(request: Request) -> StoredKey:
         raise Unauthenticated
     if stored.revoked_at is not None:
         raise KeyRevoked
+    if serve_account(request, stored.account_id) and is_counted(request):
+        await _spend_allowance(request, stored)
     return stored
 
 
@@ -81,20 +86,20 @@ async def require_operator(request: Request) -> StoredKey:
     return stored
 
 
-async def spend_allowance(request: Request, key: StoredKey) -> None:
-    """Count one submit against the key's limit, if it has one; every answer to it then tells what is left.
+async def _spend_allowance(request: Request, key: StoredKey) -> None:
+    """Count a request against the key's limit, if there is one; every answer to it then tells what is left.
 
     Raises:
         TooManyRequests: the limit is reached; says when to come back.
     """
-    if key.rpm is None:
+    services = services_of(request)
+    rpm = key.rpm or services.runtime.settings.default_key_rpm
+    taken = await take_allowance(services, Allowance(str(key.id), rpm)) if rpm else None
+    if rpm is None or taken is None:
         return
-    taken = await take_allowance(services_of(request), Allowance(str(key.id), key.rpm))
-    if taken is None:
-        return
-    add_headers(request, _told(key.rpm, taken))
+    add_headers(request, _told(rpm, taken))
     if taken.wait_seconds > 0:
-        message = f"This key may make {key.rpm} requests a minute"
+        message = f"This key may make {rpm} requests a minute that count"
         raise TooManyRequests(message, retry_after=taken.wait_seconds)
 
 

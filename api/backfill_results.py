@@ -14,6 +14,7 @@ from pydantic import Field
 from sqlalchemy import Connection
 
 from api.answer_models import EVENTS
+from api.auth import authenticate
 from api.batch_models import RESULTS, BatchLines, ErrorGroups
 from api.batch_objects import error_groups, shown_batch
 from api.batches import answer, own_batch
@@ -23,6 +24,7 @@ from api.documented import documented, query_parameters
 from api.parameters import COMMAS, Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
+from api.shares import hold, shares_of
 from imagequeue.domain.batches import ENDED_BATCHES, LineState
 from imagequeue.domain.errors import InvalidRequest, NotFound
 from imagequeue.domain.job_view import JobView, OutputImage
@@ -93,6 +95,7 @@ _RESULTS = query_parameters(
 @router.get("/{batch_id}/lines", **documented(BatchLines, NotFound, InvalidRequest, parameters=_LINES))
 async def read_lines(request: Request, batch_id: str) -> Response:
     """The lines in the order of the file, with their jobs and errors."""
+    await authenticate(request)
     asked = read_parameters(request.query_params, LineQuery, repeated={"state"})
     batch = await own_batch(request, batch_id)
 
@@ -127,8 +130,10 @@ async def read_errors(request: Request, batch_id: str) -> Response:
 )
 async def read_results(request: Request, batch_id: str) -> Response:
     """The lines that finished, in the order in which they did; a reader goes on behind the last `cursor`."""
+    await authenticate(request)
     asked = read_parameters(request.query_params, ResultQuery, repeated={"state"})
     batch = await own_batch(request, batch_id)
+    hold(request, shares_of(request).reads)
     return StreamingResponse(_results(services_of(request), batch, asked), media_type="application/x-ndjson")
 
 
@@ -140,6 +145,7 @@ async def read_results(request: Request, batch_id: str) -> Response:
 async def stream_events(request: Request, batch_id: str) -> StreamingResponse:
     """Follow a batch: an event whenever its state, its counts or its money change, until it has ended."""
     batch = await own_batch(request, batch_id)
+    hold(request, shares_of(request).batch_streams)
     headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
     stream = _events(services_of(request), batch)
     return StreamingResponse(stream, headers=headers, media_type="text/event-stream")
@@ -157,7 +163,7 @@ async def _results(services: ApiServices, batch: BatchView, asked: ResultQuery) 
         yield "".join(_result(line, jobs.get(line.job_id) if line.job_id else None) for line in found)
 
 
-@isolated(threads=2)
+@isolated(what="reads of results", threads=2)
 def read_finished(services: ApiServices, page: LinePage) -> tuple[list[LineView], dict[UUID, JobView]]:
     """A page of results. Results have threads of their own: an answer may have five thousand pages."""
     with services.runtime.engine.begin() as connection:

@@ -12,7 +12,7 @@ from uuid import UUID
 from fastapi import APIRouter, Request, Response
 from pydantic import Field
 
-from api.auth import authenticate, spend_allowance
+from api.auth import authenticate
 from api.batch_estimates import estimated
 from api.batch_models import BatchProgress, ShownBatch, ShownBatchList, ShownEstimate
 from api.batch_objects import batch_progress, shown_batch
@@ -121,7 +121,7 @@ async def read_batches(request: Request) -> Response:
     return answer({"data": shown, "next_cursor": shown[-1]["id"] if more else None})
 
 
-@router.get("/{batch_id}", **documented(BatchProgress, NotFound))
+@router.get("/{batch_id}", **documented(BatchProgress, NotFound, counted=False))
 async def read_batch(request: Request, batch_id: str) -> Response:
     """A batch, how fast it goes, and why not faster."""
     return answer(await _progress(request, await own_batch(request, batch_id)))
@@ -130,6 +130,7 @@ async def read_batch(request: Request, batch_id: str) -> Response:
 @router.patch("/{batch_id}", **documented(BatchProgress, *_CHANGES, body=json_body(ChangedTerms)))
 async def change_terms(request: Request, batch_id: str) -> Response:
     """Change weight, budget, what is kept available, the brake or the webhook while the batch runs."""
+    await authenticate(request)
     fields = await read_model(request, ChangedTerms)
     given = fields.model_fields_set
     terms = BatchChange(
@@ -141,7 +142,7 @@ async def change_terms(request: Request, batch_id: str) -> Response:
     return await _controlled(request, batch_id, lambda control, own: control.change(*own, terms))
 
 
-@router.post("/{batch_id}/pause", **documented(BatchProgress, NotFound, AlreadyFinal))
+@router.post("/{batch_id}/pause", **documented(BatchProgress, NotFound, AlreadyFinal, counted=False))
 async def pause_batch(request: Request, batch_id: str) -> Response:
     """Let no call begin from now on; calls that were sent are finished and kept."""
     return await _controlled(request, batch_id, lambda control, own: control.pause(*own))
@@ -153,7 +154,7 @@ async def resume_batch(request: Request, batch_id: str) -> Response:
     return await _controlled(request, batch_id, lambda control, own: control.resume(*own))
 
 
-@router.post("/{batch_id}/cancel", **documented(BatchProgress, NotFound, AlreadyFinal))
+@router.post("/{batch_id}/cancel", **documented(BatchProgress, NotFound, AlreadyFinal, counted=False))
 async def cancel_batch(request: Request, batch_id: str) -> Response:
     """Let no call begin from now on, and end; what calls in flight bring is kept."""
     return await _controlled(request, batch_id, lambda control, own: control.cancel(*own))
@@ -165,11 +166,12 @@ async def cancel_batch(request: Request, batch_id: str) -> Response:
 )
 async def retry_batch(request: Request, batch_id: str) -> Response:
     """Let lines that failed run again, those with some codes or all; nothing else is asked for again."""
+    await authenticate(request)
     codes = (await read_model(request, RetriedErrors)).codes
     return await _controlled(request, batch_id, lambda control, own: control.retry(*own, codes))
 
 
-@router.post("/{batch_id}/give-up", **documented(BatchProgress, NotFound, AlreadyFinal))
+@router.post("/{batch_id}/give-up", **documented(BatchProgress, NotFound, AlreadyFinal, counted=False))
 async def give_up_batch(request: Request, batch_id: str) -> Response:
     """Let the lines fail of which nobody knows whether they were served."""
     return await _controlled(request, batch_id, lambda control, own: control.give_up(*own))
@@ -179,7 +181,6 @@ async def give_up_batch(request: Request, batch_id: str) -> Response:
 async def append_lines(request: Request, batch_id: str) -> Response:
     """Append the lines of a file; they run once all of them were checked."""
     key = await authenticate(request)
-    await spend_allowance(request, key)
     file = file_id((await read_model(request, AppendedFile)).input_file_id)
     found = split_batch_name(batch_id)
     await change(services_of(request), lambda runtime: append_part(runtime, key.account_id, found, file))

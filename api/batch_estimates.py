@@ -40,7 +40,7 @@ async def ask_for_estimate(request: Request) -> Response:
     return await estimated(request, await read_order(request, BackfillOrder, dry_run=True))
 
 
-@router.get("/{batch_id}/estimate", **documented(ShownEstimate, NotFound))
+@router.get("/{batch_id}/estimate", **documented(ShownEstimate, NotFound, counted=False))
 async def show_estimate(request: Request, batch_id: str) -> Response:
     """An estimate, or how far it is."""
     return answer(await _shown(request, batch_id))

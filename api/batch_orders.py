@@ -11,7 +11,7 @@ from uuid import UUID
 from fastapi import Request
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
-from api.auth import authenticate, spend_allowance
+from api.auth import authenticate
 from api.batch_models import FileExpiry
 from api.model_body import read_model_and_bytes
 from api.services import services_of
@@ -125,7 +125,6 @@ async def read_order(
         InvalidRequest, TooLarge, UnsupportedMediaType: the body or a header is wrong.
     """
     key = await authenticate(request)
-    await spend_allowance(request, key)
     fields, body = await read_model_and_bytes(request, model)
     if dry_run:
         fields = fields.model_copy(update={"dry_run": True})

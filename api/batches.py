@@ -71,13 +71,13 @@ async def read_list(request: Request) -> Response:
     return answer({"object": "list", "data": shown, "first_id": first, "last_id": last, "has_more": more})
 
 
-@router.get("/{batch_id}", **documented(OpenAIBatch, NotFound))
+@router.get("/{batch_id}", **documented(OpenAIBatch, NotFound, counted=False))
 async def read(request: Request, batch_id: str) -> Response:
     """A batch."""
     return answer(openai_batch(await own_batch(request, batch_id)))
 
 
-@router.post("/{batch_id}/cancel", **documented(OpenAIBatch, NotFound, AlreadyFinal))
+@router.post("/{batch_id}/cancel", **documented(OpenAIBatch, NotFound, AlreadyFinal, counted=False))
 async def cancel(request: Request, batch_id: str) -> Response:
     """Let no further call begin; what calls in flight bring is kept."""
     key = await authenticate(request)

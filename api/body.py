@@ -7,7 +7,7 @@ parsed and decoded.
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any, cast
@@ -17,6 +17,7 @@ from starlette.requests import ClientDisconnect
 
 from api.form import FORM, boundary_of, read_form
 from api.json_body import json_object
+from api.shares import served_account, shares_of
 from imagequeue.dialects.dialect import BodyKind, SubmittedBody
 from imagequeue.domain.errors import InvalidRequest, TooLarge, UnsupportedMediaType
 
@@ -89,13 +90,24 @@ async def any_content(request: Request, most: int) -> AsyncGenerator[Content]:
 
     Raises:
         TooLarge: it is longer, whatever its headers say.
+        TooManyRequests: it is large, and its account has its share of large bodies in this process already.
     """
-    with cast("IO[bytes]", SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES)) as file:
-        yield Content(file, await _read(request, most, file))
+    with ExitStack() as held:
+        size, file = 0, held.enter_context(_spooled())
+        async for chunk in _chunks(request, most):
+            if size <= _LARGE < size + len(chunk):
+                held.enter_context(shares_of(request).large_bodies.held(served_account()))
+            size += len(chunk)
+            file.write(chunk)  # to the page cache: no wait worth a thread
+        yield Content(file, size)
 
 
-async def _read(request: Request, most: int, file: IO[bytes]) -> int:
-    """Read a body of at most `most` bytes, chunked or not, into a file; its size.
+def _spooled() -> IO[bytes]:
+    return cast("IO[bytes]", SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES))
+
+
+async def _chunks(request: Request, most: int) -> AsyncGenerator[bytes]:
+    """The chunks of a body of at most `most` bytes, chunked or not.
 
     What comes over the limit is read and dropped, up to as much again, because most clients only look at an
     answer once they have sent everything.
@@ -114,12 +126,11 @@ async def _read(request: Request, most: int, file: IO[bytes]) -> int:
             if size > most * _DRAIN_FACTOR:
                 break
             if size <= most:
-                file.write(chunk)  # to the page cache: no wait worth a thread
+                yield chunk
     except ClientDisconnect:
         raise InvalidRequest("The body broke off") from None
     if size > most:
         raise TooLarge(_too_large(most))
-    return size
 
 
 def _too_large(most: int) -> str:

@@ -15,7 +15,7 @@ LOCK_SECONDS = 0.25
 """What a change waits for a locked row at most: other accounts wait behind it."""
 
 
-@isolated(threads=2)
+@isolated(what="changes", threads=2)
 def change(services: ApiServices, work: Callable[[Runtime], R]) -> R:
     """Run a function that writes in a worker thread. It waits for locks no longer than `LOCK_SECONDS`."""
     return work(services.runtime)

@@ -44,8 +44,9 @@ async def read_deliveries(request: Request, request_id: str) -> Response:
 
     Query: `before` (the number of an attempt): those before that one.
     """
+    key = await authenticate(request)
     before = read_parameters(request.query_params, LogPage).before
-    job = await own_job(request, await authenticate(request), request_id)
+    job = await own_job(request, key, request_id)
     found = await query(
         services_of(request),
         lambda connection: read_log(connection, job.job_id, before=before, most=PAGE),

@@ -8,6 +8,7 @@ from typing import Any
 
 from fastapi import FastAPI, Request, Response
 
+from api.documented import COUNTED_VERBS, FACTS
 from api.job_answers import cancel_job, show_job
 from api.models import show_models
 from api.services import services_of
@@ -44,7 +45,10 @@ def mount(app: FastAPI, dialects: Dialects) -> None:
             summary=route.summary,
             description=route.description,
             name=f"{dialect.name}_{route.verb}",
-            openapi_extra={"parameters": _path_parameters(route)},
+            openapi_extra={
+                FACTS: {"counted": route.verb in COUNTED_VERBS},
+                "parameters": _path_parameters(route),
+            },
         )
 
 

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
+from fastapi import Request
 from pydantic import BaseModel
 
+from imagequeue.dialects.dialect import Verb
 from imagequeue.domain.errors import (
     Forbidden,
     ImagequeueError,
@@ -26,6 +28,10 @@ FACTS = "x-imagequeue"
 
 KEYED = (Unauthenticated, KeyRevoked)
 OPERATORS = (Unauthenticated, Forbidden, OperatorOnly)
+RATE = ("RateLimit-Policy", "RateLimit")
+"""Headers of every answer of a counted route to a key that has a limit."""
+COUNTED_VERBS: frozenset[Verb] = frozenset({"submit", "result"})
+"""Verbs of dialects that count against the limit of a key. Polls of a status do not, nor does a cancel."""
 ALWAYS = (ImagequeueError, ServiceUnavailable, TooManyRequests)
 """What may happen on every route: a fault of ours, no database, an address that asks for too much."""
 
@@ -35,6 +41,7 @@ def documented(  # noqa: PLR0913  # what a route can say
     *refusals: type[ImagequeueError],
     status: int = 200,
     needs: Sequence[type[ImagequeueError]] = KEYED,
+    counted: bool = True,
     always: Sequence[type[ImagequeueError]] = ALWAYS,
     parameters: Sequence[Mapping[str, Any]] = (),
     body: Mapping[str, Any] | None = None,
@@ -48,6 +55,8 @@ def documented(  # noqa: PLR0913  # what a route can say
         refusals: the errors that it raises, but for those that every route may.
         status: the usual status.
         needs: the errors of its keys; none where no key is needed.
+        counted: whether a request counts against the limit of its key. Polls of one status do not, nor what
+            ends or pauses what costs, nor what needs no key or an operator's.
         always: the errors that have nothing to do with the request.
         parameters: headers and query parameters that its function does not name.
         body: the request body.
@@ -55,19 +64,27 @@ def documented(  # noqa: PLR0913  # what a route can say
         more: other statuses: what they mean where they have no body, else the model of its JSON.
     """
     told: dict[str, Any] = {"model": answer} if isinstance(answer, type) else {"content": dict(answer)}
+    counts = counted and needs is KEYED
     facts = {
         "refusals": [one.__name__ for one in (*needs, *refusals, *always)],
         "key": bool(needs),
-        "headers": {str(status): list(headers)},
+        "headers": {str(status): [*headers, *(RATE if counts else ())]},
+        "counted": counts,
     }
     extra: dict[str, Any] = {FACTS: facts, "parameters": [dict(one) for one in parameters]}
     if body is not None:
         extra["requestBody"] = dict(body)
-    others = {
-        number: {"description": one} if isinstance(one, str) else {"model": one}
-        for number, one in (more or {}).items()
-    }
+    others = {number: _other(one) for number, one in (more or {}).items()}
     return {"responses": {status: told, **others}, "openapi_extra": extra}
+
+
+def _other(told: str | type[BaseModel]) -> dict[str, Any]:
+    return {"description": told} if isinstance(told, str) else {"model": told}
+
+
+def is_counted(request: Request) -> bool:
+    """Whether the route that serves a request counts it against the limit of its key."""
+    return request.scope["route"].openapi_extra[FACTS]["counted"]
 
 
 def about_a_job(answer: type[BaseModel], *refusals: type[ImagequeueError], **more: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from api.paced_body import paced_body
 from api.parameters import Parameters, read_parameters
 from api.query import query
 from api.services import ApiServices, services_of
+from api.shares import hold, shares_of
 from imagequeue.dialects.dialect import SubmittedBody
 from imagequeue.dialects.fields import BodyFields, validated
 from imagequeue.domain.errors import (
@@ -81,7 +82,7 @@ _PAGE = query_parameters(
 )
 
 
-@isolated(threads=4, patience=_STORING_SECONDS)
+@isolated(what="transfers of files", threads=4, patience=_STORING_SECONDS)
 def store(services: ApiServices, work: Callable[[], R]) -> R:
     """Write a part to the storage, or read one, in a worker thread."""
     del services
@@ -186,6 +187,7 @@ async def delete_file(request: Request, file_id: str) -> Response:
 async def read_content(request: Request, file_id: str) -> Response:
     """The bytes of a file."""
     file = await _own(request, file_id)
+    hold(request, shares_of(request).reads)
     content = _content(services_of(request), file)
     first = await anext(content, b"")  # a storage that is away is told by a status
     headers = {"Content-Length": str(file.size_bytes), "X-Content-Type-Options": "nosniff"}

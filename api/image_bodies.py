@@ -163,7 +163,7 @@ async def pieces(services: ApiServices, body: ImageBody) -> AsyncGenerator[bytes
     yield b""  # asked for once the client has taken what was sent before: until then its place is not free
 
 
-@isolated(threads=READ_THREADS, patience=READ_PATIENCE)
+@isolated(what="reads of images", threads=READ_THREADS, patience=READ_PATIENCE)
 def read_piece(services: ApiServices, piece: Piece) -> bytes:
     """The base64 of a piece of an image."""
     try:
@@ -175,7 +175,7 @@ def read_piece(services: ApiServices, piece: Piece) -> bytes:
     return b64encode(content)
 
 
-@isolated(threads=READ_THREADS, patience=READ_PATIENCE)
+@isolated(what="reads of images", threads=READ_THREADS, patience=READ_PATIENCE)
 def require_images(services: ApiServices, images: Sequence[OutputImage]) -> None:
     """Check that images are there before an answer begins, because one that has begun cannot be refused.
 

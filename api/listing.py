@@ -64,7 +64,7 @@ PARAMETERS = query_parameters(
 """The query for the documentation of the API."""
 
 
-@isolated(threads=2)
+@isolated(what="lists", threads=2)
 def read_page(services: ApiServices, wanted: JobFilter) -> list[RequestStatus]:
     """One page of a list; lists have threads of their own, so a slow one delays nothing but lists.
 

@@ -13,7 +13,7 @@ from api.services import ApiServices
 R = TypeVar("R")
 
 
-@isolated(threads=2)
+@isolated(what="reads", threads=2)
 def query(services: ApiServices, read: Callable[[Connection], R]) -> R:
     """Run a reading function in a worker thread, with a connection of its own."""
     with services.runtime.engine.begin() as connection:

@@ -37,7 +37,7 @@ CANCELLED = "cancelled"
 """The error of a job that its client cancelled (docs/design/contract.md, "Routes")."""
 
 
-@router.get("/status/{request_id}", **about_a_job(WaitingJobState, headers=("Retry-After",)))
+@router.get("/status/{request_id}", **about_a_job(WaitingJobState, headers=("Retry-After",), counted=False))
 async def read_status(request: Request, request_id: str) -> Response:
     """The status of a job. Once it is final the body never changes by a byte.
 
@@ -78,7 +78,9 @@ async def read_attempts(request: Request, request_id: str) -> Response:
     return Response(json.dumps(body), media_type=_JSON)
 
 
-@router.post("/{request_id}/cancel", status_code=202, **about_a_job(JobState, AlreadyFinal, status=202))
+@router.post(
+    "/{request_id}/cancel", status_code=202, **about_a_job(JobState, AlreadyFinal, status=202, counted=False)
+)
 async def cancel(request: Request, request_id: str) -> Response:
     """Stop a job: it is FAILED with the error `cancelled`, and its hold is returned.
 

@@ -16,7 +16,7 @@ from fastapi import Request, Response
 
 from api.account_coalescer import CallGroup, coalesced_by_account
 from api.answer_headers import tag_request
-from api.auth import authenticate, spend_allowance
+from api.auth import authenticate
 from api.body import Content, any_content, reader_of
 from api.bulkhead import isolated
 from api.coalescer import coalesced
@@ -40,7 +40,8 @@ from imagequeue.store.money.accounts import StoredKey
 R = TypeVar("R")
 
 UPLOAD_THREADS = 4
-"""How many submits may have their input images decoded and stored at a time; the others wait in line."""
+"""How many submits may have their input images decoded and stored at a time, half of them for one account.
+The others wait in line."""
 UPLOAD_PATIENCE = 30.0
 """Seconds after which a submit with input images is told to try again."""
 
@@ -54,7 +55,6 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     """
     services = services_of(request)
     key = await authenticate(request)
-    await spend_allowance(request, key)
     headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
     reading = Reading(request, dialect, asked, key, headers)
     try:
@@ -181,7 +181,7 @@ def accept(services: ApiServices, group: CallGroup[Submission]) -> Sequence[Acce
     return services.submit(group.items, group.waits, group.lock_seconds)
 
 
-@isolated(threads=UPLOAD_THREADS, patience=UPLOAD_PATIENCE)
+@isolated(what="submits with large bodies or images", threads=UPLOAD_THREADS, patience=UPLOAD_PATIENCE)
 def prepare_uploads(services: ApiServices, work: Callable[[], R]) -> R:
     """Do what decodes images and waits for the storage."""
     del services

@@ -43,7 +43,7 @@ async def take_callback(request: Request, token: str) -> Response:
     return Response(status_code=204)
 
 
-@isolated(threads=1)
+@isolated(what="callbacks", threads=1)
 def learn_reference(services: ApiServices, posted: tuple[UUID, Mapping[str, Any]]) -> None:
     """Learn from an upstream's body what it calls the request of an attempt."""
     services.upstream_callbacks.take(*posted)

@@ -176,14 +176,14 @@ for _path in PATHS:
     router.include_router(_endpoints, prefix=_path)
 
 
-@router.get("/v1/webhook_event_types", **documented(EventTypes))
+@router.get("/v1/webhook_event_types", **documented(EventTypes, counted=False))
 async def event_types(request: Request) -> Response:
     """The events that there are."""
     await authenticate(request)
     return _json({"object": "list", "data": list(EVENT_TYPES)})
 
 
-@isolated(threads=2, patience=TEST_SECONDS)
+@isolated(what="test events", threads=2, patience=TEST_SECONDS)
 def send_test(services: ApiServices, wanted: tuple[WebhookEndpoint, str]) -> EventSent:
     """Send a test event. It has threads of its own: a receiver may take 15 s to answer."""
     return send_test_event(services.runtime, *wanted, datetime.now(UTC))

@@ -90,7 +90,7 @@ async def recover(request: Request) -> Response:
     return Response(_recovery(started), 202, media_type="application/json")
 
 
-@router.get("/recoveries/{recovery_id}", **documented(RecoveryState, NotFound))
+@router.get("/recoveries/{recovery_id}", **documented(RecoveryState, NotFound, counted=False))
 async def read_recovery(request: Request, recovery_id: str) -> Response:
     """How far a recovery has come."""
     key = await authenticate(request)

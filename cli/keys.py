@@ -55,7 +55,12 @@ def create(  # noqa: PLR0913  # the command's options
     *,
     funds: Annotated[str, typer.Option(help="USD to deposit.")] = "0",
     rpm: Annotated[
-        int | None, typer.Option(min=1, max=MOST_RPM, help="Most submits a minute with this key.")
+        int | None,
+        typer.Option(
+            min=1,
+            max=MOST_RPM,
+            help="Most requests a minute that count, with this key.",
+        ),
     ] = None,
     operator: Annotated[bool, typer.Option("--operator", help="The key may use operator routes.")] = False,
     account: Annotated[str | None, typer.Option(help="Add the key to this account instead.")] = None,

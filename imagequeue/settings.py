@@ -131,6 +131,7 @@ class Settings(BaseSettings):
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     max_connections: int = Field(default=8192, ge=1)
     max_connections_per_address: int = Field(default=2048, ge=1)
+    default_key_rpm: int | None = Field(default=None, ge=1, le=1_000_000)
 
     @cached_property
     def allowed_origins(self) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from api.documented import ALWAYS, KEYED
+from api.documented import ALWAYS, COUNTED_VERBS, KEYED, RATE
 from api.form import FORM
 from api.openapi.headers import SECURITY, SUBMIT_HEADERS, answer_headers
 from api.openapi.refusals import error_model, refusals
@@ -35,10 +35,7 @@ _REFUSALS: Mapping[Verb, tuple[type[ImagequeueError], ...]] = {
     "cancel": (errors.AlreadyFinal,),
     "models": (),
 }
-_COUNTED = ("X-Request-Id", "RateLimit-Policy", "RateLimit")
-_HEADERS: Mapping[Verb, Sequence[str]] = {"submit": _COUNTED, "models": ()}
-"""Of every answer, the errors among them; those of other verbs have the job's id."""
-_SUBMITTED = (*_COUNTED, "Idempotent-Replayed", "Preference-Applied")
+_SUBMITTED = ("Idempotent-Replayed", "Preference-Applied")
 _FIRST_ERROR = 400
 _OK = 200
 
@@ -84,7 +81,7 @@ def _responses(dialect: Dialect, route: DialectRoute) -> Responses:
     """The answers that the route documents, and the errors that can happen to its verb."""
     good = {status: model for status, model in route.responses.items() if status < _FIRST_ERROR}
     found: Responses = {str(status): _documented(model, route) for status, model in good.items()}
-    found |= refusals(dialect, _kinds(route), _HEADERS.get(route.verb, ("X-Request-Id",)))
+    found |= refusals(dialect, _kinds(route), _headers(route.verb))
     for name, answer in _answers(dialect, route).items():
         response = found.setdefault(str(answer.status), _documented(error_model(dialect), route))
         examples = response["content"]["application/json"].setdefault("examples", {})
@@ -92,6 +89,11 @@ def _responses(dialect: Dialect, route: DialectRoute) -> Responses:
     if route.verb == "submit" and _OK in route.responses and isinstance(dialect, StreamingDialect):
         found[str(_OK)]["content"]["text/event-stream"] = _stream(dialect, route)
     return dict(sorted(found.items()))
+
+
+def _headers(verb: Verb) -> Sequence[str]:
+    """The headers that every answer may have, the errors among them."""
+    return [*(("X-Request-Id",) if verb != "models" else ()), *(RATE if verb in COUNTED_VERBS else ())]
 
 
 def _kinds(route: DialectRoute) -> list[type[ImagequeueError]]:
@@ -104,7 +106,7 @@ def _kinds(route: DialectRoute) -> list[type[ImagequeueError]]:
 
 
 def _documented(model: type[BaseModel], route: DialectRoute) -> dict[str, Any]:
-    names = _SUBMITTED if route.verb == "submit" else _HEADERS.get(route.verb, ("X-Request-Id",))
+    names = [*_headers(route.verb), *(_SUBMITTED if route.verb == "submit" else ())]
     return {
         "description": (model.__doc__ or model.__name__).partition("\n")[0],
         "headers": answer_headers(names),

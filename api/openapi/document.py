@@ -15,11 +15,11 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from api.documented import FACTS
+from api.documented import FACTS, RATE
 from api.openapi.dialects import bodies_of, models_of, operation
 from api.openapi.headers import ANSWER_HEADERS, SECURITY, SECURITY_SCHEMES, answer_headers
 from api.openapi.refusals import named, refusals
-from imagequeue.dialects.dialect import DialectRoute
+from imagequeue.dialects.dialect import Dialect, DialectRoute
 from imagequeue.dialects.registry import Dialects
 
 _SCHEMAS = "#/components/schemas/{model}"
@@ -67,11 +67,12 @@ def _complete_all(
         for dialect, route in dialects.routes()
     }
     for path, method, found in _operations(document):
+        facts = found.pop(FACTS, {"refusals": [], "key": True, "headers": {}, "counted": False})
         if told := spoken.get((path, method)):
             more = [*found.get("parameters", []), *told.pop("parameters", [])]
             found.update(told, parameters=more)
         else:
-            _complete(found, dialects, path)
+            _complete(found, facts, dialects.at(path))
         for parameter in found.get("parameters", []):
             if parameter["in"] == "path":
                 parameter["schema"] = {"type": "string", "minLength": 1}
@@ -83,16 +84,15 @@ def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, Operation]
             yield path, method, found
 
 
-def _complete(found: Operation, dialects: Dialects, path: str) -> None:
+def _complete(found: Operation, facts: dict[str, Any], dialect: Dialect) -> None:
     """Add the errors, the headers and the keys of a route of our own."""
-    facts = found.pop(FACTS, {"refusals": [], "key": True, "headers": {}})
     responses: dict[str, Any] = found["responses"]
     responses.pop("422", None)  # the framework's own answer to a wrong parameter, which no route gives
     headers: dict[str, list[str]] = facts["headers"]
     for status, names in headers.items():
         responses[status]["headers"] = answer_headers(names)
     job = ["X-Request-Id"] if any("X-Request-Id" in names for names in headers.values()) else []
-    responses |= refusals(dialects.at(path), named(facts["refusals"]), job)
+    responses |= refusals(dialect, named(facts["refusals"]), [*job, *(RATE if facts["counted"] else ())])
     if not facts["key"]:
         found["security"] = []
 

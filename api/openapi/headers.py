@@ -70,11 +70,11 @@ ANSWER_HEADERS: Mapping[str, Mapping[str, Any]] = {
         "schema": {"type": "string", "enum": ["true"]},
     },
     "RateLimit-Policy": {
-        "description": "How many submits the key may make in how many seconds, where it has a limit.",
+        "description": "How many requests the key may make in how many seconds, where it has a limit.",
         "schema": {"type": "string", "examples": ['"key";q=60;w=60']},
     },
     "RateLimit": {
-        "description": "How many submits the key may make now, and in how many seconds one more.",
+        "description": "How many requests the key may make now, and in how many seconds one more.",
         "schema": {"type": "string", "examples": ['"key";r=59;t=1']},
     },
     "Preference-Applied": {

@@ -111,7 +111,8 @@ def test_a_limited_key_is_told_when_to_come_back(engine: Any, database_url: str,
         refused = service.client("refused", rpm=3).generate(prompt="")
         assert (refused.status_code, refused.headers["RateLimit"].partition(";t=")[0]) == (400, '"key";r=2')
         assert "RateLimit" not in free.generate().headers
-        assert limited.http.get("/v2/wallet").status_code == 200
+        assert limited.http.get("/v2/requests").status_code == 429
+        assert limited.status(answers[0].json()["request_id"]).status_code == 200
 
 
 def test_without_redis_nothing_is_limited(service: Service) -> None:

@@ -156,9 +156,10 @@ def test_slow_lists_keep_nobody_else_waiting(client: Client, engine: Engine) -> 
     request_id = client.generate().json()["request_id"]
     stream = Stream(client, request_id)
     assert stream.status() == "QUEUED"
+    accounts = [client.service.client(f"account {number}") for number in range(LISTS)]
     with ThreadPoolExecutor(LISTS) as threads, engine.begin() as locking:
         locking.execute(text("LOCK TABLE job_results IN ACCESS EXCLUSIVE MODE"))
-        lists = [threads.submit(client.http.get, "/v2/requests") for _ in range(LISTS)]
+        lists = [threads.submit(one.http.get, "/v2/requests") for one in accounts]
         wait_until_blocked(engine, LISTS)
         assert client.http.get("/readyz").status_code == 200
         assert client.http.get("/v2/wallet").status_code == 200

@@ -24,7 +24,7 @@ def double(services: ApiServices, numbers: list[int]) -> Sequence[int]:
     return [number * 2 for number in numbers]
 
 
-@isolated(threads=2)
+@isolated(what="calls", threads=2)
 def halve(services: ApiServices, number: int) -> float:
     """Half a number."""
     assert services.runtime

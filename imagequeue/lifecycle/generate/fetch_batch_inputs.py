@@ -6,8 +6,11 @@ lease is over. What is stored has the hash of its content as its key, as an imag
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -28,7 +31,8 @@ INTERVAL_SECONDS = 1.0
 """Between two looks for URLs that are due."""
 
 PLACES = 4
-"""URLs that a process fetches at a time, beside those of single jobs: each waits for a stranger's server."""
+"""URLs that a process fetches at a time, beside those of single jobs: each waits for a stranger's server.
+Half are for one account."""
 
 LEASE_SECONDS = 2 * FETCH_SECONDS
 """Twice what a try may take, so that a lease never ends under a worker that is alive."""
@@ -41,18 +45,35 @@ class BatchInputs:
     engine: Engine
     inputs: Inputs
     random: Random = field(default_factory=Random)
+    _running: Counter[UUID] = field(default_factory=Counter[UUID], init=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, init=False)
 
     def run_once(self) -> int:
         """Fetch until nothing is due; how many tries were made."""
         tries = 0
         while (due := self._claim()) is not None:
-            self._try(due)
+            try:
+                self._try(due)
+            finally:
+                self._leave(due.account_id)
             tries += 1
         return tries
 
     def _claim(self) -> DueInput | None:
-        with self.engine.begin() as connection:
-            return claim_input(connection, LEASE_SECONDS)
+        """Take a place, and lease a URL for it, of an account that has fewer than half of the places."""
+        with self._lock:
+            full = [account_id for account_id, count in self._running.items() if count >= PLACES // 2]
+            with self.engine.begin() as connection:
+                due = claim_input(connection, full, LEASE_SECONDS)
+            if due is not None:
+                self._running[due.account_id] += 1
+            return due
+
+    def _leave(self, account_id: UUID) -> None:
+        with self._lock:
+            self._running[account_id] -= 1
+            if not self._running[account_id]:
+                del self._running[account_id]
 
     def _try(self, due: DueInput) -> None:
         name = "mask" if due.source.is_mask else "image"

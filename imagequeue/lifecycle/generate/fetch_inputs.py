@@ -165,15 +165,16 @@ class Fetches:
     def _next(self) -> UnfetchedJob | None:
         """Take a place and lease a job for it."""
         with self._lock:
-            if self._running.total() >= min(self.places, self.slots()):
+            places = min(self.places, self.slots())
+            if self._running.total() >= places:
                 return None
-            job = self.fetching.claim(self.lanes, self._crowded())
+            job = self.fetching.claim(self.lanes, self._crowded(places))
             if job is not None:
                 self._running[job.account_id] += 1
             return job
 
-    def _crowded(self) -> list[UUID]:
-        most = max(1, self.places // 2)
+    def _crowded(self, places: int) -> list[UUID]:
+        most = max(1, places // 2)
         return [account_id for account_id, count in self._running.items() if count >= most]
 
     def _work(self, job: UnfetchedJob) -> None:
@@ -186,6 +187,8 @@ class Fetches:
     def _after(self, job: UnfetchedJob) -> UnfetchedJob | None:
         with self._lock:
             self._running[job.account_id] -= 1
+            if not self._running[job.account_id]:
+                del self._running[job.account_id]
         try:
             return self._next()
         except SQLAlchemyError as error:

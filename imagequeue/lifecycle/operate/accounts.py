@@ -41,7 +41,7 @@ class IssuedKey:
 
 @dataclass(frozen=True, slots=True)
 class KeyTerms:
-    """What a new key may do: `rpm` submits per minute (None: no limit), operator routes."""
+    """What a new key may do: `rpm` counted requests a minute (None: the default), operator routes."""
 
     rpm: int | None = None
     operator: bool = False

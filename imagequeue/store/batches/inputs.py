@@ -28,12 +28,12 @@ _WANT = text("""
     WHERE known.refusal IS NOT NULL AND known.since <> excluded.since
 """)
 
-# Of a random account: one whose URLs are slow delays the others only by the tries that run.
+# Of a random account that has not its share of the tries yet: slow URLs delay their own account alone.
 _CLAIM = text("""
     WITH account AS (
         SELECT account_id FROM (
             SELECT DISTINCT account_id FROM batch_inputs JOIN batches ON batches.id = batch_id
-            WHERE due_at < clock_timestamp()
+            WHERE due_at < clock_timestamp() AND account_id <> ALL(CAST(:passed_over AS uuid[]))
         ) AS waits
         ORDER BY random() LIMIT 1
     )
@@ -111,9 +111,12 @@ def want_inputs(connection: Connection, batch_id: UUID, wanted: Collection[Input
     connection.execute(_WANT, values)
 
 
-def claim_input(connection: Connection, lease_seconds: float) -> DueInput | None:
-    """Lease the URL of some account that has been due longest; None: none is due."""
-    row = connection.execute(_CLAIM, {"lease_seconds": lease_seconds}).one_or_none()
+def claim_input(
+    connection: Connection, passed_over: Collection[UUID], lease_seconds: float
+) -> DueInput | None:
+    """Lease the URL of some account that has been due longest; None: none is due but of `passed_over`."""
+    values = {"passed_over": list(passed_over), "lease_seconds": lease_seconds}
+    row = connection.execute(_CLAIM, values).one_or_none()
     return None if row is None else DueInput(row[0], row[1], InputUrl(row[2], row[3]), row[4])
 
 

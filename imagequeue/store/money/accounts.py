@@ -48,7 +48,7 @@ class Account:
 
 @dataclass(frozen=True, slots=True)
 class StoredKey:
-    """A key as it is stored. `rpm`: submits per minute, None for no limit."""
+    """A key as it is stored. `rpm`: counted requests a minute, None for the default."""
 
     id: UUID
     account_id: UUID

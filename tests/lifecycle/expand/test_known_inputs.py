@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from imagequeue.domain.ids import file_name, new_id
+from imagequeue.lifecycle.generate.fetch_batch_inputs import PLACES
 from tests.backfill import Backfill
 from tests.builders import MODEL, account, count
+from tests.eventually import eventually
 from tests.lifecycle.steps import UNTOUCHED, wallet
 from tests.media.pictures import picture
 from tests.origin import Origin
@@ -66,6 +69,27 @@ def test_a_url_that_fails_for_a_while_is_tried_again_and_holds_no_money_meanwhil
     editing.execute("UPDATE batch_inputs SET due_at = clock_timestamp()")
     backfill.run()
     assert states(backfill, batch_id) == {"completed": 1}
+
+
+def test_slow_urls_of_one_account_leave_places_to_the_images_of_another(
+    editing: Pipeline, origin: Origin
+) -> None:
+    backfill = Backfill(editing)
+    backfill.create([edit(f"{origin.url}/held.png?{number}") for number in range(16)], URL)
+    assert backfill.expand() == 0
+    with ThreadPoolExecutor(PLACES) as pool:
+        tries = [pool.submit(backfill.inputs.run_once) for _ in range(PLACES)]
+        eventually(lambda: origin.requests["/held.png"] == PLACES // 2)
+        eventually(lambda: sum(one.done() for one in tries) == PLACES // 2)
+        editing.account_id, _ = account(editing.runtime.engine, "other", funds="10")
+        other = backfill.create([edit(f"{origin.url}/image.png")], URL)
+        backfill.run()
+        assert states(backfill, other) == {"completed": 1}
+        assert origin.requests["/held.png"] == PLACES // 2
+        origin.held.set()
+        assert sum(one.result() for one in tries) == 16
+    backfill.run()
+    assert origin.requests["/held.png"] == 16
 
 
 def test_a_file_of_the_account_may_be_the_image_and_one_of_another_account_may_not(editing: Pipeline) -> None:

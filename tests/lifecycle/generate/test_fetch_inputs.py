@@ -274,6 +274,18 @@ def test_a_worker_fetches_for_its_lanes_and_within_its_places(editing: Pipeline,
     fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
 
 
+def test_of_few_free_slots_one_account_gets_half(editing: Pipeline, origin: Origin) -> None:
+    fetches = Fetches(editing.fetching, list(Lane), lambda: 2)
+    for _ in range(3):
+        edit(editing, f"{origin.url}/held.png")
+    assert fetches.run_once() == 1
+    editing.account_id, _ = builders.account(editing.runtime.engine, "other", funds="10")
+    edit(editing, f"{origin.url}/held.png")
+    assert fetches.run_once() == 1
+    origin.held.set()
+    fetches._pool.shutdown()  # pyright: ignore[reportPrivateUsage]  # its threads hold connections of the test
+
+
 def test_a_process_without_slots_fetches_nothing(editing: Pipeline, origin: Origin) -> None:
     edit(editing, f"{origin.url}/image.png")
     assert Fetches(editing.fetching, list(Lane), lambda: 0).run_once() == 0
