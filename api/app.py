@@ -38,6 +38,7 @@ from api.edge.shared import Edge
 from api.failed_keys import FailedKeys
 from api.head import HeadAsGet
 from api.openapi import document, page
+from api.route_index import RouteIndex
 from api.services import ApiServices
 from api.shares import HeldShares, Shares
 from api.watch import Watch
@@ -95,8 +96,9 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
     errors.install(app, dialects)
     _add_middleware(app, runtime.settings)
     for module in ROUTED:
-        app.include_router(module.router)
+        app.router.routes.extend(module.router.routes)  # as they are: the framework searches an included router slowly
     dialect_routes.mount(app, dialects)
+    app.router.routes.insert(0, RouteIndex(app.router.routes))
     document.install(app, dialects, dialect_routes.documented_path)
     return app
 
@@ -111,6 +113,7 @@ def _new_app(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncCont
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would look for a provider at each request
     )
 
 

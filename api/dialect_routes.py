@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api.documented import COUNTED_VERBS, FACTS
 from api.job_answers import cancel_job, show_job
@@ -32,10 +34,18 @@ _KEYS = frozenset({"authorization", "api-key", "ocp-apim-subscription-key", "coo
 _SAME = "same_"
 
 
+class WholeRequestRoute(APIRoute):
+    """A route whose endpoint reads the request itself: there is nothing for the framework to solve or to validate."""
+
+    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **given: Any) -> None:
+        super().__init__(path, endpoint, **given)
+        self.app = _answering(endpoint)
+
+
 def mount(app: FastAPI, dialects: Dialects) -> None:
     """Add every route of the dialects behind those that the app has already."""
     for dialect, route in dialects.routes():
-        app.add_api_route(
+        app.router.add_api_route(
             mounted_path(route),
             _endpoint(dialect, route),
             methods=[route.method],
@@ -49,6 +59,7 @@ def mount(app: FastAPI, dialects: Dialects) -> None:
                 FACTS: {"counted": route.verb in COUNTED_VERBS},
                 "parameters": _path_parameters(route),
             },
+            route_class_override=WholeRequestRoute,
         )
 
 
@@ -68,6 +79,16 @@ def _endpoint(dialect: Dialect, route: DialectRoute) -> Callable[[Request], Awai
         return await serve(request, dialect, _asked(request, route))
 
     return endpoint
+
+
+def _answering(endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
+    """The endpoint as an app. What it raises is answered by the middleware that answers for all routes."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        response = await endpoint(Request(scope, receive, send))
+        await response(scope, receive, send)
+
+    return answer
 
 
 def _asked(request: Request, route: DialectRoute) -> ClientRequest:

@@ -80,6 +80,8 @@ class _Cut:
 
 
 def _cut(content: bytes) -> _Cut:
+    if len(content) <= LONG_BYTES and _values(content, 0, len(content)) <= MOST_VALUES:
+        return _Cut(content)  # as most are: nothing in it can be over a limit
     pieces, long, at, values = list[bytes](), dict[str, bytes](), 0, 0
     short_bytes, behind = len(content), 0
     token = token_hex(8)  # so that no client can write the name of a string

@@ -7,7 +7,7 @@ runs in a thread where the body is large.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 from uuid import UUID
@@ -127,7 +127,7 @@ class Reading:
 
     def fingerprint(self, body: SubmittedBody) -> bytes:
         """What a repeat must share with this submit."""
-        return fingerprint(self.key.account_id, self.request.url.path, body.identity())
+        return fingerprint(self.key.account_id, self.request.scope["path"], body.identity())
 
     def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
         self.body = parse(content)
@@ -137,8 +137,8 @@ class Reading:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
         notes, same = ask.written_notes(), self.fingerprint(self.body)
         stored = ask.store_uploads(services_of(self.request).runtime)  # last: what is refused leaves nothing
-        submission = _submission(self.key, self.dialect, self.headers, stored, same)
-        return replace(submission, notes=notes), ask.answer or _usual(self.asked)
+        submission = _submission(self.key, self.dialect, self.headers, stored, same, notes)
+        return submission, ask.answer or _usual(self.asked)
 
 
 async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | None:
@@ -192,8 +192,13 @@ def _usual(asked: ClientRequest) -> AnswerKind:
     return "job" if asked.route.waits else "id"
 
 
-def _submission(
-    key: StoredKey, dialect: Dialect, headers: SubmissionHeaders, ask: ImageRequest, same: bytes
+def _submission(  # noqa: PLR0913, PLR0917  # of one caller, each of another type
+    key: StoredKey,
+    dialect: Dialect,
+    headers: SubmissionHeaders,
+    ask: ImageRequest,
+    same: bytes,
+    notes: str | None,
 ) -> Submission:
     return Submission(
         account_id=key.account_id,
@@ -208,4 +213,5 @@ def _submission(
         idempotency_key=headers.idempotency_key,
         retry_count=headers.retry_count,
         client_headers=headers.client_headers,
+        notes=notes,
     )

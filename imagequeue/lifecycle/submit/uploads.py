@@ -92,6 +92,8 @@ class RequestWithUploads:
             ServiceUnavailable: the storage is away.
             DBAPIError: the database is away.
         """
+        if not self.has_uploads:
+            return self.request
         with ExitStack() as spools:
             images = [_checked_upload(image, runtime, prepare_input, spools) for image in self.images]
             mask = self.mask and _checked_upload(self.mask, runtime, prepare_mask, spools)
