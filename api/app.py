@@ -96,7 +96,9 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
     errors.install(app, dialects)
     _add_middleware(app, runtime.settings)
     for module in ROUTED:
-        app.router.routes.extend(module.router.routes)  # as they are: the framework searches an included router slowly
+        app.router.routes.extend(
+            module.router.routes
+        )  # as they are: the framework searches an included router slowly
     dialect_routes.mount(app, dialects)
     app.router.routes.insert(0, RouteIndex(app.router.routes))
     document.install(app, dialects, dialect_routes.documented_path)
@@ -113,7 +115,11 @@ def _new_app(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncCont
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={"tracing": False, "metrics": False, "logs": False},  # it would look for a provider at each request
+        telemetry={
+            "tracing": False,
+            "metrics": False,
+            "logs": False,
+        },  # it would look for a provider at each request
     )
 
 

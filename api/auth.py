@@ -22,6 +22,7 @@ from api.shares import serve_account
 from imagequeue.client_rate_limit import MINUTE_SECONDS, Allowance, Withdrawal
 from imagequeue.domain.errors import KeyRevoked, OperatorOnly, TooManyRequests, Unauthenticated
 from imagequeue.signing import api_key_lookup, is_api_key
+from imagequeue.store.database import one_statement
 from imagequeue.store.money.accounts import StoredKey, keys_by_lookup
 
 REMEMBERED_SECONDS = 1.0
@@ -121,7 +122,7 @@ def take_allowance(services: ApiServices, wanted: list[Allowance]) -> Sequence[W
 @coalesced(threads=1)
 def find_key(services: ApiServices, lookups: list[str]) -> Sequence[StoredKey | None]:
     """The stored keys by their public parts; None where nobody has that key."""
-    with services.runtime.engine.begin() as connection:
+    with one_statement(services.runtime.engine) as connection:
         found = keys_by_lookup(connection, lookups)
     return [found.get(lookup) for lookup in lookups]
 

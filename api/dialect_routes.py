@@ -35,7 +35,7 @@ _SAME = "same_"
 
 
 class WholeRequestRoute(APIRoute):
-    """A route whose endpoint reads the request itself: there is nothing for the framework to solve or to validate."""
+    """A route whose endpoint reads the request itself: the framework has nothing to solve or to validate."""
 
     def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **given: Any) -> None:
         super().__init__(path, endpoint, **given)

@@ -26,6 +26,7 @@ from imagequeue.domain.ids import model_label, split_request_id
 from imagequeue.domain.jobs import AttemptState, JobStatus
 from imagequeue.domain.money import plain
 from imagequeue.domain.status_body import timestamp
+from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.reads import AttemptRecord, RequestStatus, attempts_of, read_statuses
 from imagequeue.store.money.accounts import StoredKey
 
@@ -124,7 +125,7 @@ async def own_job(request: Request, key: StoredKey, request_id: str) -> RequestS
 @coalesced(threads=2)
 def find_job(services: ApiServices, job_ids: list[UUID]) -> Sequence[RequestStatus | None]:
     """Where jobs stand, whosever they are; None where there is none."""
-    with services.runtime.engine.begin() as connection:
+    with one_statement(services.runtime.engine) as connection:
         found = read_statuses(connection, job_ids)
     return [found.get(job_id) for job_id in job_ids]
 

@@ -17,7 +17,7 @@ _SEGMENTS = 2
 """So many tell `/v2/requests` from `/v2/batches`; more would tell little more."""
 
 Head = tuple[str | None, ...]
-"""The first segments of a path or of a pattern; None where a pattern takes any, and for what no pattern names."""
+"""The first segments of a path or a pattern; None where a pattern takes any, and for names of no pattern."""
 
 
 class RouteIndex(BaseRoute):
@@ -29,7 +29,7 @@ class RouteIndex(BaseRoute):
         self._by_head: dict[Head, list[BaseRoute]] = {}
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Try the routes that the path's first segments leave; the first that only lacks the method is second best."""
+        """Try the routes that the path's first segments leave; one that lacks the method is the second best."""
         if scope["type"] != "http" or scope.get("root_path"):
             return Match.NONE, {}
         best: tuple[Match, Scope] = (Match.NONE, {})
@@ -47,7 +47,7 @@ class RouteIndex(BaseRoute):
         await route.handle(scope, receive, send)
 
     def _candidates(self, path: str) -> list[BaseRoute]:
-        """The routes that may match; there are as many lists as pairs of names, whatever paths are asked for."""
+        """The routes that may match: as many lists as there are pairs of names, whatever is asked for."""
         segments = path.split("/", _SEGMENTS + 1)[1 : _SEGMENTS + 1]
         head = tuple(segment if segment in self._named else None for segment in segments)
         found = self._by_head.get(head)

@@ -34,6 +34,7 @@ from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
 from imagequeue.lifecycle.submit.uploads import AnswerKind, RequestWithUploads
+from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.idempotency import Earlier, KeyClaim, find_keys
 from imagequeue.store.money.accounts import StoredKey
 
@@ -166,7 +167,7 @@ async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | 
 @coalesced(threads=1)
 def find_earlier(services: ApiServices, claims: list[KeyClaim]) -> Sequence[Earlier | None]:
     """The accepted submits that have these keys."""
-    with services.runtime.engine.begin() as connection:
+    with one_statement(services.runtime.engine) as connection:
         found = find_keys(connection, claims)
     return [found.get(claim.job_id) for claim in claims]
 

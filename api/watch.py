@@ -24,6 +24,7 @@ from api.services import ApiServices
 from imagequeue.domain.errors import ServiceUnavailable
 from imagequeue.loops import Loop, no_pause
 from imagequeue.redis_server.client import open_redis
+from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.reads import StatusEvent, events_after
 from imagequeue.wakeup import JOBS_FINAL, WakeupListener
 
@@ -38,7 +39,7 @@ Seen = Sequence[tuple[UUID, int]]
 @coalesced(threads=2)
 def read_news(services: ApiServices, asked: list[Seen]) -> Sequence[list[StatusEvent]]:
     """The events of each job behind the last one that was seen of it, in order, each once."""
-    with services.runtime.engine.begin() as connection:
+    with one_statement(services.runtime.engine) as connection:
         found = events_after(connection, [one for seen in asked for one in seen])
     events = {event.id: event for event in found}.values()
     return [_behind(dict(seen), events) for seen in asked]

@@ -21,6 +21,7 @@ from imagequeue.lifecycle.generate.start_window import StartWindow
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
+from imagequeue.store.database import one_statement
 
 
 @dataclass(slots=True)
@@ -87,13 +88,13 @@ class CallStart:
     def on_sent(self, moment: float) -> None:
         """Store when the request body was written (seconds of `time.monotonic`): then the token runs."""
         failpoint("generate.sent")
-        with self.engine.begin() as connection:
+        with one_statement(self.engine) as connection:
             calls.record_sent(connection, self.ticket.attempt_id, ago=time.monotonic() - moment)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds
         try:
-            with self.engine.begin() as connection:
+            with one_statement(self.engine) as connection:
                 return calls.start(connection, self.ticket.attempt_id, self.process.id, timeout)
         except SQLAlchemyError as error:
             raise GivenBack("the database is away", started=True, certain=False) from error

@@ -40,6 +40,7 @@ from imagequeue.media.storage import StorageError
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.store.attempts import calls, polls
 from imagequeue.store.attempts.calls import CallTicket
+from imagequeue.store.database import one_statement
 
 log = structlog.get_logger()
 
@@ -66,7 +67,7 @@ class Generation:
         """Read the attempt; None: there is nothing to do for it now."""
         read_at = time.monotonic()
         try:
-            with self.engine.begin() as connection:
+            with one_statement(self.engine) as connection:
                 ticket = calls.read_ticket(connection, attempt_id)
             if ticket is None or not ticket.has_work or not self._may_poll(ticket):
                 return None
@@ -81,7 +82,7 @@ class Generation:
         """Take the lease of a poll, if it is one; False: somebody else asks for the result."""
         if ticket.state != "SLEEPING":
             return True
-        with self.engine.begin() as connection:
+        with one_statement(self.engine) as connection:
             return polls.begin_poll(connection, ticket.attempt_id, self.process.id)
 
     def _run(self, start: CallStart) -> None:

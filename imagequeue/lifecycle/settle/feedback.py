@@ -44,6 +44,8 @@ def record_outcome(
 ) -> None:
     """Pause a group that throttles, open the breaker of a deployment that fails; a success ends both."""
     match outcome:
+        case Succeeded() if not attempt.is_doubted:
+            return
         case Succeeded():
             quota.group_succeeded(connection, attempt.quota_group, attempt.id)
             deployments.succeeded(connection, attempt.deployment, attempt.id)

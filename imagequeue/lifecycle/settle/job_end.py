@@ -18,7 +18,7 @@ from imagequeue.domain.status_body import Output, encode, status_body
 from imagequeue.domain.webhooks import DEFAULT_SCHEDULE, first_attempt_at, target_of
 from imagequeue.lifecycle.settle import line_end, webhook
 from imagequeue.store.jobs import settlements
-from imagequeue.store.jobs.settlements import LockedJob
+from imagequeue.store.jobs.settlements import ImageRow, LockedJob
 from imagequeue.store.money.ledger import HoldEnd, end_holds
 from imagequeue.store.outbox import NewDelivery, write_deliveries
 
@@ -45,15 +45,32 @@ class JobEnd:
         error: str | None,
         code: LineError | None = None,
     ) -> list[UUID]:
-        """End those of the jobs that are live; their ids. `code` is the error of those that are of a batch.
+        """End those of the jobs that are live, without images; their ids.
+
+        `code` is the error of those that are lines of a batch.
 
         Quota groups and deployments are locked first, then lines of batches, then wallets, then the counters
         of batches, each sorted: every transaction that settles does it in this order, so that no two wait for
         each other.
         """
+        return self._write(connection, jobs, status, error, code, images=())
+
+    def complete(self, connection: Connection, job: LockedJob, images: Sequence[ImageRow]) -> list[UUID]:
+        """End a job that has its images, given in order; as `write`."""
+        return self._write(connection, [job], JobStatus.COMPLETED, None, None, images)
+
+    def _write(  # noqa: PLR0913, PLR0917  # what the jobs end as, and with what
+        self,
+        connection: Connection,
+        jobs: Sequence[LockedJob],
+        status: JobStatus,
+        error: str | None,
+        code: LineError | None,
+        images: Sequence[ImageRow],
+    ) -> list[UUID]:
         live = settlements.finish_jobs(connection, jobs, status)
         lines = line_end.lock_lines(connection, live)
-        bodies = {job.id: encode(self._final_body(connection, job, status, error)) for job in live}
+        bodies = {job.id: encode(self._final_body(job, status, error, images)) for job in live}
         settlements.write_results(connection, bodies, error=error)  # before webhooks, which read it there
         own = [
             self._delivery(job, job.webhook_url, self._told(connection, job) or bodies[job.id])
@@ -81,9 +98,8 @@ class JobEnd:
         return first_attempt_at(self.webhook_schedule, job.now, self.random)
 
     def _final_body(
-        self, connection: Connection, job: LockedJob, status: JobStatus, error: str | None
+        self, job: LockedJob, status: JobStatus, error: str | None, images: Sequence[ImageRow]
     ) -> dict[str, object]:
-        images = settlements.stored_images(connection, job.id) if status is JobStatus.COMPLETED else []
         urls = [self.media_url(storage_key) for _, storage_key, _ in images]
         return status_body(
             job_id=job.id,

@@ -182,7 +182,7 @@ class Settlement:
     def _add_images(
         self, connection: Connection, job: LockedJob, attempt: AttemptRow, images: Sequence[StoredImage]
     ) -> UUID | None:
-        stored = settlements.stored_images(connection, job.id)
+        stored = settlements.stored_images(connection, job)
         taken, known = {ordinal for ordinal, _, _ in stored}, {key for _, key, _ in stored}
         missing = [ordinal for ordinal in range(1, job.image_count + 1) if ordinal not in taken]
         fresh = [image for image in images if image.storage_key not in known]
@@ -193,7 +193,8 @@ class Settlement:
         if job.status.is_final:
             return None
         if len(new) == len(missing):
-            return job.id if self.job_end.write(connection, [job], JobStatus.COMPLETED, None) else None
+            has = sorted([*stored, *((ordinal, one.storage_key, one.media_type) for ordinal, one in new)])
+            return job.id if self.job_end.complete(connection, job, has) else None
         settlements.restore_missing_images(connection, job.id)
         return None
 

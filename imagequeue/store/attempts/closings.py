@@ -13,7 +13,10 @@ from imagequeue.domain.jobs import AttemptState
 from imagequeue.store.attempts.fences import MAY_END, Fence
 
 _READ_ATTEMPT = text("""
-    SELECT id, job_id, deployment, quota_group, state, created_at, process_id, upstream_reference
+    SELECT id, job_id, deployment, quota_group, state, created_at, process_id, upstream_reference,
+        EXISTS (SELECT FROM deployment_states WHERE name = deployment) OR EXISTS (
+            SELECT FROM quota_groups WHERE name = quota_group AND (throttled_in_a_row > 0 OR out_of_quota)
+        ) AS is_doubted
     FROM attempts WHERE id = :id
 """)
 
@@ -79,6 +82,7 @@ class AttemptRow:
     """What settling needs to know of an attempt.
 
     `process_id` is the process that calls; of a sleeping attempt, the one whose death left the call in doubt.
+    `is_doubted`: since its last success the deployment has failed, or its quota group was throttled.
     """
 
     id: UUID
@@ -89,6 +93,7 @@ class AttemptRow:
     created_at: datetime
     process_id: UUID | None
     upstream_reference: str | None
+    is_doubted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +126,7 @@ def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow | None:
         row.created_at,
         row.process_id,
         row.upstream_reference,
+        row.is_doubted,
     )
 
 

@@ -59,7 +59,9 @@ _FINISH = text("""
     FROM unnest(CAST(:ids AS uuid[])) WITH ORDINALITY AS given (id, position)
     JOIN finished ON finished.id = given.id
     ORDER BY position
-    RETURNING job_id
+    RETURNING job_id, EXISTS (
+        SELECT FROM attempts WHERE attempts.job_id = events.job_id AND state IN ('RELEASED', 'SLEEPING')
+    ) AS has_more
 """)
 
 _GIVE_BACK = text("""
@@ -102,11 +104,17 @@ def lock_jobs(connection: Connection, ids: Sequence[UUID]) -> list[LockedJob]:
     return [LockedJob(row[0], row[1], JobStatus(row[2]), OnUnknown(row[3]), *row[4:]) for row in rows]
 
 
-def stored_images(connection: Connection, job_id: UUID) -> list[tuple[int, str, str]]:
-    """Ordinal, storage key and media type of a job's images, in order."""
+ImageRow = tuple[int, str, str]
+"""Ordinal, storage key and media type."""
+
+
+def stored_images(connection: Connection, job: LockedJob) -> list[ImageRow]:
+    """The images that a job has, in order. A live job of one image has none, or it would be final."""
+    if job.image_count == 1 and not job.status.is_final:
+        return []
     rows = connection.execute(
         text("SELECT ordinal, storage_key, media_type FROM images WHERE job_id = :id ORDER BY ordinal"),
-        {"id": job_id},
+        {"id": job.id},
     )
     return [(row.ordinal, row.storage_key, row.media_type) for row in rows]
 
@@ -155,11 +163,10 @@ def restore_missing_images(connection: Connection, job_id: UUID, *, rounds: int 
 def finish_jobs(connection: Connection, jobs: Sequence[LockedJob], status: JobStatus) -> list[LockedJob]:
     """Compare-and-set the status of locked jobs from a live one, with its event; those that were live."""
     given = {"ids": [job.id for job in jobs], "times": [job.now for job in jobs], "status": status.value}
-    finished = set(connection.execute(_FINISH, given).scalars())
-    live = [job for job in jobs if job.id in finished]
-    if live:
-        _give_back(connection, [job.id for job in live])
-    return live
+    finished = {row.job_id: row.has_more for row in connection.execute(_FINISH, given)}
+    if more := [job_id for job_id, has_more in finished.items() if has_more]:
+        _give_back(connection, more)
+    return [job for job in jobs if job.id in finished]
 
 
 def _give_back(connection: Connection, job_ids: Sequence[UUID]) -> None:

@@ -105,9 +105,11 @@ _HOLD = text("""
     FROM total WHERE wallets.account_id = total.account_id
 """)
 
-_HOLDS = text("""
-    SELECT id, account_id, job_id, -amount AS amount FROM ledger_entries
+_LOCK_WITH_HOLDS = text("""
+    SELECT hold.id, hold.account_id, hold.job_id, -hold.amount AS amount
+    FROM ledger_entries AS hold JOIN wallets ON wallets.account_id = hold.account_id
     WHERE kind = 'HOLD' AND job_id = ANY(:job_ids)
+    ORDER BY hold.account_id FOR NO KEY UPDATE OF wallets
 """)
 
 _END = text("""
@@ -176,12 +178,13 @@ def lock_available(connection: Connection, account_id: UUID) -> Decimal:
 
 
 def _with_their_holds(connection: Connection, ends: Sequence[HoldEnd]) -> list[tuple[HoldEnd, Row[Any]]]:
-    """The ends of jobs that have a hold, each with it.
+    """The ends of jobs that have a hold, each with it; their wallets are locked, sorted by account.
 
     Raises:
         HoldNotOpen: a capture has no hold, or differs from it.
     """
-    holds = {row.job_id: row for row in connection.execute(_HOLDS, {"job_ids": [e.job_id for e in ends]})}
+    ids = [end.job_id for end in ends]
+    holds = {row.job_id: row for row in connection.execute(_LOCK_WITH_HOLDS, {"job_ids": ids})}
     for end in ends:
         hold = holds.get(end.job_id)
         if end.captured is not None and (hold is None or hold.amount != end.captured):
@@ -199,7 +202,6 @@ def end_holds(connection: Connection, ends: Sequence[HoldEnd]) -> None:
     found = _with_their_holds(connection, ends)
     if not found:
         return
-    _lock(connection, {hold.account_id for _, hold in found})
     connection.execute(
         _END,
         {
