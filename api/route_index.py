@@ -29,7 +29,7 @@ class RouteIndex(BaseRoute):
         self._by_head: dict[Head, list[BaseRoute]] = {}
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
-        """Try the routes that the path's first segments leave; one that lacks the method is the second best."""
+        """Try the routes that the path's first segments leave; one that lacks the method is second best."""
         if scope["type"] != "http" or scope.get("root_path"):
             return Match.NONE, {}
         best: tuple[Match, Scope] = (Match.NONE, {})
