@@ -42,15 +42,15 @@ def run() -> list[Line]:
     with running(upstreams, [MODEL], deployment("one", MODEL, 60)) as stack:
         api, worker = start_api(stack), stack.start("worker", "--queues", "backfills")
         watched = replace(api, process=worker)
-        file_id = _upload(stack)
-        seconds, batch_id = _ingested(stack, file_id)
+        file_id = upload(stack)
+        seconds, batch_id = ingested(stack, file_id)
         peak, bare = watched.memory("VmHWM"), _copied(stack, batch_id)
         alone = _submitted(api, lambda done: done >= SUBMITS)
         over = Event()
         during: list[float] = []
         client = Thread(target=lambda: during.extend(_submitted(api, lambda _: over.is_set())))
         client.start()
-        _ingested(stack, file_id)
+        ingested(stack, file_id)
         over.set()
         client.join()
         return list(_lines(seconds, peak, bare, alone, during))
@@ -82,16 +82,18 @@ def _shown(seconds: list[float]) -> str:
     return f"{percentile(seconds, 0.5) * 1000:.1f} / {percentile(seconds, 0.99) * 1000:.1f} ms"
 
 
-def _upload(stack: Stack) -> UUID:
-    upload = begin_upload(stack.runtime, stack.account_id)
-    for begin in range(0, LINES, 10_000):
-        upload.write(b"".join(_line(number) for number in range(begin, min(begin + 10_000, LINES))))
-    return upload.finish(purpose="batch", filename="lines.jsonl", expires_seconds=None).id
+def upload(stack: Stack, model: str = MODEL, lines: int = LINES) -> UUID:
+    """Store a file of lines for the model; its id."""
+    writing = begin_upload(stack.runtime, stack.account_id)
+    for begin in range(0, lines, 10_000):
+        numbers = range(begin, min(begin + 10_000, lines))
+        writing.write(b"".join(_line(number, model) for number in numbers))
+    return writing.finish(purpose="batch", filename="lines.jsonl", expires_seconds=None).id
 
 
-def _line(number: int) -> bytes:
+def _line(number: int, model: str) -> bytes:
     prompt = f"A lighthouse at dusk, number {number}, oil on canvas, wide angle, warm window light"
-    body = {"model": MODEL, "prompt": prompt, "size": "1024x1024"}
+    body = {"model": model, "prompt": prompt, "size": "1024x1024"}
     url = "/v1/images/generations"
     return (
         json.dumps({"custom_id": f"row-{number}", "method": "POST", "url": url, "body": body}).encode()
@@ -99,7 +101,7 @@ def _line(number: int) -> bytes:
     )
 
 
-def _ingested(stack: Stack, file_id: UUID) -> tuple[float, UUID]:
+def ingested(stack: Stack, file_id: UUID) -> tuple[float, UUID]:
     """Seconds from the creation of a batch until its lines may run; and the batch."""
     key_id: UUID = stack.rows("SELECT id FROM api_keys WHERE account_id = :id LIMIT 1", id=stack.account_id)[
         0

@@ -21,6 +21,7 @@ from bench import (
     submit,
     throughput,
     turns,
+    waiting_lines,
     waits,
     webhooks,
 )
@@ -64,6 +65,10 @@ ROWS = {
     "overhead": Row("submit to upstream call beside Celery's hop, 1 min", overhead.run),
     "throughput": Row("whole jobs a second beside a hand-written stack, 3 min", throughput.run_throughput),
     "backlog": Row("claims behind up to a million jobs, 3 min", backlog.run),
+    "backlog-lines": Row("others beside a million waiting lines, and their stop, 6 min", waiting_lines.run),
+    "backlog-lines-short": Row(
+        "the same beside 20,000 lines, 4 min", partial(waiting_lines.run, waiting_lines.FEW_LINES)
+    ),
     "idle": Row("what an idle stack takes, beside bare processes, 2 min", idle.run_idle),
     "cost": Row("CPU and SQL of a job, beside a hand-written stack, 3 min", throughput.run_cost),
     "memory": Row("what a worker holds for each of 1,000 calls, 2 min", held.run),
