@@ -20,7 +20,13 @@ from imagequeue.signals import exit_on
 
 SECONDS = 270.0
 """Length of the faults: every kind of fault happens at least once."""
-LEAST = {"jobs": 2000, "faults": 20, "clients that joined": 20, "kills of the command line": 10}
+LEAST = {
+    "jobs": 2000,
+    "faults": 20,
+    "clients that joined": 20,
+    "kills of the command line": 10,
+    "hostile connections": 500,
+}
 """Of a run of full length; fewer show too little. Who joins is a client that had lost its answer."""
 
 
@@ -58,6 +64,7 @@ def main() -> int:
         "faults": len(evidence.faults),
         "clients that joined": joined,
         "kills of the command line": evidence.backfill.exits[-signal.SIGKILL],
+        "hostile connections": len(evidence.hostile),
     }
     enough = all(found[name] >= least for name, least in LEAST.items())
     violated = sum(bool(finding.violations) for finding in findings)

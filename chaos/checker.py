@@ -11,6 +11,7 @@ from chaos.invariants import (
     clients,
     endings,
     failover,
+    hostile,
     images,
     jobs,
     life,
@@ -56,6 +57,10 @@ INVARIANTS: Sequence[Callable[[Evidence], Finding]] = (
     backfill.a_retry_calls_for_failed_lines_alone,
     backfill.a_backfill_is_charged_for_its_images_alone,
     backfill.the_folder_is_its_manifest,
+    hostile.the_hostile_client_is_refused,
+    hostile.no_hostile_connection_outlives_its_bound,
+    hostile.others_are_served_beside_the_hostile_client,
+    hostile.the_status_route_stays_quick,
     life.no_process_needs_a_hand,
 )
 

@@ -14,6 +14,7 @@ from psycopg.rows import dict_row
 
 from chaos.backfill_lines import BackfillRecord
 from chaos.faults import Fault
+from chaos.hostile.exchange import Exchange
 from chaos.notes import Notes
 from chaos.orders import Order
 from chaos.receiver import Receipt
@@ -79,6 +80,7 @@ class Evidence:
         calm_at: when the faults had ended.
         drained_at: when nothing was open any more; None if that took too long.
         hands: what did not work without a person after the run.
+        hostile: the connections of the hostile client.
         pids: the pid of each process that registered, by its process id.
         by_job: the rows of a table by job id, for the tables that have one.
         by_deployment: the attempts of each deployment.
@@ -104,6 +106,7 @@ class Evidence:
     calm_at: float
     drained_at: float | None
     hands: list[str]
+    hostile: list[Exchange]
     pids: dict[str, int] = field(default_factory=dict[str, int])
     by_job: dict[str, dict[Any, list[Row]]] = field(default_factory=dict[str, dict[Any, list[Row]]])
     by_deployment: dict[str, list[Row]] = field(default_factory=dict[str, list[Row]])

@@ -10,7 +10,7 @@ from random import Random
 
 import httpx
 
-from chaos.notes import Notes
+from chaos.notes import Notes, Outage, Poll
 from chaos.orders import Destination, Order
 from chaos.upstreams import MODEL
 
@@ -100,6 +100,8 @@ class Load:
                 return answer
             if answer is not None and answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 self.notes.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
+            elif answer is not None:
+                self.notes.outages.append(Outage(time.time(), answer.text[:200]))
             self.notes.repeats += 1
             self._over.wait(pause)
             pause = min(2.0, pause * 1.5)
@@ -115,16 +117,21 @@ class Load:
                     self._look(client, *self._random.choice(known), seen)
 
     def _look(self, client: httpx.Client, request_id: str, api_key: str, seen: dict[str, int]) -> None:
+        began = time.time()
         try:
             answer = client.get(f"/v2/requests/status/{request_id}", headers={"api-key": api_key})
+        except httpx.TimeoutException:
+            self.notes.polls.append(Poll(began, time.time() - began))
+            return
         except httpx.HTTPError:
             return
         if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+            self.notes.outages.append(Outage(time.time(), answer.text[:200]))
             return
         if answer.status_code != HTTPStatus.OK:
             self.notes.wrong.append(f"poll of {request_id}: {answer.status_code} {answer.text[:200]}")
             return
-        self.notes.polls += 1
+        self.notes.polls.append(Poll(began, time.time() - began))
         rank = _RANK[answer.json()["status"]]
         if rank < seen.get(request_id, 0):
             self.notes.wrong.append(f"{request_id} moved backwards to {answer.json()['status']}")

@@ -31,6 +31,22 @@ class Reply:
     lost: Loss | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """One poll of a job: its beginning, in seconds since the epoch, and the seconds until its answer."""
+
+    began: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Outage:
+    """An answer with 503: when it came, in seconds since the epoch, and what it said."""
+
+    at: float
+    text: str
+
+
 @dataclass(slots=True)
 class Notes:
     """What the clients were told. The threads share it; every entry is written once.
@@ -40,6 +56,8 @@ class Notes:
         answers: answers that were no outage.
         repeats: requests that were made again after an outage.
         cancels: the status code of each cancel, by request id.
+        polls: those that were answered with a status, and those that were given up.
+        outages: the answers with 503.
         waits: the replies to each client that waits, oldest first, by `Idempotency-Key`.
         wrong: answers that the contract does not allow.
     """
@@ -49,5 +67,6 @@ class Notes:
     repeats: int = 0
     cancels: dict[str, int] = field(default_factory=dict[str, int])
     waits: dict[str, list[Reply]] = field(default_factory=dict[str, list[Reply]])
-    polls: int = 0
+    polls: list[Poll] = field(default_factory=list[Poll])
+    outages: list[Outage] = field(default_factory=list[Outage])
     wrong: list[str] = field(default_factory=list[str])

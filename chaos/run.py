@@ -20,6 +20,7 @@ from chaos.backfill_lines import prompts
 from chaos.bucket import Bucket
 from chaos.evidence import Evidence, read_tables
 from chaos.faults import Faults
+from chaos.hostile.client import HOSTILE_FUNDS_USD, HostileClient
 from chaos.invariants.jobs import FINAL_SECONDS
 from chaos.load import Load
 from chaos.notes import Notes
@@ -107,26 +108,20 @@ def run(plan: Plan, say: Say) -> Evidence:
 
 
 def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
-    stack = parts.stack
-    keys = [stack.key(), stack.open_account("stranger")]
-    backfill = _backfill(plan, parts, stack.open_account("backfill"), say)
-    _deposit(stack)
-    wanted, url, notes = plan.orders(), str(stack.file()["api_url"]), Notes()
-    destination = Destination(url, keys, parts.receivers.url)
-    load = Load(destination, wanted, notes, plan.seed)
-    waiting = WaitingClients(destination, wanted, notes)
+    stack, wanted, notes = parts.stack, plan.orders(), Notes()
+    clients = _clients(plan, parts, wanted, notes, say)
     faults = Faults(stack, parts.bucket, parts.receivers.main, Random(plan.seed + 1), say)
     weather = Weather(parts.upstreams.url, DEPLOYMENTS, plan.seed, BACKFILL_DEPLOYMENTS)
     lists = ListSampler(lambda: str(stack.file()["redis_url"]))
     lists.begin()
-    load.start()
-    waiting.start()
-    with backfill:
-        calm_at = _storm(plan, _Storm(weather, faults, parts.receivers, backfill))
+    for client in (clients.load, clients.waiting, clients.hostile):
+        client.start()
+    with clients.backfill:
+        calm_at = _storm(plan, _Storm(weather, faults, parts.receivers, clients.backfill))
         say(f"calm    after {len(faults.done)} faults, {weather.gusts} gusts, {len(weather.spells)} spells")
-        drained_at = _end(_Clients(load, waiting, backfill), stack, say)
+        drained_at = _end(clients, stack, say)
     lists.end()
-    hands = _ask_for_hands(stack, url)
+    hands = _ask_for_hands(stack, str(stack.file()["api_url"]))
     return Evidence(
         tables=read_tables(str(stack.file()["database_url"])),
         objects={key.removeprefix("run/"): content for key, content in parts.bucket.objects.items()},
@@ -135,7 +130,7 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         receipts=list(parts.receivers.receipts),
         notes=notes,
         orders=wanted,
-        backfill=backfill.record,
+        backfill=clients.backfill.record,
         faults=faults.done,
         spells=weather.spells,
         lists=lists.samples,
@@ -145,6 +140,7 @@ def _run(plan: Plan, parts: _Parts, say: Say) -> Evidence:
         calm_at=calm_at,
         drained_at=drained_at,
         hands=hands,
+        hostile=clients.hostile.exchanges,
     )
 
 
@@ -182,6 +178,21 @@ def _deposit(stack: Stack) -> None:
         connection.execute(statement, {"usd": FUNDS_USD})
 
 
+def _clients(plan: Plan, parts: _Parts, wanted: Sequence[Order], notes: Notes, say: Say) -> _Clients:
+    """Open the accounts, with funds, and make their clients."""
+    stack = parts.stack
+    keys = [stack.key(), stack.open_account("stranger")]
+    backfill = _backfill(plan, parts, stack.open_account("backfill"), say)
+    _deposit(stack)
+    destination = Destination(str(stack.file()["api_url"]), keys, parts.receivers.url)
+    return _Clients(
+        Load(destination, wanted, notes, plan.seed),
+        WaitingClients(destination, wanted, notes),
+        backfill,
+        HostileClient.at(destination.url, stack.open_account("hostile", HOSTILE_FUNDS_USD), plan.seed),
+    )
+
+
 class _Storm(NamedTuple):
     """What makes faults, and what is hit by some that outlast the storm."""
 
@@ -197,6 +208,7 @@ class _Clients(NamedTuple):
     load: Load
     waiting: WaitingClients
     backfill: Backfill
+    hostile: HostileClient
 
 
 def _storm(plan: Plan, storm: _Storm) -> float:
@@ -220,8 +232,10 @@ def _end(clients: _Clients, stack: Stack, say: Say) -> float | None:
     A client that waits has its answer when its job is final, and its last repeat may have made the job. The
     backfill downloads its images when its batch has ended, retries lines, and waits for these.
     """
+    clients.hostile.stop()
     clients.load.join(FINAL_SECONDS)
     _drain(stack, say)
+    clients.hostile.join()
     clients.waiting.join(FINAL_SECONDS)
     clients.backfill.join(BACKFILL_SECONDS)
     drained_at = _drain(stack, say)

@@ -102,10 +102,10 @@ class Stack:
                 return line.split()[1]
         raise StackDown("no key was printed")
 
-    def open_account(self, name: str) -> str:
+    def open_account(self, name: str, funds_usd: str = "0") -> str:
         """Open an account, and return its API key."""
         answer = subprocess.run(  # noqa: S603  # our own program
-            [sys.executable, "-P", "-m", "cli", "keys", "create", name, "--json"],
+            [sys.executable, "-P", "-m", "cli", "keys", "create", name, "--funds", funds_usd, "--json"],
             env={**self._environment, **self.file()["env"]},
             check=True,
             capture_output=True,

@@ -1,4 +1,4 @@
-"""The upstreams: a simulator with several deployments of one model, and two of a model for the backfill."""
+"""The upstreams: a simulator with several deployments of one model, two of another one and one for edits."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ KEY_VARIABLE = "CHAOS_UPSTREAM_KEY"
 KEY = "chaos-upstream-key"
 BACKFILL_MODEL = BACKFILL_UPSTREAM_MODEL = "gpt-image-2"
 BACKFILL_PRICE = "0.007"
+EDIT_MODEL = "microsoft-mai-image-2e"
+EDIT_PRICE = "0.039"
 MAX_ATTEMPTS = 6
 """Failures of a job at one deployment, as by default: a job outlives an outage of all for two minutes."""
 
@@ -38,6 +40,7 @@ _DEPLOYMENTS = (
     _Deployment("pixazo", "pixazo", MODEL, 120, 60),  # longer than one poll that hangs, which is given 30 s
     _Deployment("bulk-1", *_BULK),
     _Deployment("bulk-2", *_BULK),
+    _Deployment("edits", "foundry", "mai-image-2e", 60, 15, EDIT_MODEL),
 )
 RPM = {one.name: one.rpm for one in _DEPLOYMENTS}
 """Calls a minute, by deployment. An upstream, its deployment and its quota group have one name."""
@@ -45,12 +48,12 @@ TIMEOUT_SECONDS = {one.name: one.timeout_seconds for one in _DEPLOYMENTS}
 """The deadline of a call, by deployment."""
 SERVING = {
     model: frozenset(one.name for one in _DEPLOYMENTS if one.serves == model)
-    for model in (MODEL, BACKFILL_MODEL)
+    for model in (MODEL, BACKFILL_MODEL, EDIT_MODEL)
 }
 """The deployments of each model; each can serve every job that asks for a ratio."""
 DEPLOYMENTS = SERVING[MODEL]
 BACKFILL_DEPLOYMENTS = SERVING[BACKFILL_MODEL]
-SIZED_DEPLOYMENTS = frozenset(one.name for one in _DEPLOYMENTS if one.provider == "foundry")
+SIZED_DEPLOYMENTS = DEPLOYMENTS & {one.name for one in _DEPLOYMENTS if one.provider == "foundry"}
 """Those that make an image of an exact size."""
 
 
@@ -59,13 +62,14 @@ def catalog(url: str) -> str:
     parts = [
         _model(MODEL, PRICE),
         _model(BACKFILL_MODEL, BACKFILL_PRICE),
+        _model(EDIT_MODEL, EDIT_PRICE, "edit"),
         *(_entry(url, one) for one in _DEPLOYMENTS),
     ]
     return "\n".join(parts)
 
 
-def _model(model: str, price: str) -> str:
-    return f'[[models]]\nid = "{model}"\noperations = ["generate"]\nprice_usd = "{price}"\n'
+def _model(model: str, price: str, operation: str = "generate") -> str:
+    return f'[[models]]\nid = "{model}"\noperations = ["{operation}"]\nprice_usd = "{price}"\n'
 
 
 def _entry(url: str, one: _Deployment) -> str:

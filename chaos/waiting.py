@@ -13,7 +13,7 @@ from http import HTTPStatus
 
 import httpx
 
-from chaos.notes import Loss, Notes, Reply
+from chaos.notes import Loss, Notes, Outage, Reply
 from chaos.orders import Destination, Order
 from chaos.waiting_kinds import KINDS, Ending
 
@@ -103,6 +103,8 @@ class WaitingClients:
                 if answer.status_code in _NAMING:
                     head = answer.headers
                 text = (await answer.aread()).decode(errors="replace")
+                if answer.status_code == HTTPStatus.SERVICE_UNAVAILABLE:
+                    self._notes.outages.append(Outage(time.time(), text[:200]))
         except (httpx.HTTPError, TimeoutError) as error:
             return Reply(began, request_id=_named(head), lost=_loss(error))
         return Reply(

@@ -81,5 +81,5 @@ def no_job_moved_backwards(evidence: Evidence) -> Finding:
         if ranks != sorted(set(ranks)):
             wrong.append(f"{job['id']}: {[event['status'] for event in evidence.of('events', job)]}")
     wrong += [note for note in evidence.notes.wrong if "moved backwards" in note]
-    counts = {"events": len(evidence.tables["events"]), "polls": evidence.notes.polls}
+    counts = {"events": len(evidence.tables["events"]), "polls": len(evidence.notes.polls)}
     return Finding("no job moved backwards", counts, wrong)

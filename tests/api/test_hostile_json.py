@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from api.json_body import ESCAPED_BYTES, LONG_BYTES, MOST_FIELDS, MOST_VALUES, json_object
+from chaos.hostile.json_bodies import hostile_bodies
 from imagequeue.domain.errors import InvalidRequest
-from tests.api.hostile_json import hostile_bodies
 from tests.api.service import Client, Service, serving
 from tests.api.submits import Submit, catalog_of_all, submits
 from tests.api.test_malformed_bodies import NOTHING, complaint, left_behind, post

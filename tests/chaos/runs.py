@@ -11,8 +11,9 @@ from uuid import UUID, uuid4
 
 from chaos.evidence import Evidence
 from chaos.faults import Fault
+from chaos.hostile.exchange import Answer, Exchange, Shape
 from chaos.invariants.life import WORKERS
-from chaos.notes import Notes, Reply
+from chaos.notes import Notes, Poll, Reply
 from chaos.orders import Order
 from chaos.receiver import Receipt
 from chaos.redis_lists import ListLength
@@ -131,6 +132,7 @@ def faultless() -> Evidence:
         backfill=backfill_record(NOW + 5),
         receipts=[Receipt("/hook/0", "msg_1", "{}", taken=True)],
         notes=Notes(
+            polls=[Poll(NOW + 1, 0.01)],
             acknowledged={"key 0": f"model_{JOB}", "key 1": f"model_{CANCELLED}"},
             cancels={f"model_{CANCELLED}": 202},
             waits={"key 0": [Reply(NOW - 0.1, lost="hung up"), answered()]},
@@ -153,6 +155,7 @@ def faultless() -> Evidence:
         calm_at=NOW + 10,
         drained_at=NOW + 20,
         hands=[],
+        hostile=[refused_connection()],
     )
 
 
@@ -185,6 +188,12 @@ def call_for_line(number: int, moment: float) -> dict[str, Any]:
     is_refused = number == 1 and moment < NOW + 5
     how = {"fault": "status" if is_refused else None, "billed_images": 0 if is_refused else 1}
     return call_at_east(number, wall_time=stamp_at(moment), **where, **how)
+
+
+def refused_connection(**more: Any) -> Exchange:
+    """A hostile connection that was refused in time."""
+    shape = Shape("half a head", (), bound_seconds=12)
+    return replace(Exchange(shape, NOW, NOW + 10, (Answer(408, retry_after=True),)), **more)
 
 
 def call_at_east(number: int, **more: Any) -> dict[str, Any]:

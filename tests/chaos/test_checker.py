@@ -12,8 +12,10 @@ import pytest
 from chaos.checker import INVARIANTS, check, line
 from chaos.evidence import Evidence
 from chaos.faults import Fault
+from chaos.hostile.exchange import Answer
 from chaos.invariants.endings import attempts_are_bounded, every_error_has_its_reason
 from chaos.invariants.jobs import every_job_is_final_in_time
+from chaos.notes import Outage, Poll
 from chaos.redis_lists import ListLength
 from chaos.upstreams import DEPLOYMENTS, MAX_ATTEMPTS
 from tests.chaos.runs import (
@@ -31,6 +33,7 @@ from tests.chaos.runs import (
     fail,
     faultless,
     job_row,
+    refused_connection,
     reread,
     rescue,
     time_at,
@@ -77,6 +80,16 @@ TAMPERINGS: dict[str, Callable[[Evidence], object]] = {
     "a_retry_calls_for_failed_lines_alone": lambda run: run.calls.append(call_for_line(0, NOW + 9)),
     "a_backfill_is_charged_for_its_images_alone": drop("ledger", 7),
     "the_folder_is_its_manifest": lambda run: run.backfill.folder.update({".imagequeue.part-1": ""}),
+    "the_hostile_client_is_refused": lambda run: run.hostile.append(
+        refused_connection(answers=(Answer(500, retry_after=False),))
+    ),
+    "no_hostile_connection_outlives_its_bound": lambda run: run.hostile.append(
+        refused_connection(ended=None)
+    ),
+    "others_are_served_beside_the_hostile_client": lambda run: run.notes.outages.append(
+        Outage(NOW + 1, "The service is not available at the moment")
+    ),
+    "the_status_route_stays_quick": lambda run: run.notes.polls.append(Poll(NOW + 1, 8)),
     "no_process_needs_a_hand": drop("processes", 0),
 }
 

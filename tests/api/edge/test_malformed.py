@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from api.edge.limits import EdgeLimits
+from chaos.hostile.malformed import CHUNKS, MALFORMED, Malformed
 from tests.api.edge.conversation import GOOD, HEALTHY, Conversation
-from tests.api.edge.malformed import CHUNKS, MALFORMED, Malformed
 from tests.api.edge.serving import api_without_database, echo, on_edge
 from tests.servers import ServerThread
 

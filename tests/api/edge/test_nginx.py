@@ -18,9 +18,9 @@ import httpx
 import pytest
 from sqlalchemy import Engine
 
+from chaos.hostile.malformed import head
 from cli.stack.servers.port import free
 from tests.api.edge.conversation import Conversation
-from tests.api.edge.malformed import head
 from tests.api.edge.serving import on_edge
 from tests.api.edge.test_forwarded import behind_proxies, tell
 from tests.api.service import BODY, ROUTE, Service, serving

@@ -12,8 +12,8 @@ from fastapi import Response
 from starlette.types import Receive, Scope, Send
 
 from api.edge.limits import EdgeLimits
+from chaos.hostile.malformed import INNER, chunked, head
 from tests.api.edge.conversation import GOOD, Conversation
-from tests.api.edge.malformed import INNER, chunked, head
 from tests.api.edge.serving import Held, api_without_database, echo, on_edge
 from tests.eventually import eventually
 from tests.servers import ServerThread

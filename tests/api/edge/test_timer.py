@@ -9,8 +9,8 @@ import pytest
 from starlette.types import Receive, Scope, Send
 
 from api.edge.limits import EdgeLimits
+from chaos.hostile.malformed import chunked, head
 from tests.api.edge.conversation import GOOD, Conversation
-from tests.api.edge.malformed import chunked, head
 from tests.api.edge.serving import Held, echo, on_edge
 from tests.eventually import eventually
 

@@ -26,7 +26,6 @@ def head(*lines: bytes, line: bytes = b"POST /x HTTP/1.1", host: bytes | None = 
     return b"\r\n".join([line, *([host] if host else []), *lines, b"", b""])
 
 
-_OLD = b"POST /x HTTP/1.0"
 _CHUNKED = b"Transfer-Encoding: chunked"
 
 
