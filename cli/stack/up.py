@@ -97,8 +97,9 @@ class _Run:
     async def _start(self) -> None:
         for server in self._plan.servers:
             self._supervisor.start_stage(server.process())
-            await readiness.until(server.answers)
-        await self._supervisor.run_once(self._processes.migrate())
+        await asyncio.gather(*(readiness.until(server.answers) for server in self._plan.servers))
+        if not await asyncio.to_thread(self._hooks.schema_is_newest, self._plan.env):
+            await self._supervisor.run_once(self._processes.migrate())
         key = await asyncio.to_thread(self._hooks.first_key, self._plan.env)
         if key is not None:
             self._console.say(key)

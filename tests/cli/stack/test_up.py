@@ -144,6 +144,12 @@ def test_a_failed_migration_ends_up_with_its_own_words(start: Starter) -> None:
     assert "migrate is broken" in up.errors
 
 
+def test_a_schema_that_is_the_newest_is_not_migrated(start: Starter) -> None:
+    (start.folder / "broken-migrate").touch()
+    (start.folder / "schema-is-newest").touch()
+    assert start().until_ready().end() == 0
+
+
 def test_a_stop_while_it_starts_leaves_nothing(start: Starter) -> None:
     up = start()
     eventually(lambda: up.data.joinpath("stack.json").exists(), 60)
