@@ -1,4 +1,4 @@
-"""The gate at which a process of a stack waits once it has imported everything (`cli/stack/start_gate.py`)."""
+"""The gate at which a process of a stack waits when it has imported all (`cli/stack/start_gate.py`)."""
 
 from __future__ import annotations
 

@@ -8,13 +8,13 @@ from typing import Any
 from cli.stack import plan, readiness
 from cli.stack.console import Console
 from cli.stack.data_directory import DataDirectory
-from cli.stack.start_gate import StartGate
 from cli.stack.hangup import has_terminal
 from cli.stack.hooks import Hooks
 from cli.stack.options import Options
 from cli.stack.plan import Plan
 from cli.stack.processes import QUEUES, Processes
 from cli.stack.stack_file import StackFile
+from cli.stack.start_gate import StartGate
 from cli.stack.supervisor.logs import Logs
 from cli.stack.supervisor.supervisor import Supervisor
 from imagequeue.programs import IMAGEQUEUE

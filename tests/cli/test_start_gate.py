@@ -3,8 +3,8 @@
 import os
 import threading
 
-from cli.start_gate import wait_at
 from cli.stack.start_gate import StartGate
+from cli.start_gate import wait_at
 
 
 def test_a_process_waits_until_the_gate_is_open() -> None:
