@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from cli.loading import loading
 from cli.start_gate import AfterFd
 
 STOP_SECONDS = 10
@@ -26,8 +27,9 @@ def api(
     after_fd: AfterFd = None,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    from api.server import serve  # noqa: PLC0415  # heavy imports belong to the command that needs them
-    from cli.process import opened  # noqa: PLC0415
+    with loading():
+        from api.server import serve  # noqa: PLC0415  # heavy imports belong to the command that needs them
+        from cli.process import opened  # noqa: PLC0415
 
     with opened("api", after_fd=after_fd) as runtime, _listener(host, port, fd) as listener:
         serve(runtime, listener, stop_seconds=STOP_SECONDS)

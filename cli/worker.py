@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from cli.loading import loading
 from cli.start_gate import AfterFd
 
 
@@ -20,10 +21,11 @@ def worker(
     after_fd: AfterFd = None,
 ) -> None:
     """Make upstream calls and deliver webhooks, or validate the files of batches, until SIGTERM."""
-    from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
-    from worker.app import DELIVERIES, QUEUES  # noqa: PLC0415
-    from worker.validator import BACKFILLS, run_validator  # noqa: PLC0415
-    from worker.worker import run_worker  # noqa: PLC0415
+    with loading():
+        from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
+        from worker.app import DELIVERIES, QUEUES  # noqa: PLC0415
+        from worker.validator import BACKFILLS, run_validator  # noqa: PLC0415
+        from worker.worker import run_worker  # noqa: PLC0415
 
     chosen = [name.strip() for name in queues.split(",") if name.strip()]
     if chosen == [BACKFILLS]:
