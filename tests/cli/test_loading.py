@@ -10,7 +10,7 @@ from cli.loading import loading
 def test_no_garbage_is_looked_for_while_a_program_is_imported_and_then_it_is() -> None:
     with loading():
         assert not gc.isenabled()
-        held = [[] for _ in range(1000)]
+        held: list[list[int]] = [[] for _ in range(1000)]
     assert gc.isenabled()
     assert gc.get_freeze_count() >= len(held)
     gc.unfreeze()
