@@ -27,8 +27,8 @@ from bench.submit import CATALOG, UPSTREAMS
 from bench.table import Line
 from bench.usage import cpu_seconds, pss_megabytes, since
 
-SETTLE_SECONDS, WINDOW_SECONDS = 10.0, 60.0
-"""After the start, until nothing of it runs on; then what is measured."""
+SETTLE_SECONDS, WINDOW_SECONDS = 15.0, 60.0
+"""After the start, until loops without work look seldom (10 s); then what is measured."""
 STARTS = 3
 MOST_SHARE, MOST_MB, MOST_START_SECONDS = 0.03, 90.0, 6.0
 """Of a core; PSS of each Python process; of the second start."""

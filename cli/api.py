@@ -7,6 +7,9 @@ from typing import Annotated
 
 import typer
 
+from cli.loading import loading
+from cli.start_gate import AfterFd
+
 STOP_SECONDS = 10
 """Seconds that requests may still take once SIGTERM has come. By default `up` kills after 11 s."""
 
@@ -21,12 +24,14 @@ def api(
     ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8000,
     fd: Annotated[int | None, typer.Option(help="Serve this listening socket instead.")] = None,
+    after_fd: AfterFd = None,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    from api.server import serve  # noqa: PLC0415  # heavy imports belong to the command that needs them
-    from cli.process import opened  # noqa: PLC0415
+    with loading():
+        from api.server import serve  # noqa: PLC0415  # heavy imports belong to the command that needs them
+        from cli.process import opened  # noqa: PLC0415
 
-    with opened("api") as runtime, _listener(host, port, fd) as listener:
+    with opened("api", after_fd=after_fd) as runtime, _listener(host, port, fd) as listener:
         serve(runtime, listener, stop_seconds=STOP_SECONDS)
 
 

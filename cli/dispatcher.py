@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from cli.loading import loading
+from cli.start_gate import AfterFd
 
-def dispatcher() -> None:
+
+def dispatcher(*, after_fd: AfterFd = None) -> None:
     """Dispatch jobs until SIGTERM. Any number of dispatchers may run."""
-    from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
-    from worker.dispatcher import run_dispatcher  # noqa: PLC0415
+    with loading():
+        from cli.process import opened  # noqa: PLC0415  # heavy imports belong to the command that needs them
+        from worker.dispatcher import run_dispatcher  # noqa: PLC0415
 
-    with opened("dispatcher") as runtime:
+    with opened("dispatcher", after_fd=after_fd) as runtime:
         run_dispatcher(runtime)

@@ -12,6 +12,8 @@ from typing import Any
 
 import typer
 
+from cli.loading import loading
+
 
 @dataclass(frozen=True)
 class Command:
@@ -23,7 +25,8 @@ class Command:
 
     def load(self) -> "Callable[..., Any] | typer.Typer":
         """Import it."""
-        found: Callable[..., Any] | typer.Typer = getattr(import_module(self.module), self.attribute)
+        with loading():
+            found: Callable[..., Any] | typer.Typer = getattr(import_module(self.module), self.attribute)
         return found
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import typer
 from sqlalchemy.exc import SQLAlchemyError
 
+from cli.start_gate import wait_at
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.logs import configure_logs
 from imagequeue.redis_server.refusal import refuse_misconfigured
@@ -27,14 +28,18 @@ def settings() -> Settings:
 
 
 @contextmanager
-def opened(name: str, *, calls_upstreams: bool = False) -> Generator[Runtime]:
-    """Open the runtime of a process and close it at the end; a process that makes calls needs their keys."""
+def opened(name: str, *, calls_upstreams: bool = False, after_fd: int | None = None) -> Generator[Runtime]:
+    """Open the runtime of a process and close it at the end; a process that makes calls needs their keys.
+
+    It connects to no server before `after_fd` is at its end (`wait_at`).
+    """
     read = settings()
     try:
         runtime = open_runtime(read, name=name, calls_upstreams=calls_upstreams)
     except ConfigurationError as error:
         raise refusal(error) from None
     try:
+        wait_at(after_fd)
         _refuse_servers(runtime)
         yield runtime
     finally:

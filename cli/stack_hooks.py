@@ -23,6 +23,7 @@ from imagequeue.redis_server.refusal import refuse_misconfigured
 from imagequeue.runtime import open_database
 from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
+from imagequeue.store.revision import is_newest
 from imagequeue.store.tables import processes
 
 FIRST_ACCOUNT = "first"
@@ -36,6 +37,7 @@ def hooks() -> Hooks:
     return Hooks(
         simulator_catalog=simulator_catalog,
         check=check,
+        schema_is_newest=schema_is_newest,
         first_key=first_key,
         reload=reload,
         all_beat=all_beat,
@@ -57,6 +59,15 @@ def check(env: Mapping[str, str]) -> None:
     _load_catalog(env)
     Keyring(env["IMAGEQUEUE_SECRET_KEY"])
     refuse_misconfigured(_redis(env))
+
+
+def schema_is_newest(env: Mapping[str, str]) -> bool:
+    """Whether no migration is to run. While the database is away: False, and `migrate` says why."""
+    try:
+        with _engine(env) as engine:
+            return is_newest(engine)
+    except SQLAlchemyError:
+        return False
 
 
 def first_key(env: Mapping[str, str]) -> str | None:

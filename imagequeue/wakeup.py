@@ -176,6 +176,11 @@ class WakeupListener:
                 self._closed.wait(max(0.0, deadline - time.monotonic()))
         return heard
 
+    @property
+    def is_subscribed(self) -> bool:
+        """Whether wake-ups reach it, as far as it knows; a connection that was cut shows at the next wait."""
+        return self._subscribed
+
     def interrupt(self) -> None:
         """End a `wait` that goes on because Redis is away; may be called from another thread."""
         self._closed.set()

@@ -53,6 +53,15 @@ def test_a_wakeup_arrives_at_once_with_its_names(redis_url: str, listener: Wakeu
     listener.close()
 
 
+def test_a_listener_knows_whether_wakeups_can_reach_it(listener: WakeupListener) -> None:
+    assert listener.is_subscribed
+    listener.close()
+    nowhere = WakeupListener(open_redis(read_redis_url(NO_REDIS)), "channel")
+    assert not nowhere.wait(0.0)
+    assert not nowhere.is_subscribed
+    nowhere.close()
+
+
 def test_what_was_asked_for_is_published_before_the_end(redis_url: str, listener: WakeupListener) -> None:
     publisher, names = (
         WakeupPublisher(open_redis(read_redis_url(redis_url)), "channel"),

@@ -16,7 +16,7 @@ from imagequeue.loops import Loop, no_pause
 from imagequeue.redis_server.client import open_redis
 from imagequeue.runtime import Runtime
 from imagequeue.wakeup import JOBS_FINAL, WakeupListener
-from worker.wake import LOOK_SECONDS, UntilSet
+from worker.wake import LookInterval, UntilSet
 
 log = structlog.get_logger()
 
@@ -29,15 +29,22 @@ def delivering(runtime: Runtime, slots: int, stopping: threading.Event) -> Gener
     """
     recorded = threading.Event()
     with ThreadPoolExecutor(slots, "delivery") as pool:
-        deliveries = wiring.deliveries(runtime, pool, slots)
-        claims = Loop("deliveries", deliveries.run_once, UntilSet(deliveries.may_claim, stopping), stopping)
+        deliveries, interval = wiring.deliveries(runtime, pool, slots), LookInterval()
+
+        def claim() -> int:
+            if claimed := deliveries.run_once():
+                interval.busy()
+            return claimed
+
+        claims = Loop("deliveries", claim, UntilSet(deliveries.may_claim, stopping), stopping)
         # At once: what is sent and not recorded is sent again if the process is killed.
         due = UntilSet(deliveries.may_record, recorded, least_seconds=0.0)
         records = Loop("delivery records", deliveries.record_once, due, recorded)
         listener = WakeupListener(open_redis(runtime.settings.redis_address), JOBS_FINAL)
 
         def listen() -> int:
-            listener.wait(LOOK_SECONDS)
+            if listener.wait(interval.seconds(may_be_woken=listener.is_subscribed)):
+                interval.busy()
             deliveries.may_claim.set()  # also without a wake-up: this is how often the outbox is looked at
             return 0
 

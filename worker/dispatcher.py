@@ -1,7 +1,7 @@
 """The dispatcher process: dispatch, batches, polls, the forecast, the sweep and the retention.
 
 Each of these is a loop of its own. Between two runs a loop waits for its interval, or (`Wake`) for a wake-up
-in Redis and at most 250 ms.
+in Redis, at most 250 ms or, when nothing has happened for a while, a second.
 """
 
 from __future__ import annotations
@@ -70,7 +70,8 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     def dispatch_once() -> int:
         if dispatch.eligibility.catalog is not runtime.catalog:
             dispatch.eligibility = Eligibility(runtime.catalog)
-        return dispatch.run_once()
+        released = dispatch.run_once()
+        return max(released, int(dispatch.may_wait))  # jobs that wait for their starts are work, too
 
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS

@@ -22,7 +22,7 @@ from imagequeue.signals import give_up, on_hangup, on_termination
 
 BACKFILLS = "backfills"
 
-LOOK_SECONDS = 0.5
+LOOK_SECONDS = 1.0
 """Between two looks while no file waits: what a small batch waits at most before it is begun."""
 
 WATCH_SECONDS = 5.0

@@ -94,7 +94,8 @@ def _fetch_batch_inputs(runtime: Runtime, stopping: threading.Event) -> None:
     """Fetch the input images that lines of batches name."""
     fetch = backfill_wiring.batch_inputs(runtime).run_once
     for place in range(fetch_batch_inputs.PLACES):
-        Loop.every(fetch_batch_inputs.INTERVAL_SECONDS, f"batch inputs {place}", fetch, stopping).start()
+        seconds = fetch_batch_inputs.HELP_SECONDS if place else fetch_batch_inputs.INTERVAL_SECONDS
+        Loop.every(seconds, f"batch inputs {place}", fetch, stopping).start()
 
 
 def _delivery_slots(lanes: Sequence[Lane], queues: Sequence[str], slots: int) -> int:

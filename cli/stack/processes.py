@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cli.stack.data_directory import DataDirectory
 from cli.stack.options import Options
@@ -37,18 +37,23 @@ class Processes:
         """The upstreams of the built-in catalog."""
         return self._command("simulator", "simulator", "--port", str(port))
 
-    def application(self, options: Options, listener: int) -> list[Process]:
-        """The api processes, which share the socket `listener`, the dispatcher, the workers of all queues."""
-        return [
+    def application(self, options: Options, listener: int, gate: int) -> list[Process]:
+        """The api processes, which share the socket `listener`, the dispatcher, the workers of all queues.
+
+        They connect to no server before the descriptor `gate` is at its end.
+        """
+        workers = [
+            self._worker(queue, number, options.concurrency)
+            for queue in QUEUES
+            for number in range(1, options.workers + 1)
+        ]
+        processes = [
             *(self._api(number, listener) for number in range(1, options.api_workers + 1)),
             self._command("dispatcher", "dispatcher"),
-            *(
-                self._worker(queue, number, options.concurrency)
-                for queue in QUEUES
-                for number in range(1, options.workers + 1)
-            ),
+            *workers,
             self._command("worker-backfills", "worker", "--queues", VALIDATED),
         ]
+        return [_after(gate, process) for process in processes]
 
     def _api(self, number: int, listener: int) -> Process:
         return self._command(f"api-{number}", "api", "--fd", str(listener), descriptors=(listener,))
@@ -65,3 +70,8 @@ class Processes:
             lock=self.data.lock_of(name),
             pass_fds=descriptors,
         )
+
+
+def _after(gate: int, process: Process) -> Process:
+    """The same process, which waits at the gate."""
+    return replace(process, argv=[*process.argv, "--after-fd", str(gate)], pass_fds=(*process.pass_fds, gate))

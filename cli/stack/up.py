@@ -14,6 +14,7 @@ from cli.stack.options import Options
 from cli.stack.plan import Plan
 from cli.stack.processes import QUEUES, Processes
 from cli.stack.stack_file import StackFile
+from cli.stack.start_gate import StartGate
 from cli.stack.supervisor.logs import Logs
 from cli.stack.supervisor.supervisor import Supervisor
 from imagequeue.programs import IMAGEQUEUE
@@ -66,6 +67,7 @@ class _Run:
 
     async def until_stopped(self) -> None:
         """Start everything; stop everything on a signal, or when something cannot be started."""
+        self._gate = StartGate()
         self._supervisor = Supervisor(
             Logs(self._processes.data.logs), report=self._report, changed=self._changed
         )
@@ -81,6 +83,7 @@ class _Run:
             await asyncio.gather(starting, *beside, return_exceptions=True)
             await self._supervisor.stop(self._options.stop_timeout)
             self._stack_file.remove()
+            self._gate.close()
 
     async def _first_of(self, starting: asyncio.Task[None]) -> None:
         """Return when a stop is asked for; raise when a start fails."""
@@ -95,18 +98,25 @@ class _Run:
             await self._supervisor.failure
 
     async def _start(self) -> None:
+        """Start all processes at once. Those of the program import while the servers start."""
         for server in self._plan.servers:
             self._supervisor.start_stage(server.process())
-            await readiness.until(server.answers)
-        await self._supervisor.run_once(self._processes.migrate())
+        if self._plan.simulator_port is not None:
+            self._supervisor.start_stage(self._processes.simulator(self._plan.simulator_port))
+        listener, gate = self._plan.listener.fileno(), self._gate.descriptor
+        self._supervisor.start_stage(*self._processes.application(self._options, listener, gate))
+        await self._until_servers_ready()
+        self._gate.open()
         key = await asyncio.to_thread(self._hooks.first_key, self._plan.env)
         if key is not None:
             self._console.say(key)
-        if self._plan.simulator_port is not None:
-            self._supervisor.start_stage(self._processes.simulator(self._plan.simulator_port))
-        listener = self._plan.listener.fileno()
-        self._supervisor.start_stage(*self._processes.application(self._options, listener))
         await self._until_ready()
+
+    async def _until_servers_ready(self) -> None:
+        """Wait until the servers answer and the schema is the newest."""
+        await asyncio.gather(*(readiness.until(server.answers) for server in self._plan.servers))
+        if not await asyncio.to_thread(self._hooks.schema_is_newest, self._plan.env):
+            await self._supervisor.run_once(self._processes.migrate())
 
     async def _until_ready(self) -> None:
         await readiness.until_api_ready(self._plan.api_url)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, insert, text
 
-from cli.stack_hooks import all_beat, check, first_key, simulator_catalog
+from cli.stack_hooks import all_beat, check, first_key, schema_is_newest, simulator_catalog
 from imagequeue.domain.catalog_file import load_catalog
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.domain.ids import new_id
@@ -78,6 +78,11 @@ def test_a_wrong_catalog_is_refused_before_anything_starts(env: dict[str, str]) 
         file.write('\n[[models]]\nid = "more"\nprice = "1"\n')
     with pytest.raises(ConfigurationError, match="price"):
         check(env)
+
+
+def test_a_database_that_is_away_is_left_to_the_migration_to_tell(env: dict[str, str]) -> None:
+    assert schema_is_newest(env)
+    assert not schema_is_newest(env | {"IMAGEQUEUE_DATABASE_URL": "postgresql://127.0.0.1:1/none"})
 
 
 def test_the_first_key_is_made_once(env: dict[str, str]) -> None:

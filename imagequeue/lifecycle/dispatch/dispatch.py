@@ -79,6 +79,8 @@ class Dispatch:
     backlog: Backlog = field(default_factory=Backlog)
     queues: dict[frozenset[str], FairQueue] = field(default_factory=dict[frozenset[str], FairQueue])
     at_once: int = GRANTS_AT_ONCE
+    may_wait: bool = True
+    """Whether jobs may wait; False after a pass that has looked for some and found none."""
 
     def run_once(self) -> int:
         """Grant what can be granted now; how many attempts were released."""
@@ -99,8 +101,10 @@ class Dispatch:
             groups = quota.read_groups(connection, list(self.eligibility.pools), self.at_once)
             known = Pass(groups, Waiting(), ConcurrencyLimits())
             if not any(map(_is_due, groups.values())):
+                self.may_wait = True
                 return known, {}
             known.waiting = self.backlog.look(connection)
+            self.may_wait = bool(known.waiting)
             if not known.waiting:
                 self.queues.clear()  # without waiting jobs no account is ahead of another
                 return known, {}

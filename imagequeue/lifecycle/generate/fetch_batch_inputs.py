@@ -28,7 +28,10 @@ from imagequeue.store.jobs import input_images
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 1.0
-"""Between two looks for URLs that are due."""
+"""Between two looks for URLs that are due, of the first place."""
+
+HELP_SECONDS = 5.0
+"""The same for the other places, which help where many URLs are due; a batch can wait so long for them."""
 
 PLACES = 4
 """URLs that a process fetches at a time, beside those of single jobs: each waits for a stranger's server.

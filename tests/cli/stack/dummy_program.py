@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import FrameType
@@ -65,10 +66,14 @@ def main() -> None:
     command = sys.argv[1]
     if (FOLDER / f"broken-{command}").exists():
         sys.exit(f"{command} is broken")
+    if "--after-fd" in sys.argv:
+        note(f"imported {command}")
+        os.read(int(sys.argv[sys.argv.index("--after-fd") + 1]), 1)
     note(f"started {' '.join(sys.argv[1:])}")
     match command:
         case "migrate":
-            return
+            while (FOLDER / "hold-migrate").exists():
+                time.sleep(0.01)
         case "api":
             api(int(sys.argv[3]))
         case _:

@@ -21,6 +21,11 @@ def check(env: Mapping[str, str]) -> None:
         raise StackError("there is no catalog")
 
 
+def schema_is_newest(_env: Mapping[str, str]) -> bool:
+    """Whether the test says so."""
+    return (FOLDER / "schema-is-newest").exists()
+
+
 def first_key(env: Mapping[str, str]) -> str | None:
     """A key, the first time."""
     made = FOLDER / "key"
@@ -46,7 +51,12 @@ def main() -> None:
     """Run until stopped."""
     options = Options(data_dir=Path(sys.argv[1]), port=0, stop_timeout=float(sys.argv[2]))
     hooks = Hooks(
-        simulator_catalog=CATALOG.format, check=check, first_key=first_key, reload=reload, all_beat=all_beat
+        simulator_catalog=CATALOG.format,
+        check=check,
+        schema_is_newest=schema_is_newest,
+        first_key=first_key,
+        reload=reload,
+        all_beat=all_beat,
     )
     program = (sys.executable, str(Path(__file__).with_name("dummy_program.py")))
     try:

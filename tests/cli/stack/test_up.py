@@ -144,6 +144,33 @@ def test_a_failed_migration_ends_up_with_its_own_words(start: Starter) -> None:
     assert "migrate is broken" in up.errors
 
 
+def test_a_schema_that_is_the_newest_is_not_migrated(start: Starter) -> None:
+    (start.folder / "broken-migrate").touch()
+    (start.folder / "schema-is-newest").touch()
+    assert start().until_ready().end() == 0
+
+
+def test_processes_import_while_the_servers_start_and_go_on_once_the_schema_is_there(start: Starter) -> None:
+    (start.folder / "hold-migrate").touch()
+    up = start()
+    eventually(lambda: (start.folder / "notes").exists() and "started migrate" in up.notes, 60)
+    eventually(lambda: sum(note.startswith("imported ") for note in up.notes) == 6, 60)
+    begun = {note.split()[1] for note in up.notes if note.startswith("started ")}
+    assert begun <= {"migrate", "simulator"}
+    (start.folder / "hold-migrate").unlink()
+    up.until_ready()
+    assert up.end() == 0
+
+
+def test_a_stop_before_the_schema_is_there_leaves_nothing(start: Starter) -> None:
+    (start.folder / "hold-migrate").touch()
+    up = start()
+    eventually(lambda: (start.folder / "notes").exists() and "started migrate" in up.notes, 60)
+    processes = up.family()
+    assert up.end() == 0
+    assert survivors(processes) == []
+
+
 def test_a_stop_while_it_starts_leaves_nothing(start: Starter) -> None:
     up = start()
     eventually(lambda: up.data.joinpath("stack.json").exists(), 60)

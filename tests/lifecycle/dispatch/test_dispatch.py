@@ -96,6 +96,14 @@ def rescue(of: Pipeline) -> None:
         of.rescue.rescue(orphan)
 
 
+def test_a_pass_knows_whether_jobs_wait_for_their_starts(single: Pipeline) -> None:
+    single.dispatch.run_once()
+    assert not single.dispatch.may_wait
+    single.submit(4)
+    assert single.dispatch.run_once() == 2
+    assert single.dispatch.may_wait
+
+
 @pytest.mark.parametrize(
     "point", ["generate.before_start", "generate.started", "generate.sent", "generate.before_settle"]
 )
