@@ -10,9 +10,10 @@ from PIL import Image
 from imagequeue.domain.encoded import EncodedImage
 from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
 from imagequeue.domain.upstream import Unavailable
-from imagequeue.media.colours import in_eight_bits, upright, with_rgb_profile
+from imagequeue.media.colours import in_eight_bits, in_mode, turn_upright, with_rgb_profile
 from imagequeue.media.decoding import UnusableImage, decode_pruned
-from imagequeue.media.gate import DECODING
+from imagequeue.media.gate import decoding
+from imagequeue.media.weight import weigh
 
 MOST_OUTPUT_BYTES = 64 * 1024 * 1024
 """The most for one image of an answer (docs/design/pipeline.md, "An attempt")."""
@@ -40,24 +41,26 @@ def check_output(content: bytes, output_format: OutputFormat) -> EncodedImage:
     if len(content) > MOST_OUTPUT_BYTES:
         raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB")
     try:
-        with DECODING:
-            image, content = decode_pruned(content, most_pixels=MOST_OUTPUT_PIXELS)
-            with image:
-                return _in_format(image, content, output_format)
+        with decoding(weigh(content, output_format)):
+            return _in_format(content, output_format)
     except UnusableImage as error:
         raise Unavailable(f"an image is unusable: {error}") from error
 
 
-def _in_format(image: Image.Image, content: bytes, output_format: OutputFormat) -> EncodedImage:
+def _in_format(content: bytes, output_format: OutputFormat) -> EncodedImage:
+    image, content = decode_pruned(content, most_pixels=MOST_OUTPUT_PIXELS)
     if image.format == output_format.upper():
         return EncodedImage(content, MEDIA_TYPES[output_format], image.width, image.height)
-    turned = upright(image)
-    converted = encode(turned, output_format)
-    return EncodedImage(converted, MEDIA_TYPES[output_format], turned.width, turned.height)
+    turn_upright(image)
+    converted = encode(image, output_format)
+    return EncodedImage(converted, MEDIA_TYPES[output_format], image.width, image.height)
 
 
 def encode(image: Image.Image, output_format: OutputFormat, **options: Any) -> bytes:
-    """Encode pixels, with a profile for RGB and no other metadata; JPEG gets a white background."""
+    """Encode pixels, with a profile for RGB and no other metadata; JPEG gets a white background.
+
+    The image may lose its metadata, because it is not copied where it has the mode to encode already.
+    """
     image = with_rgb_profile(in_eight_bits(image))
     plain = _without_alpha(image) if output_format == "jpeg" else _in_colour(image)
     profile = image.info.get("icc_profile")
@@ -69,11 +72,12 @@ def encode(image: Image.Image, output_format: OutputFormat, **options: Any) -> b
 
 
 def _in_colour(image: Image.Image) -> Image.Image:
-    return image.convert("RGBA" if image.has_transparency_data else "RGB")
+    return in_mode(image, "RGBA" if image.has_transparency_data else "RGB")
 
 
 def _without_alpha(image: Image.Image) -> Image.Image:
     if not image.has_transparency_data:
-        return image.convert("RGB")
+        return in_mode(image, "RGB")
     white = Image.new("RGBA", image.size, "white")
-    return Image.alpha_composite(white, image.convert("RGBA")).convert("RGB")
+    white.alpha_composite(in_mode(image, "RGBA"))
+    return white.convert("RGB")
