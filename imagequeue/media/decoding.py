@@ -28,6 +28,10 @@ class UnusableImage(Exception):
     """The bytes are not an image that this service takes; the message says why."""
 
 
+class TooLargeImage(UnusableImage):
+    """What was made of it has too many bytes; the message is a whole one."""
+
+
 class TooManyPixels(UnusableImage):
     """Its header announces more pixels than the caller takes."""
 
@@ -63,10 +67,25 @@ def decode_pruned(
     return _decoded(pruned, most_pixels, wanted_pixels), pruned
 
 
+def header_of(content: bytes) -> Image.Image:
+    """The picture with its size, mode and format, of which no pixel is decoded yet.
+
+    Raises:
+        UnusableImage: there is no header that can be read, with the metadata or without.
+    """
+    try:
+        return Image.open(io.BytesIO(content), formats=FORMATS)
+    except Exception as error:  # hostile bytes may raise anything
+        pruned = without_metadata(content)
+        if pruned is None or len(pruned) == len(content):
+            raise UnusableImage("it cannot be decoded as PNG, JPEG, WebP or GIF") from error
+        return header_of(pruned)
+
+
 def _decoded(content: bytes, most_pixels: int, wanted_pixels: int | None) -> Image.Image:
     try:
         image = Image.open(io.BytesIO(content), formats=FORMATS)
-        _require_pixels(image, most_pixels)
+        require_pixels(image, most_pixels)
         if wanted_pixels is not None:
             image.draft(None, scaled_size(image.size, wanted_pixels))
         image.load()
@@ -95,7 +114,12 @@ def scaled_size(size: tuple[int, int], most_pixels: int) -> tuple[int, int]:
     return max(1, int(width * scale)), max(1, int(height * scale))
 
 
-def _require_pixels(image: Image.Image, most_pixels: int) -> None:
+def require_pixels(image: Image.Image, most_pixels: int) -> None:
+    """Refuse an image whose header announces more pixels.
+
+    Raises:
+        TooManyPixels: and says how many it has.
+    """
     if image.width * image.height > most_pixels:
         raise TooManyPixels(
             f"it has {image.width} x {image.height} pixels, more than {most_pixels // 1_000_000} megapixels"

@@ -92,6 +92,10 @@ DECODING = Gate(
 )
 """The gate of this process for decoding: a place for each core that it may use."""
 
+INPUTS = Gate(2)
+"""The gate of this process for input images that are in memory to be prepared, up to 20 MiB each. They have
+places of their own, because a large one waits for a child process, and no paid answer waits for that."""
+
 STORING = Gate(8)
 """The gate of this process for puts into the storage. Each holds an image of up to 64 MiB in memory."""
 
