@@ -29,9 +29,16 @@ from api.services import ApiServices, services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from api.waiting import JobWait
 from imagequeue.dialects.dialect import ClientRequest, Dialect, StreamingDialect, SubmittedBody
-from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError, InvalidRequest, StillRunning
+from imagequeue.domain.errors import (
+    IdempotencyMismatch,
+    ImagequeueError,
+    InsufficientBalance,
+    InvalidRequest,
+    StillRunning,
+)
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
+from imagequeue.lifecycle.submit.funds import require_funds
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
 from imagequeue.lifecycle.submit.uploads import AnswerKind, RequestWithUploads
 from imagequeue.store.database import one_statement
@@ -60,7 +67,7 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     reading = Reading(request, dialect, asked, key, headers)
     try:
         submission, kind = await reading.read()
-    except InvalidRequest:
+    except (InvalidRequest, InsufficientBalance):
         found = await earlier_answer(services, reading)
         if found is None:
             raise
@@ -137,7 +144,11 @@ class Reading:
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
         notes, same = ask.written_notes(), self.fingerprint(self.body)
-        stored = ask.store_uploads(services_of(self.request).runtime)  # last: what is refused leaves nothing
+        runtime = services_of(self.request).runtime
+        if ask.has_uploads:
+            repeat = (self.key.id, same) if self.headers.retry_count else None
+            require_funds(runtime, self.key.account_id, ask.request, repeat_of=repeat)
+        stored = ask.store_uploads(runtime)  # last: what is refused leaves nothing
         submission = _submission(self.key, self.dialect, self.headers, stored, same, notes)
         return submission, ask.answer or _usual(self.asked)
 
@@ -145,8 +156,8 @@ class Reading:
 async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | None:
     """What the first submit with this Idempotency-Key was answered; None: there was none, or no key.
 
-    A submit that could be read when it came, and cannot be read now because its model is gone from the
-    catalog or disabled, is still a repeat.
+    A submit that could be read when it came is still a repeat if it cannot be read now, because its model is
+    gone from the catalog or disabled, or the money is spent.
 
     Raises:
         IdempotencyMismatch: the first one was another request.
