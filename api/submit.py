@@ -41,6 +41,7 @@ from imagequeue.domain.images import ImageRequest
 from imagequeue.lifecycle.submit.funds import require_funds
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
 from imagequeue.lifecycle.submit.uploads import AnswerKind, RequestWithUploads
+from imagequeue.media.gate import reading_upload
 from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.idempotency import Earlier, KeyClaim, find_keys
 from imagequeue.store.money.accounts import StoredKey
@@ -127,7 +128,7 @@ class Reading:
         parse = reader_of(self.request, self.asked.route.bodies)
         async with any_content(self.request, services.runtime.settings.max_body_bytes) as content:
             if content.is_large:
-                return await prepare_uploads(services, lambda: self._made(self._read(parse, content)))
+                return await prepare_uploads(services, lambda: self._read_large(parse, content))
             ask = self._read(parse, content)
         if ask.has_uploads:
             return await prepare_uploads(services, lambda: self._made(ask))
@@ -136,6 +137,12 @@ class Reading:
     def fingerprint(self, body: SubmittedBody) -> bytes:
         """What a repeat must share with this submit."""
         return fingerprint(self.key.account_id, self.request.scope["path"], body.identity())
+
+    def _read_large(
+        self, parse: Callable[[Content], SubmittedBody], content: Content
+    ) -> tuple[Submission, AnswerKind]:
+        with reading_upload(content.size):
+            return self._made(self._read(parse, content))
 
     def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
         self.body = parse(content)

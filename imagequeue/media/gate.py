@@ -99,9 +99,16 @@ places of their own, because a large one waits for a child process, and no paid 
 STORING = Gate(8)
 """The gate of this process for puts into the storage. Each holds an image of up to 64 MiB in memory."""
 
-PIXELS = Budget(128 * 1024 * 1024)
-"""Bytes of memory for the pixels of all threads of this process: eight pictures of one megapixel. A thread
+PIXELS = Budget(64 * 1024 * 1024)
+"""Bytes of memory for the pixels of all threads of this process: four pictures of one megapixel. A thread
 takes its place in `DECODING` first, so that no two threads wait for each other."""
+
+UPLOADS = Budget(128 * 1024 * 1024)
+"""Bytes of memory for bodies of submits that are being parsed: a body of 27 MB goes alone. A thread holds its
+part before it takes a place in `DECODING`."""
+
+_COPIES_OF_A_BODY = 5
+"""The body, its text, the base64 of its image without white space, and the image, some of them as copies."""
 
 WORTH_RETURNING_BYTES = 8 * 1024 * 1024
 """A picture of less weight is not worth the milliseconds of `return_memory`."""
@@ -110,7 +117,20 @@ WORTH_RETURNING_BYTES = 8 * 1024 * 1024
 @contextmanager
 def decoding(weight_bytes: int) -> Generator[None]:
     """Wait for a core and for so much memory, and give the memory back to the system at the end."""
-    with DECODING, PIXELS.of(weight_bytes):
+    with DECODING, _returned(PIXELS, weight_bytes):
+        yield
+
+
+@contextmanager
+def reading_upload(body_bytes: int) -> Generator[None]:
+    """Wait for the memory that a body of this size takes, and give it back to the system at the end."""
+    with _returned(UPLOADS, _COPIES_OF_A_BODY * body_bytes):
+        yield
+
+
+@contextmanager
+def _returned(budget: Budget, weight_bytes: int) -> Generator[None]:
+    with budget.of(weight_bytes):
         try:
             yield
         finally:
