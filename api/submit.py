@@ -29,11 +29,19 @@ from api.services import ApiServices, services_of
 from api.submission_headers import SubmissionHeaders, read_submission_headers
 from api.waiting import JobWait
 from imagequeue.dialects.dialect import ClientRequest, Dialect, StreamingDialect, SubmittedBody
-from imagequeue.domain.errors import IdempotencyMismatch, ImagequeueError, InvalidRequest, StillRunning
+from imagequeue.domain.errors import (
+    IdempotencyMismatch,
+    ImagequeueError,
+    InsufficientBalance,
+    InvalidRequest,
+    StillRunning,
+)
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.images import ImageRequest
+from imagequeue.lifecycle.submit.funds import require_funds
 from imagequeue.lifecycle.submit.submission import Accepted, Submission, fingerprint
 from imagequeue.lifecycle.submit.uploads import AnswerKind, RequestWithUploads
+from imagequeue.media.gate import reading_upload
 from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.idempotency import Earlier, KeyClaim, find_keys
 from imagequeue.store.money.accounts import StoredKey
@@ -60,7 +68,7 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     reading = Reading(request, dialect, asked, key, headers)
     try:
         submission, kind = await reading.read()
-    except InvalidRequest:
+    except (InvalidRequest, InsufficientBalance):
         found = await earlier_answer(services, reading)
         if found is None:
             raise
@@ -120,7 +128,7 @@ class Reading:
         parse = reader_of(self.request, self.asked.route.bodies)
         async with any_content(self.request, services.runtime.settings.max_body_bytes) as content:
             if content.is_large:
-                return await prepare_uploads(services, lambda: self._made(self._read(parse, content)))
+                return await prepare_uploads(services, lambda: self._read_large(parse, content))
             ask = self._read(parse, content)
         if ask.has_uploads:
             return await prepare_uploads(services, lambda: self._made(ask))
@@ -130,6 +138,12 @@ class Reading:
         """What a repeat must share with this submit."""
         return fingerprint(self.key.account_id, self.request.scope["path"], body.identity())
 
+    def _read_large(
+        self, parse: Callable[[Content], SubmittedBody], content: Content
+    ) -> tuple[Submission, AnswerKind]:
+        with reading_upload(content.size):
+            return self._made(self._read(parse, content))
+
     def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
         self.body = parse(content)
         return self.dialect.read(self.asked, self.body, services_of(self.request).runtime.catalog)
@@ -137,7 +151,11 @@ class Reading:
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
         assert self.body is not None  # noqa: S101  # `_read` has parsed it
         notes, same = ask.written_notes(), self.fingerprint(self.body)
-        stored = ask.store_uploads(services_of(self.request).runtime)  # last: what is refused leaves nothing
+        runtime = services_of(self.request).runtime
+        if ask.has_uploads:
+            repeat = (self.key.id, same) if self.headers.retry_count else None
+            require_funds(runtime, self.key.account_id, ask.request, repeat_of=repeat)
+        stored = ask.store_uploads(runtime)  # last: what is refused leaves nothing
         submission = _submission(self.key, self.dialect, self.headers, stored, same, notes)
         return submission, ask.answer or _usual(self.asked)
 
@@ -145,8 +163,8 @@ class Reading:
 async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | None:
     """What the first submit with this Idempotency-Key was answered; None: there was none, or no key.
 
-    A submit that could be read when it came, and cannot be read now because its model is gone from the
-    catalog or disabled, is still a repeat.
+    A submit that could be read when it came is still a repeat if it cannot be read now, because its model is
+    gone from the catalog or disabled, or the money is spent.
 
     Raises:
         IdempotencyMismatch: the first one was another request.

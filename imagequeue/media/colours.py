@@ -7,6 +7,7 @@ is turned as its orientation says, wider values are scaled down, and another pro
 from __future__ import annotations
 
 import io
+from contextlib import suppress
 from typing import Any, cast
 
 from PIL import Image, ImageCms, ImageOps
@@ -21,12 +22,10 @@ _STEPS = 257
 """A value of sixteen bits divided by this is one of eight: 65535 / 255."""
 
 
-def upright(image: Image.Image) -> Image.Image:
-    """The image turned as its metadata say; unchanged where they cannot be read."""
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # noqa: BLE001  # hostile metadata may raise anything; the pixels are good
-        return image
+def turn_upright(image: Image.Image) -> None:
+    """Turn the image as its metadata say; it stays as it is where they cannot be read. No copy remains."""
+    with suppress(Exception):  # hostile metadata may raise anything; the pixels are good
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def in_eight_bits(image: Image.Image) -> Image.Image:
@@ -39,6 +38,11 @@ def in_eight_bits(image: Image.Image) -> Image.Image:
     if isinstance(transparent, int):
         scaled.info["transparency"] = transparent // _STEPS
     return scaled
+
+
+def in_mode(image: Image.Image, mode: str) -> Image.Image:
+    """The image in this mode; itself where it has it, because Pillow would make a copy."""
+    return image if image.mode == mode else image.convert(mode)
 
 
 def in_srgb(image: Image.Image) -> Image.Image:

@@ -261,3 +261,29 @@ def test_who_waits_for_decoding_keeps_nobody_else_waiting(
         assert not any(one.done() for one in edits)
         decoders_are_busy.set()
         assert [one.result(120).status_code for one in edits] == [202] * 8
+
+
+def test_who_cannot_pay_is_told_so_before_the_image_is_decoded(service: Service, tmp_path: Path) -> None:
+    poor = service.client("poor", funds="0.05")
+    assert edit(poor, data_url(b"no image"), num_images=1).status_code == 400, "it is looked at"
+    assert edit(poor, data_url(b"no image"), num_images=2).status_code == 402, "two images cost more"
+    assert edit(poor, data_url(picture()), num_images=2).status_code == 402
+    assert stored_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("first", "again"),
+    [
+        ({"Idempotency-Key": "a"}, {"Idempotency-Key": "a"}),
+        ({"X-Stainless-Retry-Count": "0"}, {"X-Stainless-Retry-Count": "1"}),
+    ],
+    ids=["key", "count"],
+)
+def test_a_repeat_of_a_submit_that_took_the_last_money_is_the_same_job(
+    service: Service, first: dict[str, str], again: dict[str, str]
+) -> None:
+    poor = service.client("poor", funds="0.05")
+    answers = [edit(poor, data_url(picture()), headers=headers) for headers in (first, again)]
+    assert [answer.status_code for answer in answers] == [202, 202]
+    assert answers[0].json()["request_id"] == answers[1].json()["request_id"]
+    assert edit(poor, data_url(picture())).status_code == 402

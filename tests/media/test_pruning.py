@@ -152,3 +152,15 @@ def test_half_a_picture_is_none_with_or_without_its_metadata(name: str) -> None:
 def test_bytes_that_end_anywhere_are_cut_down_without_an_error(content: bytes, length: int) -> None:
     pruned = without_metadata(content[:length])
     assert pruned is None or len(pruned) <= length
+
+
+def test_a_png_with_many_compressed_texts_is_taken_without_them() -> None:
+    text = chunk(b"zTXt", b"note\0\0" + zlib.compress(bytes(1024 * 1024)))
+    source = picture()
+    at = source.index(b"IDAT") - 4
+    tracemalloc.start()
+    made = prepare_input(source[:at] + text * 60 + source[at:])
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert made.content == prepare_input(source).content
+    assert peak < 8 * 1024 * 1024

@@ -16,7 +16,7 @@ from uuid import UUID
 from PIL import Image
 
 from imagequeue.domain.encoded import EncodedImage
-from imagequeue.domain.errors import DestinationRefused, InvalidRequest
+from imagequeue.domain.errors import DestinationRefused, InvalidRequest, ServiceUnavailable
 from imagequeue.domain.images import MEDIA_TYPES, ImageRequest, is_url
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.domain.verdicts import InputRefused
@@ -26,7 +26,7 @@ from imagequeue.egress.errors import BodyTooLarge, DestinationBlocked, EgressErr
 from imagequeue.egress.redirects import download_image
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.unpacked_download import unpacked_download
-from imagequeue.media.gate import DECODING
+from imagequeue.media.gate import INPUTS
 from imagequeue.media.inputs import MOST_INPUT_BYTES, prepare_input, prepare_mask
 from imagequeue.media.keys import checked_key, input_key
 from imagequeue.media.storage import ObjectMissing, Storage
@@ -85,18 +85,21 @@ class Inputs:
 
         Raises:
             InputRefused: it is too large, is no longer stored, or is not an image within the limits.
+            InputUnavailable: it cannot be prepared now; another try may succeed.
             StorageUnavailable: the storage is away.
         """
         if size_bytes > MOST_INPUT_BYTES:
             raise InputRefused(f"{name}: the file has more than {MOST_INPUT_BYTES // 2**20} MiB")
         prepare = prepare_mask if name == _MASK else prepare_input
         try:
-            with DECODING:
+            with INPUTS:
                 image = prepare(self.storage.get(storage_key), name=name)
         except ObjectMissing:
             raise InputRefused(f"{name}: the file is no longer stored") from None
         except InvalidRequest as error:
             raise InputRefused(error.message) from error
+        except ServiceUnavailable as error:
+            raise InputUnavailable(error.message) from error
         return self._store(image, keep)
 
     def _store(self, image: EncodedImage, keep: Callable[[str], None]) -> str:
@@ -131,12 +134,14 @@ class Inputs:
             with download_image(self.downloads, url, max_bytes=MOST_INPUT_BYTES, limits=limits) as download:
                 _require_success(name, download.status)
                 failpoint("fetch.fetched")
-                with unpacked_download(download, MOST_INPUT_BYTES) as image, DECODING:
+                with unpacked_download(download, MOST_INPUT_BYTES) as image, INPUTS:
                     return prepare(image.file.read(), name=name)
         except DestinationRefused as error:
             raise InputRefused(f"{name}: {error.message}") from error
         except InvalidRequest as error:
             raise InputRefused(error.message) from error
+        except ServiceUnavailable as error:
+            raise InputUnavailable(error.message) from error
         except (DestinationBlocked, BodyTooLarge) as error:
             raise InputRefused(f"{name}: it could not be fetched: {error.code}") from error
         except EgressError as error:

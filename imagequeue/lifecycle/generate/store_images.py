@@ -26,14 +26,13 @@ import structlog
 
 from imagequeue.domain.backoff import IMAGE_DOWNLOAD, IMAGE_STORING, INPUT_READING, POLLED_DOWNLOAD
 from imagequeue.domain.ids import request_id
-from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import LinkBroken, RawImage, Unavailable
 from imagequeue.domain.verdicts import StoredImage
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.media.gate import DECODING, STORING
-from imagequeue.media.images import check_output
+from imagequeue.media.images import check_output, check_stored
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill
 from imagequeue.media.storage import KeyConflict, Storage, StorageError, StorageUnavailable
@@ -74,7 +73,6 @@ class Postponed:
 
     stored: StoredImage
     image: Checked | None
-    output_format: OutputFormat
 
 
 @dataclass(slots=True)
@@ -193,12 +191,11 @@ class ImageStorer:
                 self.storage.put(image.stored.storage_key, image.content(), image.stored.media_type)
         except KeyConflict:
             image.file.close()
-            image = replace(image, stored=self._as_stored(image.stored, ticket.parameters["output_format"]))
+            image = replace(image, stored=self._as_stored(image.stored))
         except Exception as error:  # noqa: BLE001  # the image is paid for, whatever is wrong with the storage
             log.warning("put_failed", storage_key=image.stored.storage_key, reason=_reason(error))
             spilled = self._spilled(ticket, image)
-            output_format: OutputFormat = ticket.parameters["output_format"]
-            progress.postponed.append(Postponed(image.stored, None if spilled else image, output_format))
+            progress.postponed.append(Postponed(image.stored, None if spilled else image))
         else:
             image.file.close()
         progress.stored.append(image.stored)
@@ -225,13 +222,13 @@ class ImageStorer:
         image.file.close()
         return True
 
-    def _as_stored(self, image: StoredImage, output_format: OutputFormat) -> StoredImage:
+    def _as_stored(self, image: StoredImage) -> StoredImage:
         """An image as the storage has it already: somebody else has stored one for the same answer."""
         key = image.storage_key
         log.warning("image_stored_before", storage_key=key)
         with contextlib.suppress(StorageError, Unavailable), DECODING:
             content = self.storage.get(key)
-            found = check_output(content, output_format)
+            found = check_stored(content)
             return StoredImage.of(key, found.media_type, (found.width, found.height), content)
         return image
 
@@ -257,7 +254,7 @@ class ImageStorer:
                 else:
                     self._unspill(postponed.stored.storage_key)
         except KeyConflict:
-            return self._as_stored(postponed.stored, postponed.output_format)
+            return self._as_stored(postponed.stored)
         except Exception as error:  # noqa: BLE001  # as for the first put
             log.warning("put_failed", storage_key=postponed.stored.storage_key, reason=_reason(error))
             return None

@@ -35,12 +35,16 @@ def data_of(url: str, field: str) -> bytes:
         raise InvalidRequest(f"{field}: use an http(s) URL, or a data URL such as data:image/png;base64,...")
     if len(url) - head.end() > _LONGEST_ESCAPED:
         raise _too_large(field)
-    payload = percent_decoded(url[head.end() :].encode())
-    return _decoded(payload, field) if _BASE64.search(head["kind"]) else payload
+    if not _BASE64.search(head["kind"]):
+        return percent_decoded(url[head.end() :].encode())
+    return _decoded(_without_white_space(percent_decoded(url[head.end() :].encode())), field)
 
 
-def _decoded(payload: bytes, field: str) -> bytes:
-    text = payload.translate(_URL_ALPHABET, delete=_WHITE_SPACE).rstrip(b"=")
+def _without_white_space(payload: bytes) -> bytes:
+    return payload.translate(_URL_ALPHABET, delete=_WHITE_SPACE).rstrip(b"=")
+
+
+def _decoded(text: bytes, field: str) -> bytes:
     if len(text) > _LONGEST_BASE64:
         raise _too_large(field)
     try:

@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from imagequeue.domain.batches import OnUnknown
+from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import ImageRequest
@@ -42,6 +44,11 @@ class Submission:
     batch_id: UUID | None = None
     on_unknown: OnUnknown = OnUnknown.RETRY
     notes: str | None = None
+
+
+def price_usd(catalog: Catalog, request: ImageRequest) -> Decimal:
+    """What a request costs its account: the model's price for each image."""
+    return catalog.model(request.model_id).price_usd * request.image_count
 
 
 @dataclass(frozen=True, slots=True)

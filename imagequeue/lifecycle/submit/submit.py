@@ -23,7 +23,7 @@ from imagequeue.domain.ids import new_id
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.submit.idempotency import claim, follow, give_back
 from imagequeue.lifecycle.submit.routing import require_route
-from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission
+from imagequeue.lifecycle.submit.submission import Accepted, Draft, Submission, price_usd
 from imagequeue.runtime import Runtime
 from imagequeue.store.database import STATEMENT_SECONDS, at_most
 from imagequeue.store.jobs.insert import FlowKey, NewJob, any_exists, flow_ids, insert_jobs
@@ -224,7 +224,7 @@ def _accept(
     connection: Connection, catalog: Catalog, flows: dict[FlowKey, int], drafts: Sequence[Draft]
 ) -> None:
     """Hold the prices, and insert the jobs whose accounts could pay; the others get InsufficientBalance."""
-    prices = {draft.job_id: _price(catalog, draft.submission) for draft in drafts}
+    prices = {draft.job_id: price_usd(catalog, draft.submission.request) for draft in drafts}
     holds = [Hold(draft.job_id, draft.submission.account_id, prices[draft.job_id]) for draft in drafts]
     paid = place_holds(connection, holds)
     for draft in drafts:
@@ -237,10 +237,6 @@ def _accept(
     ]
     if jobs:
         insert_jobs(connection, jobs)
-
-
-def _price(catalog: Catalog, submission: Submission) -> Decimal:
-    return catalog.model(submission.request.model_id).price_usd * submission.request.image_count
 
 
 def _job(draft: Draft, flow_id: int, price: Decimal) -> NewJob:

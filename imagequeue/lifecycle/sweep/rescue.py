@@ -22,12 +22,11 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.ids import request_id
-from imagequeue.domain.images import OutputFormat
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.domain.verdicts import AttemptOutcome, ProcessDied, StoredImage, Succeeded
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.overdue import LOCK_SECONDS
-from imagequeue.media.images import check_output
+from imagequeue.media.images import check_stored
 from imagequeue.media.keys import output_key
 from imagequeue.media.spill import Spill, SpilledObject, SpillUnavailable
 from imagequeue.media.storage import KeyConflict, ObjectMissing, Storage, StorageUnavailable
@@ -127,7 +126,7 @@ class Rescue:
         for number in range(1, ticket.image_count + 1):
             key = output_key(name, ticket.attempt_id, number, ticket.parameters["output_format"])
             content = self._content(key)
-            image = content and self._image(key, content, ticket.parameters["output_format"])
+            image = content and self._image(key, content)
             if image:
                 yield image
 
@@ -141,9 +140,9 @@ class Rescue:
         except ObjectMissing:
             return None
 
-    def _image(self, key: str, content: bytes, output_format: OutputFormat) -> StoredImage | None:
+    def _image(self, key: str, content: bytes) -> StoredImage | None:
         try:
-            image = check_output(content, output_format)
+            image = check_stored(content)
         except Unavailable:
             log.exception("stored_image_unusable", storage_key=key)
             return None

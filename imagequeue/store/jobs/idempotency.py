@@ -93,6 +93,10 @@ _EARLIER_BY_RETRY = text("""
     JOIN recent_submits AS known USING (api_key_id, fingerprint)
 """)
 
+_WAS_SUBMITTED = text("""
+    SELECT EXISTS (SELECT FROM recent_submits WHERE api_key_id = :api_key_id AND fingerprint = :fingerprint)
+""")
+
 _DROP_KEYS = text("""
     DELETE FROM idempotency_keys AS known
     USING unnest(CAST(:account_ids AS uuid[]), CAST(:keys AS text[])) AS gone (account_id, key)
@@ -136,6 +140,12 @@ def claim_retries(connection: Connection, claims: Sequence[RetryClaim]) -> dict[
     counts = {"retry_counts": [claim.retry_count for claim in claims], "age": RETRY_SECONDS}
     claimed = set(connection.execute(_CLAIM_RETRIES, given | counts).scalars())
     return {} if len(claimed) == len(claims) else _earlier(connection, _EARLIER_BY_RETRY, given, claimed)
+
+
+def was_submitted(connection: Connection, api_key_id: UUID, fingerprint: bytes) -> bool:
+    """Whether the key has submitted this body before, without an Idempotency-Key and not long ago."""
+    given = {"api_key_id": api_key_id, "fingerprint": fingerprint}
+    return connection.execute(_WAS_SUBMITTED, given).scalar_one()
 
 
 def find_keys(connection: Connection, claims: Sequence[KeyClaim]) -> dict[UUID, Earlier]:
