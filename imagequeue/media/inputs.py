@@ -44,7 +44,7 @@ MOST_INPUT_BYTES = 20 * 1024 * 1024
 
 SENT_PIXELS = 3072 * 3072
 """A picture with more pixels is scaled down to so many, and its mask in the same way. It is the most that
-Gemini looks at; OpenAI's and Microsoft's models look at fewer."""
+Gemini looks at: it scales larger ones down itself (Google's documentation of input files)."""
 
 
 def prepare_input(content: bytes, *, name: str = "image", limits: ChildLimits = INPUT_LIMITS) -> EncodedImage:

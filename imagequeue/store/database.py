@@ -22,6 +22,15 @@ from imagequeue.store.database_url import parameters_of
 STATEMENT_SECONDS = 2.0
 """What a statement may take that a caller of the API waits for: less than the caller does."""
 
+_GIVES_UP = {
+    "connect_timeout": 3,  # seconds, as those of the keep-alives
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,  # milliseconds
+}
+"""When libpq holds a server to be gone."""
+
 _POOLED = "imagequeue_pooled"
 """An option of an engine: whether a pooler hands its sessions out."""
 
@@ -58,11 +67,7 @@ def open_engine(url: str, *, pool_size: int, name: str, pooler: Pooler | None = 
         isolation_level="READ COMMITTED",  # it stands in every BEGIN, so no default of a server counts
         connect_args={
             "application_name": f"imagequeue {name}",
-            "connect_timeout": 3,
-            "keepalives_idle": 5,
-            "keepalives_interval": 2,
-            "keepalives_count": 3,
-            "tcp_user_timeout": 10_000,  # milliseconds
+            **_GIVES_UP,
             **parameters,
             **(sessions.PER_TRANSACTION if pooler else sessions.per_session(parameters)),
         },
