@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _OVERHEAD_BYTES = 64 * 1024 * 1024
 """Address space of Python with Pillow, rounded up."""
+_OOM_SCORE = Path("/proc/self/oom_score_adj")
 _KILLED_FIRST = "1000"
 
 
@@ -66,7 +67,8 @@ def _set_limits(memory_bytes: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
-    Path("/proc/self/oom_score_adj").write_text(_KILLED_FIRST, "ascii")
+    if _OOM_SCORE.exists():  # Linux alone has it
+        _OOM_SCORE.write_text(_KILLED_FIRST, "ascii")
 
 
 def _find_project() -> None:

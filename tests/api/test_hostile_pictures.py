@@ -26,7 +26,7 @@ from tests.media.pictures import encoded, picture
 pytestmark = pytest.mark.long
 
 CLIENTS = 50
-ROUNDS = 2
+ROUNDS = 1
 MIB = 1024 * 1024
 MOST_BYTES = 400 * MIB
 SECONDS = 600
