@@ -160,14 +160,16 @@ def _require_image(text: bytes) -> None:
             raise InvalidRequest(message)
 
 
-def _pairs(long: Mapping[str, str], once_each: bool) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:  # noqa: FBT001  # of one caller
-    def restored(value: Any) -> Any:
-        if isinstance(value, str):
-            return long.get(value, value)
-        if isinstance(value, list):
-            return [restored(one) for one in cast("list[Any]", value)]
-        return value
+def _restored(value: Any, long: Mapping[str, str]) -> Any:
+    """A value with its long strings. No closure: one that calls itself would keep them until a collection."""
+    if isinstance(value, str):
+        return long.get(value, value)
+    if isinstance(value, list):
+        return [_restored(one, long) for one in cast("list[Any]", value)]
+    return value
 
+
+def _pairs(long: Mapping[str, str], once_each: bool) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:  # noqa: FBT001  # of one caller
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         if len(pairs) > MOST_FIELDS:
             raise InvalidRequest(f"An object of the body has more than {MOST_FIELDS} fields")
@@ -176,7 +178,7 @@ def _pairs(long: Mapping[str, str], once_each: bool) -> Callable[[list[tuple[str
             name = long.get(written, written)
             if once_each and name in found:
                 raise InvalidRequest(f"{name[:_LONGEST_NAME]} was given more than once")
-            found[name] = restored(value)
+            found[name] = _restored(value, long)
         return found
 
     return made

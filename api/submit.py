@@ -110,14 +110,17 @@ async def _answered(
 
 @dataclass(slots=True)
 class Reading:
-    """Reads a submit. `body` is there once it was parsed, also where the submit is refused."""
+    """Reads a submit. `same` is what a repeat must share with it; None: its body could not be parsed.
+
+    It holds no part of the body, which may be large: it lives as long as its client waits for the job.
+    """
 
     request: Request
     dialect: Dialect
     asked: ClientRequest
     key: StoredKey
     headers: SubmissionHeaders
-    body: SubmittedBody | None = None
+    same: bytes | None = None
 
     async def read(self) -> tuple[Submission, AnswerKind]:
         """What is asked for, and what the client is answered with.
@@ -134,23 +137,20 @@ class Reading:
             return await prepare_uploads(services, lambda: self._made(ask))
         return self._made(ask)
 
-    def fingerprint(self, body: SubmittedBody) -> bytes:
-        """What a repeat must share with this submit."""
-        return fingerprint(self.key.account_id, self.request.scope["path"], body.identity())
-
     def _read_large(
         self, parse: Callable[[Content], SubmittedBody], content: Content
     ) -> tuple[Submission, AnswerKind]:
         with reading_upload(content.size):
-            return self._made(self._read(parse, content))
+            return _frameless(lambda: self._made(self._read(parse, content)))
 
     def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
-        self.body = parse(content)
-        return self.dialect.read(self.asked, self.body, services_of(self.request).runtime.catalog)
+        body = parse(content)
+        self.same = fingerprint(self.key.account_id, self.request.scope["path"], body.identity())
+        return self.dialect.read(self.asked, body, services_of(self.request).runtime.catalog)
 
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
-        assert self.body is not None  # noqa: S101  # `_read` has parsed it
-        notes, same = ask.written_notes(), self.fingerprint(self.body)
+        assert self.same is not None  # noqa: S101  # `_read` has parsed the body
+        notes, same = ask.written_notes(), self.same
         runtime = services_of(self.request).runtime
         if ask.has_uploads:
             repeat = (self.key.id, same) if self.headers.retry_count else None
@@ -169,10 +169,10 @@ async def earlier_answer(services: ApiServices, reading: Reading) -> Accepted | 
     Raises:
         IdempotencyMismatch: the first one was another request.
     """
-    key, body = reading.headers.idempotency_key, reading.body
-    if key is None or body is None:
+    key, same = reading.headers.idempotency_key, reading.same
+    if key is None or same is None:
         return None
-    claim = KeyClaim(reading.key.account_id, key, reading.fingerprint(body), new_id())
+    claim = KeyClaim(reading.key.account_id, key, same, new_id())
     earlier = await find_earlier(services, claim)
     job = await find_job(services, earlier.job_id) if earlier else None
     if earlier is None or job is None:
@@ -204,7 +204,19 @@ def accept(services: ApiServices, group: CallGroup[Submission]) -> Sequence[Acce
 def prepare_uploads(services: ApiServices, work: Callable[[], R]) -> R:
     """Do what decodes images and waits for the storage."""
     del services
-    return work()
+    return _frameless(work)
+
+
+def _frameless(work: Callable[[], R]) -> R:
+    """Do the work. A refusal forgets the frames that it comes from: they hold the body and the picture.
+
+    An error lives for longer than its request where a future and a frame hold each other.
+    """
+    try:
+        return work()
+    except ImagequeueError as error:
+        error.__cause__ = error.__context__ = None
+        raise error.with_traceback(None) from None
 
 
 def _usual(asked: ClientRequest) -> AnswerKind:

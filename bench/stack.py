@@ -188,7 +188,8 @@ def running(
 
 
 def _models(models: Sequence[str]) -> str:
-    return "".join(f'[[models]]\nid = "{model}"\nprice_usd = "0.039"\n' for model in models)
+    fields = 'operations = ["generate", "edit"]\nprice_usd = "0.039"\n'
+    return "".join(f'[[models]]\nid = "{model}"\n{fields}' for model in models)
 
 
 def _environment(

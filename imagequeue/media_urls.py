@@ -16,6 +16,8 @@ from imagequeue.settings import Settings
 from imagequeue.signing import Keyring
 
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_LONGEST_URL = 8192
+"""Characters: several times what a URL of an object of ours has, however it is escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,12 @@ def own_storage_key(url: str, settings: Settings, keyring: Keyring) -> str | Non
 
 
 def _path_below(base: str, url: str) -> str | None:
-    """What follows a base URL, unquoted; None where the URL does not begin with it."""
+    """What follows a base URL, unquoted; None where the URL does not begin with it.
+
+    A longer text is not looked at: `urlsplit` keeps the last hundred that it has split, data URLs too.
+    """
+    if len(url) > _LONGEST_URL:
+        return None
     try:
         ours, theirs = urlsplit(base), urlsplit(url)
         same = _origin(ours) == _origin(theirs)
