@@ -22,8 +22,17 @@ SILENT_SECONDS = 20.0
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.2, 2.0
 LOOK_SECONDS = 0.2
 """Between two looks at whether the run is over."""
-_REPEATED = frozenset({None, HTTPStatus.OK, HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.GATEWAY_TIMEOUT})
-"""Statuses of replies that tell no end and are no fault: 200 is that of a stream which ends with an error."""
+_REPEATED = frozenset(
+    {
+        None,
+        HTTPStatus.OK,
+        HTTPStatus.REQUEST_TIMEOUT,
+        HTTPStatus.SERVICE_UNAVAILABLE,
+        HTTPStatus.GATEWAY_TIMEOUT,
+    }
+)
+"""Statuses of replies that tell no end and are no fault: 200 is that of a stream which ends with an error;
+408 comes where this process, on a busy machine, was too slow to send hundreds of requests at once."""
 _NAMING = frozenset(
     {HTTPStatus.OK, HTTPStatus.BAD_REQUEST, HTTPStatus.BAD_GATEWAY, HTTPStatus.GATEWAY_TIMEOUT}
 )
