@@ -35,7 +35,7 @@ from tests.builders import MODEL, runtime
 pytestmark = pytest.mark.long
 TYPES: dict[str, BodyKind] = {"application/json": "json", "multipart/form-data": "form"}
 SUBMITS = [(dialect, route) for dialect, route in DIALECTS.routes() if route.verb == "submit"]
-MOST_EXAMPLES = 16
+MOST_EXAMPLES = 12
 """For each route and each way of making requests up: the whole file takes well under a minute."""
 
 Operation = dict[str, Any]
