@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -68,3 +70,13 @@ def test_an_upload_that_breaks_off_leaves_nothing_and_an_old_one_can_be_aborted(
     assert storage.abort_uploads(datetime.now(UTC) + timedelta(hours=1)) == 1
     assert storage.abort_uploads(datetime.now(UTC) + timedelta(hours=1)) == 0
     assert bucket.objects == {}
+
+
+def test_what_did_not_come_whole_is_not_kept() -> None:
+    with Bucket() as bucket:
+        address = urlsplit(bucket.url)
+        with socket.create_connection((address.hostname or "", address.port or 0)) as connection:
+            connection.sendall(b"PUT /run/a/key HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\nhalf")
+            connection.shutdown(socket.SHUT_WR)
+            assert connection.recv(1) == b""
+        assert bucket.objects == {}
