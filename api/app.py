@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from fastapi import FastAPI
+from fastapi.telemetry import TelemetryConfig
 
 from api import (
     backfill_results,
@@ -46,6 +47,9 @@ from imagequeue import __version__
 from imagequeue.dialects.registry import DIALECTS, Dialects
 from imagequeue.runtime import Runtime
 from imagequeue.settings import Settings
+
+_NO_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False}
+"""The framework would look for a provider at each request."""
 
 ROUTED = (
     health,
@@ -95,10 +99,8 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
     app.state.edge = _edge(runtime.settings, dialects, limits)
     errors.install(app, dialects)
     _add_middleware(app, runtime.settings)
-    for module in ROUTED:
-        app.router.routes.extend(
-            module.router.routes
-        )  # as they are: the framework searches an included router slowly
+    # The routes as they are, because the framework searches an included router slowly.
+    app.router.routes.extend(route for module in ROUTED for route in module.router.routes)
     dialect_routes.mount(app, dialects)
     app.router.routes.insert(0, RouteIndex(app.router.routes))
     document.install(app, dialects, dialect_routes.documented_path)
@@ -115,11 +117,7 @@ def _new_app(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncCont
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        telemetry={
-            "tracing": False,
-            "metrics": False,
-            "logs": False,
-        },  # it would look for a provider at each request
+        telemetry=_NO_TELEMETRY,
     )
 
 

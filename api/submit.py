@@ -141,7 +141,7 @@ class Reading:
         self, parse: Callable[[Content], SubmittedBody], content: Content
     ) -> tuple[Submission, AnswerKind]:
         with reading_upload(content.size):
-            return _frameless(lambda: self._made(self._read(parse, content)))
+            return self._made(self._read(parse, content))
 
     def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
         body = parse(content)
@@ -204,19 +204,7 @@ def accept(services: ApiServices, group: CallGroup[Submission]) -> Sequence[Acce
 def prepare_uploads(services: ApiServices, work: Callable[[], R]) -> R:
     """Do what decodes images and waits for the storage."""
     del services
-    return _frameless(work)
-
-
-def _frameless(work: Callable[[], R]) -> R:
-    """Do the work. A refusal forgets the frames that it comes from: they hold the body and the picture.
-
-    An error lives for longer than its request where a future and a frame hold each other.
-    """
-    try:
-        return work()
-    except ImagequeueError as error:
-        error.__cause__ = error.__context__ = None
-        raise error.with_traceback(None) from None
+    return work()
 
 
 def _usual(asked: ClientRequest) -> AnswerKind:

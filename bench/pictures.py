@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import httpx
 from PIL import Image
@@ -24,6 +22,7 @@ from bench.api import START_SECONDS, Api, start_api
 from bench.edge import RESET_PEAK, Bystander
 from bench.stack import KEY, deployment, running
 from bench.table import Line
+from chaos.hostile.pictures import EXPENSIVE
 
 MODEL = "microsoft-mai-image-2-5"
 PATH = f"/{MODEL}-edit/v1/{MODEL}-edit-request"
@@ -31,46 +30,22 @@ CLIENTS = 16
 MEMORY_MB, WAIT_MS, EDIT_SECONDS = 400.0, 200.0, 30.0
 """Targets: the peak of the process, the longest wait for `/healthz`, when the other's edit is accepted."""
 
-Source = Callable[[], bytes]
-
-
-def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
-    written = BytesIO()
-    image.save(written, kind, **options)
-    return written.getvalue()
-
-
-def _plain(mode: str) -> Image.Image:
-    return Image.new(mode, (7_000, 7_000))
-
-
-def _noise() -> Image.Image:
-    return Image.frombytes("RGB", (3_000, 3_000), os.urandom(27_000_000))
-
-
-KINDS: dict[str, Source] = {
-    "WebP of 2 KB, 49 megapixels": lambda: _encoded(_plain("RGB"), "webp", lossless=True),
-    "PNG, 49 megapixels": lambda: _encoded(_plain("RGB"), "png"),
-    "GIF, 49 megapixels": lambda: _encoded(_plain("P"), "gif"),
-    "JPEG, 49 megapixels": lambda: _encoded(_plain("RGB"), "jpeg", quality=95),
-    "JPEG of 17 MB": lambda: _encoded(_noise(), "jpeg", quality=90, subsampling=0),
-}
-
 
 def run() -> list[Line]:
     """Measure each kind at one process."""
     upstreams = {"one": {"provider": "foundry", "keys": [KEY], "models": {"mai": {"rpm": 60}}}}
     with running(upstreams, [MODEL], deployment("one", MODEL, 60)) as stack:
         api = start_api(stack)
-        return [line for kind, make in KINDS.items() for line in _measured(api, kind, make())]
+        return [line for kind, make in EXPENSIVE.items() for line in _measured(api, kind, make())]
 
 
 def _measured(api: Api, kind: str, picture: bytes) -> Iterator[Line]:
     Path(f"/proc/{api.process.pid}/clear_refs").write_text(RESET_PEAK, "ascii")
-    bystander, small = Bystander(api.port), _encoded(Image.new("RGB", (64, 64)), "png")
+    bystander, small = Bystander(api.port), BytesIO()
+    Image.new("RGB", (64, 64)).save(small, "PNG")
     with ThreadPoolExecutor(CLIENTS) as pool, bystander.asking():
         sent = [pool.submit(_sent, api, api.keys[0], picture) for _ in range(CLIENTS)]
-        seconds, refused = _until_accepted(api, small)
+        seconds, refused = _until_accepted(api, small.getvalue())
         statuses = sorted({one.result() for one in sent})
     peak, longest = api.memory("VmHWM"), max(bystander.waits, default=0.0) * 1000
     yield Line("pictures", f"{kind}: peak", f"{peak:.0f} MB", f"{MEMORY_MB:.0f} MB", peak < MEMORY_MB)

@@ -75,9 +75,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Store an object, or refuse to replace one (`If-None-Match: *`); or store a part of an upload."""
         length = int(self.headers.get("Content-Length", "0"))
         content, bucket = self.rfile.read(length), self.server.bucket
-        if len(content) < length:  # the client was killed: S3 keeps no part of what did not come whole
-            self.close_connection = True
-            return
+        if len(content) < length:
+            raise ConnectionResetError("S3 keeps no part of what did not come whole")
         if bucket.refusing.is_set():
             bucket.refused += 1
             self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _REFUSAL)

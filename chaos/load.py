@@ -95,13 +95,12 @@ class Load:
                 answer = client.post(path, headers=headers, json=body)
             except httpx.HTTPError:
                 answer = None
-            slow = answer is not None and answer.status_code == HTTPStatus.REQUEST_TIMEOUT
-            if answer is not None and not slow and answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
+            if answer is not None and answer.status_code == HTTPStatus.REQUEST_TIMEOUT:
+                answer = None  # this process, on a busy machine, was too slow to send its request
+            if answer is not None and answer.status_code < HTTPStatus.INTERNAL_SERVER_ERROR:
                 self.notes.answers += 1
                 return answer
-            if slow:
-                pass  # this process, on a busy machine, was too slow to send its request
-            elif answer is not None and answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
+            if answer is not None and answer.status_code != HTTPStatus.SERVICE_UNAVAILABLE:
                 self.notes.wrong.append(f"{name}: {answer.status_code} {answer.text[:200]}")
             elif answer is not None:
                 self.notes.outages.append(Outage(time.time(), answer.text[:200]))

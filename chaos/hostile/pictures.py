@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import os
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from PIL import Image
 
@@ -15,14 +17,33 @@ _BEYOND = 30_000
 """Of a square that no header may claim."""
 
 
+def _square(mode: str = "RGB") -> Image.Image:
+    return Image.new(mode, (_SIDE, _SIDE), "teal" if mode == "RGB" else 1)
+
+
+def _noise() -> Image.Image:
+    return Image.frombytes("RGB", (3_000, 3_000), os.urandom(27_000_000))
+
+
+_WEBP, _GIF, _PNG = "49 megapixels in 36 bytes of WebP", "49 megapixels of GIF", "49 megapixels of PNG"
+
+EXPENSIVE: Mapping[str, Callable[[], bytes]] = {
+    _WEBP: lambda: _encoded(_square(), "WEBP", lossless=True, quality=0, method=0),
+    _GIF: lambda: _encoded(_square("P"), "GIF"),
+    _PNG: lambda: _encoded(_square(), "PNG"),
+    "49 megapixels of JPEG": lambda: _encoded(_square(), "JPEG", quality=95),
+    "17 MB of noise as JPEG": lambda: _encoded(_noise(), "JPEG", quality=90, subsampling=0),
+}
+"""Pictures that cost much, by what they are; each is made when it is asked for."""
+
+
 def pictures() -> Sequence[tuple[str, bytes]]:
     """What is hostile about each, and its file. The first three are pictures."""
-    square = Image.new("RGB", (_SIDE, _SIDE), "teal")
-    whole = _encoded(square, "PNG")
+    whole = EXPENSIVE[_PNG]()
     return (
-        ("49 megapixels in 36 bytes of WebP", _encoded(square, "WEBP", lossless=True, quality=0, method=0)),
-        ("49 megapixels of GIF", _encoded(square.convert("P"), "GIF")),
-        ("49 megapixels of PNG", whole),
+        (_WEBP, EXPENSIVE[_WEBP]()),
+        (_GIF, EXPENSIVE[_GIF]()),
+        (_PNG, whole),
         ("900 megapixels by its header", _claiming(_BEYOND)),
         ("49 megapixels of PNG that break off", whole[: len(whole) // 2]),
         ("an SVG", b"<svg xmlns='http://www.w3.org/2000/svg'><rect width='1' height='1'/></svg>"),
@@ -30,7 +51,7 @@ def pictures() -> Sequence[tuple[str, bytes]]:
     )
 
 
-def _encoded(image: Image.Image, kind: str, **options: int) -> bytes:
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()

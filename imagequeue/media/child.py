@@ -1,4 +1,6 @@
-"""Pictures that need much memory are prepared in child processes, one at a time, each for one picture.
+"""Pictures that need much memory are prepared in child processes, each for one picture.
+
+There is one child at a time for inputs and one for answers: a paid answer waits for no client's picture.
 
 Pillow cannot bound what it takes, and a process that has once grown keeps much of it. The child has a limit
 on its address space (`media/child_program.py`) and on its time, and the system kills it first when memory
@@ -15,6 +17,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -22,8 +25,9 @@ from typing import Any, Final, Literal
 import structlog
 
 from imagequeue.domain.encoded import EncodedImage
-from imagequeue.media.decoding import TooLargeImage, UnusableImage
-from imagequeue.media.gate import Budget
+from imagequeue.media.decoding import TooLargeImage, UnusableImage, header_of, require_pixels
+from imagequeue.media.gate import Budget, decoding
+from imagequeue.media.weight import has_many_scans, weigh
 
 log = structlog.get_logger()
 
@@ -49,7 +53,8 @@ ANSWER_LIMITS = ChildLimits(2 * 1024 * 1024 * 1024)
 """An upstream's image is paid for: this is nearly twice what any of 25 megapixels and 64 MiB takes."""
 
 Task = Literal["input", "mask", "png", "jpeg", "webp"]
-"""What a child makes: an input image, a mask, or an upstream's image in a format."""
+"""What is made: an input image, a mask, or an upstream's image in a format."""
+_INPUT_TASKS: Final = ("input", "mask")
 
 _COMMAND: Final = (sys.executable, "-P", str(Path(__file__).absolute().with_name("child_program.py")))
 _INHERITED: Final = ("PATH", "HOME", "LD_LIBRARY_PATH", "PYTHONHOME", "LANG", "LC_ALL", "TZ")
@@ -59,7 +64,10 @@ _WAITED: Final = 4
 """Times the seconds of a core, a child is waited for, on a machine where others want the core too."""
 
 _TOO_LONG: Final = "it takes too long to decode"
-_ONE_CHILD: Final = Budget(1)
+INPUT_CHILD: Final = Budget(1)
+"""The place of the one child that prepares an input image or a mask."""
+ANSWER_CHILD: Final = Budget(1)
+"""The place of the one child that prepares an upstream's image."""
 _MOST_LOGGED_CHARACTERS = 2000
 
 
@@ -71,15 +79,29 @@ class ChildUnavailable(Exception):
     """No child could be started, or it failed whatever the picture: another try may succeed."""
 
 
-def prepare_in_child(task: Task, content: bytes, weight_bytes: int, limits: ChildLimits) -> EncodedImage:
-    """Do the task in a child process; wait in line while another child runs.
+def prepare(
+    task: Task, content: bytes, here: Callable[[], EncodedImage], *, most_pixels: int, limits: ChildLimits
+) -> EncodedImage:
+    """Do the task by `here` in this process, or in a child where the picture may take too much of it.
 
     Raises:
+        TooManyPixels: the header announces more than `most_pixels`, and a child would be needed.
         UnusableImage: as the task does in this process.
         ChildFailed: the picture needs more memory or time than a child has.
         ChildUnavailable: no child can be started now.
     """
-    with _ONE_CHILD.of(1):
+    weight = weigh(content, None if task in _INPUT_TASKS else task)
+    if weight <= MOST_IN_PROCESS_BYTES and not has_many_scans(content):
+        with decoding(weight):
+            return here()
+    with header_of(content) as header:
+        require_pixels(header, most_pixels)  # no child for a bomb
+    return _in_child(task, content, weight, limits)
+
+
+def _in_child(task: Task, content: bytes, weight_bytes: int, limits: ChildLimits) -> EncodedImage:
+    """Do the task in a child process; wait in line while another one of its kind runs."""
+    with (INPUT_CHILD if task in _INPUT_TASKS else ANSWER_CHILD).of(1):
         head, _, body = _answer(task, content, weight_bytes, limits).partition(b"\n")
     said: dict[str, Any] = json.loads(head)
     if "refused" in said:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import partial
 from typing import Any
 
 import structlog
@@ -13,16 +14,13 @@ from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
 from imagequeue.domain.upstream import Unavailable
 from imagequeue.media.child import (
     ANSWER_LIMITS,
-    MOST_IN_PROCESS_BYTES,
     ChildFailed,
     ChildLimits,
     ChildUnavailable,
-    prepare_in_child,
+    prepare,
 )
 from imagequeue.media.colours import in_eight_bits, in_mode, turn_upright, with_rgb_profile
-from imagequeue.media.decoding import UnusableImage, decode_pruned, header_of, require_pixels
-from imagequeue.media.gate import decoding
-from imagequeue.media.weight import has_many_scans, weigh
+from imagequeue.media.decoding import UnusableImage, decode_pruned, header_of
 
 log = structlog.get_logger()
 
@@ -57,13 +55,8 @@ def check_output(
     if len(content) > MOST_OUTPUT_BYTES:
         raise Unavailable(f"an image has more than {MOST_OUTPUT_BYTES // 2**20} MiB")
     try:
-        weight = weigh(content, output_format)
-        if weight > MOST_IN_PROCESS_BYTES or has_many_scans(content):
-            with header_of(content) as header:
-                require_pixels(header, MOST_OUTPUT_PIXELS)  # no child for a bomb
-            return prepare_in_child(output_format, content, weight, limits)
-        with decoding(weight):
-            return in_format(content, output_format)
+        here = partial(in_format, content, output_format)
+        return prepare(output_format, content, here, most_pixels=MOST_OUTPUT_PIXELS, limits=limits)
     except UnusableImage as error:
         raise Unavailable(f"an image is unusable: {error}") from error
     except (ChildFailed, ChildUnavailable) as error:

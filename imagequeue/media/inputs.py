@@ -6,6 +6,7 @@ Colours are converted to sRGB, because no upstream says that it reads profiles.
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Literal
 
 import structlog
@@ -17,11 +18,10 @@ from imagequeue.domain.errors import InvalidRequest, ServiceUnavailable
 from imagequeue.domain.images import MEDIA_TYPES, OutputFormat
 from imagequeue.media.child import (
     INPUT_LIMITS,
-    MOST_IN_PROCESS_BYTES,
     ChildFailed,
     ChildLimits,
     ChildUnavailable,
-    prepare_in_child,
+    prepare,
 )
 from imagequeue.media.colours import in_eight_bits, in_mode, in_srgb, turn_upright
 from imagequeue.media.decoding import (
@@ -29,13 +29,9 @@ from imagequeue.media.decoding import (
     TooLargeImage,
     UnusableImage,
     decode,
-    header_of,
-    require_pixels,
     scaled_size,
 )
-from imagequeue.media.gate import decoding
 from imagequeue.media.images import encode
-from imagequeue.media.weight import has_many_scans, weigh
 
 log = structlog.get_logger()
 
@@ -86,13 +82,8 @@ def _prepared(task: Literal["input", "mask"], content: bytes, name: str, limits:
 def _made(task: Literal["input", "mask"], content: bytes, limits: ChildLimits) -> EncodedImage:
     if len(content) > MOST_INPUT_BYTES:
         raise _too_large()
-    weight = weigh(content)
-    if weight > MOST_IN_PROCESS_BYTES or has_many_scans(content):
-        with header_of(content) as header:
-            require_pixels(header, MOST_PIXELS)  # no child for a bomb
-        return prepare_in_child(task, content, weight, limits)
-    with decoding(weight):
-        return reencoded(content, is_mask=task == "mask")
+    here = partial(reencoded, content, is_mask=task == "mask")
+    return prepare(task, content, here, most_pixels=MOST_PIXELS, limits=limits)
 
 
 def reencoded(content: bytes, *, is_mask: bool) -> EncodedImage:

@@ -8,6 +8,7 @@ from sqlalchemy import Engine, text
 from sqlalchemy.exc import ProgrammingError
 
 from imagequeue.programs import FOLDER
+from imagequeue.store.database import one_statement
 
 _REVISION = re.compile(r'^(down_)?revision\b[^=\n]*= "([^"]+)"$', re.MULTILINE)
 
@@ -29,7 +30,7 @@ def is_newest(engine: Engine) -> bool:
         OperationalError: the database does not answer.
     """
     try:
-        with engine.connect() as connection:
+        with one_statement(engine) as connection:
             stored = connection.execute(text("SELECT version_num FROM alembic_version")).scalars().all()
     except ProgrammingError:  # no migration has run here yet
         return False

@@ -37,8 +37,10 @@ async def ignored(message: Message) -> None:
     del message
 
 
-def served(shares: Shares, account_id: UUID, then: asyncio.Future[None]) -> asyncio.Task[None]:
-    """A request of an account that reads results, and ends as `then` does."""
+def served(
+    shares: Shares, account_id: UUID, then: asyncio.Future[None], holds: asyncio.Event
+) -> asyncio.Task[None]:
+    """A request of an account that reads results, and ends as `then` does; `holds`: it has its shares."""
     app = FastAPI()
     app.state.shares = shares
 
@@ -48,6 +50,7 @@ def served(shares: Shares, account_id: UUID, then: asyncio.Future[None]) -> asyn
         serve_account(request, account_id)
         serve_account(request, account_id)
         hold(request, shares_of(request).reads)
+        holds.set()
         await then
 
     serving = HeldShares(route)({"type": "http", "headers": []}, nothing, ignored)
@@ -70,9 +73,9 @@ def test_over_its_share_an_account_is_refused_by_the_name_of_it_and_no_other_acc
 @pytest.mark.parametrize("end", ["answer", "error", "cancel"])
 def test_what_a_request_holds_is_given_back_however_it_ends(end: str) -> None:
     async def run() -> None:
-        shares, then = Shares(64), asyncio.get_running_loop().create_future()
-        task = served(shares, ONE, then)
-        await asyncio.sleep(0)
+        shares, then, holds = Shares(64), asyncio.get_running_loop().create_future(), asyncio.Event()
+        task = served(shares, ONE, then, holds)
+        await holds.wait()
         assert (shares.requests.count(ONE), shares.reads.count(ONE)) == (1, 1)
         if end == "answer":
             then.set_result(None)
@@ -91,7 +94,7 @@ def test_what_a_request_holds_is_given_back_however_it_ends(end: str) -> None:
 def test_a_request_that_is_refused_for_one_share_gives_back_the_others() -> None:
     async def run() -> None:
         shares, then = Shares(1024), asyncio.get_running_loop().create_future()
-        tasks = [served(shares, ONE, then) for _ in range(READS + 1)]
+        tasks = [served(shares, ONE, then, asyncio.Event()) for _ in range(READS + 1)]
         (refused,) = (await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED))[0]
         assert isinstance(refused.exception(), TooManyRequests)
         assert (shares.requests.count(ONE), shares.reads.count(ONE)) == (READS, READS)
@@ -115,6 +118,7 @@ class Held:
         self.begun: list[str] = []
         self.go = threading.Event()
         self.started = threading.Semaphore(0)
+        self.called = asyncio.Semaphore(0)
         self._shares = Shares(1024)
 
     def call(self, name: str, account_id: UUID | None) -> asyncio.Task[None]:
@@ -127,6 +131,7 @@ class Held:
             app.state.shares = self._shares
             if account_id is not None:
                 serve_account(Request({**scope, "app": app}), account_id)
+            self.called.release()  # who awaits it goes on when this call stands in line
             await self.bulkhead.call(work)
 
         serving = HeldShares(route)({"type": "http", "headers": []}, nothing, ignored)
@@ -136,6 +141,10 @@ class Held:
         self.begun.append(name)
         self.started.release()
         assert self.go.wait(120)
+
+    async def await_called(self, count: int) -> None:
+        for _ in range(count):
+            await self.called.acquire()
 
     async def await_started(self, count: int) -> None:
         for _ in range(count):
@@ -165,7 +174,7 @@ def test_of_a_single_thread_accounts_have_one_call_each_before_any_has_its_secon
         calls = [held.call("one", ONE) for _ in range(4)]
         await held.await_started(1)
         calls.append(held.call("other", OTHER))
-        await asyncio.sleep(0)
+        await held.await_called(5)
         held.go.set()
         await asyncio.gather(*calls)
         held.bulkhead.close()
@@ -182,7 +191,8 @@ def test_a_call_that_waits_for_its_account_in_vain_says_whose_share_it_was() -> 
         late = held.call("one", ONE)
         await asyncio.wait({late})
         held.go.set()
-        await asyncio.wait(calls)
+        ended = await asyncio.gather(*calls, return_exceptions=True)  # their patience is as short
+        assert all(one is None or isinstance(one, ServiceUnavailable) for one in ended)
         held.bulkhead.close()
         assert held.begun == ["one", "one"]
         return late.exception()
@@ -198,7 +208,7 @@ def test_calls_that_are_given_up_in_line_take_nothing_with_them() -> None:
         first = held.call("one", ONE), held.call("other", OTHER)
         await held.await_started(2)
         given_up = [held.call("one", ONE), held.call("third", uuid4()), held.call("nobody", None)]
-        await asyncio.sleep(0)
+        await held.await_called(5)
         for call in given_up:
             call.cancel()
         await asyncio.wait(given_up)

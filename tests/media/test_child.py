@@ -12,7 +12,7 @@ from PIL import Image
 
 from imagequeue.domain.errors import InvalidRequest
 from imagequeue.domain.upstream import Unavailable
-from imagequeue.media.child import ChildLimits
+from imagequeue.media.child import INPUT_CHILD, ChildLimits
 from imagequeue.media.gate import return_memory
 from imagequeue.media.images import check_output, check_stored
 from imagequeue.media.inputs import prepare_input, prepare_mask, reencoded
@@ -112,3 +112,8 @@ def test_a_child_gets_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONSTARTUP", "/nowhere")
     monkeypatch.setenv("PYTHONWARNINGS", "error")
     assert prepare_input(picture("webp", size=(2_400, 2_400))).width == 2_400
+
+
+def test_a_paid_image_does_not_wait_for_the_child_of_an_input() -> None:
+    with INPUT_CHILD.of(1):
+        assert check_output(picture("webp", size=(4_000, 4_000)), "png").width == 4_000

@@ -44,7 +44,7 @@ def record_outcome(
 ) -> None:
     """Pause a group that throttles, open the breaker of a deployment that fails; a success ends both."""
     match outcome:
-        case Succeeded() if not attempt.is_doubted:
+        case Succeeded() if not attempt.is_failing:
             return
         case Succeeded():
             quota.group_succeeded(connection, attempt.quota_group, attempt.id)

@@ -37,37 +37,24 @@ class JobEnd:
     webhook_schedule: Sequence[float] = DEFAULT_SCHEDULE
     random: Random = field(default_factory=Random)
 
-    def write(
+    def write(  # noqa: PLR0913, PLR0917  # what the jobs end as, and with what
         self,
         connection: Connection,
         jobs: Sequence[LockedJob],
         status: JobStatus,
         error: str | None,
         code: LineError | None = None,
+        images: Sequence[ImageRow] = (),
     ) -> list[UUID]:
-        """End those of the jobs that are live, without images; their ids.
+        """End those of the jobs that are live; their ids.
 
-        `code` is the error of those that are lines of a batch.
+        `code` is the error of those that are lines of a batch. `images` are those of a job that is COMPLETED,
+        in order.
 
         Quota groups and deployments are locked first, then lines of batches, then wallets, then the counters
         of batches, each sorted: every transaction that settles does it in this order, so that no two wait for
         each other.
         """
-        return self._write(connection, jobs, status, error, code, images=())
-
-    def complete(self, connection: Connection, job: LockedJob, images: Sequence[ImageRow]) -> list[UUID]:
-        """End a job that has its images, given in order; as `write`."""
-        return self._write(connection, [job], JobStatus.COMPLETED, None, None, images)
-
-    def _write(  # noqa: PLR0913, PLR0917  # what the jobs end as, and with what
-        self,
-        connection: Connection,
-        jobs: Sequence[LockedJob],
-        status: JobStatus,
-        error: str | None,
-        code: LineError | None,
-        images: Sequence[ImageRow],
-    ) -> list[UUID]:
         live = settlements.finish_jobs(connection, jobs, status)
         lines = line_end.lock_lines(connection, live)
         bodies = {job.id: encode(self._final_body(job, status, error, images)) for job in live}

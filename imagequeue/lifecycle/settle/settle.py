@@ -194,7 +194,8 @@ class Settlement:
             return None
         if len(new) == len(missing):
             has = sorted([*stored, *((ordinal, one.storage_key, one.media_type) for ordinal, one in new)])
-            return job.id if self.job_end.complete(connection, job, has) else None
+            ended = self.job_end.write(connection, [job], JobStatus.COMPLETED, None, images=has)
+            return job.id if ended else None
         settlements.restore_missing_images(connection, job.id)
         return None
 

@@ -16,7 +16,7 @@ _READ_ATTEMPT = text("""
     SELECT id, job_id, deployment, quota_group, state, created_at, process_id, upstream_reference,
         EXISTS (SELECT FROM deployment_states WHERE name = deployment) OR EXISTS (
             SELECT FROM quota_groups WHERE name = quota_group AND (throttled_in_a_row > 0 OR out_of_quota)
-        ) AS is_doubted
+        ) AS is_failing
     FROM attempts WHERE id = :id
 """)
 
@@ -82,7 +82,7 @@ class AttemptRow:
     """What settling needs to know of an attempt.
 
     `process_id` is the process that calls; of a sleeping attempt, the one whose death left the call in doubt.
-    `is_doubted`: since its last success the deployment has failed, or its quota group was throttled.
+    `is_failing`: since its last success the deployment has failed, or its quota group was throttled.
     """
 
     id: UUID
@@ -93,7 +93,7 @@ class AttemptRow:
     created_at: datetime
     process_id: UUID | None
     upstream_reference: str | None
-    is_doubted: bool
+    is_failing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +126,7 @@ def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow | None:
         row.created_at,
         row.process_id,
         row.upstream_reference,
-        row.is_doubted,
+        row.is_failing,
     )
 
 
