@@ -1,4 +1,4 @@
-"""What a body holds is let go when its request has been answered, and not when a collection of garbage comes."""
+"""What a body holds is let go when its request has been answered, not when garbage is collected."""
 
 from __future__ import annotations
 
