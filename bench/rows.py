@@ -66,7 +66,7 @@ ROWS = {
     "status": Row("polls a second beside a constant, up to a million jobs, 5 min", submit.run_status),
     "overhead": Row("submit to upstream call beside Celery's hop, 1 min", overhead.run),
     "throughput": Row("whole jobs a second beside a hand-written stack, 3 min", throughput.run_throughput),
-    "backlog": Row("claims behind up to a million jobs, 3 min", backlog.run),
+    "backlog": Row("claims behind up to a million jobs, 2 min", backlog.run),
     "backlog-lines": Row("others beside a million waiting lines, and their stop, 6 min", waiting_lines.run),
     "backlog-lines-short": Row(
         "the same beside 20,000 lines, 4 min", partial(waiting_lines.run, waiting_lines.FEW_LINES)

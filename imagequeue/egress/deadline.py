@@ -2,13 +2,12 @@
 
 The timeouts of HTTP clients hold per operation: a peer that sends one byte now and then, in the headers, in
 the body or as an endless row of `100 Continue`, keeps every single read short and the request alive for ever.
-Only the stream that does the reading can hold a total. But a pooled connection outlives its request, so the
-stream cannot own a deadline either: it must be that of the request which uses it now.
+Only the stream that does the reading can hold a total.
 
 httpcore hands the `timeout` of a request's extensions, untouched, to each call on the network stream. A
 `Deadline` is a float (so it may stand there) that knows its instant: every call on the stream brings the
-deadline of its own request, on fresh and on reused connections, without any state between threads. It also
-counts, since the same place sees every byte: whether one was sent, and how many came back.
+deadline of its own request, without any state between threads. It also counts, since the same place sees
+every byte: whether one was sent, and how many came back.
 """
 
 from __future__ import annotations

@@ -1,10 +1,12 @@
 """An httpx transport for the operator's own endpoints: unguarded, one total deadline per request.
 
-The deadline is an instant on the monotonic clock in `request.extensions["deadline"]`. It holds for the wait
-for a connection, for the look-up, the handshake, the request and the whole body. A connection that is reused
-has the deadline of the request that uses it now, as `deadline.py` explains. The trace extension works as in
-httpx; its event `http11.send_request_body.complete` says that the last byte of the request was handed to the
-system.
+The deadline is an instant on the monotonic clock in `request.extensions["deadline"]`. It holds for the
+look-up, the handshake, the request and the whole body. The trace extension works as in httpx; its event
+`http11.send_request_body.complete` says that the last byte of the request was handed to the system.
+
+Each request has a connection of its own, which ends with the answer. A reused one may be closed by its server
+after its next request was begun; then it is unknown whether an image was paid for. Nor does a request wait
+for a connection: how many there are is decided by those who send them, before their start is granted.
 """
 
 from __future__ import annotations
@@ -32,19 +34,17 @@ UPSTREAM_LIMITS: Final = Limits(
     header_bytes=64 * 1024,
 )
 
-_IDLE_SECONDS: Final = 15.0
-"""How long a connection may be idle: less than servers and load balancers allow, which is often 60 s."""
-
 
 class DeadlineTransport(httpx.BaseTransport):
-    """Connection pool in which every request needs a deadline. Thread-safe; close it with the process.
+    """A connection for every request, each of which needs a deadline. Thread-safe; holds nothing open.
 
     Every failure is an `EgressError`, which is an `httpx.TransportError`; its `sent` says whether a byte of
     the request may have left.
     """
 
-    def __init__(self, pool: httpcore.ConnectionPool) -> None:
-        self._pool = pool
+    def __init__(self, network: httpcore.NetworkBackend, tls: ssl.SSLContext) -> None:
+        self._network = network
+        self._tls = tls
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send `request` and return its answer with the body unread.
@@ -54,19 +54,23 @@ class DeadlineTransport(httpx.BaseTransport):
             TypeError: the request has no `deadline` extension.
         """
         deadline = self._deadline(request)
-        with translated_errors(deadline):
-            response = self._pool.handle_request(_pool_request(request, deadline))
+        asked = _request(request, deadline)
+        connection = httpcore.HTTPConnection(
+            asked.url.origin, ssl_context=self._tls, network_backend=self._network
+        )
+        try:
+            with translated_errors(deadline):
+                response = connection.handle_request(asked)
+        except BaseException:
+            connection.close()
+            raise
         deadline.expect_body()
         return httpx.Response(
             response.status,
             headers=response.headers,
-            stream=_DeadlineBody(response, deadline),
+            stream=_DeadlineBody(connection, response, deadline),
             extensions=cast("dict[str, object]", response.extensions),
         )
-
-    def close(self) -> None:
-        """Close all connections."""
-        self._pool.close()
 
     def _deadline(self, request: httpx.Request) -> Deadline:
         instant = request.extensions.get("deadline")
@@ -76,7 +80,12 @@ class DeadlineTransport(httpx.BaseTransport):
 
 
 class _DeadlineBody(httpx.SyncByteStream):
-    def __init__(self, response: httpcore.Response, deadline: Deadline) -> None:
+    """The body of an answer; its end is that of the connection."""
+
+    def __init__(
+        self, connection: httpcore.HTTPConnection, response: httpcore.Response, deadline: Deadline
+    ) -> None:
+        self._connection = connection
         self._response = response
         self._deadline = deadline
 
@@ -85,37 +94,22 @@ class _DeadlineBody(httpx.SyncByteStream):
             yield from self._response.iter_stream()
 
     def close(self) -> None:
-        self._response.close()
+        self._connection.close()
 
 
 def deadline_transport(
     *,
-    max_connections: int = 512,
-    max_idle: int = 0,
     tls: ssl.SSLContext | None = None,
     resolver: BoundedResolver | None = None,
     proxy: Proxy | None = None,
 ) -> DeadlineTransport:
-    """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request.
-
-    No connection is reused unless `max_idle` allows it. A reused one may be closed by its server, or by
-    another thread's pass over the pool (seen with httpcore 1.0.9: a read met a closed descriptor), after its
-    next request was begun; then it is unknown whether an image was paid for.
-    """
+    """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request."""
     network = DeadlineNetwork(resolver)
-    pool = httpcore.ConnectionPool(
-        ssl_context=tls or public_tls_context(),
-        max_connections=max_connections,
-        max_keepalive_connections=max_idle,
-        keepalive_expiry=_IDLE_SECONDS,
-        network_backend=TunnelNetwork(proxy, network) if proxy else network,
-    )
-    return DeadlineTransport(pool)
+    return DeadlineTransport(TunnelNetwork(proxy, network) if proxy else network, tls or public_tls_context())
 
 
-def _pool_request(request: httpx.Request, deadline: Deadline) -> httpcore.Request:
-    wait = deadline.remaining()
-    timeouts = {"connect": deadline, "read": deadline, "write": deadline, "pool": wait}
+def _request(request: httpx.Request, deadline: Deadline) -> httpcore.Request:
+    timeouts = dict.fromkeys(("connect", "read", "write"), deadline)
     return httpcore.Request(
         request.method,
         httpcore.URL(

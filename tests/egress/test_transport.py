@@ -1,4 +1,4 @@
-"""The pooled transport: a deadline per request, also on connections that are used again."""
+"""The transport of calls: a connection and a deadline for each request."""
 
 from __future__ import annotations
 
@@ -19,6 +19,9 @@ from tests.egress.receiver import Conversation, Receiver
 from tests.egress.way import NAME, to_loopback
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+CALLS = 600
+"""At the same time: more than any bound that a pool of connections would have by itself."""
+
 pytestmark = pytest.mark.timeout(120)
 
 
@@ -42,29 +45,14 @@ def _within(seconds: float) -> dict[str, object]:
     return {"deadline": time.monotonic() + seconds}
 
 
-def test_a_reused_connection_has_the_deadline_of_the_request_that_uses_it_now() -> None:
-    with Receiver(keeps_alive) as receiver, _client(deadline_transport(max_idle=8)) as client:
-        url = f"http://127.0.0.1:{receiver.port}"
-        first = _within(2)
-        assert client.get(f"{url}/", extensions=first).content == b"ok"
-        threading.Event().wait(2.05)  # the first request's deadline passes; the second has its own
-        assert client.get(f"{url}/", extensions=_within(120)).content == b"ok"
-        with pytest.raises(TimedOut) as failure:
-            client.get(f"{url}/hang", extensions=_within(1.5))
-        assert failure.value.sent
-        assert receiver.connections == 1
-
-
-def test_a_dripping_body_ends_at_the_deadline_and_its_connection_is_not_used_again() -> None:
-    with Receiver(keeps_alive) as receiver, _client(deadline_transport(max_idle=8)) as client:
+def test_a_dripping_body_ends_at_the_deadline() -> None:
+    with Receiver(keeps_alive) as receiver, _client(deadline_transport()) as client:
         url = f"http://127.0.0.1:{receiver.port}"
         with (
             client.stream("GET", f"{url}/drip", extensions=_within(2)) as response,
             pytest.raises(TimedOut),
         ):
             response.read()
-        assert client.get(f"{url}/", extensions=_within(120)).content == b"ok"
-        assert receiver.connections == 2
 
 
 def test_the_trace_tells_when_the_request_was_written() -> None:
@@ -74,7 +62,7 @@ def test_the_trace_tells_when_the_request_was_written() -> None:
         del info
         events.append(event)
 
-    with Receiver(keeps_alive) as receiver, _client(deadline_transport(max_idle=8)) as client:
+    with Receiver(keeps_alive) as receiver, _client(deadline_transport()) as client:
         client.post(
             f"http://127.0.0.1:{receiver.port}/",
             content=b"body",
@@ -85,43 +73,32 @@ def test_the_trace_tells_when_the_request_was_written() -> None:
     )
 
 
-def test_a_closed_idle_connection_is_replaced() -> None:
-    gone = threading.Event()
+def test_as_many_requests_as_are_sent_have_a_connection_at_the_same_time() -> None:
+    all_asked = threading.Barrier(CALLS)
 
-    def answers_once(conversation: Conversation) -> None:
+    def answers_all_at_once(conversation: Conversation) -> None:
         conversation.read_request()
+        all_asked.wait(100)
         conversation.send(OK)
-        conversation.sock.close()
-        gone.set()
 
-    with Receiver(answers_once) as receiver, _client(deadline_transport(max_idle=8)) as client:
-        for _ in range(3):
-            gone.clear()
-            assert client.post(f"http://127.0.0.1:{receiver.port}/", extensions=_within(120)).content == b"ok"
-            assert gone.wait(120)
-        assert receiver.connections == 3
-
-
-def test_waiting_for_the_pool_ends_at_the_deadline_and_never_sent() -> None:
     with (
-        Receiver(keeps_alive) as receiver,
-        _client(deadline_transport(max_connections=1)) as client,
-        client.stream("GET", f"http://127.0.0.1:{receiver.port}/drip", extensions=_within(120)),
-        pytest.raises(TimedOut) as failure,
+        Receiver(answers_all_at_once) as receiver,
+        _client(deadline_transport()) as client,
+        ThreadPoolExecutor(CALLS) as threads,
     ):
-        client.get(f"http://127.0.0.1:{receiver.port}/", extensions=_within(0.2))
-    assert failure.value.never_sent
+        url = f"http://127.0.0.1:{receiver.port}/"
+        answers = [threads.submit(client.get, url, extensions=_within(110)) for _ in range(CALLS)]
+        assert {answer.result().content for answer in answers} == {b"ok"}
 
 
-def test_threads_share_it() -> None:
+def test_no_connection_is_used_twice() -> None:
     with (
         Receiver(keeps_alive) as receiver,
-        _client(deadline_transport(max_connections=8)) as client,
+        _client(deadline_transport()) as client,
         ThreadPoolExecutor(24) as threads,
     ):
         url = f"http://127.0.0.1:{receiver.port}/"
-        once = {"Connection": "close"}  # as the exchange sends it
-        answers = [threads.submit(client.get, url, headers=once, extensions=_within(120)) for _ in range(300)]
+        answers = [threads.submit(client.get, url, extensions=_within(120)) for _ in range(300)]
         assert [answer.result().content for answer in answers] == [b"ok"] * 300
         assert receiver.connections == 300
 
