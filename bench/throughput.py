@@ -22,6 +22,7 @@ from bench.stack import Stack, deployment, running
 from bench.statements import statements
 from bench.submit import UPSTREAMS
 from bench.table import Line
+from bench.traffic import Traffic
 from bench.usage import cpu_seconds, since
 
 JOBS, RUNS = 150, 5
@@ -103,7 +104,7 @@ def run_throughput() -> list[Line]:
 
 
 def run_cost() -> list[Line]:
-    """CPU of a job by process, in turn; then the statements of a job."""
+    """CPU of a job by process, in turn; then what a job writes and sends."""
     used: dict[str, list[dict[str, float]]] = {"ours": [], "theirs": []}
     with pair() as both:
 
@@ -121,18 +122,27 @@ def run_cost() -> list[Line]:
             "theirs": cost("theirs", both.measure_theirs),
         }
         totals = alternate(measures, RUNS)
+        before = Traffic.of(both.stack)
+        both.measure_ours()
+        traffic = Traffic.of(both.stack).since(before)
         with statements(both.stack) as sent:
             both.measure_ours()
     what = "CPU of a job beside the hand-written stack's"
     return [
         Compared(totals["ours"], totals["theirs"], "ms").line("cost", what, most=OF_ITS_COST),
-        Line("cost", "CPU of a job", f"{median(totals['ours']):.1f} ms", f"<= {MOST_MS} ms"),
+        _milliseconds(median(totals["ours"])),
         *_by_process("ours", used["ours"][1:]),
         *_by_process("by hand", used["theirs"][1:]),
+        Line("cost", "WAL of a job", f"{traffic.wal_bytes / JOBS / 1e3:.1f} kB"),
+        Line("cost", "Redis commands of a job", f"{traffic.redis_commands / JOBS:.1f}"),
         Line("cost", "statements of a job", f"{sent.others.total() / JOBS:.1f}"),
         Line("cost", "commits of a job", f"{sent.commits / JOBS:.1f}"),
         *(Line("cost", text, f"{count / JOBS:.2f}") for text, count in sent.others.most_common(SHOWN)),
     ]
+
+
+def _milliseconds(ms: float) -> Line:
+    return Line("cost", "CPU of a job", f"{ms:.1f} ms", f"<= {MOST_MS} ms", ms <= MOST_MS)
 
 
 def _per_job(before: Mapping[str, float], side: str) -> dict[str, float]:
