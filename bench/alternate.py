@@ -29,7 +29,7 @@ class Compared:
     def line(self, row: str, what: str, *, least: float | None = None, most: float | None = None) -> Line:
         """The medians, the ratio ours : theirs in the median of the runs, and its spread.
 
-        The target is a ratio of at least `least`, or at most `most`.
+        The target is a ratio of at least `least`, or at most `most`, if there is one.
         """
         ratios = [mine / its for mine, its in zip(self.ours, self.theirs, strict=True)]
         ratio = median(ratios)
@@ -39,7 +39,9 @@ class Compared:
         )
         if most is not None:
             return Line(row, what, value, f"<= {most}", ratio <= most)
-        return Line(row, what, value, f">= {least}", least is None or ratio >= least)
+        if least is None:
+            return Line(row, what, value)
+        return Line(row, what, value, f">= {least}", ratio >= least)
 
 
 def spread(values: Sequence[float], unit: str) -> str:

@@ -15,6 +15,7 @@ from cli.stack.servers.port import free
 
 _START_SECONDS = 60.0
 _NOOP, _HAND_WRITTEN = "bench.baselines.noop:app", "bench.baselines.hand_written:app"
+_USUAL = "bench.baselines.usual:app"
 CONCURRENCY = 64
 """Tasks at a time of the hand-written worker: as many as ours makes calls."""
 
@@ -27,6 +28,11 @@ def start_noop(stack: Stack) -> int:
 def start_hand_written(stack: Stack) -> int:
     """Start the API of the hand-written stack; its port."""
     return _serve(stack, _HAND_WRITTEN)
+
+
+def start_usual(stack: Stack) -> int:
+    """Start the API that tutorials show; its port."""
+    return _serve(stack, _USUAL)
 
 
 def start_hand_written_worker(stack: Stack) -> None:
