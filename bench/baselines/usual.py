@@ -1,4 +1,4 @@
-"""What tutorials show: a `def` route that calls `.delay()`, with results in Redis, so that clients can poll."""
+"""What tutorials show: `def` and `.delay()`, with results kept in Redis, so that clients can poll."""
 
 from __future__ import annotations
 
