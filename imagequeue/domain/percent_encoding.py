@@ -20,5 +20,6 @@ def percent_decoded(text: str, begin: int = 0) -> Iterator[bytes]:
         if end < len(text):
             cut = text.rfind("%", end - 2, end)  # an escape is not cut in two
             end = cut if cut > at else end
-        yield unquote_to_bytes(text[at:end].encode("utf-8", "replace"))
+        part = text[at:end].encode("utf-8", "replace")
+        yield unquote_to_bytes(part) if b"%" in part else part
         at = end
