@@ -44,8 +44,13 @@ _LONGEST_NAME = 100
 """Characters of a field's name that a message shows."""
 
 _QUOTE, _BACKSLASH, _MARK = b'"', b"\\", b"\xef\xbb\xbf"
-_SLICE = 1024 * 1024
-"""Bytes that are counted in one step, after which another thread may have its turn."""
+SLICE_BYTES = 1024 * 1024
+"""What is counted or parsed in one step, after which another thread may have its turn."""
+_ESCAPE_BYTES = 6
+"""Of the longest escape, `\\u0041`."""
+_SHIFT = 1021
+"""Bytes by which a slice gets longer where it cannot end: a prime, because encoders escape at equal
+distances."""
 
 
 def json_object(content: bytes, *, once_each: bool) -> dict[str, Any]:
@@ -54,9 +59,11 @@ def json_object(content: bytes, *, once_each: bool) -> dict[str, Any]:
     Raises:
         InvalidRequest: it is not JSON (RFC 8259), not an object, or has more of something than it may.
     """
-    cut = _cut(content.removeprefix(_MARK))
+    content = content.removeprefix(_MARK)
+    cut = _cut(content)
     try:
-        value = _loads(cut, once_each=once_each)
+        long = {name: _long_string(content, string) for name, string in cut.long.items()}
+        value = _loads(cut.short, long, once_each=once_each)
     except (ValueError, RecursionError):
         raise InvalidRequest("The body is not valid JSON") from None
     if not isinstance(value, dict):
@@ -70,19 +77,24 @@ class _String(NamedTuple):
     begin: int
     end: int
 
+    @property
+    def length(self) -> int:
+        """Bytes, with both quotes."""
+        return self.end - self.begin
+
 
 @dataclass(slots=True)
 class _Cut:
-    """A body whose long strings stand beside it, each by the name that stands in its place."""
+    """A body without its long strings. `long` has where each was, by the name that stands in its place."""
 
     short: bytes
-    long: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    long: Mapping[str, _String] = field(default_factory=dict[str, _String])
 
 
 def _cut(content: bytes) -> _Cut:
     if len(content) <= LONG_BYTES and _values(content, 0, len(content)) <= MOST_VALUES:
         return _Cut(content)  # as most are: nothing in it can be over a limit
-    pieces, long, at, values = list[bytes](), dict[str, bytes](), 0, 0
+    pieces, long, at, values = list[bytes](), dict[str, _String](), 0, 0
     short_bytes, behind = len(content), 0
     token = token_hex(8)  # so that no client can write the name of a string
     for string in _strings(content):
@@ -90,12 +102,12 @@ def _cut(content: bytes) -> _Cut:
         behind = string.end
         if values > MOST_VALUES:
             raise InvalidRequest(f"The body has more than {MOST_VALUES} values")
-        if string.end - string.begin <= LONG_BYTES:
+        if string.length <= LONG_BYTES:
             continue
         name = f"{token}{len(long)}"
         pieces += content[at : string.begin], f'"{name}"'.encode()
-        long[name] = content[string.begin : string.end]
-        short_bytes, at = short_bytes - len(long[name]), string.end
+        long[name] = string
+        short_bytes, at = short_bytes - string.length, string.end
     if short_bytes > MOST_SHORT_BYTES:
         raise InvalidRequest(f"The body has more than {MOST_SHORT_BYTES} bytes beside its images")
     if values + _values(content, behind, len(content)) > MOST_VALUES:
@@ -137,27 +149,42 @@ def _is_escaped(content: bytes, begin: int, end: int) -> bool:
         width *= 8
 
 
-def _loads(cut: _Cut, *, once_each: bool) -> Any:
-    long = {name: _long_string(text) for name, text in cut.long.items()}
-    text = cut.short.decode()  # strictly: `loads` would take UTF-16, and half characters
+def _loads(content: bytes, long: Mapping[str, str], *, once_each: bool) -> Any:
+    text = content.decode()  # strictly: `loads` would take UTF-16, and half characters
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_pairs(long, once_each))
 
 
-def _long_string(text: bytes) -> str:
-    if len(text) > ESCAPED_BYTES:
-        _require_image(text)
-    return cast("str", from_json(text))
+def _long_string(content: bytes, string: _String) -> str:
+    if string.length <= ESCAPED_BYTES:
+        return cast("str", from_json(content[string.begin : string.end]))
+    _require_image(content, string)
+    return "".join(cast("str", from_json(b'"%b"' % part)) for part in string_parts(content, *string))
 
 
-def _require_image(text: bytes) -> None:
-    if not text.isascii():
-        raise InvalidRequest(f"The body has a string of more than {ESCAPED_BYTES} bytes that is not ASCII")
-    most, found = len(text) // ESCAPES_BYTES, 0
-    for begin in range(0, len(text), _SLICE):
-        found += text.count(_BACKSLASH, begin, begin + _SLICE)
+def _require_image(content: bytes, string: _String) -> None:
+    most, found = string.length // ESCAPES_BYTES, 0
+    for begin in range(string.begin, string.end, SLICE_BYTES):
+        part = content[begin : min(begin + SLICE_BYTES, string.end)]
+        if not part.isascii():
+            raise _too_long("that is not ASCII")
+        found += part.count(_BACKSLASH)
         if found > most:
-            message = f"The body has a string of more than {ESCAPED_BYTES} bytes with too many escapes"
-            raise InvalidRequest(message)
+            raise _too_long("with too many escapes")
+
+
+def _too_long(what: str) -> InvalidRequest:
+    return InvalidRequest(f"The body has a string of more than {ESCAPED_BYTES} bytes {what}")
+
+
+def string_parts(content: bytes, begin: int, end: int) -> Iterator[bytes]:
+    """What stands between the quotes of a long string, in slices that can be parsed by themselves."""
+    at, end = begin + 1, end - 1
+    while at < end:
+        cut = at + SLICE_BYTES
+        while cut < end and content.find(_BACKSLASH, cut - _ESCAPE_BYTES, cut) >= 0:
+            cut += _SHIFT  # perhaps within an escape, or between the two of one character
+        yield content[at : min(cut, end)]
+        at = cut
 
 
 def _restored(value: Any, long: Mapping[str, str]) -> Any:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterable
 from decimal import Decimal
+from io import BytesIO
 from itertools import islice
 from urllib.parse import urljoin, urlsplit
 
 from imagequeue.domain.encoded import EncodedImage
+from imagequeue.domain.forgiving_base64 import base64_decoded
 from imagequeue.domain.percent_encoding import percent_decoded
 from imagequeue.domain.upstream import Images, RawImage, Unavailable
 
@@ -21,11 +22,8 @@ _LONGEST_HEAD = 200
 """Characters of a data URL before its comma: a media type and its parameters."""
 _LONGEST_LINK = 8_000
 """Characters. Signed links have up to about 2,000."""
-_NOT_BASE64 = re.compile(rb"[^A-Za-z0-9+/]")
-_URL_SAFE = bytes.maketrans(b"-_", b"+/")
 _LINE_ENDS = re.compile(r"[\t\r\n]")
 """Browsers drop these from links."""
-_WHITE_SPACE = b" \t\r\n\f\v"
 
 
 def collected(images: Iterable[RawImage], image_count: int, cost_usd: Decimal | None = None) -> Images:
@@ -53,32 +51,23 @@ def decoded(text: str) -> bytes | None:
     White space, the alphabet for URLs, and missing padding are taken. So is a data URL that is
     percent-encoded, in its base64 or in place of it.
     """
-    head, comma, tail = text[:_LONGEST_HEAD].partition(",")
+    head, comma, _ = text[:_LONGEST_HEAD].partition(",")
     if not comma or head.lstrip()[:5].casefold() != "data:":
         return _base64(text)
-    payload = tail + text[_LONGEST_HEAD:]
+    begin = len(head) + 1
     if head.rstrip().casefold().endswith("base64"):
-        return _base64(payload)
-    plain = percent_decoded(payload.encode("utf-8", "replace"))
-    return plain if is_image(plain) else _base64(payload) or plain or None
+        return _base64(text, begin)
+    plain = b"".join(percent_decoded(text, begin))
+    return plain if is_image(plain) else _base64(text, begin) or plain or None
 
 
-def _base64(payload: str) -> bytes | None:
+def _base64(text: str, begin: int = 0) -> bytes | None:
+    content = BytesIO()
     try:
-        return base64.b64decode(payload, validate=True) or None
-    except ValueError:  # binascii.Error, or a character outside of ASCII
-        return _leniently(payload.encode("utf-8", "replace"))
-
-
-def _leniently(payload: bytes) -> bytes | None:
-    raw = percent_decoded(payload) if b"%" in payload[:_LONGEST_LINK] else payload
-    plain = raw.translate(_URL_SAFE, _WHITE_SPACE).rstrip(b"=")
-    if not plain or _NOT_BASE64.search(plain):
+        content.writelines(base64_decoded(percent_decoded(text, begin)))
+    except ValueError:
         return None
-    try:
-        return base64.b64decode(plain + b"=" * (-len(plain) % 4), validate=True)
-    except binascii.Error:
-        return None
+    return content.getvalue() or None
 
 
 def absolute(link: str, url: str) -> str | None:

@@ -15,7 +15,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
-from api.json_body import ESCAPED_BYTES, LONG_BYTES, MOST_FIELDS, MOST_VALUES, json_object
+from api import json_body
+from api.json_body import (
+    ESCAPED_BYTES,
+    LONG_BYTES,
+    MOST_FIELDS,
+    MOST_VALUES,
+    SLICE_BYTES,
+    json_object,
+    string_parts,
+)
 from chaos.hostile.json_bodies import hostile_bodies
 from imagequeue.domain.errors import InvalidRequest
 from tests.api.service import Client, Service, serving
@@ -107,6 +116,38 @@ LISTS: st.SearchStrategy[list[str]] = st.lists(LONG, max_size=2)
 def test_what_is_json_is_read_as_every_reader_does(value: dict[str, Any], ascii_only: bool) -> None:  # noqa: FBT001  # drawn
     body = json.dumps(value, ensure_ascii=ascii_only).encode()
     assert json_object(body, once_each=True) == json.loads(body)
+
+
+ESCAPED = st.text(st.characters(codec="utf-8") | st.sampled_from('"\\/\n😀'), min_size=8, max_size=60)
+
+
+@given(ESCAPED, st.integers(1, 14), st.integers(1, 9))
+def test_an_image_is_read_whole_wherever_a_slice_of_it_would_end(text: str, size: int, shift: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"LONG_BYTES": 8, "ESCAPED_BYTES": 8, "ESCAPES_BYTES": 1}.items():
+            patch.setattr(json_body, name, value)
+        patch.setattr(json_body, "SLICE_BYTES", size)
+        patch.setattr(json_body, "_SHIFT", shift)
+        assert json_object(json.dumps({"a": text}).encode(), once_each=True) == {"a": text}
+
+
+def test_an_image_of_the_largest_size_is_read_in_slices() -> None:
+    """Encoders that write a line break or a slash as an escape do so at equal distances."""
+    for written in ("A" * 76 + "\\r\\n", "A" * 62 + "\\/", "A"):
+        text = written * (3 * SLICE_BYTES // len(written))
+        assert json_object(f'{{"a":"{text}"}}'.encode(), once_each=True) == json.loads(f'{{"a":"{text}"}}')
+        whole = f'"{text}"'.encode()
+        parts = list(string_parts(whole, 0, len(whole)))
+        assert b"".join(parts) == text.encode()
+        assert max(map(len, parts)) < 1.1 * SLICE_BYTES
+
+
+@pytest.mark.parametrize("broken", ["\n", "\\x", "\\u00G", "\\ud800"])
+def test_an_image_that_is_no_json_is_refused_wherever_it_is_broken(broken: str) -> None:
+    for before in (10, SLICE_BYTES - 2, SLICE_BYTES, 2 * SLICE_BYTES):
+        text = ("A" * before + broken).ljust(3 * SLICE_BYTES, "A")
+        with pytest.raises(InvalidRequest, match="not valid JSON"):
+            json_object(f'{{"a":"{text}"}}'.encode(), once_each=True)
 
 
 @pytest.mark.parametrize("character", ["a", "\n", '"', "\\", "中", "😀"])

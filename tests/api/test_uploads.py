@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import json
 import os
 import threading
 from collections.abc import Iterator
@@ -185,6 +186,15 @@ def test_an_image_that_cannot_be_used_is_refused_by_name(client: Client, tmp_pat
     assert client.service.rows() == NOTHING
     assert client.wallet()["available"] == "10"
     assert stored_files(tmp_path) == []
+
+
+@pytest.mark.parametrize("head", ["data:,", "data:image/png;base64,", "data:image/png;base64,AAAA"])
+def test_half_a_character_in_a_data_url_is_refused_by_name(client: Client, head: str) -> None:
+    """JSON may name it by its number alone, and no text that is sent has it."""
+    body = json.dumps({"prompt": "make it blue", "image_urls": [f"{head}\ud800"]})
+    answer = client.http.post(ROUTE, content=body, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert title_and_message(answer)[1].startswith("image_urls")
 
 
 def test_the_image_is_required(client: Client) -> None:

@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 from PIL import Image, ImageCms
 
-from imagequeue.media.weight import weigh
+from imagequeue.media.weight import MOST_SCANS, has_many_scans, weigh
 from tests.media.pictures import encoded, picture
 
 SIDE = 1500
@@ -22,7 +22,7 @@ from pathlib import Path
 from imagequeue.media.gate import return_memory
 from imagequeue.media.images import check_output
 from imagequeue.media.inputs import prepare_input, prepare_mask
-from imagequeue.media.weight import weigh
+from imagequeue.media.weight import MOST_SCANS, has_many_scans, weigh
 
 TASKS = {
     "input": (prepare_input, None),
@@ -89,3 +89,10 @@ def test_a_picture_takes_no_more_memory_than_its_weight(kind: str, tmp_path: Pat
 def test_what_has_no_header_weighs_nothing() -> None:
     assert weigh(b"The image is being prepared.") == 0
     assert weigh(picture()[:20]) == 0
+
+
+@pytest.mark.parametrize("between", [2, MIB // 4 - 1, MIB // 4, MIB // 4 + 1])
+def test_every_scan_counts_once_wherever_it_begins(between: int) -> None:
+    scans = b"\xff\xda".ljust(between, b"\0") * MOST_SCANS
+    assert not has_many_scans(b"\xff\xd8" + scans)
+    assert has_many_scans(b"\xff\xd8" + scans + b"\xff\xda")

@@ -1,27 +1,25 @@
 """Data URLs (RFC 2397) as clients write them, which browsers take: white space, no padding, escapes.
 
-Source: WHATWG Fetch, "data: URL processor", and WHATWG Infra, "forgiving-base64 decode". Beyond those the
-alphabet for URLs and file names (RFC 4648, section 5) is taken, because many libraries write it by default.
+Source: WHATWG Fetch, "data: URL processor".
 """
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
+from collections.abc import Iterator
+from io import BytesIO
 
 from imagequeue.domain.errors import InvalidRequest
+from imagequeue.domain.forgiving_base64 import base64_decoded
 from imagequeue.domain.percent_encoding import percent_decoded
 from imagequeue.media.inputs import MOST_INPUT_BYTES
 
 _DATA_URL = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _BASE64 = re.compile(r";\s*base64\s*\Z", re.IGNORECASE)
-_WHITE_SPACE = b" \t\n\r\f\v"
-_URL_ALPHABET = bytes.maketrans(b"-_", b"+/")
 _LONGEST_BASE64 = 4 * MOST_INPUT_BYTES // 3 + 4
-"""Characters of the largest image in base64; more are refused before they are decoded."""
+"""Characters of the largest image in base64."""
 _LONGEST_ESCAPED = 3 * _LONGEST_BASE64
-"""The same with every character as an escape (`%2B`)."""
+"""The same with every character as an escape (`%2B`); more are refused before they are decoded."""
 
 
 def data_of(url: str, field: str) -> bytes:
@@ -35,22 +33,22 @@ def data_of(url: str, field: str) -> bytes:
         raise InvalidRequest(f"{field}: use an http(s) URL, or a data URL such as data:image/png;base64,...")
     if len(url) - head.end() > _LONGEST_ESCAPED:
         raise _too_large(field)
-    if not _BASE64.search(head["kind"]):
-        return percent_decoded(url[head.end() :].encode())
-    return _decoded(_without_white_space(percent_decoded(url[head.end() :].encode())), field)
+    slices = percent_decoded(url, head.end())
+    if _BASE64.search(head["kind"]):
+        slices = base64_decoded(slices)
+    return _gathered(slices, field)
 
 
-def _without_white_space(payload: bytes) -> bytes:
-    return payload.translate(_URL_ALPHABET, delete=_WHITE_SPACE).rstrip(b"=")
-
-
-def _decoded(text: bytes, field: str) -> bytes:
-    if len(text) > _LONGEST_BASE64:
-        raise _too_large(field)
+def _gathered(slices: Iterator[bytes], field: str) -> bytes:
+    content = BytesIO()
     try:
-        return base64.b64decode(text + b"=" * (-len(text) % 4), validate=True)
-    except (binascii.Error, ValueError):
+        for decoded in slices:
+            content.write(decoded)
+            if content.tell() > MOST_INPUT_BYTES:
+                raise _too_large(field)
+    except ValueError:
         raise InvalidRequest(f"{field}: the data URL holds no valid base64") from None
+    return content.getvalue()
 
 
 def _too_large(field: str) -> InvalidRequest:

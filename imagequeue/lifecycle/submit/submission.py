@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from imagequeue.domain.batches import OnUnknown
+from imagequeue.domain.canonical_json import canonical_json
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
@@ -71,8 +71,10 @@ def fingerprint(account_id: UUID, route: str, body: Mapping[str, Any]) -> bytes:
 
     Canonical means the parsed body with sorted keys, so neither white space nor order counts.
     """
-    canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(f"{account_id}\n{route}\n{canonical}".encode()).digest()
+    digest = hashlib.sha256(f"{account_id}\n{route}\n".encode())
+    for piece in canonical_json(body):
+        digest.update(piece)
+    return digest.digest()
 
 
 @dataclass(slots=True)
