@@ -129,7 +129,7 @@ class Reading:
         """
         services = services_of(self.request)
         parse = reader_of(self.request, self.asked.route.bodies)
-        async with any_content(self.request, services.runtime.settings.max_body_bytes) as content:
+        with await any_content(self.request, services.runtime.settings.max_body_bytes) as content:
             if content.is_large:
                 return await prepare_uploads(services, lambda: self._read_large(parse, content))
             ask = self._read(parse, content)
