@@ -134,7 +134,7 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob]) -> None:
             "client_headers": [json.dumps(dict(job.client_headers)) for job in new],
             "on_unknown": [job.on_unknown.value for job in new],
             "notes": [job.notes for job in new],
-            "unfetched": [job.request.requirement.unfetched for job in new],
+            "unfetched": [job.request.unfetched for job in new],
         },
     )
 
