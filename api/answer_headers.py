@@ -24,6 +24,13 @@ def add_headers(request: Request, headers: Mapping[str, str]) -> None:
     request.state.answer_headers = getattr(request.state, "answer_headers", {}) | dict(headers)
 
 
+def put_headers(scope: Scope, start: Message) -> None:
+    """Put the headers of a request's answer on the message with which the answer starts."""
+    added: Mapping[str, str] = scope.get("state", {}).get("answer_headers", {})
+    if added:
+        MutableHeaders(raw=start["headers"]).update(added)
+
+
 class AnswerHeaders:
     """Puts the headers on answers. It is outside of what writes error answers."""
 
@@ -35,8 +42,7 @@ class AnswerHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added: Mapping[str, str] = scope.get("state", {}).get("answer_headers", {})
-                MutableHeaders(raw=message["headers"]).update(added)
+                put_headers(scope, message)
             await send(message)
 
         await self._app(scope, receive, with_headers)

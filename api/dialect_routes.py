@@ -7,9 +7,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.direct_routes import DirectRoute
 from api.documented import COUNTED_VERBS, FACTS
 from api.job_answers import cancel_job, show_job
 from api.models import show_models
@@ -34,14 +33,6 @@ _KEYS = frozenset({"authorization", "api-key", "ocp-apim-subscription-key", "coo
 _SAME = "same_"
 
 
-class WholeRequestRoute(APIRoute):
-    """A route whose endpoint reads the request itself: the framework has nothing to solve or to validate."""
-
-    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **given: Any) -> None:
-        super().__init__(path, endpoint, **given)
-        self.app = _answering(endpoint)
-
-
 def mount(app: FastAPI, dialects: Dialects) -> None:
     """Add every route of the dialects behind those that the app has already."""
     for dialect, route in dialects.routes():
@@ -59,7 +50,7 @@ def mount(app: FastAPI, dialects: Dialects) -> None:
                 FACTS: {"counted": route.verb in COUNTED_VERBS},
                 "parameters": _path_parameters(route),
             },
-            route_class_override=WholeRequestRoute,
+            route_class_override=DirectRoute,
         )
 
 
@@ -81,16 +72,6 @@ def _endpoint(dialect: Dialect, route: DialectRoute) -> Callable[[Request], Awai
     return endpoint
 
 
-def _answering(endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
-    """The endpoint as an app. What it raises is answered by the middleware that answers for all routes."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
-
-    return answer
-
-
 def _asked(request: Request, route: DialectRoute) -> ClientRequest:
     parameters = route.match(request.scope["path"])
     if parameters is None:
@@ -98,7 +79,7 @@ def _asked(request: Request, route: DialectRoute) -> ClientRequest:
     return ClientRequest(
         route=route,
         parameters=parameters,
-        query=dict(request.query_params),
+        query=dict(request.query_params) if request.scope["query_string"] else {},
         headers={name: value for name, value in request.headers.items() if name not in _KEYS},
         origin=services_of(request).runtime.settings.public_origin,
     )
