@@ -12,7 +12,7 @@ from api.direct_routes import DirectRoute
 from api.documented import COUNTED_VERBS, FACTS
 from api.job_answers import cancel_job, show_job
 from api.models import show_models
-from api.services import services_of
+from api.services import ApiServices
 from api.submit import submit_job
 from imagequeue.dialects.dialect import ClientRequest, Dialect, DialectRoute, Verb
 from imagequeue.dialects.registry import Dialects
@@ -35,10 +35,12 @@ _SAME = "same_"
 
 def mount(app: FastAPI, dialects: Dialects) -> None:
     """Add every route of the dialects behind those that the app has already."""
+    services: ApiServices = app.state.services
+    origin = services.runtime.settings.public_origin
     for dialect, route in dialects.routes():
         app.router.add_api_route(
             mounted_path(route),
-            _endpoint(dialect, route),
+            _endpoint(dialect, route, origin),
             methods=[route.method],
             status_code=next(iter(route.responses)),
             response_model=None,
@@ -63,16 +65,16 @@ def mounted_path(route: DialectRoute) -> str:
     return path
 
 
-def _endpoint(dialect: Dialect, route: DialectRoute) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(dialect: Dialect, route: DialectRoute, origin: str) -> Callable[[Request], Awaitable[Response]]:
     serve = SERVED[route.verb]
 
     async def endpoint(request: Request) -> Response:
-        return await serve(request, dialect, _asked(request, route))
+        return await serve(request, dialect, _asked(request, route, origin))
 
     return endpoint
 
 
-def _asked(request: Request, route: DialectRoute) -> ClientRequest:
+def _asked(request: Request, route: DialectRoute, origin: str) -> ClientRequest:
     parameters = route.match(request.scope["path"])
     if parameters is None:
         raise NotFound(f"This path names one thing twice, and differently: use {route.path}")
@@ -81,7 +83,7 @@ def _asked(request: Request, route: DialectRoute) -> ClientRequest:
         parameters=parameters,
         query=dict(request.query_params) if request.scope["query_string"] else {},
         headers={name: value for name, value in request.headers.items() if name not in _KEYS},
-        origin=services_of(request).runtime.settings.public_origin,
+        origin=origin,
     )
 
 

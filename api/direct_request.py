@@ -15,31 +15,30 @@ class IndexedHeaders(Headers):
 
     def __init__(self, scope: Scope) -> None:
         super().__init__(scope=scope)
-        self._values: dict[str, list[str]] = {}
-        for name, value in self.raw:
-            self._values.setdefault(name.decode("latin-1"), []).append(value.decode("latin-1"))
+        self._pairs = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in self.raw]
+        self._first = dict(reversed(self._pairs))
 
     def __getitem__(self, key: str) -> str:
-        return self._values[key.lower()][0]
+        return self._first[key.lower()]
 
     def __contains__(self, key: object) -> bool:
-        return isinstance(key, str) and key.lower() in self._values
+        return isinstance(key, str) and key.lower() in self._first
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._values)
+        return iter(self._first)
 
     def get(self, key: str, default: Any = None) -> Any:
         """The first value of a field."""
-        values = self._values.get(key.lower())
-        return values[0] if values else default
+        return self._first.get(key.lower(), default)
 
     def items(self) -> list[tuple[str, str]]:  # type: ignore[override]  # as the framework's
-        """Names and values."""
-        return [(name, value) for name, values in self._values.items() for value in values]
+        """Names and values, each as often as it is there."""
+        return self._pairs
 
     def getlist(self, key: str) -> list[str]:
         """All values of a field."""
-        return list(self._values.get(key.lower(), ()))
+        wanted = key.lower()
+        return [value for name, value in self._pairs if name == wanted] if wanted in self._first else []
 
 
 class DirectRequest(Request):

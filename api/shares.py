@@ -7,7 +7,6 @@ account's further calls wait in line. Each process counts for itself.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
@@ -43,7 +42,7 @@ class Share:
     def __init__(self, kind: str, most: int) -> None:
         self.most = most
         self._kind = kind
-        self._held: Counter[UUID] = Counter()
+        self._held: dict[int, int] = {}  # by the account's number, which is hashed faster than its UUID
 
     def take(self, account_id: UUID) -> None:
         """Hold one more, until it is given back.
@@ -51,16 +50,17 @@ class Share:
         Raises:
             TooManyRequests: the account holds its share already; names the kind.
         """
-        if self._held[account_id] >= self.most:
+        held = self._held.get(account_id.int, 0)
+        if held >= self.most:
             message = f"This account has {self.most} {self._kind} open, the most at a time; try again later"
             raise TooManyRequests(message, retry_after=_RETRY_SECONDS)
-        self._held[account_id] += 1
+        self._held[account_id.int] = held + 1
 
     def give_back(self, account_id: UUID) -> None:
         """Hold one less."""
-        self._held[account_id] -= 1
-        if not self._held[account_id]:
-            del self._held[account_id]
+        left = self._held.pop(account_id.int) - 1
+        if left:
+            self._held[account_id.int] = left
 
     @contextmanager
     def held(self, account_id: UUID | None) -> Generator[None]:
@@ -80,7 +80,7 @@ class Share:
 
     def count(self, account_id: UUID) -> int:
         """How many an account holds."""
-        return self._held.get(account_id, 0)
+        return self._held.get(account_id.int, 0)
 
 
 class Shares:
