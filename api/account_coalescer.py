@@ -106,29 +106,17 @@ class AccountCoalescer(Gatherer[T, R]):
         self._account_of = account_of
         self._patient = PatientLane(bulk, patient)
 
-    async def call(self, item: T) -> R:
-        """Have one item done.
-
-        Raises:
-            ServiceUnavailable: as `CallThreads.waiting`; the item was not done, and will not be.
-            Exception: what came of the item, or of its group.
-        """
-        call: PendingCall[T, R] = PendingCall(item)
-        try:
-            async with self._threads.waiting():
-                self._enter(call)
-                return await asyncio.shield(call.answer)
-        except ServiceUnavailable:
-            if call.give_up():
-                raise
-            return await _committed(call)
-        finally:
-            call.give_up()
-
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
         super().close()
         self._patient.close()
+
+    def _expire(self, call: PendingCall[T, R]) -> None:
+        """Refuse a call that will not be done; one whose commit has begun waits for that."""
+        if call.give_up():
+            call.end(ServiceUnavailable())
+        else:
+            asyncio.get_running_loop().call_later(COMMIT_SECONDS, call.end, ServiceUnavailable())
 
     def _enter(self, call: PendingCall[T, R]) -> None:
         account_id = self._account_of(call.item)
@@ -228,11 +216,3 @@ class PatientLane(Generic[T, R]):
             else:
                 call.end(result)
         self._start()
-
-
-async def _committed(call: PendingCall[T, R]) -> R:
-    try:
-        async with asyncio.timeout(COMMIT_SECONDS):
-            return await asyncio.shield(call.answer)
-    except TimeoutError:
-        raise ServiceUnavailable from None

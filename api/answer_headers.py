@@ -8,10 +8,13 @@ account is never named.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import Request
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_ADDED = "answer_headers"
 
 
 def tag_request(request: Request, request_id: str) -> None:
@@ -21,7 +24,15 @@ def tag_request(request: Request, request_id: str) -> None:
 
 def add_headers(request: Request, headers: Mapping[str, str]) -> None:
     """Have the answer to a request carry these headers."""
-    request.state.answer_headers = getattr(request.state, "answer_headers", {}) | dict(headers)
+    state: dict[str, Any] = request.scope.setdefault("state", {})
+    state[_ADDED] = {**state.get(_ADDED, {}), **headers}
+
+
+def put_headers(scope: Scope, start: Message) -> None:
+    """Put the headers of a request's answer on the message with which the answer starts."""
+    added: Mapping[str, str] = scope.get("state", {}).get(_ADDED, {})
+    if added:
+        MutableHeaders(raw=start["headers"]).update(added)
 
 
 class AnswerHeaders:
@@ -35,8 +46,7 @@ class AnswerHeaders:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                added: Mapping[str, str] = scope.get("state", {}).get("answer_headers", {})
-                MutableHeaders(raw=message["headers"]).update(added)
+                put_headers(scope, message)
             await send(message)
 
         await self._app(scope, receive, with_headers)

@@ -8,6 +8,7 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
+from starlette.types import ASGIApp
 
 from api import (
     backfill_results,
@@ -32,6 +33,7 @@ from api import (
 from api.answer_headers import AnswerHeaders
 from api.auth import KeyCache
 from api.cors import Cors
+from api.direct_routes import DirectServing
 from api.edge.addresses import TrustedProxies
 from api.edge.forwarded import Forwarded
 from api.edge.limits import EdgeLimits
@@ -98,17 +100,31 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
     app.state.shares = Shares(limits.connections)
     app.state.edge = _edge(runtime.settings, dialects, limits)
     errors.install(app, dialects)
-    _add_middleware(app, runtime.settings)
+    _add_middleware(app)
     # The routes as they are, because the framework searches an included router slowly.
     app.router.routes.extend(route for module in ROUTED for route in module.router.routes)
     dialect_routes.mount(app, dialects)
-    app.router.routes.insert(0, RouteIndex(app.router.routes))
+    app.state.route_index = RouteIndex(app.router.routes)
+    app.router.routes.insert(0, app.state.route_index)
     document.install(app, dialects, dialect_routes.documented_path)
     return app
 
 
+class Api(FastAPI):
+    """The framework's app, behind what stands before the framework."""
+
+    def build_middleware_stack(self) -> ASGIApp:
+        """The layers, the outermost last. One that would do nothing with these settings is left out."""
+        settings: Settings = self.state.services.runtime.settings
+        app: ASGIApp = DirectServing(super().build_middleware_stack(), self.state.route_index)
+        if origins := settings.allowed_origins:
+            app = Cors(app, origins)
+        edge: Edge = self.state.edge
+        return Forwarded(app, edge) if edge.proxies.networks else app
+
+
 def _new_app(settings: Settings, lifespan: Callable[[FastAPI], AbstractAsyncContextManager[None]]) -> FastAPI:
-    return FastAPI(
+    return Api(
         title="imagequeue",
         version=__version__,
         description="An asynchronous job queue for image generation, with webhooks.",
@@ -126,11 +142,8 @@ def _edge(settings: Settings, dialects: Dialects, limits: EdgeLimits) -> Edge:
     return Edge(limits, proxies, partial(errors.tell_refusal, dialects))
 
 
-def _add_middleware(app: FastAPI, settings: Settings) -> None:
+def _add_middleware(app: FastAPI) -> None:
     """Each one is outside of those before it."""
     app.add_middleware(HeldShares)
     app.add_middleware(HeadAsGet)
     app.add_middleware(AnswerHeaders)
-    if origins := settings.allowed_origins:
-        app.add_middleware(Cors, origins)
-    app.add_middleware(Forwarded, app.state.edge)

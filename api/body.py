@@ -6,14 +6,12 @@ parsed and decoded.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Collection
-from contextlib import ExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Collection
+from contextlib import ExitStack
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any, cast
+from typing import IO, Any, Self, cast
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from api.form import FORM, boundary_of, read_form
 from api.json_body import json_object
@@ -29,12 +27,22 @@ _JSON = "application/json"
 _TYPES: dict[BodyKind, str] = {"json": _JSON, "form": FORM}
 
 
-@dataclass(frozen=True, slots=True)
 class Content:
-    """A body that was read to its end: in memory, or on disk above 256 KiB. Close it."""
+    """A body that was read to its end: in memory, or on disk above 256 KiB. Close it, as a context does."""
 
-    file: IO[bytes]
-    size: int
+    __slots__ = ("_held", "_whole", "size")
+
+    def __init__(self, whole: bytes | IO[bytes], size: int, held: ExitStack | None = None) -> None:
+        self._whole = whole
+        self._held = held
+        self.size = size
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._held is not None:
+            self._held.close()
 
     @property
     def is_large(self) -> bool:
@@ -43,8 +51,10 @@ class Content:
 
     def read(self) -> bytes:
         """All of it."""
-        self.file.seek(0)
-        return self.file.read()
+        if isinstance(self._whole, bytes):
+            return self._whole
+        self._whole.seek(0)
+        return self._whole.read()
 
     def json(self, *, once_each: bool = False) -> dict[str, Any]:
         """The body as a JSON object; `once_each` refuses a field that an object has twice.
@@ -84,53 +94,63 @@ def _kind(media_type: str) -> BodyKind | None:
     return "form" if media_type == FORM else None
 
 
-@asynccontextmanager
-async def any_content(request: Request, most: int) -> AsyncGenerator[Content]:
-    """The body of a request, whatever it says that it is, of at most `most` bytes.
+async def any_content(request: Request, most: int) -> Content:
+    """The body of a request, whatever it says that it is, of at most `most` bytes; the caller closes it.
+
+    A small body that has come whole, as most do, needs no file.
 
     Raises:
         TooLarge: it is longer, whatever its headers say.
         TooManyRequests: it is large, and its account has its share of large bodies in this process already.
+        InvalidRequest: it broke off.
+    """
+    _refuse_announced(request, most)
+    chunk, more = await _received(request)
+    if not more and len(chunk) <= min(_LARGE, most):
+        return Content(chunk, len(chunk))
+    return await _spooled_content(request, most, chunk, more=more)
+
+
+async def _spooled_content(request: Request, most: int, chunk: bytes, *, more: bool) -> Content:
+    """The body that begins with `chunk`.
+
+    What comes over the limit is read and dropped, up to as much again, because most clients only look at an
+    answer once they have sent everything.
     """
     with ExitStack() as held:
         size, file = 0, held.enter_context(_spooled())
-        async for chunk in _chunks(request, most):
-            if size <= _LARGE < size + len(chunk):
+        while True:
+            before, size = size, size + len(chunk)
+            if before <= _LARGE < size <= most:
                 held.enter_context(shares_of(request).large_bodies.held(served_account()))
-            size += len(chunk)
-            file.write(chunk)  # to the page cache: no wait worth a thread
-        yield Content(file, size)
+            if size <= most:
+                file.write(chunk)  # to the page cache: no wait worth a thread
+            if not more or size > most * _DRAIN_FACTOR:
+                break
+            chunk, more = await _received(request)
+        if size > most:
+            raise TooLarge(_too_large(most))
+        return Content(file, size, held.pop_all())
 
 
 def _spooled() -> IO[bytes]:
     return cast("IO[bytes]", SpooledTemporaryFile(max_size=_IN_MEMORY_BYTES))
 
 
-async def _chunks(request: Request, most: int) -> AsyncGenerator[bytes]:
-    """The chunks of a body of at most `most` bytes, chunked or not.
-
-    What comes over the limit is read and dropped, up to as much again, because most clients only look at an
-    answer once they have sent everything.
-
-    Raises:
-        TooLarge: it is longer.
-    """
+def _refuse_announced(request: Request, most: int) -> None:
+    """Refuse a body that says that it is too long, unless it shall be read and dropped."""
     expected = request.headers.get("content-length", "")
     announced = int(expected) if expected.isdecimal() else 0
     if announced > most * _DRAIN_FACTOR or (announced > most and "expect" in request.headers):
         raise TooLarge(_too_large(most))
-    size = 0
-    try:
-        async for chunk in request.stream():
-            size += len(chunk)
-            if size > most * _DRAIN_FACTOR:
-                break
-            if size <= most:
-                yield chunk
-    except ClientDisconnect:
-        raise InvalidRequest("The body broke off") from None
-    if size > most:
-        raise TooLarge(_too_large(most))
+
+
+async def _received(request: Request) -> tuple[bytes, bool]:
+    """The next part of a body, and whether more comes."""
+    message = await request.receive()
+    if message["type"] == "http.disconnect":
+        raise InvalidRequest("The body broke off")
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _too_large(most: int) -> str:

@@ -45,7 +45,7 @@ class CallThreads:
         now: Callable[[], float] = time.monotonic,
     ) -> None:
         self.count = count
-        self._patience = patience
+        self.patience = patience
         self._now = now
         self._executor = ThreadPoolExecutor(count, thread_name_prefix=name)
         self._began: dict[asyncio.Future[Any], float] = {}
@@ -64,18 +64,25 @@ class CallThreads:
         running.add_done_callback(self._ended)
         return running
 
+    def require_live(self) -> None:
+        """Refuse a further call while none could be served.
+
+        Raises:
+            ServiceUnavailable: the threads hang, or were slow to find that the database is away.
+        """
+        if self._hang():
+            raise ServiceUnavailable
+
     @contextlib.asynccontextmanager
     async def waiting(self) -> AsyncGenerator[None]:
         """Wait for a result within the context.
 
         Raises:
-            ServiceUnavailable: the threads hang, or were slow to find that the database is away; or the
-                result does not come in time.
+            ServiceUnavailable: as `require_live`; or the result does not come in time.
         """
-        if self._hang():
-            raise ServiceUnavailable
+        self.require_live()
         try:
-            async with asyncio.timeout(self._patience):
+            async with asyncio.timeout(self.patience):
                 yield
         except TimeoutError:
             raise ServiceUnavailable from None
@@ -87,7 +94,7 @@ class CallThreads:
     def _hang(self) -> bool:
         if self._now() < self._refuse_until:
             return True
-        return self.is_full and self._now() - max(self._began.values()) > self._patience
+        return self.is_full and self._now() - max(self._began.values()) > self.patience
 
     def _ended(self, running: asyncio.Future[Any]) -> None:
         seconds = self._now() - self._began.pop(running)

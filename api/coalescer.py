@@ -21,7 +21,9 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from api.call_threads import OUTAGES, CallThreads
+from api.deadlines import Deadlines
 from api.services import ApiServices
+from imagequeue.domain.errors import ServiceUnavailable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -94,7 +96,7 @@ class PendingCall(Generic[T, R]):
 
     def end(self, result: R | BaseException) -> None:
         """Give the caller its answer, if it still waits."""
-        if self.answer.done() or self._given_up:
+        if self.answer.done():
             return
         if isinstance(result, BaseException):
             self.answer.set_exception(result)
@@ -118,26 +120,34 @@ class Gatherer(Generic[T, R]):
         self._run = run
         self._end = end
         self._waiting: deque[PendingCall[T, R]] = deque()
+        self._deadlines = Deadlines(threads.patience, self._expire)
         self._gathering = False
 
     async def call(self, item: T) -> R:
         """Have one item done in the next group.
 
         Raises:
-            ServiceUnavailable: as `CallThreads.waiting`.
+            ServiceUnavailable: as `CallThreads.require_live`; or its result does not come in time.
             Exception: what came of the item, or of its group.
         """
+        self._threads.require_live()
         call: PendingCall[T, R] = PendingCall(item)
+        self._deadlines.add(call)
         try:
-            async with self._threads.waiting():
-                self._enter(call)
-                return await asyncio.shield(call.answer)
+            self._enter(call)
+            return await call.answer
         finally:
+            self._deadlines.remove(call)
             call.give_up()
 
     def close(self) -> None:
         """Let running groups finish; nothing new is taken."""
         self._threads.close()
+
+    def _expire(self, call: PendingCall[T, R]) -> None:
+        """Refuse a call whose result did not come in time."""
+        call.give_up()
+        call.end(ServiceUnavailable())
 
     def _enter(self, call: PendingCall[T, R]) -> None:
         self._waiting.append(call)

@@ -7,13 +7,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from fastapi.routing import APIRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
 
+from api.direct_routes import DirectRoute
 from api.documented import COUNTED_VERBS, FACTS
 from api.job_answers import cancel_job, show_job
 from api.models import show_models
-from api.services import services_of
+from api.services import ApiServices
 from api.submit import submit_job
 from imagequeue.dialects.dialect import ClientRequest, Dialect, DialectRoute, Verb
 from imagequeue.dialects.registry import Dialects
@@ -34,20 +33,14 @@ _KEYS = frozenset({"authorization", "api-key", "ocp-apim-subscription-key", "coo
 _SAME = "same_"
 
 
-class WholeRequestRoute(APIRoute):
-    """A route whose endpoint reads the request itself: the framework has nothing to solve or to validate."""
-
-    def __init__(self, path: str, endpoint: Callable[[Request], Awaitable[Response]], **given: Any) -> None:
-        super().__init__(path, endpoint, **given)
-        self.app = _answering(endpoint)
-
-
 def mount(app: FastAPI, dialects: Dialects) -> None:
     """Add every route of the dialects behind those that the app has already."""
+    services: ApiServices = app.state.services
+    origin = services.runtime.settings.public_origin
     for dialect, route in dialects.routes():
         app.router.add_api_route(
             mounted_path(route),
-            _endpoint(dialect, route),
+            _endpoint(dialect, route, origin),
             methods=[route.method],
             status_code=next(iter(route.responses)),
             response_model=None,
@@ -59,7 +52,7 @@ def mount(app: FastAPI, dialects: Dialects) -> None:
                 FACTS: {"counted": route.verb in COUNTED_VERBS},
                 "parameters": _path_parameters(route),
             },
-            route_class_override=WholeRequestRoute,
+            route_class_override=DirectRoute,
         )
 
 
@@ -72,35 +65,25 @@ def mounted_path(route: DialectRoute) -> str:
     return path
 
 
-def _endpoint(dialect: Dialect, route: DialectRoute) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(dialect: Dialect, route: DialectRoute, origin: str) -> Callable[[Request], Awaitable[Response]]:
     serve = SERVED[route.verb]
 
     async def endpoint(request: Request) -> Response:
-        return await serve(request, dialect, _asked(request, route))
+        return await serve(request, dialect, _asked(request, route, origin))
 
     return endpoint
 
 
-def _answering(endpoint: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
-    """The endpoint as an app. What it raises is answered by the middleware that answers for all routes."""
-
-    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
-        response = await endpoint(Request(scope, receive, send))
-        await response(scope, receive, send)
-
-    return answer
-
-
-def _asked(request: Request, route: DialectRoute) -> ClientRequest:
+def _asked(request: Request, route: DialectRoute, origin: str) -> ClientRequest:
     parameters = route.match(request.scope["path"])
     if parameters is None:
         raise NotFound(f"This path names one thing twice, and differently: use {route.path}")
     return ClientRequest(
         route=route,
         parameters=parameters,
-        query=dict(request.query_params),
+        query=dict(request.query_params) if request.scope["query_string"] else {},
         headers={name: value for name, value in request.headers.items() if name not in _KEYS},
-        origin=services_of(request).runtime.settings.public_origin,
+        origin=origin,
     )
 
 

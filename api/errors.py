@@ -67,10 +67,8 @@ _AWAY = (OperationalError, InterfaceError, PoolTimeout, TooSlow)
 def install(app: FastAPI, dialects: Dialects) -> None:
     """Let the app answer every error from the table, in the words of the path's dialect."""
     app.state.dialects = dialects
-    app.add_exception_handler(errors.ImagequeueError, _refused)
-    app.add_exception_handler(HTTPException, _not_routed)
-    for kind in _AWAY:
-        app.add_exception_handler(kind, _database_away)
+    for kind in (errors.ImagequeueError, HTTPException, *_AWAY):
+        app.add_exception_handler(kind, _expected)
     app.add_middleware(Shield)
 
 
@@ -155,18 +153,24 @@ def log_unexpected(error: BaseException) -> None:
     log.error("unexpected_error", kind=type(error).__name__, places=places)
 
 
-async def _refused(request: Request, error: Exception) -> Response:
-    assert isinstance(error, errors.ImagequeueError)  # noqa: S101  # registered for it
-    return answer_to(error, _dialect(request))
+def answer_for(request: Request, error: Exception) -> Response:
+    """The response to a request that tells any error; one that nobody expected is logged."""
+    if isinstance(error, errors.ImagequeueError):
+        return answer_to(error, _dialect(request))
+    if isinstance(error, HTTPException):
+        return _not_routed(request, error)
+    if isinstance(error, _AWAY):
+        log.warning("database_away", reason=type(error).__name__)
+        return answer_to(errors.ServiceUnavailable(), _dialect(request))
+    log_unexpected(error)
+    return answer_to(errors.ImagequeueError(), _dialect(request))
 
 
-async def _database_away(request: Request, error: Exception) -> Response:
-    log.warning("database_away", reason=type(error).__name__)
-    return answer_to(errors.ServiceUnavailable(), _dialect(request))
+async def _expected(request: Request, error: Exception) -> Response:
+    return answer_for(request, error)
 
 
-async def _not_routed(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)  # noqa: S101  # registered for it
+def _not_routed(request: Request, error: HTTPException) -> Response:
     title = _TITLES.get(error.status_code, "Bad Request")
     message = f"{request.method} {request.url.path[:200]}: {title.lower()}"
     told = _dialect(request).refused(Refusal(None, error.status_code, title, message))

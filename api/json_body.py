@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from secrets import token_hex
 from typing import Any, NamedTuple, NoReturn, cast
 
@@ -118,7 +119,8 @@ def _cut(content: bytes) -> _Cut:
 
 def _values(content: bytes, begin: int, end: int) -> int:
     """How many values begin there at most: each but the first of a list follows a comma or a bracket."""
-    return sum(content.count(mark, begin, end) for mark in (b",", b"[", b"{"))
+    commas, lists = content.count(b",", begin, end), content.count(b"[", begin, end)
+    return commas + lists + content.count(b"{", begin, end)
 
 
 def _strings(content: bytes) -> Iterator[_String]:
@@ -151,6 +153,8 @@ def _is_escaped(content: bytes, begin: int, end: int) -> bool:
 
 def _loads(content: bytes, long: Mapping[str, str], *, once_each: bool) -> Any:
     text = content.decode()  # strictly: `loads` would take UTF-16, and half characters
+    if not long:
+        return (_ONCE_EACH if once_each else _LAST_OF_EACH).decode(text)
     return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_pairs(long, once_each))
 
 
@@ -198,18 +202,33 @@ def _restored(value: Any, long: Mapping[str, str]) -> Any:
 
 def _pairs(long: Mapping[str, str], once_each: bool) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:  # noqa: FBT001  # of one caller
     def made(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        if len(pairs) > MOST_FIELDS:
-            raise InvalidRequest(f"An object of the body has more than {MOST_FIELDS} fields")
-        found: dict[str, Any] = {}
-        for written, value in pairs:
-            name = long.get(written, written)
-            if once_each and name in found:
-                raise InvalidRequest(f"{name[:_LONGEST_NAME]} was given more than once")
-            found[name] = _restored(value, long)
-        return found
+        whole = [(long.get(name, name), _restored(value, long)) for name, value in pairs]
+        return _made(whole, once_each=once_each)
 
     return made
 
 
+def _made(pairs: list[tuple[str, Any]], *, once_each: bool) -> dict[str, Any]:
+    if len(pairs) > MOST_FIELDS:
+        raise InvalidRequest(f"An object of the body has more than {MOST_FIELDS} fields")
+    found = dict(pairs)
+    if once_each and len(found) < len(pairs):
+        raise InvalidRequest(f"{_repeated(pairs)[:_LONGEST_NAME]} was given more than once")
+    return found
+
+
+def _repeated(pairs: list[tuple[str, Any]]) -> str:
+    """The first name that was there before."""
+    known = set[str]()
+    return next(name for name, _ in pairs if name in known or known.add(name))
+
+
 def _refuse_constant(name: str) -> NoReturn:
     raise ValueError(name)
+
+
+_ONCE_EACH, _LAST_OF_EACH = (
+    json.JSONDecoder(parse_constant=_refuse_constant, object_pairs_hook=partial(_made, once_each=once_each))
+    for once_each in (True, False)
+)
+"""For bodies without long strings, as most are: to make a decoder takes as long as to read such a body."""

@@ -34,7 +34,7 @@ async def read_model(request: Request, model: type[M]) -> M:
 async def read_model_and_bytes(request: Request, model: type[M]) -> tuple[M, bytes]:
     """As `read_model`, with the bytes that it was read from."""
     reader = reader_of(request, ["json"])
-    async with any_content(request, MOST_BYTES) as content:
+    with await any_content(request, MOST_BYTES) as content:
         body = reader(content) if content.size else SubmittedBody("json", {})
         written = content.read()
     return validated(model, body), written

@@ -62,8 +62,13 @@ class Preferences:
         return {"Preference-Applied": ", ".join(heeded)} if heeded else {}
 
 
+_NONE = Preferences()
+
+
 def read_preferences(headers: Headers) -> Preferences:
     """Read the header, which may be there several times."""
+    if "prefer" not in headers:
+        return _NONE
     given: dict[str, str] = {}
     for text in _COMMAS.split(",".join(headers.getlist("prefer"))[:_LONGEST]):
         if found := _PREFERENCE.fullmatch(text.strip()):

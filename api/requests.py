@@ -15,6 +15,7 @@ from api.answer_headers import tag_request
 from api.answer_models import JobPage, JobState, UpstreamCalls, WaitingJobState
 from api.auth import authenticate
 from api.coalescer import coalesced
+from api.direct_routes import DirectRoute
 from api.documented import about_a_job, documented
 from api.listing import PARAMETERS, read_listing, read_page
 from api.query import query
@@ -30,7 +31,7 @@ from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.reads import AttemptRecord, RequestStatus, attempts_of, read_statuses
 from imagequeue.store.money.accounts import StoredKey
 
-router = APIRouter(prefix="/v2/requests", tags=["Requests"])
+router = APIRouter(prefix="/v2/requests", tags=["Requests"], route_class=DirectRoute)
 
 _JSON = "application/json"
 

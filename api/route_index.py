@@ -7,10 +7,13 @@ costs. The index stands before the routes as one of them; a path that it finds n
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeVar
 
 from fastapi.routing import iter_route_contexts
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
+
+K = TypeVar("K", bound=BaseRoute)
 
 _FOUND = "imagequeue_route"
 _SEGMENTS = 2
@@ -40,6 +43,15 @@ class RouteIndex(BaseRoute):
             if match is Match.PARTIAL and best[0] is Match.NONE:
                 best = match, {**child_scope, _FOUND: route}
         return best
+
+    def choose(self, scope: Scope, kind: type[K]) -> K | None:
+        """The route that serves a request, with what it needs in the scope, if it is of this kind."""
+        match, child_scope = self.matches(scope)
+        route = child_scope.get(_FOUND)
+        if match is not Match.FULL or not isinstance(route, kind):
+            return None
+        scope.update(child_scope)
+        return route
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let the route serve that was found."""

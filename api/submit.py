@@ -65,7 +65,7 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     services = services_of(request)
     key = await authenticate(request)
     headers = read_submission_headers(request.headers, services.runtime.policy, datetime.now(UTC))
-    reading = Reading(request, dialect, asked, key, headers)
+    reading = Reading(services, request, dialect, asked, key, headers)
     try:
         submission, kind = await reading.read()
     except (InvalidRequest, InsufficientBalance):
@@ -82,7 +82,8 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     wait = JobWait(request, key.account_id, accepted, plan.seconds, repeat_joins)
     answer = await _answered(dialect, asked, plan, wait)
     response = answer or rendered(dialect.accepted(asked, accepted.request_id), {})
-    response.headers.update(preferences.applied(plan, accepted=answer is None))
+    if applied := preferences.applied(plan, accepted=answer is None):
+        response.headers.update(applied)
     if accepted.replayed:
         response.headers["Idempotent-Replayed"] = "true"
     return response
@@ -115,6 +116,7 @@ class Reading:
     It holds no part of the body, which may be large: it lives as long as its client waits for the job.
     """
 
+    services: ApiServices
     request: Request
     dialect: Dialect
     asked: ClientRequest
@@ -127,9 +129,9 @@ class Reading:
 
         A large body is on disk, and in memory only while it is parsed and decoded.
         """
-        services = services_of(self.request)
+        services = self.services
         parse = reader_of(self.request, self.asked.route.bodies)
-        async with any_content(self.request, services.runtime.settings.max_body_bytes) as content:
+        with await any_content(self.request, services.runtime.settings.max_body_bytes) as content:
             if content.is_large:
                 return await prepare_uploads(services, lambda: self._read_large(parse, content))
             ask = self._read(parse, content)
@@ -146,12 +148,12 @@ class Reading:
     def _read(self, parse: Callable[[Content], SubmittedBody], content: Content) -> RequestWithUploads:
         body = parse(content)
         self.same = fingerprint(self.key.account_id, self.request.scope["path"], body.identity())
-        return self.dialect.read(self.asked, body, services_of(self.request).runtime.catalog)
+        return self.dialect.read(self.asked, body, self.services.runtime.catalog)
 
     def _made(self, ask: RequestWithUploads) -> tuple[Submission, AnswerKind]:
         assert self.same is not None  # noqa: S101  # `_read` has parsed the body
         notes, same = ask.written_notes(), self.same
-        runtime = services_of(self.request).runtime
+        runtime = self.services.runtime
         if ask.has_uploads:
             repeat = (self.key.id, same) if self.headers.retry_count else None
             require_funds(runtime, self.key.account_id, ask.request, repeat_of=repeat)

@@ -37,7 +37,7 @@ async def take_callback(request: Request, token: str) -> Response:
     attempt_id = services.runtime.keyring.attempt_of_callback(token)
     if attempt_id is None:
         raise NotFound
-    async with any_content(request, LARGEST_BYTES) as content:
+    with await any_content(request, LARGEST_BYTES) as content:
         body = content.json()
     await learn_reference(services, (attempt_id, body))
     return Response(status_code=204)

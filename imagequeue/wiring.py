@@ -83,7 +83,7 @@ def submitter(runtime: Runtime, wakeups: Wakeups) -> Submit:
         return submit(runtime, submissions, wake=awake, waits=waits, lock_seconds=lock_seconds)
 
     def wake(submissions: Sequence[Submission]) -> None:
-        unfetched = [one.request.requirement.unfetched for one in submissions]
+        unfetched = [one.request.unfetched for one in submissions]
         if any(unfetched):
             wakeups.inputs_waiting()
         if not all(unfetched):

@@ -131,8 +131,13 @@ class ImageRequest:
             input_count=len(self.input_images),
             has_mask=self.mask is not None,
             prompt_limit=limit,
-            unfetched=any(is_url(source) for source in (*self.input_images, self.mask or "")),
+            unfetched=self.unfetched,
         )
+
+    @property
+    def unfetched(self) -> bool:
+        """Whether some input images are still to be fetched."""
+        return any(is_url(source) for source in (*self.input_images, self.mask or ""))
 
     def parameters(self) -> dict[str, Any]:
         """Everything but the model and the prompt, as JSON for `job_requests.parameters`."""

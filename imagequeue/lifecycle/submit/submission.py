@@ -15,8 +15,9 @@ from imagequeue.domain.canonical_json import canonical_json
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
-from imagequeue.domain.images import ImageRequest
+from imagequeue.domain.images import ImageRequest, Requirement
 from imagequeue.domain.jobs import Lane
+from imagequeue.store.jobs.insert import FlowKey
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,10 +82,20 @@ def fingerprint(account_id: UUID, route: str, body: Mapping[str, Any]) -> bytes:
 class Draft:
     """A submission, the id that its job would get, and its outcome (None: not decided yet).
 
-    `claimed`: its Idempotency-Key, or its body, was free and is noted for this draft's job.
+    `claimed`: its Idempotency-Key, or its body, was free and is noted for this draft's job. `requirement` and
+    `flow` are those of the job.
     """
 
     submission: Submission
     job_id: UUID
     outcome: Accepted | ImagequeueError | None = None
     claimed: bool = False
+    requirement: Requirement = field(init=False)
+    flow: FlowKey = field(init=False)
+
+    def __post_init__(self) -> None:
+        one = self.submission
+        self.requirement = one.request.requirement
+        self.flow = FlowKey(
+            one.account_id, one.request.model_id, str(self.requirement), one.lane, one.batch_id
+        )

@@ -189,8 +189,7 @@ def _refuse_unservable(catalog: Catalog, drafts: Sequence[Draft]) -> None:
     for draft in drafts:
         try:
             _require_time(draft.submission, now)
-            request = draft.submission.request
-            require_route(catalog, request.model_id, request.requirement)
+            require_route(catalog, draft.submission.request.model_id, draft.requirement)
         except InvalidRequest as error:
             draft.outcome = error
 
@@ -203,21 +202,10 @@ def _require_time(submission: Submission, now: datetime) -> None:
 
 
 def _flows(connection: Connection, runtime: Runtime, drafts: Sequence[Draft]) -> dict[FlowKey, int]:
-    keys = {_flow_key(draft.submission) for draft in drafts}
+    keys = {draft.flow for draft in drafts}
     known = runtime.flow_ids.known(keys)
     missing = [key for key in keys if key not in known]
     return known | flow_ids(connection, missing) if missing else known
-
-
-def _flow_key(submission: Submission) -> FlowKey:
-    request = submission.request
-    return FlowKey(
-        submission.account_id,
-        request.model_id,
-        str(request.requirement),
-        submission.lane,
-        submission.batch_id,
-    )
 
 
 def _accept(
@@ -230,11 +218,7 @@ def _accept(
     for draft in drafts:
         payable = draft.job_id in paid
         draft.outcome = Accepted.of(draft.submission, draft.job_id) if payable else InsufficientBalance()
-    jobs = [
-        _job(draft, flows[_flow_key(draft.submission)], prices[draft.job_id])
-        for draft in drafts
-        if draft.job_id in paid
-    ]
+    jobs = [_job(draft, flows[draft.flow], prices[draft.job_id]) for draft in drafts if draft.job_id in paid]
     if jobs:
         insert_jobs(connection, jobs)
 

@@ -14,6 +14,8 @@ from uuid import UUID
 
 from sqlalchemy import Connection, TextClause, text
 
+from imagequeue.store.arrays import array
+
 KEY_SECONDS = 24 * 3600
 """How long an Idempotency-Key is remembered, as clients are told."""
 
@@ -133,11 +135,11 @@ def claim_retries(connection: Connection, claims: Sequence[RetryClaim]) -> dict[
     job has not failed. Submits with equal counts are separate jobs; the later one takes the row.
     """
     given = {
-        "api_key_ids": [claim.api_key_id for claim in claims],
-        "fingerprints": [claim.fingerprint for claim in claims],
-        "job_ids": [claim.job_id for claim in claims],
+        "api_key_ids": array(claim.api_key_id for claim in claims),
+        "fingerprints": array(claim.fingerprint for claim in claims),
+        "job_ids": array(claim.job_id for claim in claims),
     }
-    counts = {"retry_counts": [claim.retry_count for claim in claims], "age": RETRY_SECONDS}
+    counts = {"retry_counts": array(claim.retry_count for claim in claims), "age": RETRY_SECONDS}
     claimed = set(connection.execute(_CLAIM_RETRIES, given | counts).scalars())
     return {} if len(claimed) == len(claims) else _earlier(connection, _EARLIER_BY_RETRY, given, claimed)
 

@@ -15,6 +15,7 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.batches import OnUnknown
 from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
+from imagequeue.store.arrays import array
 from imagequeue.store.jobs.flows import FLOWS_OPEN
 
 
@@ -120,21 +121,21 @@ def insert_jobs(connection: Connection, new: Sequence[NewJob]) -> None:
     connection.execute(
         _INSERT_JOBS,
         {
-            "ids": [job.id for job in new],
-            "account_ids": [job.account_id for job in new],
-            "flow_ids": [job.flow_id for job in new],
-            "image_counts": [job.request.image_count for job in new],
-            "prices": [job.price_usd for job in new],
-            "start_bys": [job.start_by for job in new],
-            "finish_bys": [job.finish_by for job in new],
-            "prompts": [job.request.prompt for job in new],
-            "parameters": [json.dumps(job.request.parameters()) for job in new],
-            "dialects": [job.dialect for job in new],
-            "webhook_urls": [job.webhook_url for job in new],
-            "client_headers": [json.dumps(dict(job.client_headers)) for job in new],
-            "on_unknown": [job.on_unknown.value for job in new],
-            "notes": [job.notes for job in new],
-            "unfetched": [job.request.requirement.unfetched for job in new],
+            "ids": array(job.id for job in new),
+            "account_ids": array(job.account_id for job in new),
+            "flow_ids": array(job.flow_id for job in new),
+            "image_counts": array(job.request.image_count for job in new),
+            "prices": array(job.price_usd for job in new),
+            "start_bys": array(job.start_by for job in new),
+            "finish_bys": array(job.finish_by for job in new),
+            "prompts": array(job.request.prompt for job in new),
+            "parameters": array(json.dumps(job.request.parameters()) for job in new),
+            "dialects": array(job.dialect for job in new),
+            "webhook_urls": array(job.webhook_url for job in new),
+            "client_headers": array(json.dumps(dict(job.client_headers)) for job in new),
+            "on_unknown": array(job.on_unknown.value for job in new),
+            "notes": array(job.notes for job in new),
+            "unfetched": array(job.request.unfetched for job in new),
         },
     )
 

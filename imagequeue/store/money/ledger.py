@@ -18,6 +18,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, select, text
 
 from imagequeue.domain.ids import new_id
+from imagequeue.store.arrays import array
 from imagequeue.store.tables import wallets
 
 
@@ -236,9 +237,9 @@ def _insert_holds(connection: Connection, holds: Sequence[Hold]) -> None:
     connection.execute(
         _HOLD,
         {
-            "ids": [new_id() for _ in holds],
-            "account_ids": [hold.account_id for hold in holds],
-            "amounts": [hold.amount for hold in holds],
-            "job_ids": [hold.job_id for hold in holds],
+            "ids": array(new_id() for _ in holds),
+            "account_ids": array(hold.account_id for hold in holds),
+            "amounts": array(hold.amount for hold in holds),
+            "job_ids": array(hold.job_id for hold in holds),
         },
     )
