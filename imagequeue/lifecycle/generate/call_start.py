@@ -28,6 +28,7 @@ from imagequeue.store.database import one_statement
 class CallStart:
     """What the sender of a call asks before its first byte and tells after its last; for one attempt.
 
+    `rung_at` (seconds of `time.monotonic`): when its doorbell came.
     `started`: the attempt was moved to CALLING, so the upstream may have been sent something.
     """
 
@@ -36,6 +37,7 @@ class CallStart:
     catalog: Callable[[], Catalog]
     ticket: CallTicket
     window: StartWindow
+    rung_at: float
     started: bool = False
 
     @property
@@ -75,15 +77,24 @@ class CallStart:
         """
         if self.process.stopping.wait(self.seconds_left):
             raise GivenBack("the worker stops", started=False)
-        if self._is_late():
-            raise GivenBack("too late for its start", started=False)
+        self.require_in_time()
         failpoint("generate.before_start")
         if not self._start():
             raise GivenBack("the call may not start", started=False)
         self.started = True
         failpoint("generate.started")
-        if self._is_late():
-            raise GivenBack("too late for its start", started=True)
+        self.require_in_time()
+
+    def require_in_time(self) -> None:
+        """Note how late the process is with the call, and end the attempt if its start window has closed.
+
+        Raises:
+            GivenBack: it has.
+        """
+        could_at = max(self.window.opens, self.rung_at)  # what passed before the doorbell is not its delay
+        self.process.punctuality.began(could_at, self.process.in_flight.count())
+        if time.monotonic() > self.window.closes:
+            raise GivenBack("too late for its start", started=self.started)
 
     def on_sent(self, moment: float) -> None:
         """Store when the request body was written (seconds of `time.monotonic`): then the token runs."""
@@ -98,6 +109,3 @@ class CallStart:
                 return calls.start(connection, self.ticket.attempt_id, self.process.id, timeout)
         except SQLAlchemyError as error:
             raise GivenBack("the database is away", started=True, certain=False) from error
-
-    def _is_late(self) -> bool:
-        return time.monotonic() > self.window.closes

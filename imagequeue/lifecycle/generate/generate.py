@@ -58,17 +58,16 @@ class Generation:
 
     def run(self, attempt_id: UUID) -> None:
         """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
+        rung_at = time.monotonic()
         with self.process.in_flight.take(attempt_id) as ours:
-            start = self._read(attempt_id) if ours else None
+            start = self._read(attempt_id, rung_at) if ours else None
             if start is not None:
                 self._run(start)
 
-    def _read(self, attempt_id: UUID) -> CallStart | None:
+    def _read(self, attempt_id: UUID, rung_at: float) -> CallStart | None:
         """Read the attempt; None: there is nothing to do for it now."""
-        read_at = time.monotonic()
         try:
-            with one_statement(self.engine) as connection:
-                ticket = calls.read_ticket(connection, attempt_id)
+            ticket, read_at = self._ticket(attempt_id)
             if ticket is None or not ticket.has_work or not self._may_poll(ticket):
                 return None
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
@@ -76,7 +75,13 @@ class Generation:
             return None
         # `starts_in` counts from some moment of the reading, so both ends of it are given.
         window = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
-        return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window)
+        return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window, rung_at)
+
+    def _ticket(self, attempt_id: UUID) -> tuple[CallTicket | None, float]:
+        """The ticket, and when its reading began: when it had a connection, for which it may have waited."""
+        with one_statement(self.engine) as connection:
+            read_at = time.monotonic()
+            return calls.read_ticket(connection, attempt_id), read_at
 
     def _may_poll(self, ticket: CallTicket) -> bool:
         """Take the lease of a poll, if it is one; False: somebody else asks for the result."""
@@ -117,6 +122,7 @@ class Generation:
     def _exchanged(self, start: CallStart) -> tuple[UpstreamResponse, Parse]:
         if start.ticket.state == "SLEEPING":
             return poll(self.upstreams, start.ticket)
+        start.require_in_time()  # also before the work for a call that would be given back
         try:
             return self.upstreams.call(start)
         except (StorageError, OSError) as error:  # an input image, or the disk where a request waits

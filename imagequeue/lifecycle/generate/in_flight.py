@@ -37,6 +37,10 @@ class InFlight:
                 with self._lock:
                     self._held.discard(attempt_id)
 
+    def count(self) -> int:
+        """How many attempts are in flight now."""
+        return len(self._held)
+
     def held(self) -> list[UUID]:
         """The attempts that are in flight now."""
         with self._lock:
