@@ -57,6 +57,7 @@ BROKER: dict[str, Any] = {
 }
 
 OPTIONS: dict[str, Any] = {
+    "broker_transport": "worker.broker:Transport",
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "task_create_missing_queues": False,
