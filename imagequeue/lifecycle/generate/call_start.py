@@ -11,17 +11,15 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.verdicts import GivenBack
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.call_records import CallRecords
 from imagequeue.lifecycle.generate.start_window import StartWindow
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
-from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
-from imagequeue.store.database import one_statement
 
 
 @dataclass(slots=True)
@@ -32,7 +30,7 @@ class CallStart:
     `started`: the attempt was moved to CALLING, so the upstream may have been sent something.
     """
 
-    engine: Engine
+    records: CallRecords
     process: WorkerProcess
     catalog: Callable[[], Catalog]
     ticket: CallTicket
@@ -99,13 +97,11 @@ class CallStart:
     def on_sent(self, moment: float) -> None:
         """Store when the request body was written (seconds of `time.monotonic`): then the token runs."""
         failpoint("generate.sent")
-        with one_statement(self.engine) as connection:
-            calls.record_sent(connection, self.ticket.attempt_id, ago=time.monotonic() - moment)
+        self.records.record_sent(self.ticket.attempt_id, moment)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds
         try:
-            with one_statement(self.engine) as connection:
-                return calls.start(connection, self.ticket.attempt_id, self.process.id, timeout)
+            return self.records.start(self.ticket.attempt_id, self.process.id, timeout)
         except SQLAlchemyError as error:
             raise GivenBack("the database is away", started=True, certain=False) from error

@@ -28,6 +28,7 @@ from imagequeue.domain.backoff import ANSWER_READING, FAILED_POLL
 from imagequeue.domain.upstream import Images, LinkBroken, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import AnswerLost, AttemptOutcome, GivenBack, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.call_records import CallRecords
 from imagequeue.lifecycle.generate.call_start import CallStart
 from imagequeue.lifecycle.generate.poll import PollFailed, StillPending, poll
 from imagequeue.lifecycle.generate.record_outcome import OutcomeRecorder
@@ -38,7 +39,7 @@ from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.store.attempts import calls, polls
+from imagequeue.store.attempts import polls
 from imagequeue.store.attempts.calls import CallTicket
 from imagequeue.store.database import one_statement
 
@@ -50,6 +51,7 @@ class Generation:
     """The verb, with what it needs."""
 
     engine: Engine
+    records: CallRecords
     process: WorkerProcess
     upstreams: UpstreamCaller
     image_storer: ImageStorer
@@ -67,21 +69,16 @@ class Generation:
     def _read(self, attempt_id: UUID, rung_at: float) -> CallStart | None:
         """Read the attempt; None: there is nothing to do for it now."""
         try:
-            ticket, read_at = self._ticket(attempt_id)
+            reading = self.records.read_ticket(attempt_id)
+            ticket = reading.ticket
             if ticket is None or not ticket.has_work or not self._may_poll(ticket):
                 return None
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return None
         # `starts_in` counts from some moment of the reading, so both ends of it are given.
-        window = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
-        return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window, rung_at)
-
-    def _ticket(self, attempt_id: UUID) -> tuple[CallTicket | None, float]:
-        """The ticket, and when its reading began: when it had a connection, for which it may have waited."""
-        with one_statement(self.engine) as connection:
-            read_at = time.monotonic()
-            return calls.read_ticket(connection, attempt_id), read_at
+        window = StartWindow.of(ticket.starts_in, reading.began, reading.ended)
+        return CallStart(self.records, self.process, self.upstreams.catalog, ticket, window, rung_at)
 
     def _may_poll(self, ticket: CallTicket) -> bool:
         """Take the lease of a poll, if it is one; False: somebody else asks for the result."""

@@ -39,7 +39,7 @@ def _start(pipeline: Pipeline, attempt_id: UUID, *, opened: float, rung: float) 
     assert ticket is not None
     window = StartWindow.of(0.0, now - opened, now - opened)
     process, catalog = generation.process, generation.upstreams.catalog
-    return CallStart(generation.engine, process, catalog, ticket, window, rung_at=now - rung)
+    return CallStart(generation.records, process, catalog, ticket, window, rung_at=now - rung)
 
 
 def _released(pipeline: Pipeline) -> UUID:
