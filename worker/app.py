@@ -49,7 +49,7 @@ def _url(address: RedisAddress) -> str:
 
 
 BROKER: dict[str, Any] = {
-    "visibility_timeout": 3600,
+    "ack_emulation": False,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "health_check_interval": 10,
