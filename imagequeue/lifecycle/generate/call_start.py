@@ -90,14 +90,19 @@ class CallStart:
             GivenBack: it has.
         """
         could_at = max(self.window.opens, self.rung_at)  # what passed before the doorbell is not its delay
-        self.process.punctuality.began(could_at, self.process.in_flight.count())
+        self.process.punctuality.began(could_at, self.process.in_flight)
         if time.monotonic() > self.window.closes:
             raise GivenBack("too late for its start", started=self.started)
 
     def on_sent(self, moment: float) -> None:
         """Store when the request body was written (seconds of `time.monotonic`): then the token runs."""
         failpoint("generate.sent")
+        self.process.in_flight.sent(self.ticket.attempt_id)
         self.records.record_sent(self.ticket.attempt_id, moment)
+
+    def on_answered(self) -> None:
+        """Note that the exchange has ended, however it did."""
+        self.process.in_flight.answered(self.ticket.attempt_id)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from imagequeue.domain.slot_limit import SlotLimit
+from imagequeue.lifecycle.generate.in_flight import InFlight
 
 
 class Punctuality:
@@ -21,13 +22,13 @@ class Punctuality:
         """How many calls the process takes now, as far as it can begin them in time."""
         return self._limit.at(self._clock())
 
-    def began(self, could_at: float, in_flight: int) -> None:
+    def began(self, could_at: float, in_flight: InFlight) -> None:
         """Note that a call is begun now, or has missed its start.
 
         Args:
             could_at: when it could have been begun: the later of its start and of its doorbell, on the clock.
-            in_flight: how many calls the process has in hand, this one included.
+            in_flight: the calls that the process has in hand, this one included.
         """
-        now = self._clock()
+        now, waiting = self._clock(), in_flight.waiting()
         with self._lock:
-            self._limit = self._limit.after_start(now, now - could_at, in_flight)
+            self._limit = self._limit.after_start(now, now - could_at, in_flight.count() - waiting, waiting)

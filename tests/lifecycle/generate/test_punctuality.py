@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 from uuid import UUID
 
 import pytest
 
+from imagequeue.domain.ids import new_id
 from imagequeue.domain.slot_limit import LATE_SECONDS, RECOVERY_SECONDS
 from imagequeue.domain.verdicts import GivenBack
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots
 from imagequeue.lifecycle.generate.call_start import CallStart
+from imagequeue.lifecycle.generate.in_flight import InFlight
 from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.start_window import StartWindow
 from imagequeue.store.attempts import calls
+from tests.eventually import eventually
 from tests.pipeline import Pipeline
 
 SLOTS = 64
@@ -90,9 +95,34 @@ def test_a_call_whose_start_has_passed_is_given_back_before_anything_is_done_for
 def test_the_slots_come_back_with_time() -> None:
     clock = Clock()
     punctuality = Punctuality(SLOTS, clock)
-    punctuality.began(clock.now - LONG_LATE, SLOTS)
+    punctuality.began(clock.now - LONG_LATE, InFlight())
     cut = punctuality.slots()
     clock.now += RECOVERY_SECONDS / 4
     later = punctuality.slots()
     clock.now += RECOVERY_SECONDS
     assert cut < later < punctuality.slots() == SLOTS
+
+
+def test_a_call_whose_upstream_has_it_keeps_its_slot(pipeline: Pipeline) -> None:
+    attempt_id, waiting = _released(pipeline), [new_id() for _ in range(SLOTS // 2)]
+    start = _start(pipeline, attempt_id, opened=LONG_LATE, rung=LONG_LATE)
+    in_flight = pipeline.generation.process.in_flight
+    with ExitStack() as held:
+        for one in waiting:
+            held.enter_context(in_flight.take(one))
+            in_flight.sent(one)
+        with pytest.raises(GivenBack, match="too late"):
+            start.require_in_time()
+        assert len(waiting) <= _offers(pipeline) < SLOTS
+    assert in_flight.waiting() == 0
+
+
+def test_while_an_upstream_has_a_call_it_counts_as_waiting(pipeline: Pipeline) -> None:
+    attempt_id, in_flight = _released(pipeline), pipeline.generation.process.in_flight
+    pipeline.fault(kind="drip", bytes_per_second=20_000, count=1)
+    thread = threading.Thread(target=pipeline.generation.run, args=(attempt_id,))
+    thread.start()
+    eventually(lambda: in_flight.waiting() == 1)
+    thread.join(120)
+    assert (in_flight.waiting(), in_flight.count()) == (0, 0)
+    assert pipeline.rows("SELECT state FROM attempts") == [("SUCCEEDED",)]
