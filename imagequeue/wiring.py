@@ -31,6 +31,7 @@ from imagequeue.lifecycle.dispatch.dispatch import Dispatch, Release
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.publish import ForecastPublisher, ForecastReader
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
+from imagequeue.lifecycle.generate.call_records import CallRecords
 from imagequeue.lifecycle.generate.download import Downloading
 from imagequeue.lifecycle.generate.fetch_inputs import Fetching
 from imagequeue.lifecycle.generate.generate import Generation
@@ -137,6 +138,7 @@ def generation(
     """The verb `generate`."""
     return Generation(
         engine=runtime.engine,
+        records=CallRecords(runtime.engine),
         process=process,
         upstreams=upstream_caller(runtime),
         image_storer=image_storer,

@@ -21,6 +21,7 @@ from imagequeue.domain.images import ImageRequest
 from imagequeue.domain.jobs import Lane
 from imagequeue.lifecycle.dispatch.dispatch import Dispatch
 from imagequeue.lifecycle.generate.available_slots import StorageHealth
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.submit.submission import Accepted, Submission
 from imagequeue.lifecycle.submit.submit import submit
@@ -80,7 +81,7 @@ class Pipeline:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        runtime, process = self.runtime, WorkerProcess(self.process_id, self.stopping)
+        runtime, process = self.runtime, WorkerProcess(self.process_id, self.stopping, Punctuality(64))
         self.settlement = wiring.settlement(runtime, self.announce)
         self.health = StorageHealth()
         self.image_storer = wiring.image_storer(runtime, self.health, self.stopping)

@@ -49,7 +49,7 @@ def _url(address: RedisAddress) -> str:
 
 
 BROKER: dict[str, Any] = {
-    "visibility_timeout": 3600,
+    "ack_emulation": False,
     "socket_timeout": 5,
     "socket_connect_timeout": 2,
     "health_check_interval": 10,
@@ -57,6 +57,7 @@ BROKER: dict[str, Any] = {
 }
 
 OPTIONS: dict[str, Any] = {
+    "broker_transport": "worker.broker:Transport",
     "broker_connection_retry_on_startup": True,
     "broker_connection_max_retries": None,
     "task_create_missing_queues": False,

@@ -26,6 +26,7 @@ from imagequeue.lifecycle.generate import fetch_batch_inputs, storage_check
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.generate.fetch_inputs import Fetches
 from imagequeue.lifecycle.generate.generate import Generation
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.operate import reload_catalog
@@ -63,10 +64,11 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
     health = StorageHealth(doubted=True)
     most = concurrency if lanes else 0
     record = this_process("worker", queues=queues, slots=most, delivery_slots=delivery_slots)
-    process, wakeups = WorkerProcess(record.id, stopping), Wakeups(runtime.redis)
+    punctuality, wakeups = Punctuality(most), Wakeups(runtime.redis)
+    process = WorkerProcess(record.id, stopping, punctuality)
     image_storer = wiring.image_storer(runtime, health, stopping)
     # Without calls no image comes: such a worker asks neither the storage nor the disk.
-    slots = AvailableSlots(most, health, image_storer.spill, stopping) if lanes else no_slots
+    slots = AvailableSlots(punctuality, health, image_storer.spill, stopping) if lanes else no_slots
     settlement = wiring.settlement(runtime, wakeups.jobs_final)
     generation = wiring.generation(runtime, process, image_storer, settlement)
     catalog, check = CatalogWatch(runtime), StorageCheck(runtime.storage, health)

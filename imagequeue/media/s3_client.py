@@ -13,6 +13,8 @@ from botocore.config import Config
 from botocore.httpsession import URLLib3Session
 from botocore.session import get_session
 
+from imagequeue import __version__
+
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
@@ -22,6 +24,7 @@ _CONFIG = Config(
     retries={"total_max_attempts": 2, "mode": "standard"},
     max_pool_connections=64,
     signature_version="s3v4",
+    user_agent=f"imagequeue/{__version__}",  # without one, botocore puts its own together for every request
     # Headers and trailers with newer checksums are refused by servers that do not know them.
     request_checksum_calculation="when_required",
     response_checksum_validation="when_required",

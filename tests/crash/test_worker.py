@@ -79,7 +79,9 @@ def test_before_the_ack_the_redelivered_doorbell_makes_no_second_call(
     assert crash.pipeline.status(job_id) == "COMPLETED"
     (attempt,) = crash.pipeline.rows("SELECT id FROM attempts")
     with Redis.from_url(redis_url) as redis:  # pyright: ignore[reportUnknownMemberType]
-        assert redis.hlen("unacked") == 1
+        assert (redis.exists("unacked"), redis.llen("generate.interactive")) == (0, 0), (
+            "nothing brings it back"
+        )
     doorbells.attempts([Doorbell(attempt.id, Lane.INTERACTIVE)])
     second = _worker(crash, tmp_path)
     _await_beat(crash, second)

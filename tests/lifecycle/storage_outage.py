@@ -7,6 +7,7 @@ from dataclasses import replace
 from uuid import UUID
 
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.media.local import LocalStorage
 from tests.lifecycle.generate.refusing import RefusingStorage
 from tests.pipeline import Pipeline
@@ -22,7 +23,7 @@ class Outage:
         image_storer = replace(pipeline.image_storer, storage=self.storage)
         pipeline.generation = replace(pipeline.generation, image_storer=image_storer)
         self.sweep = replace(pipeline.sweep, rescue=replace(pipeline.rescue, storage=self.storage))
-        self.slots = AvailableSlots(64, pipeline.health, pipeline.spill, pipeline.stopping)
+        self.slots = AvailableSlots(Punctuality(64), pipeline.health, pipeline.spill, pipeline.stopping)
 
     def begin(self) -> tuple[UUID, threading.Thread]:
         """A job whose image has come and cannot be stored."""

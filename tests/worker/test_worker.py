@@ -117,4 +117,20 @@ def test_a_worker_whose_consumer_stands_still_exits_with_70(
             doorbells
         )
         assert worker.wait(PATIENCE) == NOT_WORKING
-        assert (redis.hlen("unacked"), redis.llen(QUEUE)) == (1, 2), "it had begun to consume"
+        assert redis.llen(QUEUE) == 2, "it had begun to consume"
+
+
+def test_a_worker_whose_connections_to_redis_were_cut_takes_messages_again(
+    database_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    publisher = CeleryPublisher(make_app(read_redis_url(redis_url)), open_redis(read_redis_url(redis_url)))
+    with (
+        Redis.from_url(redis_url) as redis,  # pyright: ignore[reportUnknownMemberType]
+        running_worker(database_url, redis_url, tmp_path) as worker,
+    ):
+        for _ in range(3):
+            _await_consumer(redis, worker)
+            publisher.attempts([Doorbell(new_id(), Lane.INTERACTIVE) for _ in range(2 * SLOTS)])
+            eventually(lambda: redis.llen(QUEUE) == 0)
+            redis.client_kill_filter(_type="normal", skipme=True)  # pyright: ignore[reportUnknownMemberType]
+        assert worker.poll() is None

@@ -1,8 +1,8 @@
 """Available slots: how many calls this process takes, which is none while their images could not be kept.
 
-The storage must take puts, and there must be room on both disks of this machine: where images spill while the
-storage is away, and where answers wait to be read. A heartbeat reports the number, and the dispatcher grants
-no more.
+A process that begins its calls late takes fewer (`punctuality.py`). The storage must take puts, and there
+must be room on both disks of this machine: where images spill while the storage is away, and where answers
+wait to be read. A heartbeat reports the number, and the dispatcher grants no more.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.media.spill import Spill
 from imagequeue.media.storage import StorageUnavailable
 from imagequeue.spooling import temporary_free_bytes
@@ -59,14 +60,15 @@ class StorageHealth:
 class AvailableSlots:
     """How many calls this process can take now: 0 while their images could not be stored."""
 
-    most: int
+    punctuality: Punctuality
     health: StorageHealth
     spill: Spill
     stopping: threading.Event
 
     def __call__(self) -> int:
         """The free worker slots that the next heartbeat reports."""
-        return self.most if self.health.works and not self.stopping.is_set() and self._room() else 0
+        takes = self.health.works and not self.stopping.is_set() and self._room()
+        return self.punctuality.slots() if takes else 0
 
     def _room(self) -> bool:
         try:

@@ -11,31 +11,31 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain.catalog import Catalog, Deployment
 from imagequeue.domain.verdicts import GivenBack
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.call_records import CallRecords
 from imagequeue.lifecycle.generate.start_window import StartWindow
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
-from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
-from imagequeue.store.database import one_statement
 
 
 @dataclass(slots=True)
 class CallStart:
     """What the sender of a call asks before its first byte and tells after its last; for one attempt.
 
+    `rung_at` (seconds of `time.monotonic`): when its doorbell came.
     `started`: the attempt was moved to CALLING, so the upstream may have been sent something.
     """
 
-    engine: Engine
+    records: CallRecords
     process: WorkerProcess
     catalog: Callable[[], Catalog]
     ticket: CallTicket
     window: StartWindow
+    rung_at: float
     started: bool = False
 
     @property
@@ -75,29 +75,38 @@ class CallStart:
         """
         if self.process.stopping.wait(self.seconds_left):
             raise GivenBack("the worker stops", started=False)
-        if self._is_late():
-            raise GivenBack("too late for its start", started=False)
+        self.require_in_time()
         failpoint("generate.before_start")
         if not self._start():
             raise GivenBack("the call may not start", started=False)
         self.started = True
         failpoint("generate.started")
-        if self._is_late():
-            raise GivenBack("too late for its start", started=True)
+        self.require_in_time()
+
+    def require_in_time(self) -> None:
+        """Note how late the process is with the call, and end the attempt if its start window has closed.
+
+        Raises:
+            GivenBack: it has.
+        """
+        could_at = max(self.window.opens, self.rung_at)  # what passed before the doorbell is not its delay
+        self.process.punctuality.began(could_at, self.process.in_flight)
+        if time.monotonic() > self.window.closes:
+            raise GivenBack("too late for its start", started=self.started)
 
     def on_sent(self, moment: float) -> None:
         """Store when the request body was written (seconds of `time.monotonic`): then the token runs."""
         failpoint("generate.sent")
-        with one_statement(self.engine) as connection:
-            calls.record_sent(connection, self.ticket.attempt_id, ago=time.monotonic() - moment)
+        self.process.in_flight.sent(self.ticket.attempt_id)
+        self.records.record_sent(self.ticket.attempt_id, moment)
+
+    def on_answered(self) -> None:
+        """Note that the exchange has ended, however it did."""
+        self.process.in_flight.answered(self.ticket.attempt_id)
 
     def _start(self) -> bool:
         timeout = self.deployment.timeout_seconds
         try:
-            with one_statement(self.engine) as connection:
-                return calls.start(connection, self.ticket.attempt_id, self.process.id, timeout)
+            return self.records.start(self.ticket.attempt_id, self.process.id, timeout)
         except SQLAlchemyError as error:
             raise GivenBack("the database is away", started=True, certain=False) from error
-
-    def _is_late(self) -> bool:
-        return time.monotonic() > self.window.closes

@@ -28,6 +28,7 @@ from imagequeue.domain.backoff import ANSWER_READING, FAILED_POLL
 from imagequeue.domain.upstream import Images, LinkBroken, Pending, Unavailable, UpstreamError
 from imagequeue.domain.verdicts import AnswerLost, AttemptOutcome, GivenBack, OwnFault, Succeeded
 from imagequeue.failpoint import failpoint
+from imagequeue.lifecycle.generate.call_records import CallRecords
 from imagequeue.lifecycle.generate.call_start import CallStart
 from imagequeue.lifecycle.generate.poll import PollFailed, StillPending, poll
 from imagequeue.lifecycle.generate.record_outcome import OutcomeRecorder
@@ -38,7 +39,7 @@ from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.media.gate import DECODING
 from imagequeue.media.storage import StorageError
 from imagequeue.providers.response import UpstreamResponse
-from imagequeue.store.attempts import calls, polls
+from imagequeue.store.attempts import polls
 from imagequeue.store.attempts.calls import CallTicket
 from imagequeue.store.database import one_statement
 
@@ -50,6 +51,7 @@ class Generation:
     """The verb, with what it needs."""
 
     engine: Engine
+    records: CallRecords
     process: WorkerProcess
     upstreams: UpstreamCaller
     image_storer: ImageStorer
@@ -58,25 +60,25 @@ class Generation:
 
     def run(self, attempt_id: UUID) -> None:
         """Answer a doorbell. Every outcome is settled; a doorbell that is not needed is dropped."""
+        rung_at = time.monotonic()
         with self.process.in_flight.take(attempt_id) as ours:
-            start = self._read(attempt_id) if ours else None
+            start = self._read(attempt_id, rung_at) if ours else None
             if start is not None:
                 self._run(start)
 
-    def _read(self, attempt_id: UUID) -> CallStart | None:
+    def _read(self, attempt_id: UUID, rung_at: float) -> CallStart | None:
         """Read the attempt; None: there is nothing to do for it now."""
-        read_at = time.monotonic()
         try:
-            with one_statement(self.engine) as connection:
-                ticket = calls.read_ticket(connection, attempt_id)
+            reading = self.records.read_ticket(attempt_id)
+            ticket = reading.ticket
             if ticket is None or not ticket.has_work or not self._may_poll(ticket):
                 return None
         except SQLAlchemyError as error:  # nothing has begun: the sweep rings again
             log.warning("doorbell_unread", attempt_id=str(attempt_id), reason=type(error).__name__)
             return None
         # `starts_in` counts from some moment of the reading, so both ends of it are given.
-        window = StartWindow.of(ticket.starts_in, read_at, time.monotonic())
-        return CallStart(self.engine, self.process, self.upstreams.catalog, ticket, window)
+        window = StartWindow.of(ticket.starts_in, reading.began, reading.ended)
+        return CallStart(self.records, self.process, self.upstreams.catalog, ticket, window, rung_at)
 
     def _may_poll(self, ticket: CallTicket) -> bool:
         """Take the lease of a poll, if it is one; False: somebody else asks for the result."""
@@ -117,6 +119,7 @@ class Generation:
     def _exchanged(self, start: CallStart) -> tuple[UpstreamResponse, Parse]:
         if start.ticket.state == "SLEEPING":
             return poll(self.upstreams, start.ticket)
+        start.require_in_time()  # also before the work for a call that would be given back
         try:
             return self.upstreams.call(start)
         except (StorageError, OSError) as error:  # an input image, or the disk where a request waits

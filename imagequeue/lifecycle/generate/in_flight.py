@@ -22,6 +22,7 @@ class InFlight:
 
     def __init__(self) -> None:
         self._held: set[UUID] = set()
+        self._waiting: set[UUID] = set()
         self._lock = threading.Lock()
 
     @contextmanager
@@ -36,6 +37,25 @@ class InFlight:
             if ours:
                 with self._lock:
                     self._held.discard(attempt_id)
+                    self._waiting.discard(attempt_id)
+
+    def sent(self, attempt_id: UUID) -> None:
+        """Note that its upstream has the request: until the answer is there its thread does nothing."""
+        with self._lock:
+            self._waiting.add(attempt_id)
+
+    def answered(self, attempt_id: UUID) -> None:
+        """Note that the answer is there, or will not come."""
+        with self._lock:
+            self._waiting.discard(attempt_id)
+
+    def count(self) -> int:
+        """How many attempts are in flight now."""
+        return len(self._held)
+
+    def waiting(self) -> int:
+        """How many of them wait for their upstreams."""
+        return len(self._waiting)
 
     def held(self) -> list[UUID]:
         """The attempts that are in flight now."""

@@ -7,7 +7,7 @@ to stop gives up after a while, and the sweep takes the attempt up with what is 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
@@ -23,13 +23,14 @@ from sqlalchemy.exc import (
 
 from imagequeue.domain.backoff import OUTCOME_SETTLING
 from imagequeue.domain.upstream import Pending, UpstreamError
-from imagequeue.domain.verdicts import AttemptOutcome
+from imagequeue.domain.verdicts import AttemptOutcome, Succeeded
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate.poll import PollFailed
 from imagequeue.lifecycle.generate.store_images import HandedToSweep
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.lifecycle.settle import feedback
 from imagequeue.lifecycle.settle.settle import Settlement
+from imagequeue.lifecycle.settle.successes import Successes
 from imagequeue.store.attempts import calls, polls
 from imagequeue.store.attempts.calls import CallTicket
 
@@ -50,6 +51,10 @@ class OutcomeRecorder:
     settlement: Settlement
     process: WorkerProcess
     last_tries: int = OUTCOME_SETTLING.tries
+    successes: Successes = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "successes", Successes(self.settlement))  # it is frozen
 
     def record(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
         """Store the outcome as soon as the database takes it.
@@ -58,6 +63,9 @@ class OutcomeRecorder:
             HandedToSweep: the process stops and the database is still away, or it refuses the outcome.
         """
         tries_when_stopping = self.last_tries
+        if isinstance(outcome, Succeeded) and self.successes.settle(ticket.attempt_id, outcome):
+            log.info("attempt_settled", **_summary(ticket, outcome))
+            return
         while True:
             try:
                 self._record(ticket, outcome)

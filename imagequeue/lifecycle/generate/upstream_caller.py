@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -50,10 +51,14 @@ class UpstreamCaller:
         ticket, deployment = start.ticket, start.deployment
         provider, secret = PROVIDERS[deployment.provider], self.secret(deployment)
         asked = ImageRequest.from_parameters(ticket.model_id, ticket.prompt, ticket.parameters)
-        with spooled_request(
-            lambda: provider.build(self._with_inputs(ticket, asked, deployment), deployment, secret),
-            large=asked.operation == "edit",
-        ) as request:
+        with (
+            spooled_request(
+                lambda: provider.build(self._with_inputs(ticket, asked, deployment), deployment, secret),
+                large=asked.operation == "edit",
+            ) as request,
+            ExitStack() as ending,
+        ):
+            ending.callback(start.on_answered)
             response = send(
                 request,
                 client=self.client,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -44,12 +45,12 @@ class JobEnd:
         status: JobStatus,
         error: str | None,
         code: LineError | None = None,
-        images: Sequence[ImageRow] = (),
+        images: Mapping[UUID, Sequence[ImageRow]] = MappingProxyType({}),
     ) -> list[UUID]:
         """End those of the jobs that are live; their ids.
 
-        `code` is the error of those that are lines of a batch. `images` are those of a job that is COMPLETED,
-        in order.
+        `code` is the error of those that are lines of a batch. `images` are those of the jobs that are
+        COMPLETED, in order.
 
         Quota groups and deployments are locked first, then lines of batches, then wallets, then the counters
         of batches, each sorted: every transaction that settles does it in this order, so that no two wait for
@@ -57,7 +58,9 @@ class JobEnd:
         """
         live = settlements.finish_jobs(connection, jobs, status)
         lines = line_end.lock_lines(connection, live)
-        bodies = {job.id: encode(self._final_body(job, status, error, images)) for job in live}
+        bodies = {
+            job.id: encode(self._final_body(job, status, error, images.get(job.id, ()))) for job in live
+        }
         settlements.write_results(connection, bodies, error=error)  # before webhooks, which read it there
         own = [
             self._delivery(job, job.webhook_url, self._told(connection, job) or bodies[job.id])

@@ -102,7 +102,7 @@ class Settlement:
         with self.engine.begin() as connection:
             attempt = closings.read_attempt(connection, attempt_id)
             if attempt is not None:
-                closings.note(connection, attempt_id, reason, self._cost(attempt, outcome))
+                closings.note(connection, attempt_id, reason, self.cost(attempt, outcome))
 
     def end(  # noqa: PLR0913  # what the jobs end as, and on what condition
         self,
@@ -148,8 +148,8 @@ class Settlement:
         if verdict.state is AttemptState.SLEEPING:
             self._let_sleep(connection, attempt, outcome, verdict, fence)
             return None
-        closing = _closing(verdict, outcome, self._cost(attempt, outcome))
-        if not closings.close_attempt(connection, attempt_id, closing, fence):
+        cost = {attempt_id: self.cost(attempt, outcome)}
+        if not closings.close_attempts(connection, cost, _closing(verdict, outcome), fence):
             return None
         feedback.record_outcome(connection, attempt, outcome, self.random)
         if isinstance(outcome, Succeeded):
@@ -171,7 +171,7 @@ class Settlement:
             feedback.record_outcome(connection, attempt, outcome, self.random)
             log.warning("call_in_doubt", attempt_id=str(attempt.id), deployment=attempt.deployment)
 
-    def _cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
+    def cost(self, attempt: AttemptRow, outcome: AttemptOutcome) -> Decimal | None:
         """What the upstream charged (USD): what it says, or else the catalog's cost per image that came."""
         if outcome.cost_usd is not None or not outcome.paid_images:
             return outcome.cost_usd
@@ -187,14 +187,14 @@ class Settlement:
         missing = [ordinal for ordinal in range(1, job.image_count + 1) if ordinal not in taken]
         fresh = [image for image in images if image.storage_key not in known]
         new = list(zip(missing, fresh, strict=False)) if not job.status.is_final else []
-        settlements.add_images(connection, job.id, attempt.id, new)
+        settlements.add_images(connection, [(job.id, attempt.id, *one) for one in new])
         if len(new) < len(fresh):
             settlements.record_duplicates(connection, attempt.id, len(fresh) - len(new))
         if job.status.is_final:
             return None
         if len(new) == len(missing):
             has = sorted([*stored, *((ordinal, one.storage_key, one.media_type) for ordinal, one in new)])
-            ended = self.job_end.write(connection, [job], JobStatus.COMPLETED, None, images=has)
+            ended = self.job_end.write(connection, [job], JobStatus.COMPLETED, None, images={job.id: has})
             return job.id if ended else None
         settlements.restore_missing_images(connection, job.id)
         return None
@@ -217,14 +217,13 @@ class Settlement:
         return None
 
 
-def _closing(verdict: Verdict, outcome: AttemptOutcome, cost_usd: Decimal | None) -> Closing:
+def _closing(verdict: Verdict, outcome: AttemptOutcome) -> Closing:
     if isinstance(outcome, Succeeded):
-        return Closing(verdict.state, cost_usd=cost_usd)
+        return Closing(verdict.state)
     return Closing(
         verdict.state,
         reason=outcome.reason[:1000],
         http_status=outcome.http_status,
-        cost_usd=cost_usd,
         frees_token=verdict.frees_token,
         process_died=verdict.died,
     )

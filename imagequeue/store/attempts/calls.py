@@ -30,7 +30,7 @@ _READ = text("""
     JOIN jobs ON jobs.id = attempts.job_id
     JOIN flows ON flows.id = jobs.flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
-    WHERE attempts.id = :id AND jobs.status = 'PROCESSING'
+    WHERE attempts.id = ANY(:ids) AND jobs.status = 'PROCESSING'
 """)
 
 STARTED = """
@@ -73,12 +73,12 @@ _START = text(f"""
 
 _SENT = text("""
     UPDATE attempts
-    SET sent_at = clock_timestamp() - make_interval(secs => :ago),
+    SET sent_at = clock_timestamp() - make_interval(secs => ago),
         token_returns_at = clock_timestamp() + make_interval(
-            secs => window_seconds + guard_seconds + extra_guard_seconds - :ago
+            secs => window_seconds + guard_seconds + extra_guard_seconds - ago
         )
-    FROM quota_groups
-    WHERE id = :id AND sent_at IS NULL AND name = quota_group
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:agos AS float8[])) AS sent (attempt_id, ago), quota_groups
+    WHERE id = attempt_id AND sent_at IS NULL AND name = quota_group
 """)
 
 _SLEEP = text("""
@@ -204,8 +204,12 @@ def open_counts(connection: Connection) -> Mapping[tuple[str, Lane], int]:
 
 def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:
     """Read an attempt for its call; None when its job is final or unknown."""
-    row = connection.execute(_READ, {"id": attempt_id}).one_or_none()
-    return CallTicket(*row) if row else None
+    return read_tickets(connection, [attempt_id]).get(attempt_id)
+
+
+def read_tickets(connection: Connection, attempt_ids: Sequence[UUID]) -> dict[UUID, CallTicket]:
+    """Read attempts for their calls, without those whose job is final or unknown."""
+    return {row[0]: CallTicket(*row) for row in connection.execute(_READ, {"ids": list(attempt_ids)})}
 
 
 def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: float) -> bool:
@@ -231,12 +235,12 @@ def start(connection: Connection, attempt_id: UUID, process_id: UUID, timeout: f
     return connection.execute(_START, values).rowcount == 1
 
 
-def record_sent(connection: Connection, attempt_id: UUID, *, ago: float) -> None:
-    """Store that the request body was written `ago` seconds before now: from then on the token's time runs.
+def record_sent(connection: Connection, agos: Mapping[UUID, float]) -> None:
+    """Store how many seconds before now each request body was written: from then on the token's time runs.
 
     If this write is lost, the token returns later, when the grant has said.
     """
-    connection.execute(_SENT, {"id": attempt_id, "ago": ago})
+    connection.execute(_SENT, {"ids": list(agos), "agos": list(agos.values())})
 
 
 def sleep(connection: Connection, attempt_id: UUID, process_id: UUID, reference: str, seconds: float) -> None:

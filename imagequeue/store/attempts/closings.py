@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -12,12 +13,12 @@ from sqlalchemy import Connection, text
 from imagequeue.domain.jobs import AttemptState
 from imagequeue.store.attempts.fences import MAY_END, Fence
 
-_READ_ATTEMPT = text("""
+_READ_ATTEMPTS = text("""
     SELECT id, job_id, deployment, quota_group, state, created_at, process_id, upstream_reference,
         EXISTS (SELECT FROM deployment_states WHERE name = deployment) OR EXISTS (
             SELECT FROM quota_groups WHERE name = quota_group AND (throttled_in_a_row > 0 OR out_of_quota)
         ) AS is_failing
-    FROM attempts WHERE id = :id
+    FROM attempts WHERE id = ANY(:ids)
 """)
 
 _OTHER_DEATHS = text("""
@@ -35,7 +36,7 @@ _RETURNS_FROM_NOW = """
 """
 """When the token returns of a call that may have been sent just now."""
 
-_CLOSE_ATTEMPT = text(f"""
+_CLOSE_ATTEMPTS = text(f"""
     UPDATE attempts
     SET state = :state, poll_after = NULL, process_died = :process_died,
         finished_at = CASE WHEN state = :state THEN finished_at ELSE clock_timestamp() END,
@@ -45,15 +46,17 @@ _CLOSE_ATTEMPT = text(f"""
             ELSE :reason
         END,
         cost_usd = CASE
-            WHEN finished_at IS NULL THEN coalesce(cost_usd, :cost_usd)
-            ELSE coalesce(:cost_usd, cost_usd)
+            WHEN finished_at IS NULL THEN coalesce(cost_usd, charged)
+            ELSE coalesce(charged, cost_usd)
         END,
         token_returns_at = CASE
             WHEN :frees_token AND sent_at IS NULL THEN clock_timestamp()
             WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}
             ELSE token_returns_at
         END
-    WHERE id = :id AND state = ANY(:sources) AND {MAY_END}
+    FROM unnest(CAST(:ids AS uuid[]), CAST(:costs AS numeric[])) AS given (attempt_id, charged)
+    WHERE id = attempt_id AND state = ANY(:sources) AND {MAY_END}
+    RETURNING id
 """)  # noqa: S608  # constants of the store
 
 # What an open attempt has of these was noted when its outcome was refused, so closing it keeps both.
@@ -98,7 +101,7 @@ class AttemptRow:
 
 @dataclass(frozen=True, slots=True)
 class Closing:
-    """How an attempt ends.
+    """How attempts end.
 
     `frees_token`: certainly no byte was sent. Otherwise, where `sent_at` is unknown, the call may have been
     sent just now, so the token's time runs from now (docs/design/rate-limiting.md, "Sent").
@@ -107,27 +110,22 @@ class Closing:
     state: AttemptState
     reason: str | None = None
     http_status: int | None = None
-    cost_usd: Decimal | None = None
     frees_token: bool = False
     process_died: bool = False
 
 
 def read_attempt(connection: Connection, attempt_id: UUID) -> AttemptRow | None:
     """Read an attempt; None: the retention has deleted it."""
-    row = connection.execute(_READ_ATTEMPT, {"id": attempt_id}).one_or_none()
-    if row is None:
-        return None
-    return AttemptRow(
-        row.id,
-        row.job_id,
-        row.deployment,
-        row.quota_group,
-        AttemptState(row.state),
-        row.created_at,
-        row.process_id,
-        row.upstream_reference,
-        row.is_failing,
-    )
+    return next(iter(read_attempts(connection, [attempt_id])), None)
+
+
+def read_attempts(connection: Connection, attempt_ids: Sequence[UUID]) -> list[AttemptRow]:
+    """Read attempts, in any order, without those that the retention has deleted."""
+    rows = connection.execute(_READ_ATTEMPTS, {"ids": list(attempt_ids)})
+    return [
+        AttemptRow(row[0], row[1], row[2], row[3], AttemptState(row[4]), row[5], row[6], row[7], row[8])
+        for row in rows
+    ]
 
 
 def other_deaths(connection: Connection, attempt_id: UUID) -> int:
@@ -135,20 +133,27 @@ def other_deaths(connection: Connection, attempt_id: UUID) -> int:
     return connection.execute(_OTHER_DEATHS, {"id": attempt_id}).scalar_one()
 
 
-def close_attempt(connection: Connection, attempt_id: UUID, closing: Closing, fence: Fence) -> bool:
-    """Compare-and-set the attempt's state; False: the fence forbids it, or the attempt is closed already."""
+def close_attempts(
+    connection: Connection, costs: Mapping[UUID, Decimal | None], closing: Closing, fence: Fence
+) -> set[UUID]:
+    """Compare-and-set the states of attempts; `costs` has what each cost (USD; None: nobody knows).
+
+    Returns those that were closed: the others are closed already, or the fence forbids it.
+    """
+    if not costs:
+        return set()
     values = {
-        "id": attempt_id,
+        "ids": list(costs),
+        "costs": list(costs.values()),
         "state": closing.state.value,
         "reason": closing.reason,
         "http_status": closing.http_status,
-        "cost_usd": closing.cost_usd,
         "frees_token": closing.frees_token,
         "process_died": closing.process_died,
         "sources": [state.value for state in fence.sources],
         **fence.values(),
     }
-    return connection.execute(_CLOSE_ATTEMPT, values).rowcount == 1
+    return set(connection.execute(_CLOSE_ATTEMPTS, values).scalars())
 
 
 def note(connection: Connection, attempt_id: UUID, reason: str, cost_usd: Decimal | None) -> None:

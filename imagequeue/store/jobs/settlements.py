@@ -119,9 +119,11 @@ def stored_images(connection: Connection, job: LockedJob) -> list[ImageRow]:
     return [(row.ordinal, row.storage_key, row.media_type) for row in rows]
 
 
-def add_images(
-    connection: Connection, job_id: UUID, attempt_id: UUID, new: Sequence[tuple[int, StoredImage]]
-) -> None:
+NewImage = tuple[UUID, UUID, int, StoredImage]
+"""Job, attempt, ordinal and the image itself."""
+
+
+def add_images(connection: Connection, new: Sequence[NewImage]) -> None:
     """Insert images under their ordinals; the primary key refuses a second image for one ordinal."""
     rows = [
         {
@@ -135,7 +137,7 @@ def add_images(
             "size_bytes": image.size_bytes,
             "sha256": image.sha256,
         }
-        for ordinal, image in new
+        for job_id, attempt_id, ordinal, image in new
     ]
     if rows:
         connection.execute(insert(images), rows)

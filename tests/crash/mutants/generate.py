@@ -26,8 +26,8 @@ MUTANTS = (
             ),
             (
                 f"{STORE}/attempts/calls.py",
-                "WHERE attempts.id = :id AND jobs.status = 'PROCESSING'",
-                "WHERE attempts.id = :id",
+                "WHERE attempts.id = ANY(:ids) AND jobs.status = 'PROCESSING'",
+                "WHERE attempts.id = ANY(:ids)",
             ),
             (
                 f"{STORE}/attempts/calls.py",
@@ -46,8 +46,8 @@ MUTANTS = (
             ),
             (
                 f"{LIFECYCLE}/generate/call_start.py",
-                "return time.monotonic() > self.window.closes",
-                "return False",
+                "if time.monotonic() > self.window.closes",
+                "if False",
             ),
         ),
         (f"{CRASH}/test_worker.py",),

@@ -21,11 +21,11 @@ MUTANTS = (
         (
             (
                 f"{LIFECYCLE}/settle/job_end.py",
-                "        bodies = {job.id: encode(",
+                "        bodies = {\n",
                 (
                     "        from imagequeue.failpoint import failpoint\n"
                     '        connection.commit(); failpoint("settle.before_commit")\n'
-                    "        bodies = {job.id: encode("
+                    "        bodies = {\n"
                 ),
             ),
         ),
@@ -97,6 +97,31 @@ MUTANTS = (
             "tests/store/attempts/test_fences.py::test_a_process_cannot_give_back_the_call_of_another",
             "tests/store/attempts/test_fences.py::test_a_failure_of_another_process_closes_nothing",
         ),
+    ),
+    Mutant(
+        "an image that comes with others is added to a job that has ended",
+        (
+            (
+                f"{LIFECYCLE}/settle/successes.py",
+                "if job.image_count == 1 and not job.status.is_final",
+                "if job.image_count == 1",
+            ),
+        ),
+        (
+            "tests/lifecycle/settle/test_successes.py"
+            "::test_one_whose_job_was_cancelled_brings_a_duplicate_and_the_others_complete",
+        ),
+    ),
+    Mutant(
+        "a fault of one success is the fault of all that come with it",
+        (
+            (
+                f"{LIFECYCLE}/settle/successes.py",
+                "return [False] * len(successes)",
+                "raise",
+            ),
+        ),
+        ("tests/lifecycle/settle/test_successes.py::test_one_that_cannot_be_settled_prevents_no_other",),
     ),
     Mutant(
         "a final job may be ended again",

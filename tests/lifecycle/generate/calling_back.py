@@ -9,7 +9,6 @@ from uuid import UUID
 from imagequeue import wiring
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.upstream import Pending
-from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import CallTicket
 from tests.builders import MODEL
@@ -33,8 +32,9 @@ class Queue:
 
     def answer(self, ticket: CallTicket, process_id: UUID | None = None) -> None:
         """Let the process that called get its answer, which has the reference."""
-        process = WorkerProcess(process_id or self.pipeline.process_id, self.pipeline.stopping)
-        replace(self.pipeline.generation.recorder, process=process).record(ticket, Pending(REFERENCE, 60))
+        generation = self.pipeline.generation
+        process = replace(generation.process, id=process_id or self.pipeline.process_id)
+        replace(generation.recorder, process=process).record(ticket, Pending(REFERENCE, 60))
 
     def in_doubt(self) -> tuple[UUID, UUID]:
         """A job whose call was taken, by an upstream whose answer is lost; and its attempt."""

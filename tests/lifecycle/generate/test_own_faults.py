@@ -15,6 +15,7 @@ from imagequeue.domain.backoff import ANSWER_READING
 from imagequeue.domain.upstream import Images, Pending
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots
 from imagequeue.lifecycle.generate.call_start import CallStart
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.upstream_caller import Parse, UpstreamCaller
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
@@ -142,7 +143,7 @@ def test_an_answer_outlives_a_directory_for_temporary_files_that_does_not_work(
     noisy: Pipeline, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
     pipeline = noisy
-    slots = AvailableSlots(64, pipeline.health, pipeline.spill, pipeline.stopping)
+    slots = AvailableSlots(Punctuality(64), pipeline.health, pipeline.spill, pipeline.stopping)
     assert slots() == 64
     (job_id,) = pipeline.submit(image_count=2)
     pipeline.dispatch.run_once()

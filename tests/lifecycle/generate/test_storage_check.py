@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
@@ -27,7 +28,7 @@ class Checked:
     def __init__(self, pipeline: Pipeline) -> None:
         assert isinstance(pipeline.runtime.storage, LocalStorage)
         self.pipeline, self.storage = pipeline, RefusingStorage(pipeline.runtime.storage)
-        self.slots = AvailableSlots(MOST, pipeline.health, pipeline.spill, pipeline.stopping)
+        self.slots = AvailableSlots(Punctuality(MOST), pipeline.health, pipeline.spill, pipeline.stopping)
         self.check = StorageCheck(self.storage, pipeline.health)
 
     def grants(self) -> int:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from imagequeue.domain.ids import new_id
 from imagequeue.lifecycle.generate.generate import Generation
+from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
 from imagequeue.media.local import LocalStorage
 from imagequeue.media.storage import StorageUnavailable
@@ -71,7 +72,7 @@ def _submitted(pipeline: Pipeline) -> tuple[UUID, UUID]:
 
 def _other_process(pipeline: Pipeline, storage: LocalStorage) -> Generation:
     """A worker process of its own, which lives."""
-    process = WorkerProcess(new_id(), threading.Event())
+    process = WorkerProcess(new_id(), threading.Event(), Punctuality(64))
     pipeline.register(process.id)
     image_storer = replace(pipeline.image_storer, storage=storage)
     recorder = replace(pipeline.generation.recorder, process=process)

@@ -47,7 +47,7 @@ def sent(of: Pipeline, count: int) -> list[UUID]:
         for attempt_id in ids:
             connection.execute(text(START_NOW), {"id": attempt_id})
             assert calls.start(connection, attempt_id, of.process_id, 60)
-            calls.record_sent(connection, attempt_id, ago=0)
+            calls.record_sent(connection, {attempt_id: 0})
     return ids
 
 

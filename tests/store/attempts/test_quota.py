@@ -188,7 +188,7 @@ def test_sending_moves_the_return_and_a_wider_guard_holds_at_once(engine: Engine
         group = quota.lock_group(connection, "east")
         quota.set_drift(connection, "east", Drift(RPM, 0.5), new_drifts=1)
         attempt_id = insert(connection, job_id, group.state.now)
-        calls.record_sent(connection, attempt_id, ago=0.25)
+        calls.record_sent(connection, {attempt_id: 0.25})
         row = connection.execute(
             text("SELECT extract(epoch FROM token_returns_at - sent_at)::float8 FROM attempts")
         ).scalar_one()
@@ -212,11 +212,11 @@ def test_a_success_counts_only_when_it_was_sent_after_the_429(engine: Engine, jo
     with engine.begin() as connection:
         now = quota.lock_group(connection, "east").state.now
         early, late = (insert(connection, job_id, now) for _ in range(2))
-        calls.record_sent(connection, early, ago=0)
+        calls.record_sent(connection, {early: 0})
         quota.pause_group(connection, "east", GroupPause(900, out_of_quota=True), "insufficient_quota")
         quota.group_succeeded(connection, "east", early)
         assert quota.lock_group(connection, "east").out_of_quota
-        calls.record_sent(connection, late, ago=0)
+        calls.record_sent(connection, {late: 0})
         quota.group_succeeded(connection, "east", late)
         group = quota.lock_group(connection, "east")
     assert not group.out_of_quota
@@ -261,7 +261,7 @@ def test_calls_before_counts_the_window_that_ends_with_the_call(engine: Engine, 
     with engine.begin() as connection:
         now = quota.lock_group(connection, "east").state.now
         for ago in (70, 59, 10, 1):
-            calls.record_sent(connection, insert(connection, job_id, now), ago=ago)
+            calls.record_sent(connection, {insert(connection, job_id, now): ago})
         last = insert(connection, job_id, now)
-        calls.record_sent(connection, last, ago=0)
+        calls.record_sent(connection, {last: 0})
         assert quota.calls_before(connection, last) == 3
