@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Generator
+import sys
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
+from importlib.abc import MetaPathFinder
+from types import ModuleType
 
 
 @contextmanager
@@ -20,3 +23,29 @@ def loading() -> Generator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def loading_process() -> Generator[None]:
+    """As `loading`, for a process that no person looks at: its libraries do without `rich`.
+
+    structlog and httpx import it wherever it is installed, for colours and for a command line of their own:
+    4 MB, and a fifteenth of the time.
+    """
+    hidden = _WithoutRich()
+    sys.meta_path.insert(0, hidden)
+    try:
+        with loading():
+            yield
+    finally:
+        sys.meta_path.remove(hidden)
+
+
+class _WithoutRich(MetaPathFinder):
+    """Finds nothing, and refuses `rich` as if it were not installed."""
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        """Python's hook, for each import of a module that is not there yet."""
+        del path, target
+        if fullname == "rich":
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
