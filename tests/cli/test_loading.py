@@ -32,7 +32,7 @@ import sys
 from cli.loading import loading_process
 with loading_process():
     import imagequeue.logs, httpx
-assert "structlog" in sys.modules and "rich" not in sys.modules
+assert {"structlog", "httpx"} <= sys.modules.keys() and not {"rich", "pygments"} & sys.modules.keys()
 import rich.console
 """
     subprocess.run([sys.executable, "-c", program], check=True)
