@@ -35,7 +35,7 @@ MOST_SHARE, MOST_MB, MOST_START_SECONDS = 0.03, 90.0, 6.0
 _STOP_SECONDS = 60.0
 _SERVERS = ("postgres", "redis")
 _NOT_INHERITED = ("IMAGEQUEUE_", "PYTHONDONTWRITEBYTECODE")
-"""Variables of the shell; an installation has its bytecode, and compiling it again takes a sixth of a start."""
+"""Variables of the shell. An installation has its bytecode; to compile it again takes a sixth of a start."""
 _BARE = ("uvicorn noop", "celery hand_written")
 
 
