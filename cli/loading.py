@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from contextlib import contextmanager
-from importlib.abc import MetaPathFinder
 from types import ModuleType
+from typing import cast
+
+_COLOURS = {"rich", "pygments"}
 
 
 @contextmanager
@@ -32,20 +34,12 @@ def loading_process() -> Generator[None]:
     structlog and httpx import them where they are installed, for colours and for a command line of their own:
     5 MB, and a fifteenth of the time.
     """
-    hidden = _WithoutColours()
-    sys.meta_path.insert(0, hidden)
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    hidden = dict.fromkeys(_COLOURS - modules.keys())
+    modules |= hidden  # where a name stands for None, Python says that there is no such module
     try:
         with loading():
             yield
     finally:
-        sys.meta_path.remove(hidden)
-
-
-class _WithoutColours(MetaPathFinder):
-    """Finds nothing, and refuses what writes colours as if it were not installed."""
-
-    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
-        """Python's hook, for each import of a module that is not there yet."""
-        del path, target
-        if fullname in {"rich", "pygments"}:
-            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+        for name in hidden:
+            del modules[name]
