@@ -50,3 +50,9 @@ except BaseException:
 """
     ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
     assert ran.stdout.decode().strip() == str(calls)
+
+
+@pytest.mark.parametrize("command", ["submit", "watch", "listen", "backfill.command"])
+def test_a_command_that_speaks_http_alone_imports_nothing_of_the_database(command: str) -> None:
+    program = f"import sys, cli.{command}; raise SystemExit('sqlalchemy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)
