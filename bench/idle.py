@@ -34,6 +34,8 @@ MOST_SHARE, MOST_MB, MOST_START_SECONDS = 0.03, 90.0, 6.0
 """Of a core; PSS of each Python process; of the second start."""
 _STOP_SECONDS = 60.0
 _SERVERS = ("postgres", "redis")
+_NOT_INHERITED = ("IMAGEQUEUE_", "PYTHONDONTWRITEBYTECODE")
+"""Variables of the shell. An installation has its bytecode; to compile it again takes a sixth of a start."""
 _BARE = ("uvicorn noop", "celery hand_written")
 
 
@@ -110,7 +112,7 @@ def _up(folder: Path) -> Generator[tuple[subprocess.Popen[bytes], float]]:
     catalog = folder / "catalog.toml"
     text = CATALOG.replace("{simulator}", "http://127.0.0.1:9")
     catalog.write_text(f'[[models]]\nid = "{MODEL}"\nprice_usd = "0.039"\n{text}', "utf-8")
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("IMAGEQUEUE_")}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(_NOT_INHERITED)}
     command = [sys.executable, "-m", "cli", "up", "--port", "0", "--data-dir", str(folder / "data")]
     began = time.monotonic()
     with subprocess.Popen(  # noqa: S603  # this project's own program

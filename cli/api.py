@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.loading import loading
+from cli.loading import loading_process
 from cli.start_gate import AfterFd
 
 STOP_SECONDS = 10
@@ -27,7 +27,7 @@ def api(
     after_fd: AfterFd = None,
 ) -> None:
     """Serve the HTTP API until SIGTERM or Ctrl-C."""
-    with loading():
+    with loading_process():
         from api.server import serve  # noqa: PLC0415  # heavy imports belong to the command that needs them
         from cli.process import opened  # noqa: PLC0415
 

@@ -8,7 +8,6 @@ from typing import ParamSpec, TypeVar
 
 import typer
 from click.exceptions import Abort, ClickException
-from sqlalchemy.exc import DBAPIError, OperationalError
 
 from imagequeue.domain.errors import ImagequeueError
 
@@ -37,6 +36,8 @@ def reported(command: Callable[P, R]) -> Callable[P, R]:
 
 def _explained(error: Exception) -> str:
     """What a failure means for the user of the command."""
+    from sqlalchemy.exc import DBAPIError, OperationalError  # noqa: PLC0415  # slow, and most commands need none
+
     match error:
         case OperationalError():
             return f"The database does not answer: {_first_line(error.orig)}"

@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from types import ModuleType
+from typing import cast
+
+_COLOURS = {"rich", "pygments"}
 
 
 @contextmanager
@@ -20,3 +25,21 @@ def loading() -> Generator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+@contextmanager
+def loading_process() -> Generator[None]:
+    """As `loading`, for a process that no person looks at: its libraries do without rich and pygments.
+
+    structlog and httpx import them where they are installed, for colours and for a command line of their own:
+    5 MB, and a fifteenth of the time.
+    """
+    modules = cast("dict[str, ModuleType | None]", sys.modules)
+    hidden = dict.fromkeys(_COLOURS - modules.keys())
+    modules |= hidden  # where a name stands for None, Python says that there is no such module
+    try:
+        with loading():
+            yield
+    finally:
+        for name in hidden:
+            del modules[name]

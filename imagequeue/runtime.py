@@ -86,7 +86,7 @@ def open_runtime(settings: Settings, *, name: str, calls_upstreams: bool = True)
         storage=open_storage(
             settings.storage_url, settings.s3_endpoint_url, settings.s3_presign_endpoint_url
         ),
-        tls=guard_tls_context(settings.egress_ca_file),
+        tls=guard_tls_context(settings.egress_ca_file) if settings.egress_ca_file else None,
         upstream_proxy=Proxy.parse(settings.upstream_proxy.get_secret_value()),
         calls_upstreams=calls_upstreams,
     )

@@ -11,13 +11,8 @@ from urllib.parse import quote
 from celery import Celery
 from kombu import Exchange, Queue
 
-from imagequeue.domain.jobs import Lane
 from imagequeue.redis_server.address import RedisAddress
-
-GENERATE_QUEUES = {lane: f"generate.{lane}" for lane in Lane}
-DELIVERIES = "deliveries"
-"""No queue of Celery, but named like one where a worker is told what to do: deliveries wait in Postgres."""
-QUEUES = (*GENERATE_QUEUES.values(), DELIVERIES)
+from worker.names import GENERATE_QUEUES
 
 
 def make_app(address: RedisAddress) -> Celery:

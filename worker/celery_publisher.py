@@ -20,8 +20,7 @@ from imagequeue.domain.jobs import Lane
 from imagequeue.failpoint import failpoint
 from imagequeue.redis_server.client import PrefixedRedis
 from imagequeue.store.attempts.calls import Doorbell
-from worker.app import GENERATE_QUEUES
-from worker.names import GENERATE
+from worker.names import GENERATE, GENERATE_QUEUES
 
 log = structlog.get_logger()
 

@@ -19,8 +19,7 @@ from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
 from imagequeue.loops import Loop, Watchdog
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
-
-BACKFILLS = "backfills"
+from worker.names import BACKFILLS
 
 LOOK_SECONDS = 1.0
 """Between two looks while no file waits: what a small batch waits at most before it is begun."""

@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
-import logging
-import signal
 import threading
-import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
-from typing import Any
 
 import structlog
-from celery import signals
-from celery.apps.worker import Worker
-from celery.exceptions import SecurityWarning
-from celery.worker import WorkController
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue import backfill_wiring, wiring
 from imagequeue.domain.jobs import Lane
-from imagequeue.domain.polling import poll_places
-from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.generate import fetch_batch_inputs, storage_check
 from imagequeue.lifecycle.generate.available_slots import AvailableSlots, StorageHealth
 from imagequeue.lifecycle.generate.fetch_inputs import Fetches
-from imagequeue.lifecycle.generate.generate import Generation
 from imagequeue.lifecycle.generate.punctuality import Punctuality
 from imagequeue.lifecycle.generate.storage_check import StorageCheck
 from imagequeue.lifecycle.generate.worker_process import WorkerProcess
@@ -38,10 +26,8 @@ from imagequeue.media.storage import StorageUnavailable
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.wakeup import INPUTS_WAITING, Wakeups
-from worker.app import DELIVERIES, GENERATE_QUEUES, make_app
 from worker.delivery import delivering
-from worker.liveness import Activity, Liveness
-from worker.tasks import register_tasks
+from worker.names import DELIVERIES, GENERATE_QUEUES
 from worker.wake import Wake
 
 log = structlog.get_logger()
@@ -89,7 +75,9 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
         if Lane.BACKFILL in lanes:
             _fetch_batch_inputs(runtime, stopping)
-        return _consume(runtime, generation, _Calls(lanes, concurrency), stopping, catalog.hung_up)
+        from worker.consumer import Calls, consume  # noqa: PLC0415  # Celery, which only calls need
+
+        return consume(runtime, generation, Calls(lanes, concurrency), stopping, catalog.hung_up)
 
 
 def _fetch_batch_inputs(runtime: Runtime, stopping: threading.Event) -> None:
@@ -123,78 +111,6 @@ def _watch(loops: Sequence[Loop], stopping: threading.Event) -> int:
     # that it holds.
     Loop.every(WATCH_SECONDS, "watchdog", watchdog.run_once, stopping).start().join()
     return 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Calls:
-    """The lanes whose calls a process makes, and how many at a time."""
-
-    lanes: Sequence[Lane]
-    slots: int
-
-    @property
-    def queues(self) -> list[str]:
-        return [GENERATE_QUEUES[lane] for lane in self.lanes]
-
-    @property
-    def threads(self) -> int:
-        """Worker slots, and places for the polls of each lane, which so take no slot."""
-        return self.slots + sum(poll_places(self.slots / len(self.lanes)) for _ in self.lanes)
-
-
-def _consume(
-    runtime: Runtime,
-    generation: Generation,
-    calls: _Calls,
-    stopping: threading.Event,
-    hung_up: threading.Event,
-) -> int:
-    """Run Celery's worker in this thread, unless the process is to stop already."""
-    app, activity = make_app(runtime.settings.redis_address), Activity(calls.threads)
-    register_tasks(app, generation, activity)
-    liveness = Liveness(runtime.redis, calls.queues, activity, give_up)
-    Loop.every(runtime.settings.liveness_seconds, "liveness", liveness.run_once, stopping).start()
-
-    def on_shutdown(**_: Any) -> None:
-        stopping.set()
-
-    def on_received(**_: Any) -> None:
-        failpoint("worker.received")  # in the consumer's own thread, before a slot takes the message
-
-    signals.task_received.connect(on_received)  # pyright: ignore[reportUnknownMemberType]
-    signals.worker_shutting_down.connect(on_shutdown)  # pyright: ignore[reportUnknownMemberType]
-    warnings.filterwarnings("ignore", category=SecurityWarning)  # about pickle under root; messages are JSON
-    worker = Consumer(
-        app=app,
-        queues=calls.queues,
-        concurrency=calls.threads,
-        pool="threads",
-        hostname=None,
-        loglevel=logging.getLevelName(logging.getLogger().level),
-        without_gossip=True,
-        without_mingle=True,
-        without_heartbeat=True,
-        task_events=False,
-        quiet=True,
-    )
-    worker.stopping, worker.hung_up = stopping, hung_up
-    if not stopping.is_set():
-        worker.start()
-    return int(worker.exitcode or 0)
-
-
-class Consumer(Worker):
-    """Celery's worker. It insists on signals of its own: its SIGTERM and SIGINT finish the tasks that run."""
-
-    stopping: threading.Event
-    hung_up: threading.Event
-
-    def install_platform_tweaks(self, worker: WorkController) -> None:
-        """Let Celery take the signals; then take SIGHUP back, and tell it of a stop that came before."""
-        super().install_platform_tweaks(worker)
-        on_hangup(lambda _: self.hung_up.set())  # Celery's own handler would start the program anew
-        if self.stopping.is_set():
-            signal.raise_signal(signal.SIGTERM)
 
 
 def _unspill(runtime: Runtime, settlement: Settlement) -> None:

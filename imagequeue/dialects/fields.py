@@ -19,7 +19,7 @@ _LONGEST_NAME = 100
 class BodyFields(BaseModel):
     """A body: true is no integer, unknown fields are refused by name."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, defer_build=True)
 
 
 EXAMPLE_IMAGE = (
@@ -47,6 +47,8 @@ def shown(*examples: Mapping[str, Any], files: Mapping[str, str] | None = None) 
 
 class AnswerFields(BaseModel):
     """What an answer has, for the documentation of the API; the conformance suite reads answers with it."""
+
+    model_config = ConfigDict(defer_build=True)
 
 
 _INTEGER = re.compile(r"-?[0-9]{1,20}")

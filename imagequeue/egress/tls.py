@@ -27,20 +27,19 @@ class _ClientContext(ssl.SSLContext):
             self._settled = True
 
 
-def guard_tls_context(ca_file: Path | None) -> ssl.SSLContext:
+def guard_tls_context(ca_file: Path) -> ssl.SSLContext:
     """Make the context of the egress guard: it trusts those of `ca_file` (PEM) and the public ones.
 
     Raises:
         ConfigurationError: the file of IMAGEQUEUE_EGRESS_CA_FILE cannot be read, or holds no certificate.
     """
     context = tls_context()
-    if ca_file is not None:
-        try:
-            context.load_verify_locations(cafile=ca_file)
-        except OSError as error:
-            raise ConfigurationError(
-                f"IMAGEQUEUE_EGRESS_CA_FILE: no certificates (PEM) can be read from {ca_file}"
-            ) from error
+    try:
+        context.load_verify_locations(cafile=ca_file)
+    except OSError as error:
+        raise ConfigurationError(
+            f"IMAGEQUEUE_EGRESS_CA_FILE: no certificates (PEM) can be read from {ca_file}"
+        ) from error
     return context
 
 

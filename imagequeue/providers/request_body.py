@@ -1,4 +1,4 @@
-"""Large request bodies wait on disk for the start of their call.
+"""Request bodies: JSON is written in pieces, and what is large waits on disk for the start of its call.
 
 A call is built before its planned start, and then waits beside dozens of others. With input images in memory
 64 such calls could need 64 times 20 MiB, for the images and once more for the bodies.
@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from typing import IO
+from typing import IO, Any
 
 import httpx
+
+from imagequeue.domain.json_pieces import compact_json
 
 IN_MEMORY_BYTES = 256 * 1024
 """A larger body is written to disk. One without input images is hardly ever larger: it is a prompt."""
@@ -21,6 +23,18 @@ BUILDING = threading.BoundedSemaphore(4)
 """At most four requests with input images are built at a time: each is in memory while it is built."""
 _CHUNK_BYTES = 64 * 1024
 """How much of a body on disk is read, and sent, at a time."""
+
+
+def json_request(url: str, headers: Mapping[str, str], fields: Mapping[str, Any]) -> httpx.Request:
+    """A POST of JSON. The body is written in pieces, because it may hold images as text.
+
+    Raises:
+        ValueError: a field has a number or half a character that no JSON has.
+    """
+    content = b"".join(compact_json(fields))
+    return httpx.Request(
+        "POST", url, headers={**headers, "Content-Type": "application/json"}, content=content
+    )
 
 
 class FileBody(httpx.SyncByteStream):

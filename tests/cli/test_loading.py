@@ -1,6 +1,8 @@
 """What is imported for a command is not collected, and what the command makes is."""
 
 import gc
+import subprocess
+import sys
 
 import pytest
 
@@ -21,3 +23,36 @@ def test_garbage_is_looked_for_again_when_an_import_fails() -> None:
         raise ModuleNotFoundError
     assert gc.isenabled()
     gc.unfreeze()
+
+
+def test_a_process_is_loaded_without_what_only_a_terminal_needs() -> None:
+    """In an interpreter of its own, because this one has imported everything."""
+    program = """
+import sys
+from cli.loading import loading_process
+with loading_process():
+    import imagequeue.logs, httpx
+assert {"structlog", "httpx"} <= sys.modules.keys() and not {"rich", "pygments"} & sys.modules.keys()
+import rich.console
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize(("queues", "calls"), [("deliveries", False), ("generate.backfill", True)])
+def test_only_a_worker_that_makes_calls_imports_celery(queues: str, calls: bool) -> None:  # noqa: FBT001  # a parameter
+    program = f"""
+import sys
+from cli.worker import worker
+try:
+    worker({queues!r})
+except BaseException:
+    print("celery" in sys.modules)
+"""
+    ran = subprocess.run([sys.executable, "-c", program], stdout=subprocess.PIPE, check=True)
+    assert ran.stdout.decode().strip() == str(calls)
+
+
+@pytest.mark.parametrize("command", ["submit", "watch", "listen", "backfill.command"])
+def test_a_command_that_speaks_http_alone_imports_nothing_of_the_database(command: str) -> None:
+    program = f"import sys, cli.{command}; raise SystemExit('sqlalchemy' in sys.modules)"
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -70,7 +70,8 @@ def test_an_authority_that_the_system_does_not_know_is_not_trusted(
 def _client(receiver: Receiver, ca_file: Path | None) -> tuple[GuardedClient, Destination]:
     policy = EgressPolicy.parse(allow=f"{NAME}:{receiver.port}")
     resolver = BoundedResolver(Answers(["127.0.0.1"]))
-    client = GuardedClient(policy, user_agent="test", tls=guard_tls_context(ca_file), resolver=resolver)
+    tls = guard_tls_context(ca_file) if ca_file else None
+    client = GuardedClient(policy, user_agent="test", tls=tls, resolver=resolver)
     return client, check_destination(f"https://{NAME}:{receiver.port}/", policy)
 
 

@@ -11,12 +11,12 @@ from typing import Any
 from uuid import UUID
 
 from imagequeue.domain.batches import OnUnknown
-from imagequeue.domain.canonical_json import canonical_json
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.errors import ImagequeueError
 from imagequeue.domain.ids import request_id
 from imagequeue.domain.images import ImageRequest, Requirement
 from imagequeue.domain.jobs import Lane
+from imagequeue.domain.json_pieces import canonical_json
 from imagequeue.store.jobs.insert import FlowKey
 
 

@@ -16,6 +16,7 @@ from imagequeue.providers.addresses import joined
 from imagequeue.providers.options import TOKEN_OPTIONS, accepted, present
 from imagequeue.providers.provider import Call, Provider
 from imagequeue.providers.ratios import ratio_among, ratio_refusal
+from imagequeue.providers.request_body import json_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.success import images_of
 
@@ -47,9 +48,7 @@ class Aiml:
             fields["aspect_ratio"] = ratio
         fields |= present(call.options, TOKEN_OPTIONS)
         url = joined(deployment.endpoint, "/v1/images/generations")
-        return httpx.Request(
-            "POST", url, headers={"Authorization": f"Bearer {secret}"}, json=accepted(fields, deployment)
-        )
+        return json_request(url, {"Authorization": f"Bearer {secret}"}, accepted(fields, deployment))
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         return images_of(response, image_count, cost_at=("meta", "usage", "usd_spent"))

@@ -15,6 +15,7 @@ from imagequeue.domain.upstream import Images, Pending
 from imagequeue.providers.addresses import joined
 from imagequeue.providers.foundry_sizes import SQUARE, limits_of, size_for
 from imagequeue.providers.provider import Call, Provider
+from imagequeue.providers.request_body import json_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.success import images_of
 
@@ -42,7 +43,7 @@ class Foundry:
         width, height = size_for(call.shape, limits_of(deployment)) or SQUARE
         fields = {"model": deployment.upstream_model, "prompt": call.prompt, "width": width, "height": height}
         url = joined(deployment.endpoint, "/mai/v1/images/generations")
-        return httpx.Request("POST", url, headers=headers, json=fields)
+        return json_request(url, headers, fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         return images_of(response, image_count)

@@ -19,6 +19,7 @@ from imagequeue.providers.openai_sizes import size_name, size_refusal
 from imagequeue.providers.options import accepted, among
 from imagequeue.providers.pictures import data_url
 from imagequeue.providers.provider import Call, Provider
+from imagequeue.providers.request_body import json_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.success import images_of
 
@@ -60,9 +61,7 @@ class Omixa:
         if call.operation == "edit":
             fields |= _edit_fields(call)
         url = joined(deployment.endpoint, "/api/v1/images/generations")
-        return httpx.Request(
-            "POST", url, headers={"Authorization": f"Bearer {secret}"}, json=accepted(fields, deployment)
-        )
+        return json_request(url, {"Authorization": f"Bearer {secret}"}, accepted(fields, deployment))
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         return images_of(response, image_count, cost_at=("usage", "billed_amount"))

@@ -17,6 +17,7 @@ from imagequeue.providers.addresses import joined
 from imagequeue.providers.openai_sizes import size_name, size_refusal
 from imagequeue.providers.options import accepted, among
 from imagequeue.providers.provider import Call, Provider
+from imagequeue.providers.request_body import json_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.success import images_of
 
@@ -68,7 +69,7 @@ class OpenAI:
             return _edit(call, url, headers, accepted(fields, deployment))
         fields |= among(call.options, GENERATE_OPTIONS)
         url = joined(deployment.endpoint, "/v1/images/generations")
-        return httpx.Request("POST", url, headers=headers, json=accepted(fields, deployment))
+        return json_request(url, headers, accepted(fields, deployment))
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         return images_of(response, image_count)

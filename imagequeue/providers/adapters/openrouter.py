@@ -20,6 +20,7 @@ from imagequeue.providers.addresses import joined
 from imagequeue.providers.options import TOKEN_OPTIONS, accepted, among, present
 from imagequeue.providers.pictures import data_url
 from imagequeue.providers.provider import Call, Provider
+from imagequeue.providers.request_body import json_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.success import images_of
 
@@ -57,7 +58,7 @@ class OpenRouter:
         fields = _images_fields(call) if images else _chat_fields(call, deployment)
         fields = {"model": deployment.upstream_model} | accepted(fields, deployment)
         url = joined(deployment.endpoint, "/api/v1/images" if images else "/api/v1/chat/completions")
-        return httpx.Request("POST", url, headers={"Authorization": f"Bearer {secret}"}, json=fields)
+        return json_request(url, {"Authorization": f"Bearer {secret}"}, fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         return images_of(response, image_count, cost_at=("usage", "cost"))

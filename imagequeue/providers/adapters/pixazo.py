@@ -26,6 +26,7 @@ from imagequeue.providers.options import accepted
 from imagequeue.providers.pictures import data_url
 from imagequeue.providers.provider import Call, CallbackProvider
 from imagequeue.providers.ratios import ratio_among, ratio_refusal
+from imagequeue.providers.request_body import json_request
 from imagequeue.providers.response import UpstreamResponse
 from imagequeue.providers.success import images_of
 from imagequeue.providers.values import mapping
@@ -77,7 +78,7 @@ class Pixazo:
         fields = accepted(fields, deployment)
         url = joined(deployment.endpoint, f"/{model}/v1/{model}-request")
         callback = {"X-Webhook-URL": call.callback_url} if call.callback_url else {}
-        return httpx.Request("POST", url, headers=_headers(secret) | callback, json=fields)
+        return json_request(url, _headers(secret) | callback, fields)
 
     def parse(self, response: UpstreamResponse, image_count: int) -> Images | Pending:
         require_success(response)
