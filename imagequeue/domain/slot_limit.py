@@ -23,9 +23,9 @@ KEPT_SHARE = 0.25
 """Of the calls that want the interpreter, after a late start. A few of them keep it busy, so a share that is
 too small costs nothing, and one that is too large costs the work for more calls that miss their start."""
 
-LEAST_SHARE = 0.125
-"""Of all slots, which are always offered: so few calls cannot keep each other from the interpreter for a
-second, so the reason is another one, such as a database that is slow for all."""
+LEAST_SHARE, LEAST_SLOTS = 0.125, 8
+"""Of all slots, the larger of both, which are always offered: so few calls cannot keep each other from the
+interpreter for a second, so the reason is another one, such as a database that is slow for all."""
 
 REACTION_SECONDS = 4.0
 """After a decrease, in which late starts cause no other one: those calls were released before it, because a
@@ -65,6 +65,6 @@ class SlotLimit:
         """
         if late_seconds <= LATE_SECONDS or now - self.cut_at < REACTION_SECONDS:
             return self
-        least = max(1.0, self.most * LEAST_SHARE)
+        least = min(self.most, max(LEAST_SLOTS, self.most * LEAST_SHARE))
         kept = min(self.at(now), waiting + KEPT_SHARE * busy)
         return replace(self, slots=max(least, kept), cut_at=now)

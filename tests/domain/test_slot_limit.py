@@ -9,6 +9,7 @@ from imagequeue.domain.slot_limit import (
     KEPT_SHARE,
     LATE_SECONDS,
     LEAST_SHARE,
+    LEAST_SLOTS,
     REACTION_SECONDS,
     RECOVERY_SECONDS,
     SlotLimit,
@@ -35,14 +36,14 @@ def test_a_process_that_begins_its_calls_in_time_offers_all_its_slots(
 
 
 @given(most=SLOTS, starts=STARTS)
-def test_an_eighth_of_the_slots_is_always_offered_and_never_more_than_there_are(
+def test_an_eighth_of_the_slots_or_eight_are_always_offered_and_never_more_than_there_are(
     most: int, starts: list[tuple[float, float, tuple[int, int]]]
 ) -> None:
     limit, now = SlotLimit.of(most), 0.0
     for seconds, late, calls in starts:
         now += seconds
         limit = limit.after_start(now, late, *calls)
-        assert max(1, int(most * LEAST_SHARE)) <= limit.at(now) <= most
+        assert min(most, max(LEAST_SLOTS, int(most * LEAST_SHARE))) <= limit.at(now) <= most
 
 
 @given(most=SLOTS, now=MOMENTS, late=LATE, data=st.data())
@@ -52,7 +53,7 @@ def test_a_late_start_leaves_a_quarter_of_the_busy_calls_and_all_that_wait(
     busy = data.draw(st.integers(1, most))
     waiting = data.draw(st.integers(0, most - busy))
     cut = SlotLimit.of(most).after_start(now, late, busy, waiting).at(now)
-    assert cut == int(max(waiting + busy * KEPT_SHARE, most * LEAST_SHARE, 1))
+    assert cut == int(min(most, max(waiting + busy * KEPT_SHARE, most * LEAST_SHARE, LEAST_SLOTS)))
 
 
 @given(most=SLOTS, now=MOMENTS, late=LATE, seconds=st.floats(0, REACTION_SECONDS * 0.99))

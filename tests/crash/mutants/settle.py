@@ -108,8 +108,10 @@ MUTANTS = (
             ),
         ),
         (
-            "tests/lifecycle/settle/test_successes.py"
-            "::test_one_whose_job_was_cancelled_brings_a_duplicate_and_the_others_complete",
+            (
+                "tests/lifecycle/settle/test_successes.py"
+                "::test_one_whose_job_was_cancelled_brings_a_duplicate_and_the_others_complete"
+            ),
         ),
     ),
     Mutant(
