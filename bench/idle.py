@@ -25,12 +25,12 @@ from bench.load import MODEL
 from bench.stack import KEY, ROOT, running
 from bench.submit import CATALOG, UPSTREAMS
 from bench.table import Line
-from bench.usage import cpu_seconds, pss_megabytes, since
+from bench.usage import cpu_seconds, pss_mebibytes, since
 
 SETTLE_SECONDS, WINDOW_SECONDS = 15.0, 60.0
 """After the start, until loops without work look seldom (10 s); then what is measured."""
 STARTS = 3
-MOST_SHARE, MOST_MB, MOST_START_SECONDS = 0.03, 90.0, 6.0
+MOST_SHARE, MOST_MIB, MOST_START_SECONDS = 0.03, 90.0, 6.0
 """Of a core; PSS of each Python process; of the second start."""
 _STOP_SECONDS = 60.0
 _SERVERS = ("postgres", "redis")
@@ -41,7 +41,7 @@ _BARE = ("uvicorn noop", "celery hand_written")
 
 @dataclass(frozen=True, slots=True)
 class _Use:
-    """CPU seconds in a minute by process, and MB (PSS) of each process."""
+    """CPU seconds in a minute by process, and MiB (PSS) of each process."""
 
     cpu: dict[str, float]
     memory: list[tuple[str, float]]
@@ -61,16 +61,16 @@ def run_idle() -> list[Line]:
         supervisor = psutil.Process(child.pid)
         before, everything = cpu_seconds(supervisor), cpu_seconds()
         time.sleep(WINDOW_SECONDS)
-        ours = _Use(since(before, cpu_seconds(supervisor)), pss_megabytes(supervisor))
+        ours = _Use(since(before, cpu_seconds(supervisor)), pss_mebibytes(supervisor))
         bare = since(everything, cpu_seconds())
-        beside = _Use({name: bare.get(name, 0.0) for name in _BARE}, pss_megabytes(psutil.Process()))
+        beside = _Use({name: bare.get(name, 0.0) for name in _BARE}, pss_mebibytes(psutil.Process()))
     share = sum(ours.cpu.values()) / WINDOW_SECONDS
     target = f"< {MOST_SHARE:.0%} of a core"
     return [
         Line("idle", "CPU of the whole stack", f"{share:.1%} of a core", target, share < MOST_SHARE),
         *(_cpu(name, seconds) for name, seconds in (ours.cpu | beside.cpu).items()),
         *_memory(ours.memory),
-        *(Line("idle", f"PSS: {name}", f"{mb:.0f} MB") for name, mb in beside.memory if name in _BARE),
+        *(Line("idle", f"PSS: {name}", f"{mib:.0f} MiB") for name, mib in beside.memory if name in _BARE),
     ]
 
 
@@ -79,14 +79,14 @@ def _cpu(name: str, seconds: float) -> Line:
 
 
 def _memory(found: list[tuple[str, float]]) -> list[Line]:
-    servers = {name: sum(mb for other, mb in found if other == name) for name in _SERVERS}
-    python = [(name, mb) for name, mb in found if name not in _SERVERS and mb > 1]
+    servers = {name: sum(mib for other, mib in found if other == name) for name in _SERVERS}
+    python = [(name, mib) for name, mib in found if name not in _SERVERS and mib > 1]
     return [
-        Line("idle", "PSS of all", f"{sum(mb for _, mb in found):.0f} MB"),
-        *(Line("idle", f"PSS: {name}", f"{mb:.0f} MB") for name, mb in servers.items()),
+        Line("idle", "PSS of all", f"{sum(mib for _, mib in found):.0f} MiB"),
+        *(Line("idle", f"PSS: {name}", f"{mib:.0f} MiB") for name, mib in servers.items()),
         *(
-            Line("idle", f"PSS: {name}", f"{mb:.0f} MB", f"<= {MOST_MB:.0f} MB", mb <= MOST_MB)
-            for name, mb in python
+            Line("idle", f"PSS: {name}", f"{mib:.0f} MiB", f"<= {MOST_MIB:.0f} MiB", mib <= MOST_MIB)
+            for name, mib in python
         ),
     ]
 

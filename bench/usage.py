@@ -10,7 +10,7 @@ import psutil
 _PROGRAMS = {"postgres": "postgres", "valkey-server": "redis", "redis-server": "redis", "celery": "celery"}
 _MODULES = ("bench.counterparts", "bench.load_client", "uvicorn", "celery", "simulator")
 _COMMANDS = ("api", "dispatcher", "worker", "up")
-_MB = 1e6
+_MIB = 1024 * 1024
 
 
 def cpu_seconds(process: psutil.Process | None = None) -> dict[str, float]:
@@ -27,10 +27,10 @@ def cpu_seconds(process: psutil.Process | None = None) -> dict[str, float]:
     return used
 
 
-def pss_megabytes(process: psutil.Process) -> list[tuple[str, float]]:
+def pss_mebibytes(process: psutil.Process) -> list[tuple[str, float]]:
     """The proportional set size of each descendant, by name: what is shared counts in parts."""
     found = [(name_of(child.cmdline()), child) for child in process.children(recursive=True)]
-    return [(name, child.memory_full_info().pss / _MB) for name, child in found]
+    return [(name, child.memory_full_info().pss / _MIB) for name, child in found]
 
 
 def since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
