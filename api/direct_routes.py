@@ -89,9 +89,7 @@ async def _serve(route: DirectRoute, request: Request, send: Send) -> None:
             log_unexpected(error)
             return
         response = answer_for(request, error)
-        error.__traceback__ = (
-            None  # the future of a bulk call may keep the error, and so all that its frames hold
-        )
+        error.__traceback__ = None  # a bulk call's future keeps the error, but not what its frames hold
     else:
         return
     await response(request.scope, request.receive, send_answer)
