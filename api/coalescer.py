@@ -126,7 +126,7 @@ class Gatherer(Generic[T, R]):
         self._run = run
         self._end = end
         self._waiting: deque[PendingCall[T, R]] = deque()
-        self._deadlines = Deadlines(threads.patience, self._expire)
+        self._deadlines = Deadlines(threads.patience, self.expire)
         self._gathering: asyncio.TimerHandle | None = None
 
     async def call(self, item: T) -> R:
@@ -140,7 +140,7 @@ class Gatherer(Generic[T, R]):
         call: PendingCall[T, R] = PendingCall(item)
         self._deadlines.add(call)
         try:
-            self._enter(call)
+            self.enter(call)
             return await call.answer
         finally:
             self._deadlines.remove(call)
@@ -150,12 +150,13 @@ class Gatherer(Generic[T, R]):
         """Let running groups finish; nothing new is taken."""
         self._threads.close()
 
-    def _expire(self, call: PendingCall[T, R]) -> None:
+    def expire(self, call: PendingCall[T, R]) -> None:
         """Refuse a call whose result did not come in time."""
         call.give_up()
         call.end(ServiceUnavailable())
 
-    def _enter(self, call: PendingCall[T, R]) -> None:
+    def enter(self, call: PendingCall[T, R]) -> None:
+        """Let a call wait for its group."""
         self._waiting.append(call)
         self._gather()
 
