@@ -111,19 +111,20 @@ class AccountCoalescer(Gatherer[T, R]):
         super().close()
         self._patient.close()
 
-    def _expire(self, call: PendingCall[T, R]) -> None:
+    def expire(self, call: PendingCall[T, R]) -> None:
         """Refuse a call that will not be done; one whose commit has begun waits for that."""
         if call.give_up():
             call.end(ServiceUnavailable())
         else:
             asyncio.get_running_loop().call_later(COMMIT_SECONDS, call.end, ServiceUnavailable())
 
-    def _enter(self, call: PendingCall[T, R]) -> None:
+    def enter(self, call: PendingCall[T, R]) -> None:
+        """Let a call wait for its group; in the patient lane, if its account's rows are locked."""
         account_id = self._account_of(call.item)
         if self._patient.serves(account_id):
             self._patient.add(account_id, call)
         else:
-            super()._enter(call)
+            super().enter(call)
 
     def _run_together(self, calls: list[PendingCall[T, R]]) -> Sequence[R | Exception]:
         try:

@@ -8,7 +8,7 @@ from functools import partial
 
 from fastapi import FastAPI
 from fastapi.telemetry import TelemetryConfig
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from api import (
     backfill_results,
@@ -112,6 +112,14 @@ def create_app(runtime: Runtime, dialects: Dialects = DIALECTS, limits: EdgeLimi
 
 class Api(FastAPI):
     """The framework's app, behind what stands before the framework."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve. The framework would ask for telemetry first, and for its layers."""
+        if scope["type"] != "http" or self.middleware_stack is None:
+            await super().__call__(scope, receive, send)
+            return
+        scope["app"] = self
+        await self.middleware_stack(scope, receive, send)
 
     def build_middleware_stack(self) -> ASGIApp:
         """The layers, the outermost last. One that would do nothing with these settings is left out."""

@@ -52,6 +52,11 @@ class CallThreads:
         self._refuse_until = 0.0
 
     @property
+    def is_busy(self) -> bool:
+        """Whether a thread has a call."""
+        return bool(self._began)
+
+    @property
     def is_full(self) -> bool:
         """Whether every thread has a call."""
         return len(self._began) >= self.count

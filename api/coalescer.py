@@ -1,8 +1,8 @@
 """Gathers concurrent calls into one bulk call in a worker thread (docs/design/pipeline.md, "Bulk calls").
 
-Calls that arrive within about a millisecond make a group; while every thread is busy, later calls gather for
-the next group. So an idle service answers at once, and a busy one works in larger groups instead of queueing
-small ones (group commit).
+Calls that arrive within about a millisecond make a group. While a group is being done, later calls gather for
+the next one. That begins when the first is done; or in another thread if the first takes long. So an idle
+service answers at once, and a busy one works in larger groups instead of queueing small ones (group commit).
 
 Each kind of call has threads of its own in each process (`CallThreads`). A caller waits for its result at
 most 5 s, and is then refused with ServiceUnavailable. It is refused at once while every thread hangs, or when
@@ -30,6 +30,9 @@ R = TypeVar("R")
 
 GATHER_SECONDS = 0.001
 """How long the first call of a group waits for others."""
+
+BESIDE_SECONDS = 0.02
+"""How long it waits while another group is being done, which takes less unless that waits for a lock."""
 
 LARGEST_GROUP = 256
 """The most calls of one group, so that nobody waits until thousands are done."""
@@ -108,6 +111,7 @@ class Gatherer(Generic[T, R]):
     """Gathers calls into groups, and does each group in a thread. For one event loop.
 
     `run` does a group, in a thread: one result per call, in order. `end` is given each call with its result.
+    `beside_seconds` is how long calls wait at most while another group is being done.
     """
 
     def __init__(
@@ -115,13 +119,15 @@ class Gatherer(Generic[T, R]):
         threads: CallThreads,
         run: Callable[[list[PendingCall[T, R]]], Sequence[R | Exception]],
         end: Callable[[PendingCall[T, R], R | BaseException], None],
+        beside_seconds: float = BESIDE_SECONDS,
     ) -> None:
+        self._beside_seconds = beside_seconds
         self._threads = threads
         self._run = run
         self._end = end
         self._waiting: deque[PendingCall[T, R]] = deque()
-        self._deadlines = Deadlines(threads.patience, self._expire)
-        self._gathering = False
+        self._deadlines = Deadlines(threads.patience, self.expire)
+        self._gathering: asyncio.TimerHandle | None = None
 
     async def call(self, item: T) -> R:
         """Have one item done in the next group.
@@ -134,7 +140,7 @@ class Gatherer(Generic[T, R]):
         call: PendingCall[T, R] = PendingCall(item)
         self._deadlines.add(call)
         try:
-            self._enter(call)
+            self.enter(call)
             return await call.answer
         finally:
             self._deadlines.remove(call)
@@ -144,30 +150,39 @@ class Gatherer(Generic[T, R]):
         """Let running groups finish; nothing new is taken."""
         self._threads.close()
 
-    def _expire(self, call: PendingCall[T, R]) -> None:
+    def expire(self, call: PendingCall[T, R]) -> None:
         """Refuse a call whose result did not come in time."""
         call.give_up()
         call.end(ServiceUnavailable())
 
-    def _enter(self, call: PendingCall[T, R]) -> None:
+    def enter(self, call: PendingCall[T, R]) -> None:
+        """Let a call wait for its group."""
         self._waiting.append(call)
         self._gather()
 
     def _gather(self) -> None:
-        if not self._gathering and self._waiting and not self._threads.is_full:
-            self._gathering = True
-            asyncio.get_running_loop().call_later(GATHER_SECONDS, self._start)
+        if self._gathering is None and self._waiting and not self._threads.is_full:
+            seconds = self._beside_seconds if self._threads.is_busy else GATHER_SECONDS
+            self._gathering = asyncio.get_running_loop().call_later(seconds, self._start)
 
     def _start(self) -> None:
-        self._gathering = False
+        self._gathering = None
         group = [self._waiting.popleft() for _ in range(min(LARGEST_GROUP, len(self._waiting)))]
         if group := [call for call in group if not call.is_given_up]:
             done = self._threads.run(partial(self._run, group))
             done.add_done_callback(partial(self._finish, group))
         self._gather()
 
+    def _go_on(self) -> None:
+        """A group is done: the calls that have gathered beside it wait no longer."""
+        if self._gathering is not None and not self._threads.is_busy:
+            self._gathering.cancel()
+            self._start()
+        else:
+            self._gather()
+
     def _finish(self, group: list[PendingCall[T, R]], done: asyncio.Future[Sequence[R | Exception]]) -> None:
-        self._gather()
+        self._go_on()
         for call, result in zip(group, results_of(done, len(group)), strict=True):
             self._end(call, result)
 
@@ -175,8 +190,13 @@ class Gatherer(Generic[T, R]):
 class Coalescer(Gatherer[T, R]):
     """Turns `bulk`, which takes and returns lists, into a call for one item."""
 
-    def __init__(self, bulk: Callable[[list[T]], Sequence[R | Exception]], threads: CallThreads) -> None:
-        super().__init__(threads, self._run_all, PendingCall[T, R].end)
+    def __init__(
+        self,
+        bulk: Callable[[list[T]], Sequence[R | Exception]],
+        threads: CallThreads,
+        beside_seconds: float = BESIDE_SECONDS,
+    ) -> None:
+        super().__init__(threads, self._run_all, PendingCall[T, R].end, beside_seconds)
         self._bulk = bulk
 
     def _run_all(self, calls: list[PendingCall[T, R]]) -> Sequence[R | Exception]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from fastapi import Request, Response
 from fastapi.routing import APIRoute
+from starlette.routing import Match
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from api.answer_headers import put_headers
@@ -30,6 +31,16 @@ class DirectRoute(APIRoute):
         self._serve = endpoint
         self._names = [name for name in inspect.signature(endpoint).parameters if name != "request"]
         self.app = self._as_app
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """As the framework's; the parameters of a path are text."""
+        if scope["type"] != "http" or scope.get("root_path"):
+            return super().matches(scope)
+        found = self.path_regex.match(scope["path"])
+        if found is None:
+            return Match.NONE, {}
+        match = Match.FULL if scope["method"] in self.methods else Match.PARTIAL
+        return match, {"endpoint": self.endpoint, "path_params": found.groupdict(), "route": self}
 
     async def answer(self, request: Request) -> Response:
         """What the endpoint answers."""
@@ -78,9 +89,7 @@ async def _serve(route: DirectRoute, request: Request, send: Send) -> None:
             log_unexpected(error)
             return
         response = answer_for(request, error)
-        error.__traceback__ = (
-            None  # the future of a bulk call may keep the error, and so all that its frames hold
-        )
+        error.__traceback__ = None  # a bulk call's future keeps the error, but not what its frames hold
     else:
         return
     await response(request.scope, request.receive, send_answer)

@@ -61,7 +61,8 @@ class RouteIndex(BaseRoute):
     def _candidates(self, path: str) -> list[BaseRoute]:
         """The routes that may match: as many lists as there are pairs of names, whatever is asked for."""
         segments = path.split("/", _SEGMENTS + 1)[1 : _SEGMENTS + 1]
-        head = tuple(segment if segment in self._named else None for segment in segments)
+        named = self._named
+        head = tuple([segment if segment in named else None for segment in segments])
         found = self._by_head.get(head)
         if found is None:
             found = [route for route, heads in self._routes if any(_meet(one, head) for one in heads)]

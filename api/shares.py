@@ -8,7 +8,7 @@ account's further calls wait in line. Each process counts for itself.
 from __future__ import annotations
 
 from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from contextvars import ContextVar
 from uuid import UUID
 
@@ -105,10 +105,35 @@ class HeldShares:
             await self._app(scope, receive, send)
 
 
-def holding_shares(scope: Scope) -> ExitStack:
+class Held:
+    """What one request holds; it is given back at the end of the context."""
+
+    __slots__ = ("_taken",)
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[Share, UUID]] = []
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        for share, account_id in self._taken:
+            share.give_back(account_id)
+
+    def take(self, share: Share, account_id: UUID) -> None:
+        """Hold one of an account's share.
+
+        Raises:
+            TooManyRequests: as `Share.take`.
+        """
+        share.take(account_id)
+        self._taken.append((share, account_id))
+
+
+def holding_shares(scope: Scope) -> Held:
     """Begin to serve a request: what it comes to hold is given back at the end of this context."""
     _SERVED.set(None)  # the task of a request begins with what that of the request before it had
-    held = scope.setdefault("state", {})[_HELD] = ExitStack()
+    held = scope.setdefault("state", {})[_HELD] = Held()
     return held
 
 
@@ -139,9 +164,8 @@ def hold(request: Request, share: Share) -> None:
         TooManyRequests: as `Share.take`.
     """
     if (account_id := served_account()) is not None:
-        share.take(account_id)
-        held: ExitStack = request.scope["state"][_HELD]
-        held.callback(share.give_back, account_id)
+        held: Held = request.scope["state"][_HELD]
+        held.take(share, account_id)
 
 
 def shares_of(request: Request) -> Shares:

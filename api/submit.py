@@ -78,9 +78,11 @@ async def submit_job(request: Request, dialect: Dialect, asked: ClientRequest) -
     tag_request(request, accepted.request_id)
     preferences = read_preferences(request.headers)
     plan = preferences.plan(kind, services.runtime.settings.wait_seconds)
-    repeat_joins = headers.idempotency_key is not None or headers.retry_count is not None
-    wait = JobWait(request, key.account_id, accepted, plan.seconds, repeat_joins)
-    answer = await _answered(dialect, asked, plan, wait)
+    answer = None
+    if plan.kind != "id":
+        repeat_joins = headers.idempotency_key is not None or headers.retry_count is not None
+        wait = JobWait(request, key.account_id, accepted, plan.seconds, repeat_joins)
+        answer = await _answered(dialect, asked, plan, wait)
     response = answer or rendered(dialect.accepted(asked, accepted.request_id), {})
     if applied := preferences.applied(plan, accepted=answer is None):
         response.headers.update(applied)
@@ -99,8 +101,6 @@ async def _answered(
     """
     if plan.kind == "stream" and isinstance(dialect, StreamingDialect):
         return stream_job(dialect, asked, wait)
-    if plan.kind != "job":
-        return None
     try:
         return await final_answer(dialect, asked, wait)
     except StillRunning:

@@ -63,7 +63,8 @@ class WakeupPublisher:
         with self._lock:
             if len(self._pending) < _MOST_PENDING:
                 self._pending.update(dict.fromkeys(names or ("",)))
-        self._requested.set()
+        if not self._requested.is_set():  # to set it takes a lock that the thread may hold
+            self._requested.set()
 
     def close(self) -> None:
         """Publish what is pending, and end the thread."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from api.edge.limits import EdgeLimits
 
@@ -42,8 +42,7 @@ class RequestRefused(Exception):
         self.message = message
 
 
-@dataclass(frozen=True, slots=True)
-class RequestLine:
+class RequestLine(NamedTuple):
     """The first line of a head."""
 
     method: bytes
@@ -58,8 +57,7 @@ class RequestLine:
         return path if path.startswith("/") else "/" + path.partition("://")[2].partition("/")[2]
 
 
-@dataclass(frozen=True, slots=True)
-class Framing:
+class Framing(NamedTuple):
     """Where the body of a request ends: after `length` bytes, or (`chunked`) after its last chunk."""
 
     length: int

@@ -23,6 +23,8 @@ class ConnectionTimer:
 
     def look_at(self, when: float | None) -> None:
         """Look then, or before."""
+        if when is not None and self._handle is not None and self._handle.when() <= when:
+            return  # as with most requests
         latest = self._loop.time() + self._most_seconds
         when = latest if when is None else min(when, latest)
         if self._handle is not None:

@@ -43,7 +43,7 @@ class Shape:
             InvalidRequest: the text is none of the three.
         """
         if text == "auto":
-            return cls()
+            return AUTO
         for separator in (":", "x"):
             left, found, right = text.partition(separator)
             if found and left.isdecimal() and right.isdecimal() and int(left) and int(right):

@@ -12,6 +12,9 @@ from typing import Any, cast
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 _COMPACT = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
+_SHORT = (int, float, type(None))
+"""What is neither text nor holds any; to ask whether a number is a mapping takes longer."""
+
 _LONG = 64 * 1024
 """Characters of a string from which on it is written in pieces of this length, each in less than 1 ms."""
 
@@ -51,17 +54,17 @@ def _pieces(value: Any, encoder: json.JSONEncoder) -> Iterator[bytes]:
 
 
 def _has_long_string(value: Any) -> bool:
-    left = [value]
+    left: list[Any] = [value]
     while left:
         part = left.pop()
         if isinstance(part, str):
             if len(part) > _LONG:
                 return True
-        elif isinstance(part, Mapping):
-            left += part.keys()
-            left += part.values()
         elif isinstance(part, list):
             left += part
+        elif not isinstance(part, _SHORT):
+            left += part.keys()
+            left += part.values()
     return False
 
 

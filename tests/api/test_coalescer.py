@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.exc import DataError, OperationalError
 
 from api.call_threads import CallThreads
-from api.coalescer import LARGEST_GROUP, Coalescer
+from api.coalescer import GATHER_SECONDS, LARGEST_GROUP, Coalescer
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
 
 NUMBERS = range(100, 110 + 3 * LARGEST_GROUP)
@@ -65,6 +65,44 @@ def test_calls_gather_while_all_threads_are_busy() -> None:
 
     asyncio.run(run())
     assert bulk.groups == [[1], [2, 3, 4]]
+
+
+def test_calls_that_come_while_a_group_is_done_share_the_next_one_although_a_thread_is_free() -> None:
+    bulk = Bulk()
+    bulk.gate.clear()
+
+    async def run() -> None:
+        coalescer = Coalescer(bulk, CallThreads("test", 2), beside_seconds=120.0)
+        first = asyncio.create_task(coalescer.call(1))
+        assert await asyncio.to_thread(bulk.started.wait, 120)
+        second = asyncio.create_task(coalescer.call(2))
+        await asyncio.sleep(2 * GATHER_SECONDS)
+        third = asyncio.create_task(coalescer.call(3))
+        asyncio.get_running_loop().call_soon(bulk.gate.set)  # after the first step of `third`
+        assert await asyncio.gather(first, second, third) == [2, 4, 6]
+        coalescer.close()
+
+    asyncio.run(run())
+    assert bulk.groups == [[1], [2, 3]]
+
+
+def test_a_group_that_takes_long_delays_no_other_while_a_thread_is_free() -> None:
+    bulk = Bulk()
+    bulk.gate.clear()
+
+    async def run() -> None:
+        coalescer = Coalescer(bulk, CallThreads("test", 2))
+        first = asyncio.create_task(coalescer.call(1))
+        assert await asyncio.to_thread(bulk.started.wait, 120)
+        bulk.started.clear()
+        second = asyncio.create_task(coalescer.call(2))
+        assert await asyncio.to_thread(bulk.started.wait, 120)
+        bulk.gate.set()
+        assert await asyncio.gather(first, second) == [2, 4]
+        coalescer.close()
+
+    asyncio.run(run())
+    assert bulk.groups == [[1], [2]]
 
 
 def test_a_refusal_or_a_poisonous_item_fails_alone() -> None:
