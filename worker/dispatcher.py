@@ -81,10 +81,10 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [
-        Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
+        Loop("dispatch", dispatch_once, Wake.on(runtime, stopping, JOBS_WAITING), stopping),
         Loop.every(OVERDUE_SECONDS, "overdue deliveries", overdue, stopping),
         Loop.every(redeliver.INTERVAL_SECONDS, "recoveries", recoveries.run_once, stopping),
-        Loop("polls", polls.run_once, Wake(runtime, stopping, POLLS_DUE), stopping),
+        Loop("polls", polls.run_once, Wake.on(runtime, stopping, POLLS_DUE), stopping),
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping),
         Loop.every(publish.INTERVAL_SECONDS, "forecast", publishing.run_once, stopping),
         Loop.every(seldom, "ring again", sweep.ring_again, stopping),

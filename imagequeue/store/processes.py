@@ -37,10 +37,11 @@ _SLOTS = text("""
 """)
 
 
-_DELIVERY_SLOTS = text("""
+DELIVERY_SLOTS = """
     SELECT coalesce(sum(delivery_slots), 0)::int FROM processes
     WHERE kind = 'worker' AND beat_at > clock_timestamp() - make_interval(secs => :fresh)
-""")
+"""
+"""How many delivery attempts the live workers can make at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +105,6 @@ def slots_by_queue(connection: Connection) -> Mapping[str, float]:
     Shares may be fractions, so that they add up to the slots that there are.
     """
     return {row[0]: row[1] for row in connection.execute(_SLOTS, {"fresh": FRESH_SECONDS})}
-
-
-def delivery_slots(connection: Connection) -> int:
-    """How many delivery attempts the live workers can make at a time."""
-    return connection.execute(_DELIVERY_SLOTS, {"fresh": FRESH_SECONDS}).scalar_one()
 
 
 def forget(connection: Connection, ids: Sequence[UUID]) -> None:

@@ -174,7 +174,8 @@ def lock(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, T
 
 def serve(connection: Connection, keys: Sequence[TargetKey]) -> None:
     """Let these targets go to the end of the order, as they are given."""
-    connection.execute(_SERVE, _columns(keys))
+    if keys:
+        connection.execute(_SERVE, _columns(keys))
 
 
 def read(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
@@ -184,7 +185,7 @@ def read(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, T
 
 def lock_known(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
     """The same, locked until the transaction ends."""
-    return _known(connection, _LOCK_KNOWN, keys) if keys else {}
+    return _known(connection, _LOCK_KNOWN, keys)
 
 
 def write(connection: Connection, key: TargetKey, state: TargetState) -> None:

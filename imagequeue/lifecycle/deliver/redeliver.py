@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.errors import InvalidRequest, NotFound, TooManyRequests
 from imagequeue.store import recoveries, redeliveries
-from imagequeue.store.database import locks_within
+from imagequeue.store.database import locks_within, one_statement
 from imagequeue.store.recoveries import Recovery
 
 log = structlog.get_logger()
@@ -72,6 +72,9 @@ class Recoveries:
 
     def run_once(self) -> int:
         """Make one step of the recovery that has waited longest; how many deliveries are due by it."""
+        with one_statement(self.engine) as connection:
+            if not recoveries.any_is_running(connection):
+                return 0
         with self.engine.begin() as connection:
             recovery = recoveries.take(connection)
             return self._step(connection, recovery) if recovery else 0

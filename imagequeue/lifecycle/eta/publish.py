@@ -24,6 +24,7 @@ from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.capacity import Capacity
 from imagequeue.lifecycle.eta.queue_sample import QueueSample
 from imagequeue.redis_server.client import PrefixedRedis
+from imagequeue.store.database import separate_statements
 
 INTERVAL_SECONDS = 1.0
 KEY, LEASE_KEY = "imagequeue:outlook", "imagequeue:outlook-turn"
@@ -60,7 +61,7 @@ class ForecastPublisher:
     def forecast(self) -> Forecast:
         """Position and seconds of every waiting job, as things stand now."""
         eligibility = self.eligibility()
-        with self.engine.begin() as connection:
+        with separate_statements(self.engine) as connection:
             waiting = self.backlog.look(connection)
             if not waiting:
                 return Forecast({})

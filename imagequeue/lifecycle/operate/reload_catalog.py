@@ -26,6 +26,7 @@ from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime
 from imagequeue.store import catalog_reloads
 from imagequeue.store.attempts import cold_starts, deployments, quota
+from imagequeue.store.database import one_statement
 
 log = structlog.get_logger()
 
@@ -75,7 +76,7 @@ class CatalogWatch:
         """Reload if that was requested since the last check; 1 when the catalog was taken up."""
         if self.hung_up.is_set():
             self._ask()
-        with self.runtime.engine.begin() as connection:
+        with one_statement(self.runtime.engine) as connection:
             asked = catalog_reloads.last(connection)
         if asked == self.seen:
             return 0
