@@ -241,7 +241,7 @@ def _look_for_probes(
     """Read the breakers again: whether a probe is in flight is certain only under the group's lock."""
     tried = {one.deployment.name: one.deployment for one in planned}
     if any(limits.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
-        limits.read_states(connection)
+        limits.set_states(deployments.read_states(connection))
 
 
 def _mark_probes(
