@@ -30,7 +30,7 @@ QUIET_LOOK_SECONDS = 1.0
 QUIET_AFTER_SECONDS = 10.0
 """Longer than most work needs until its next step, so that only a loop without work is quiet."""
 
-LEAST_SECONDS = 0.02
+LEAST_SECONDS = 0.025
 """Between the beginnings of two looks: a busy stack serves several items by each.
 
 A look takes 3 to 10 ms of processor time, here and in Postgres, for one item as for ten.

@@ -45,8 +45,9 @@ _DUE_OF_TARGET = """(
 
 _DUE = text(f"""
     SELECT asked.id AS account_id, asked.target, due.id, due.attempt_count > 0 AS retry
-    FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[]), CAST(:most AS int[]))
-        AS asked (id, target, most)
+    FROM unnest(
+        (SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[])), (SELECT CAST(:most AS int[]))
+    ) AS asked (id, target, most)
     CROSS JOIN LATERAL (
         {_DUE_OF_TARGET.format(which="= 0")} UNION ALL {_DUE_OF_TARGET.format(which="> 0")}
     ) AS due

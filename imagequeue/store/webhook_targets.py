@@ -97,7 +97,7 @@ _LOCK = text(f"""
 # The clock of the statement, because the rows are written in any order.
 _SERVE = text("""
     UPDATE webhook_targets SET served_at = statement_timestamp() + position * interval '1 microsecond'
-    FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) WITH ORDINALITY
+    FROM unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[]))) WITH ORDINALITY
         AS served (id, target, position)
     WHERE account_id = served.id AND webhook_targets.target = served.target
 """)

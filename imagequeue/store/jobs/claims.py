@@ -32,8 +32,9 @@ _COUNT_QUEUED = text(f"""
 
 _QUEUED = text(f"""
     SELECT job.id, job.flow_id, job.wanted
-    FROM unnest(CAST(:flow_ids AS int[]), CAST(:limits AS int[]), CAST(:cursors AS uuid[]))
-        AS flow (id, quota, cursor)
+    FROM unnest(
+        (SELECT CAST(:flow_ids AS int[])), (SELECT CAST(:limits AS int[])), (SELECT CAST(:cursors AS uuid[]))
+    ) AS flow (id, quota, cursor)
     CROSS JOIN LATERAL (
         SELECT id, flow_id, wanted FROM jobs
         WHERE flow_id = flow.id AND status = 'QUEUED' AND jobs.id > flow.cursor AND {_IS_LIVE}
