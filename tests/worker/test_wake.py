@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import threading
-
-import pytest
+from itertools import pairwise
 
 from imagequeue.redis_server.address import read_redis_url
 from imagequeue.redis_server.client import open_redis
@@ -12,8 +11,10 @@ from imagequeue.wakeup import WakeupListener
 from worker.wake import (
     LEAST_SECONDS,
     LOOK_SECONDS,
+    MOST_SECONDS,
     QUIET_AFTER_SECONDS,
     QUIET_LOOK_SECONDS,
+    SHARE,
     LookInterval,
     Pace,
     UntilSet,
@@ -56,17 +57,31 @@ def test_who_cannot_be_woken_looks_often_however_quiet_it_is() -> None:
     assert interval.seconds(may_be_woken=False) == LOOK_SECONDS
 
 
-def test_a_look_begins_at_once_after_a_quiet_time_and_later_ones_some_time_after_the_one_before() -> None:
+def gaps(clock: Clock, looks: list[float]) -> list[float]:
+    """How far apart looks begin that take so long each and are asked for at once."""
+    pace, began = Pace(clock.wait, clock), list[float]()
+    for took in looks:
+        pace.rest()
+        began.append(clock.now)
+        clock.now += took
+        pace.ended()
+    return [round(later - one, 6) for one, later in pairwise(began)]
+
+
+def test_a_look_begins_at_once_after_a_quiet_time_and_else_some_time_after_the_one_before() -> None:
     clock = Clock()
     pace = Pace(clock.wait, clock)
     assert not pace.rest()
-    clock.now += LEAST_SECONDS / 4
-    assert pace.rest()
-    assert clock.waited == [pytest.approx(LEAST_SECONDS * 3 / 4)]  # pyright: ignore[reportUnknownMemberType]
-    assert pace.rest()
-    assert clock.waited[1] == pytest.approx(LEAST_SECONDS)  # pyright: ignore[reportUnknownMemberType]
+    pace.ended()
     clock.now += LEAST_SECONDS
     assert not pace.rest()
+    assert gaps(clock, [0.0, 0.0, 0.0]) == [LEAST_SECONDS] * 2
+
+
+def test_looks_that_take_longer_begin_further_apart_up_to_a_bound() -> None:
+    assert gaps(Clock(), [0.01, 0.0]) == [0.01 * SHARE]
+    assert gaps(Clock(), [MOST_SECONDS / 2, 0.0]) == [MOST_SECONDS]
+    assert gaps(Clock(), [MOST_SECONDS * 2, 0.0]) == [MOST_SECONDS * 2]
 
 
 def test_wake_ups_that_come_before_a_look_begins_cause_no_other_one(redis_url: str) -> None:
