@@ -35,10 +35,10 @@ def delivering(runtime: Runtime, slots: int, stopping: threading.Event) -> Gener
                 interval.busy()
             return claimed
 
-        claims = Loop("deliveries", claim, UntilSet(deliveries.may_claim, stopping), stopping)
-        records = Loop(
-            "delivery records", deliveries.record_once, UntilSet(deliveries.may_record, recorded), recorded
-        )
+        may_claim = UntilSet(deliveries.may_claim, stopping, deliveries.lacks_places)
+        may_record = UntilSet(deliveries.may_record, recorded, deliveries.lacks_places)
+        claims = Loop("deliveries", claim, may_claim, stopping)
+        records = Loop("delivery records", deliveries.record_once, may_record, recorded)
 
         def look() -> int:
             deliveries.may_claim.set()  # also without a wake-up: this is how often the outbox is looked at

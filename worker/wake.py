@@ -39,6 +39,9 @@ Where a job takes 25 ms of processor time, 80 ms between looks saved 3 ms of it 
 SHARE = 5
 """A loop looks for a fifth of its time: where a look takes longer, as on a busy machine, they are rarer."""
 
+HURRIED_SECONDS = 0.005
+"""The same where what waits for a look holds places for which others wait: they would be idle for longer."""
+
 _STOP_SECONDS, _WAITS = 1.0, 10
 """How late a loop may see that the process stops; after so many waits it looks although nothing was set."""
 
@@ -75,10 +78,10 @@ class Pace:
         """The look has ended."""
         self._ended = self._clock()
 
-    def rest(self) -> bool:
+    def rest(self, *, hurried: bool = False) -> bool:
         """Wait until the next look may begin, and take it as begun; whether there was a wait."""
         apart = min(max(LEAST_SECONDS, SHARE * (self._ended - self._began)), MOST_SECONDS)
-        seconds = self._began + apart - self._clock()
+        seconds = self._began + (HURRIED_SECONDS if hurried else apart) - self._clock()
         if seconds > 0:
             self._wait(seconds)
         self._began = self._clock()
@@ -113,11 +116,17 @@ class Wake:
 
 
 class UntilSet:
-    """Waits until an event of this process is set, at most 10 s, or until the process stops; clears it."""
+    """Waits until an event of this process is set, at most 10 s, or until the process stops; clears it.
 
-    def __init__(self, event: threading.Event, stopping: threading.Event) -> None:
+    `hurried` says whether the next look may begin sooner than others.
+    """
+
+    def __init__(
+        self, event: threading.Event, stopping: threading.Event, hurried: Callable[[], bool]
+    ) -> None:
         self._event = event
         self._stopping = stopping
+        self._hurried = hurried
         self._pace = Pace(stopping.wait)
 
     def __call__(self, done: int) -> None:
@@ -127,5 +136,5 @@ class UntilSet:
         for _ in range(_WAITS):
             if self._event.wait(_STOP_SECONDS) or self._stopping.is_set():
                 break
-        self._pace.rest()
+        self._pace.rest(hurried=self._hurried())
         self._event.clear()

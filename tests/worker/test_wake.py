@@ -9,6 +9,7 @@ from imagequeue.redis_server.address import read_redis_url
 from imagequeue.redis_server.client import open_redis
 from imagequeue.wakeup import WakeupListener
 from worker.wake import (
+    HURRIED_SECONDS,
     LEAST_SECONDS,
     LOOK_SECONDS,
     MOST_SECONDS,
@@ -84,6 +85,15 @@ def test_looks_that_take_longer_begin_further_apart_up_to_a_bound() -> None:
     assert gaps(Clock(), [MOST_SECONDS * 2, 0.0]) == [MOST_SECONDS * 2]
 
 
+def test_a_look_that_others_wait_for_begins_soon() -> None:
+    clock = Clock()
+    pace = Pace(clock.wait, clock)
+    pace.rest()
+    pace.ended()
+    assert pace.rest(hurried=True)
+    assert clock.now == HURRIED_SECONDS
+
+
 def test_wake_ups_that_come_before_a_look_begins_cause_no_other_one(redis_url: str) -> None:
     publishing, listening = (open_redis(read_redis_url(redis_url)) for _ in range(2))
     listener = WakeupListener(listening, CHANNEL)
@@ -106,7 +116,7 @@ def test_wake_ups_that_come_before_a_look_begins_cause_no_other_one(redis_url: s
 
 def test_what_is_set_before_a_look_begins_causes_no_other_one() -> None:
     event, stopping = threading.Event(), threading.Event()
-    until = UntilSet(event, stopping)
+    until = UntilSet(event, stopping, hurried=lambda: False)
     event.set()
     until(0)
     assert not event.is_set()

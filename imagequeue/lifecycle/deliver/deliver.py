@@ -81,6 +81,10 @@ class Deliveries:
             self.pool.submit(self._deliver, task)
         return len(claimed.tasks)
 
+    def lacks_places(self) -> bool:
+        """Whether the last claim may have left something for want of a place."""
+        return self._leaves_some
+
     def record_once(self) -> int:
         """Record the attempts that have ended, which frees their places; how many.
 
