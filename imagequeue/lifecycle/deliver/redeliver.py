@@ -22,6 +22,9 @@ log = structlog.get_logger()
 INTERVAL_SECONDS = 1.0
 """Between two steps of recoveries: a recovery of ten thousand deliveries takes 20 s."""
 
+IDLE_SECONDS = 5.0
+"""The same while none is running: a recovery begins this much late, and its client looks again anyway."""
+
 REDELIVERED_AT_ONCE = 500
 """Deliveries that one step makes due. The claim hands them out as places are free, whatever their number."""
 

@@ -30,8 +30,8 @@ from imagequeue.store.database import one_statement
 
 log = structlog.get_logger()
 
-INTERVAL_SECONDS = 2.0
-"""Between two checks of a process for a request to reload."""
+INTERVAL_SECONDS = 5.0
+"""Between two checks of a process for a request to reload, which somebody makes by hand a few times a day."""
 
 
 def read_catalog(runtime: Runtime) -> Catalog:
