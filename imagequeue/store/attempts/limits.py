@@ -46,5 +46,12 @@ def read_limits(connection: Connection) -> CallLimits:
     return CallLimits(
         dict(slots or ()),
         {(deployment, Lane(lane)): count for deployment, lane, count in found or ()},
-        {row[0]: DeploymentState(*row[:-1], UUID(row[-1]) if row[-1] else None) for row in states or ()},
+        {
+            name: DeploymentState(name, failures, misconfigured, reason, blocked_for, _account(opened_by))
+            for name, failures, misconfigured, reason, blocked_for, opened_by in states or ()
+        },
     )
+
+
+def _account(written: str | None) -> UUID | None:
+    return UUID(written) if written else None
