@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.webhook_targets import TargetState
+from imagequeue.store.arrays import array
 from imagequeue.store.processes import DELIVERY_SLOTS, FRESH_SECONDS
 from imagequeue.store.webhook_targets import TargetKey
 
@@ -256,16 +257,16 @@ def record_attempts(connection: Connection, records: Sequence[DeliveryRecord]) -
     Of the others a later attempt has begun, they have ended, or the outcome is stored already.
     """
     columns = {
-        "ids": [one.task.id for one in records],
-        "fences": [one.task.fence for one in records],
-        "states": [one.state for one in records],
-        "due": [one.next_attempt_at for one in records],
-        "attempt_ids": [new_id() for _ in records],
-        "started": [one.task.now for one in records],
-        "latencies": [one.made.latency_ms for one in records],
-        "statuses": [one.made.http_status for one in records],
-        "outcomes": [one.made.outcome for one in records],
-        "excerpts": [one.made.response_excerpt for one in records],
+        "ids": array(one.task.id for one in records),
+        "fences": array(one.task.fence for one in records),
+        "states": array(one.state for one in records),
+        "due": array(one.next_attempt_at for one in records),
+        "attempt_ids": array(new_id() for _ in records),
+        "started": array(one.task.now for one in records),
+        "latencies": array(one.made.latency_ms for one in records),
+        "statuses": array(one.made.http_status for one in records),
+        "outcomes": array(one.made.outcome for one in records),
+        "excerpts": array(one.made.response_excerpt for one in records),
     }
     return set(connection.execute(_RECORD, columns).scalars())
 

@@ -52,7 +52,7 @@ _SCAN = text(f"""
         SELECT {_NEXT_ACCOUNT.format(after="AND account_id > of_account.id")}
         FROM of_account WHERE id IS NOT NULL
     ), begun (id, after) AS (
-        SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:after AS text[]))
+        SELECT * FROM unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:after AS text[])))
     )
     SELECT of_account.id AS account_id, named.target, named.position,
         webhook_targets.target IS NULL AS unknown,
@@ -64,7 +64,7 @@ _SCAN = text(f"""
             SELECT {_NEXT_TARGET.format(after="coalesce(begun.after, '')")}, 1
             UNION ALL
             SELECT {_NEXT_TARGET.format(after="one.target")}, position + 1
-            FROM one WHERE target IS NOT NULL AND position < :most
+            FROM one WHERE target IS NOT NULL AND position < (SELECT CAST(:most AS int))
         )
         SELECT * FROM one WHERE target IS NOT NULL
     ) AS named
@@ -87,7 +87,7 @@ _STATE = "failures, quick, attempt_limit, latency_seconds, open_until, paused_un
 _LOCK = text(f"""
     SELECT account_id, webhook_targets.target, {_STATE}
     FROM webhook_targets
-    JOIN unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS asked (id, target)
+    JOIN unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[]))) AS asked (id, target)
         ON asked.id = account_id AND asked.target = webhook_targets.target
     WHERE {_MAY_BE_SERVED}
     ORDER BY served_at
@@ -105,7 +105,7 @@ _SERVE = text("""
 _READ_KNOWN = f"""
     SELECT account_id, webhook_targets.target, {_STATE}
     FROM webhook_targets
-    JOIN unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS asked (id, target)
+    JOIN unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[]))) AS asked (id, target)
         ON asked.id = account_id AND asked.target = webhook_targets.target
 """  # noqa: S608  # likewise
 _READ = text(_READ_KNOWN)

@@ -15,6 +15,7 @@ from uuid import UUID
 from sqlalchemy import Connection, Row, text
 
 from imagequeue.domain.jobs import Lane
+from imagequeue.store.arrays import array
 
 _IS_LIVE = "(LEAST(start_by, finish_by) IS NULL OR LEAST(start_by, finish_by) > clock_timestamp())"
 """Of a QUEUED job: no deadline of its has passed."""
@@ -235,15 +236,15 @@ def lock_incomplete(
 def insert_attempts(connection: Connection, new: Sequence[NewAttempt]) -> None:
     """Set the jobs to PROCESSING and insert their attempts. Each attempt row is a token that is out."""
     columns = {
-        "ids": [attempt.id for attempt in new],
-        "job_ids": [attempt.job_id for attempt in new],
-        "deployments": [attempt.deployment for attempt in new],
-        "quota_groups": [attempt.quota_group for attempt in new],
-        "lanes": [attempt.lane.value for attempt in new],
-        "taken": [attempt.image_count for attempt in new],
-        "starts": [attempt.start_at for attempt in new],
-        "returns": [attempt.token_returns_at for attempt in new],
-        "deadlines": [attempt.release_deadline for attempt in new],
+        "ids": array(attempt.id for attempt in new),
+        "job_ids": array(attempt.job_id for attempt in new),
+        "deployments": array(attempt.deployment for attempt in new),
+        "quota_groups": array(attempt.quota_group for attempt in new),
+        "lanes": array(attempt.lane.value for attempt in new),
+        "taken": array(attempt.image_count for attempt in new),
+        "starts": array(attempt.start_at for attempt in new),
+        "returns": array(attempt.token_returns_at for attempt in new),
+        "deadlines": array(attempt.release_deadline for attempt in new),
     }
     connection.execute(_INSERT, columns)
 

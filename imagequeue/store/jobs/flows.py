@@ -15,7 +15,7 @@ from imagequeue.domain.jobs import Lane
 # jobs behind their cursors, so that dead rows at their front cost nothing (lifecycle/dispatch/backlog.py).
 _WAITING = text("""
     WITH RECURSIVE skipped (id, cursor) AS (
-        SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:cursors AS uuid[]))
+        SELECT * FROM unnest((SELECT CAST(:ids AS int[])), (SELECT CAST(:cursors AS uuid[])))
     ), queued (flow_id, waits) AS (
         SELECT 0, false
         UNION ALL
