@@ -267,37 +267,3 @@ def test_a_target_that_turned_private_is_blocked_and_dies_after_three_attempts(w
     assert webhooks.row().state == "DEAD"
     assert {made.outcome for made in webhooks.attempts()} == {"blocked_destination"}
     assert webhooks.receiver.got == []
-
-
-def test_a_place_that_becomes_free_is_no_reason_to_look_where_nothing_was_left(webhooks: Webhooks) -> None:
-    webhooks.finish_job()
-    begun = webhooks.begin()
-    webhooks.make(begun)
-    assert webhooks.row().state == "DELIVERED"
-    assert not webhooks.deliveries.may_claim.is_set()
-
-
-def test_a_place_that_becomes_free_is_one_where_something_was_left(webhooks: Webhooks) -> None:
-    for _ in range(5):  # a target that is not known gets four at a time
-        webhooks.finish_job()
-    webhooks.pipeline.beat()
-    assert webhooks.deliveries.run_once() == 4
-    webhooks.make(webhooks.pool.begun.pop())
-    assert webhooks.deliveries.may_claim.is_set()
-    assert webhooks.deliveries.run_once() == 1
-
-
-def test_a_place_that_becomes_free_while_a_claim_goes_on_is_a_reason_to_look(webhooks: Webhooks) -> None:
-    webhooks.finish_job()
-    begun = webhooks.begin()
-    engine = webhooks.pipeline.runtime.engine
-
-    ending = [begun]
-
-    def meanwhile(*_: object) -> None:
-        while ending:
-            webhooks.make(ending.pop())
-
-    event.listen(engine, "before_cursor_execute", meanwhile)
-    assert webhooks.deliveries.run_once() == 0
-    assert webhooks.deliveries.may_claim.is_set()
