@@ -23,16 +23,21 @@ log = structlog.get_logger()
 
 
 class Interval:
-    """Waits the same time after each pass, or until the process stops."""
+    """Waits the same time after each pass, or until the process stops.
 
-    def __init__(self, seconds: float, stopping: threading.Event) -> None:
+    `idle_seconds` is another time, for after a pass that found nothing to do.
+    """
+
+    def __init__(
+        self, seconds: float, stopping: threading.Event, *, idle_seconds: float | None = None
+    ) -> None:
         self._seconds = seconds
         self._stopping = stopping
+        self._idle_seconds = seconds if idle_seconds is None else idle_seconds
 
     def __call__(self, done: int) -> None:
         """Pause."""
-        del done
-        self._stopping.wait(self._seconds)
+        self._stopping.wait(self._seconds if done else self._idle_seconds)
 
 
 def no_pause(done: int) -> None:

@@ -210,9 +210,11 @@ def recoveries(runtime: Runtime) -> Recoveries:
     return Recoveries(runtime.engine)
 
 
-def forecast_publisher(runtime: Runtime, eligibility: Callable[[], Eligibility]) -> ForecastPublisher:
-    """What publishes the forecast; `eligibility` is the dispatcher's."""
-    return ForecastPublisher(runtime.engine, runtime.redis, eligibility)
+def forecast_publisher(
+    runtime: Runtime, eligibility: Callable[[], Eligibility], may_wait: Callable[[], bool] = lambda: True
+) -> ForecastPublisher:
+    """What publishes the forecast; `eligibility` is the dispatcher's, and whether jobs may wait."""
+    return ForecastPublisher(runtime.engine, runtime.redis, eligibility, may_wait)
 
 
 def sweep(

@@ -190,7 +190,7 @@ class Pipeline:
 
     def rows(self, query: str, **values: Any) -> list[Any]:
         """Ask the database."""
-        with self.runtime.engine.connect() as connection:
+        with self.runtime.engine.begin() as connection:
             return list(connection.execute(text(query), values))
 
     def execute(self, statement: str, **values: Any) -> None:

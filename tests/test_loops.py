@@ -110,3 +110,24 @@ def test_a_loop_that_stands_still_ends_the_process() -> None:
     assert (watchdog.run_once(), reasons) == (0, [])
     ages[0] = 61.0
     assert (watchdog.run_once(), len(reasons)) == (1, 1)
+
+
+class Stopping(threading.Event):
+    """Keeps how long it was waited for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = list[float | None]()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waits.append(timeout)
+        return False
+
+
+def test_a_loop_may_wait_longer_after_a_pass_that_found_nothing() -> None:
+    stopping = Stopping()
+    pause = Interval(1.0, stopping, idle_seconds=5.0)
+    pause(1)
+    pause(0)
+    Interval(2.0, stopping)(0)
+    assert stopping.waits == [1.0, 5.0, 2.0]

@@ -12,11 +12,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue import wiring
 from imagequeue.lifecycle.deliver.deliver import Deliveries
-from imagequeue.loops import Loop, no_pause
-from imagequeue.redis_server.client import open_redis
+from imagequeue.loops import Loop
 from imagequeue.runtime import Runtime
-from imagequeue.wakeup import JOBS_FINAL, WakeupListener
-from worker.wake import LookInterval, UntilSet
+from imagequeue.wakeup import JOBS_FINAL
+from worker.wake import LookInterval, UntilSet, Wake
 
 log = structlog.get_logger()
 
@@ -36,19 +35,16 @@ def delivering(runtime: Runtime, slots: int, stopping: threading.Event) -> Gener
                 interval.busy()
             return claimed
 
-        claims = Loop("deliveries", claim, UntilSet(deliveries.may_claim, stopping), stopping)
-        # At once: what is sent and not recorded is sent again if the process is killed.
-        due = UntilSet(deliveries.may_record, recorded, least_seconds=0.0)
-        records = Loop("delivery records", deliveries.record_once, due, recorded)
-        listener = WakeupListener(open_redis(runtime.settings.redis_address), JOBS_FINAL)
+        may_claim = UntilSet(deliveries.may_claim, stopping, deliveries.lacks_places)
+        may_record = UntilSet(deliveries.may_record, recorded, deliveries.lacks_places)
+        claims = Loop("deliveries", claim, may_claim, stopping)
+        records = Loop("delivery records", deliveries.record_once, may_record, recorded)
 
-        def listen() -> int:
-            if listener.wait(interval.seconds(may_be_woken=listener.is_subscribed)):
-                interval.busy()
+        def look() -> int:
             deliveries.may_claim.set()  # also without a wake-up: this is how often the outbox is looked at
             return 0
 
-        Loop("delivery wake-ups", listen, no_pause, stopping).start()
+        Loop("delivery wake-ups", look, Wake.on(runtime, stopping, JOBS_FINAL, interval), stopping).start()
         with records.running():
             with claims.running():
                 yield [claims, records]

@@ -27,7 +27,7 @@ from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.supervise import supervise
 from imagequeue.lifecycle.sweep import sweep as sweeping
 from imagequeue.lifecycle.sweep.heartbeat import beating, this_process
-from imagequeue.loops import Loop, Watchdog, retry_until_stopped
+from imagequeue.loops import Interval, Loop, Watchdog, retry_until_stopped
 from imagequeue.runtime import Runtime
 from imagequeue.signals import give_up, on_hangup, on_termination
 from imagequeue.store.attempts.quota import ensure_groups
@@ -76,15 +76,16 @@ def _loops(runtime: Runtime, stopping: threading.Event) -> list[Loop]:
     sweep = wiring.sweep(runtime, settlement, publisher.attempts, publisher.attempts_waiting)
     seldom, often = sweeping.INTERVAL_SECONDS, sweeping.DEADLINES_SECONDS
     overdue, recoveries = wiring.overdue_deliveries(runtime), wiring.recoveries(runtime)
-    publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility)
+    recovering = Interval(redeliver.INTERVAL_SECONDS, stopping, idle_seconds=redeliver.IDLE_SECONDS)
+    publishing = wiring.forecast_publisher(runtime, lambda: dispatch.eligibility, lambda: dispatch.may_wait)
     polls = wiring.polls(runtime, publisher.attempts, publisher.attempts_waiting)
     inputs = wiring.input_retention(runtime)
     retention = wiring.job_retention(runtime)
     return [
-        Loop("dispatch", dispatch_once, Wake(runtime, stopping, JOBS_WAITING), stopping),
+        Loop("dispatch", dispatch_once, Wake.on(runtime, stopping, JOBS_WAITING), stopping),
         Loop.every(OVERDUE_SECONDS, "overdue deliveries", overdue, stopping),
-        Loop.every(redeliver.INTERVAL_SECONDS, "recoveries", recoveries.run_once, stopping),
-        Loop("polls", polls.run_once, Wake(runtime, stopping, POLLS_DUE), stopping),
+        Loop("recoveries", recoveries.run_once, recovering, stopping),
+        Loop("polls", polls.run_once, Wake.on(runtime, stopping, POLLS_DUE), stopping),
         Loop.every(reload_catalog.INTERVAL_SECONDS, "catalog", catalog.run_once, stopping),
         Loop.every(publish.INTERVAL_SECONDS, "forecast", publishing.run_once, stopping),
         Loop.every(seldom, "ring again", sweep.ring_again, stopping),

@@ -72,7 +72,7 @@ def run_worker(runtime: Runtime, queues: Sequence[str], concurrency: int) -> int
         # Nobody waits for its end: a storage that hangs must not keep the process.
         Loop.every(storage_check.INTERVAL_SECONDS, "storage check", check.run_once, stopping).start()
         fetches = Fetches(fetching, lanes, slots)
-        Loop("fetches", fetches.run_once, Wake(runtime, stopping, INPUTS_WAITING), stopping).start()
+        Loop("fetches", fetches.run_once, Wake.on(runtime, stopping, INPUTS_WAITING), stopping).start()
         if Lane.BACKFILL in lanes:
             _fetch_batch_inputs(runtime, stopping)
         from worker.consumer import Calls, consume  # noqa: PLC0415  # Celery, which only calls need

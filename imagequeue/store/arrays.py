@@ -1,4 +1,4 @@
-"""Arrays of Postgres as text, for the statements of a submit.
+"""Arrays of Postgres as text, for the statements of every job.
 
 The driver looks at each element for what it is and whether it needs quotes, which took a tenth of what a
 submit costs the API. Here every element has quotes, which all types take; the statement casts the array.

@@ -3,7 +3,13 @@
 The store never commits: verbs open `engine.begin()` and everything in it is one transaction. Code that only
 reads opens it, too. A connection from `engine.connect()` ends by a ROLLBACK, at which psycopg forgets what
 the session has prepared, and Postgres plans the next statements of the process anew. What is one statement
-opens `one_statement`, and saves the round trips of BEGIN and COMMIT.
+opens `one_statement`, reads without a lock open `separate_statements`; both save the round trips of BEGIN and
+COMMIT.
+
+Postgres plans a prepared statement once and for all where a plan for any values looks no worse than one for
+these values. It takes an array in `= ANY(:ids)` or `FROM unnest(:ids)` for ten elements then, and for as many
+as it has otherwise, which with one element looks cheaper each time. Statements that every job sends hide
+their arrays in a subselect, behind which both count as ten.
 """
 
 from __future__ import annotations
@@ -78,10 +84,12 @@ def open_engine(url: str, *, pool_size: int, name: str, pooler: Pooler | None = 
 
 
 @contextmanager
-def one_statement(engine: Engine) -> Generator[Connection]:
-    """A connection for one statement, which is a transaction by itself: durable when it has returned.
+def separate_statements(engine: Engine) -> Generator[Connection]:
+    """A connection for statements of which each is a transaction by itself: durable when it has returned.
 
-    Through a pooler it is an ordinary transaction, because the first statement of each sets its limits.
+    For reads this changes nothing: in a transaction, too, each of our statements sees what is committed when
+    it begins. Through a pooler it is an ordinary transaction, because the first statement of each sets its
+    limits.
     """
     if engine.get_execution_options().get(_POOLED):
         with engine.begin() as connection:
@@ -91,6 +99,11 @@ def one_statement(engine: Engine) -> Generator[Connection]:
         connection.execution_options(isolation_level="AUTOCOMMIT")
         with connection.begin():
             yield connection
+
+
+def one_statement(engine: Engine) -> AbstractContextManager[Connection]:
+    """The same for a single statement."""
+    return separate_statements(engine)
 
 
 class TooSlow(Exception):

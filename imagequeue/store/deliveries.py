@@ -16,19 +16,25 @@ from sqlalchemy import Connection, text
 
 from imagequeue.domain.ids import new_id
 from imagequeue.domain.webhook_targets import TargetState
+from imagequeue.store.arrays import array
+from imagequeue.store.processes import DELIVERY_SLOTS, FRESH_SECONDS
 from imagequeue.store.webhook_targets import TargetKey
 
 LEASE_SECONDS = 60
 """When a delivery attempt without a recorded outcome is made again. One takes at most 15 s."""
 
-_LEASES = text("""
-    SELECT account_id, target, count(*)::int AS in_flight,
-        count(*) FILTER (WHERE attempt_count > 0)::int AS retries,
-        min(failures) AS failures, min(latency_seconds) AS latency_seconds
-    FROM deliveries LEFT JOIN webhook_targets USING (account_id, target)
-    WHERE state = 'PENDING' AND leased_until > statement_timestamp()
-    GROUP BY account_id, target
-""")
+_LEASES = text(f"""
+    SELECT slots, leases.*
+    FROM ({DELIVERY_SLOTS}) AS live (slots)
+    LEFT JOIN (
+        SELECT account_id, target, count(*)::int AS in_flight,
+            count(*) FILTER (WHERE attempt_count > 0)::int AS retries,
+            min(failures) AS failures, min(latency_seconds) AS latency_seconds
+        FROM deliveries LEFT JOIN webhook_targets USING (account_id, target)
+        WHERE state = 'PENDING' AND leased_until > statement_timestamp()
+        GROUP BY account_id, target
+    ) AS leases ON true
+""")  # noqa: S608  # ours
 
 _DUE_OF_TARGET = """(
     SELECT id, attempt_count, next_attempt_at
@@ -40,8 +46,9 @@ _DUE_OF_TARGET = """(
 
 _DUE = text(f"""
     SELECT asked.id AS account_id, asked.target, due.id, due.attempt_count > 0 AS retry
-    FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[]), CAST(:most AS int[]))
-        AS asked (id, target, most)
+    FROM unnest(
+        (SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[])), (SELECT CAST(:most AS int[]))
+    ) AS asked (id, target, most)
     CROSS JOIN LATERAL (
         {_DUE_OF_TARGET.format(which="= 0")} UNION ALL {_DUE_OF_TARGET.format(which="> 0")}
     ) AS due
@@ -197,16 +204,21 @@ class DueDelivery:
     retry: bool
 
 
-def leases(connection: Connection) -> list[LeasesOfTarget]:
-    """The leases that have not ended, by target. There are never more than worker slots."""
-    return [
+def leases(connection: Connection) -> tuple[int, list[LeasesOfTarget]]:
+    """How many attempts the live workers can make at a time, and the leases that have not ended, by target.
+
+    There are never more leases than such places.
+    """
+    rows = connection.execute(_LEASES, {"fresh": FRESH_SECONDS}).all()
+    return rows[0].slots, [
         LeasesOfTarget(
             (row.account_id, row.target),
             row.in_flight,
             row.retries,
             TargetState(failures=row.failures or 0, latency_seconds=row.latency_seconds),
         )
-        for row in connection.execute(_LEASES)
+        for row in rows
+        if row.account_id is not None
     ]
 
 
@@ -232,6 +244,8 @@ def begin_attempts(connection: Connection, ids: Sequence[UUID], blocked: str) ->
     From now on no earlier attempt of theirs can be recorded. `blocked` is the outcome of an attempt that the
     egress guard stopped. A task has the number of those, because the third one ends the delivery.
     """
+    if not ids:
+        return []
     rows = connection.execute(_BEGIN, {"ids": list(ids), "blocked": blocked, "seconds": LEASE_SECONDS})
     begun = {row.id: DeliveryTask(*row) for row in rows}
     return [begun[delivery_id] for delivery_id in ids if delivery_id in begun]
@@ -243,16 +257,16 @@ def record_attempts(connection: Connection, records: Sequence[DeliveryRecord]) -
     Of the others a later attempt has begun, they have ended, or the outcome is stored already.
     """
     columns = {
-        "ids": [one.task.id for one in records],
-        "fences": [one.task.fence for one in records],
-        "states": [one.state for one in records],
-        "due": [one.next_attempt_at for one in records],
-        "attempt_ids": [new_id() for _ in records],
-        "started": [one.task.now for one in records],
-        "latencies": [one.made.latency_ms for one in records],
-        "statuses": [one.made.http_status for one in records],
-        "outcomes": [one.made.outcome for one in records],
-        "excerpts": [one.made.response_excerpt for one in records],
+        "ids": array(one.task.id for one in records),
+        "fences": array(one.task.fence for one in records),
+        "states": array(one.state for one in records),
+        "due": array(one.next_attempt_at for one in records),
+        "attempt_ids": array(new_id() for _ in records),
+        "started": array(one.task.now for one in records),
+        "latencies": array(one.made.latency_ms for one in records),
+        "statuses": array(one.made.http_status for one in records),
+        "outcomes": array(one.made.outcome for one in records),
+        "excerpts": array(one.made.response_excerpt for one in records),
     }
     return set(connection.execute(_RECORD, columns).scalars())
 

@@ -24,7 +24,7 @@ _REMOVE_DEAD = text("""
     RETURNING processes.id
 """)
 
-_SLOTS = text("""
+SLOTS = """
     SELECT queue, sum(slots::float8 / queues_served)
     FROM processes
     CROSS JOIN LATERAL (
@@ -34,13 +34,15 @@ _SLOTS = text("""
     WHERE kind = 'worker' AND queue LIKE 'generate.%'
         AND beat_at > clock_timestamp() - make_interval(secs => :fresh)
     GROUP BY queue
-""")
+"""
+"""The slots of the live workers, by queue."""
 
 
-_DELIVERY_SLOTS = text("""
+DELIVERY_SLOTS = """
     SELECT coalesce(sum(delivery_slots), 0)::int FROM processes
     WHERE kind = 'worker' AND beat_at > clock_timestamp() - make_interval(secs => :fresh)
-""")
+"""
+"""How many delivery attempts the live workers can make at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,12 +105,7 @@ def slots_by_queue(connection: Connection) -> Mapping[str, float]:
 
     Shares may be fractions, so that they add up to the slots that there are.
     """
-    return {row[0]: row[1] for row in connection.execute(_SLOTS, {"fresh": FRESH_SECONDS})}
-
-
-def delivery_slots(connection: Connection) -> int:
-    """How many delivery attempts the live workers can make at a time."""
-    return connection.execute(_DELIVERY_SLOTS, {"fresh": FRESH_SECONDS}).scalar_one()
+    return {row[0]: row[1] for row in connection.execute(text(SLOTS), {"fresh": FRESH_SECONDS})}
 
 
 def forget(connection: Connection, ids: Sequence[UUID]) -> None:

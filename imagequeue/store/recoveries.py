@@ -88,6 +88,12 @@ def read(connection: Connection, account_id: UUID, recovery_id: UUID) -> Recover
     return Recovery(*row) if row else None
 
 
+def any_is_running(connection: Connection) -> bool:
+    """Whether some recovery is not finished."""
+    statement = text("SELECT EXISTS (SELECT FROM webhook_recoveries WHERE finished_at IS NULL)")
+    return connection.execute(statement).scalar_one()
+
+
 def take(connection: Connection) -> Recovery | None:
     """Lock the recovery that has waited longest for its next step; None: nobody waits for one."""
     row = connection.execute(_TAKE).one_or_none()

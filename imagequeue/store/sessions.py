@@ -33,8 +33,12 @@ if TYPE_CHECKING:
 LIMITS = {"lock_timeout": "10s", "statement_timeout": "30s", "idle_in_transaction_session_timeout": "30s"}
 """Nothing waits for ever, and no forgotten transaction keeps dead rows from vacuum."""
 
-FRESH_SECONDS = 1.0
-"""A session that was used so short a time ago is taken to live unless its socket says otherwise."""
+FRESH_SECONDS = 2.5
+"""A session that was used so short a time ago is taken to live unless its socket says otherwise.
+
+Longer than a loop waits that looks every second, and than a heartbeat: else each of those would be two round
+trips on an idle stack.
+"""
 
 _USED_AT = "used_at"
 """In the pool's entry of a connection: when it came back, by the clock that never goes back."""
@@ -94,8 +98,8 @@ def _ping_unless_fresh(connection: Any, record: ConnectionPoolEntry, _: object) 
     """Find out that a session has ended before it is used; then all others of the pool count as ended, too.
 
     Under load a round trip for each transaction would be one of eight that it makes. A session that was used
-    within the last second is asked only if its socket has something to read, which is how the end of a server
-    shows.
+    within the last `FRESH_SECONDS` is asked only if its socket has something to read, which is how the end of
+    a server shows.
     """
     used_at = record.info.get(_USED_AT)
     if used_at is None:

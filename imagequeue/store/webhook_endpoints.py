@@ -31,7 +31,8 @@ _LIST = text(f"""
 """)  # noqa: S608
 
 _OF_ACCOUNTS = text(f"""
-    SELECT {_COLUMNS} FROM webhook_endpoints WHERE account_id = ANY(:account_ids) ORDER BY id
+    SELECT {_COLUMNS} FROM webhook_endpoints
+    WHERE account_id = ANY(ARRAY(SELECT unnest(CAST(:account_ids AS uuid[])))) ORDER BY id
 """)  # noqa: S608
 
 _CHANGE = text(f"""

@@ -52,7 +52,7 @@ _SCAN = text(f"""
         SELECT {_NEXT_ACCOUNT.format(after="AND account_id > of_account.id")}
         FROM of_account WHERE id IS NOT NULL
     ), begun (id, after) AS (
-        SELECT * FROM unnest(CAST(:accounts AS uuid[]), CAST(:after AS text[]))
+        SELECT * FROM unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:after AS text[])))
     )
     SELECT of_account.id AS account_id, named.target, named.position,
         webhook_targets.target IS NULL AS unknown,
@@ -64,7 +64,7 @@ _SCAN = text(f"""
             SELECT {_NEXT_TARGET.format(after="coalesce(begun.after, '')")}, 1
             UNION ALL
             SELECT {_NEXT_TARGET.format(after="one.target")}, position + 1
-            FROM one WHERE target IS NOT NULL AND position < :most
+            FROM one WHERE target IS NOT NULL AND position < (SELECT CAST(:most AS int))
         )
         SELECT * FROM one WHERE target IS NOT NULL
     ) AS named
@@ -87,16 +87,17 @@ _STATE = "failures, quick, attempt_limit, latency_seconds, open_until, paused_un
 _LOCK = text(f"""
     SELECT account_id, webhook_targets.target, {_STATE}
     FROM webhook_targets
-    JOIN unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS asked (id, target)
+    JOIN unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[]))) AS asked (id, target)
         ON asked.id = account_id AND asked.target = webhook_targets.target
     WHERE {_MAY_BE_SERVED}
     ORDER BY served_at
     FOR NO KEY UPDATE OF webhook_targets SKIP LOCKED
 """)  # noqa: S608  # likewise
 
+# The clock of the statement, because the rows are written in any order.
 _SERVE = text("""
-    UPDATE webhook_targets SET served_at = clock_timestamp() + position * interval '1 microsecond'
-    FROM unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) WITH ORDINALITY
+    UPDATE webhook_targets SET served_at = statement_timestamp() + position * interval '1 microsecond'
+    FROM unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[]))) WITH ORDINALITY
         AS served (id, target, position)
     WHERE account_id = served.id AND webhook_targets.target = served.target
 """)
@@ -104,7 +105,7 @@ _SERVE = text("""
 _READ_KNOWN = f"""
     SELECT account_id, webhook_targets.target, {_STATE}
     FROM webhook_targets
-    JOIN unnest(CAST(:accounts AS uuid[]), CAST(:targets AS text[])) AS asked (id, target)
+    JOIN unnest((SELECT CAST(:accounts AS uuid[])), (SELECT CAST(:targets AS text[]))) AS asked (id, target)
         ON asked.id = account_id AND asked.target = webhook_targets.target
 """  # noqa: S608  # likewise
 _READ = text(_READ_KNOWN)
@@ -174,7 +175,8 @@ def lock(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, T
 
 def serve(connection: Connection, keys: Sequence[TargetKey]) -> None:
     """Let these targets go to the end of the order, as they are given."""
-    connection.execute(_SERVE, _columns(keys))
+    if keys:
+        connection.execute(_SERVE, _columns(keys))
 
 
 def read(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
@@ -184,7 +186,7 @@ def read(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, T
 
 def lock_known(connection: Connection, keys: Sequence[TargetKey]) -> dict[TargetKey, TargetState]:
     """The same, locked until the transaction ends."""
-    return _known(connection, _LOCK_KNOWN, keys) if keys else {}
+    return _known(connection, _LOCK_KNOWN, keys)
 
 
 def write(connection: Connection, key: TargetKey, state: TargetState) -> None:

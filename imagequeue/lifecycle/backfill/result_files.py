@@ -27,6 +27,7 @@ from imagequeue.runtime import Runtime
 from imagequeue.store.batches import result_files, results
 from imagequeue.store.batches.result_files import ERROR_STATES, OUTPUT_STATES, EndingBatch
 from imagequeue.store.batches.results import LinePage
+from imagequeue.store.database import one_statement
 from imagequeue.store.jobs.views import read_views
 
 log = structlog.get_logger()
@@ -67,7 +68,7 @@ class ResultFiles:
             ServiceUnavailable: the storage is away; the file is written anew later.
             StorageError: an image cannot be read.
         """
-        with self.runtime.engine.begin() as connection:
+        with one_statement(self.runtime.engine) as connection:
             batches = result_files.ending_batches(connection, BATCHES_AT_ONCE)
         failed: ServiceUnavailable | StorageError | None = None
         for batch in batches:

@@ -36,6 +36,7 @@ from imagequeue.runtime import Runtime
 from imagequeue.store.batches import parts
 from imagequeue.store.batches.lines import delete_lines
 from imagequeue.store.batches.parts import LeasedPart
+from imagequeue.store.database import one_statement
 
 log = structlog.get_logger()
 
@@ -76,7 +77,7 @@ class Validation:
             StorageUnavailable: the file cannot be read now; its lease is waited for.
             DBAPIError: the database is away.
         """
-        with self.runtime.engine.begin() as connection:
+        with one_statement(self.runtime.engine) as connection:
             part = parts.lease_part(connection, LEASE_SECONDS)
         if part is None:
             return 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 from uuid import UUID
 
@@ -25,29 +26,41 @@ TARGETS_AT_ONCE: Final = 100
 """Targets that one pass locks and looks into, so that its locks are held for milliseconds."""
 
 
-def claim(connection: Connection, found: Scan, slots: int, free: int) -> list[DeliveryTask]:
-    """Begin due deliveries of the targets that were found, in the order of their turns, at most `free`.
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """The deliveries that were begun. `leaves_some`: others may be due, for which no place was free."""
 
-    `slots` are the places of all live processes, of which accounts and targets in trouble get shares.
-    """
+    tasks: Sequence[DeliveryTask]
+    leaves_some: bool
+
+
+def claim(connection: Connection, found: Scan, free: int) -> Claimed:
+    """Begin due deliveries of the targets that were found, in the order of their turns, at most `free`."""
     asked = _account_by_account(found.due)[:TARGETS_AT_ONCE]
     webhook_targets.make(connection, [key for key in asked if key in found.unknown])
     locked = webhook_targets.lock(connection, asked)
     if not locked:
-        return []
-    leases = deliveries.leases(connection)
+        return Claimed([], leaves_some=True)
+    slots, leases = deliveries.leases(connection)
+    if not slots:
+        return Claimed([], leaves_some=True)
     in_flight = {one.key: one.in_flight for one in leases}
     limits = {key: _limit(state) for key, state in locked.items()}
-    most = {key: min(free, limit - in_flight.get(key, 0)) for key, limit in limits.items()}
+    most = {key: max(0, min(free, limit - in_flight.get(key, 0))) for key, limit in limits.items()}
     due = deliveries.due(connection, {key: count for key, count in most.items() if count > 0})
     allotment = Allotment(slots, free)
     chosen = allotment.choose([_lease(one) for one in leases], _targets(locked, limits, due))
-    if not chosen:
-        return []
-    begun = set(chosen)
-    served = {one.key for one in due if one.id in begun}
+    served = {one.key for one in due if one.id in set(chosen)}
     webhook_targets.serve(connection, [key for key in locked if key in served])
-    return deliveries.begin_attempts(connection, chosen, webhooks.BLOCKED)
+    tasks = deliveries.begin_attempts(connection, chosen, webhooks.BLOCKED)
+    is_all = len(locked) == len(found.due) and not found.cut and not _full(most, due)
+    return Claimed(tasks, leaves_some=not (is_all and len(tasks) == len(due)))
+
+
+def _full(most: Mapping[TargetKey, int], due: Sequence[DueDelivery]) -> bool:
+    """Whether some target has, or may have, more deliveries that are due than were read."""
+    read = Counter((one.key, one.retry) for one in due)
+    return any(read[key, retry] == count for key, count in most.items() for retry in (False, True))
 
 
 def _account_by_account(found: Sequence[TargetKey]) -> list[TargetKey]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from uuid import UUID
 
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from imagequeue.domain import webhooks
@@ -24,9 +24,10 @@ from imagequeue.domain.backoff import WEBHOOK_SIGNING
 from imagequeue.domain.errors import ConfigurationError
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.deliver.attempt import Delivering, EndedAttempt
-from imagequeue.lifecycle.deliver.claim import claim
+from imagequeue.lifecycle.deliver.claim import Claimed, claim
 from imagequeue.lifecycle.deliver.record import Recording
-from imagequeue.store import deliveries, processes, webhook_targets
+from imagequeue.store import deliveries, webhook_targets
+from imagequeue.store.database import one_statement
 from imagequeue.store.deliveries import DeliveryTask
 
 log = structlog.get_logger()
@@ -48,7 +49,8 @@ class Deliveries:
     Only that, and where the scan of an account with very many targets goes on, is in memory; what is known of
     a target is in its row.
 
-    `may_claim` is set when a place has become free, `may_record` when an attempt has ended.
+    `may_claim` is set when a place has become free and the last claim may have left something for want of
+    one, `may_record` when an attempt has ended.
     """
 
     engine: Engine
@@ -59,23 +61,29 @@ class Deliveries:
     may_claim: threading.Event = field(default_factory=threading.Event)
     may_record: threading.Event = field(default_factory=threading.Event)
     _taken: int = 0
+    _leaves_some: bool = True
     _ended: list[EndedAttempt] = field(default_factory=list[EndedAttempt])
     _lock: threading.Lock = field(default_factory=threading.Lock)
     _after: Mapping[UUID, str] = field(default_factory=dict[UUID, str])
 
     def run_once(self) -> int:
         """Claim deliveries that are due, as many as there are places, and let threads begin; how many."""
+        self._leaves_some = True  # a place that becomes free from here on may be one that the claim lacks
         free = self.slots - self._taken
         if free <= 0:
             return 0
-        with self.engine.begin() as connection:
-            tasks = self._claim(connection, free)
+        claimed = self._claim(free)
+        self._leaves_some = claimed.leaves_some
         failpoint("deliver.claimed")
         with self._lock:
-            self._taken += len(tasks)
-        for task in tasks:
+            self._taken += len(claimed.tasks)
+        for task in claimed.tasks:
             self.pool.submit(self._deliver, task)
-        return len(tasks)
+        return len(claimed.tasks)
+
+    def lacks_places(self) -> bool:
+        """Whether the last claim may have left something for want of a place."""
+        return self._leaves_some
 
     def record_once(self) -> int:
         """Record the attempts that have ended, which frees their places; how many.
@@ -100,11 +108,14 @@ class Deliveries:
         self._free(len(ended))
         return len(ended)
 
-    def _claim(self, connection: Connection, free: int) -> list[DeliveryTask]:
-        found = webhook_targets.scan(connection, self._after)
+    def _claim(self, free: int) -> Claimed:
+        with one_statement(self.engine) as connection:
+            found = webhook_targets.scan(connection, self._after)
         self._after = found.cut
-        slots = processes.delivery_slots(connection) if found.due else 0
-        return claim(connection, found, slots, free) if slots else []
+        if not found.due:
+            return Claimed([], leaves_some=bool(found.cut))
+        with self.engine.begin() as connection:
+            return claim(connection, found, free)
 
     def _deliver(self, task: DeliveryTask) -> None:
         """Make one attempt, in a thread of the pool. Its end is kept until it is recorded."""
@@ -134,10 +145,11 @@ class Deliveries:
     def _free(self, places: int) -> None:
         with self._lock:
             self._taken -= places
-        self.may_claim.set()
+        if self._leaves_some:
+            self.may_claim.set()
 
 
 def end_overdue(engine: Engine, schedule: Sequence[float]) -> int:
     """Let deliveries be DEAD that are older than the schedule can explain; how many."""
-    with engine.begin() as connection:
+    with one_statement(engine) as connection:
         return deliveries.end_overdue(connection, webhooks.age_limit(schedule), OVERDUE_AT_ONCE)

@@ -1,8 +1,11 @@
-"""Record delivery attempts, as many as have ended, in one transaction.
+"""Record delivery attempts, as many as have ended, by one statement.
 
-The rows of their targets are locked first and those of the deliveries after them, each sorted, so that no two
-processes wait for each other. An attempt whose fence is not the delivery's any more changes nothing, not even
-its target: another process has begun a later one.
+Most attempts change nothing that is known of their targets. Where one does, the row of its target is written
+in the same transaction: the targets are locked first and the deliveries after them, each sorted, so that no
+two processes wait for each other.
+
+An attempt whose fence is not the delivery's any more changes nothing, not even its target: another process
+has begun a later one.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from random import Random
+from uuid import UUID
 
 import structlog
 from sqlalchemy import Connection, Engine
@@ -22,6 +26,7 @@ from imagequeue.domain.webhook_targets import AttemptEffect, TargetState, after_
 from imagequeue.domain.webhooks import Action
 from imagequeue.lifecycle.deliver.attempt import EndedAttempt
 from imagequeue.store import deliveries, webhook_targets
+from imagequeue.store.database import separate_statements
 from imagequeue.store.deliveries import DeliveryRecord
 from imagequeue.store.webhook_targets import TargetKey
 
@@ -47,8 +52,7 @@ class Recording:
             SQLAlchemyError: the database is away; nothing is recorded, and the call may be repeated.
         """
         try:
-            with self.engine.begin() as connection:
-                self._record(connection, ended)
+            self._record(ended)
         except (DataError, IntegrityError, ProgrammingError) as error:
             if len(ended) == 1:
                 # It is made again when its lease ends: at least once.
@@ -58,18 +62,33 @@ class Recording:
             for one in ended:
                 self.record([one])
 
-    def _record(self, connection: Connection, ended: Sequence[EndedAttempt]) -> None:
+    def _record(self, ended: Sequence[EndedAttempt]) -> None:
         records = [self._record_of(one) for one in ended]
-        news = self._news(connection, _effects(ended))
+        with separate_statements(self.engine) as connection:
+            news = self._news(connection, _effects(ended))
+            recorded = None if news else deliveries.record_attempts(connection, records)
+        if recorded is None:
+            with self.engine.begin() as connection:
+                recorded = self._record_with_news(connection, ended, records, news)
+        for one, record in zip(ended, records, strict=True):
+            if one.task.id in recorded:
+                state, outcome = record.state, one.made.outcome
+                log.info("delivery_tried", delivery_id=str(one.task.id), outcome=outcome, state=state)
+
+    def _record_with_news(
+        self,
+        connection: Connection,
+        ended: Sequence[EndedAttempt],
+        records: Sequence[DeliveryRecord],
+        news: Sequence[TargetKey],
+    ) -> set[UUID]:
+        """Record attempts of which some change what is known of their targets."""
         known = webhook_targets.lock_known(connection, news)
         recorded = deliveries.record_attempts(connection, records)
         effects = _effects(one for one in ended if one.task.id in recorded)
         for key in known.keys() & effects.keys():
             webhook_targets.write(connection, key, self._after(known[key], effects[key]))
-        for one, record in zip(ended, records, strict=True):
-            if one.task.id in recorded:
-                state, outcome = record.state, one.made.outcome
-                log.info("delivery_tried", delivery_id=str(one.task.id), outcome=outcome, state=state)
+        return recorded
 
     def _record_of(self, ended: EndedAttempt) -> DeliveryRecord:
         task, action, due = ended.task, ended.outcome.action, None

@@ -14,13 +14,16 @@ from sqlalchemy import Connection, Engine
 
 from imagequeue.domain.errors import InvalidRequest, NotFound, TooManyRequests
 from imagequeue.store import recoveries, redeliveries
-from imagequeue.store.database import locks_within
+from imagequeue.store.database import locks_within, one_statement
 from imagequeue.store.recoveries import Recovery
 
 log = structlog.get_logger()
 
 INTERVAL_SECONDS = 1.0
 """Between two steps of recoveries: a recovery of ten thousand deliveries takes 20 s."""
+
+IDLE_SECONDS = 5.0
+"""The same while none is running: a recovery begins this much late, and its client looks again anyway."""
 
 REDELIVERED_AT_ONCE = 500
 """Deliveries that one step makes due. The claim hands them out as places are free, whatever their number."""
@@ -72,6 +75,9 @@ class Recoveries:
 
     def run_once(self) -> int:
         """Make one step of the recovery that has waited longest; how many deliveries are due by it."""
+        with one_statement(self.engine) as connection:
+            if not recoveries.any_is_running(connection):
+                return 0
         with self.engine.begin() as connection:
             recovery = recoveries.take(connection)
             return self._step(connection, recovery) if recovery else 0

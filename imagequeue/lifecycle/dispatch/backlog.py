@@ -79,8 +79,7 @@ class Backlog:
     def look(self, connection: Connection) -> Waiting:
         """Find the flows in which jobs wait now, but for those that a batch has closed."""
         self._begin_look()
-        queued = flows.queued_flows(connection, self._skipped())
-        incomplete = flows.incomplete_flows(connection)
+        queued, incomplete = flows.waiting_flows(connection, self._skipped())
         if self.whole:
             self._forget_all_but(queued | incomplete)
         self._learn(connection, queued | incomplete)

@@ -23,9 +23,8 @@ from sqlalchemy import Connection
 from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.catalog import Deployment
 from imagequeue.domain.jobs import Lane
-from imagequeue.store import processes
-from imagequeue.store.attempts import calls, deployments
 from imagequeue.store.attempts.deployments import DeploymentState
+from imagequeue.store.attempts.limits import read_limits
 
 
 @dataclass(slots=True)
@@ -58,14 +57,14 @@ class ConcurrencyLimits:
     @classmethod
     def read(cls, connection: Connection, accounts: Iterable[UUID] = ()) -> ConcurrencyLimits:
         """Read the slots and what is in flight; `accounts` are those whose jobs wait."""
-        queues = processes.slots_by_queue(connection)
+        found = read_limits(connection)
         limits = cls(
-            slots={lane: ceil(queues.get(f"generate.{lane}", 0)) for lane in Lane},
-            in_all=int(sum(queues.values())),
+            slots={lane: ceil(found.slots.get(f"generate.{lane}", 0)) for lane in Lane},
+            in_all=int(sum(found.slots.values())),
             accounts=frozenset(accounts),
         )
-        limits.read_states(connection)
-        for (deployment, lane), count in calls.open_counts(connection).items():
+        limits.set_states(found.states)
+        for (deployment, lane), count in found.open_counts.items():
             limits.open_calls.add(deployment, lane, count)
         return limits
 
@@ -75,12 +74,11 @@ class ConcurrencyLimits:
         open_calls = OpenCalls(Counter(calls.each), Counter(calls.by_lane), Counter(calls.by_deployment))
         return replace(self, open_calls=open_calls, probes=Counter(self.probes))
 
-    def read_states(self, connection: Connection) -> None:
-        """Read how the deployments do.
+    def set_states(self, states: Mapping[str, DeploymentState]) -> None:
+        """Say how the deployments do.
 
         A breaker that one account's calls alone have opened is half-open at once where others wait.
         """
-        states = deployments.read_states(connection)
         self.states = {
             name: replace(state, blocked_for=min(0.0, state.blocked_for))
             if self._others_wait(state)

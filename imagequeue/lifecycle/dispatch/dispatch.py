@@ -5,7 +5,8 @@ group's row: there is no second count of tokens that could disagree (docs/design
 grant"). The token comes first, then the job, so that whose job is next is decided at the last moment.
 
 A pass (`run_once`) reads which groups can start a call within a second; unless one can, it reads nothing
-else. Then it finds the flows in which jobs wait (`backlog.py`), the free worker slots (`concurrency.py`) and
+else. Then it finds the flows in which jobs wait (`backlog.py`), which it looks for first, and mostly for
+nothing else, where the last pass found none. It reads the free worker slots (`concurrency.py`) and
 how much waits (`demand.py`), and plans which jobs start where (`plan.py`). For each group of the plan it
 locks the group in one transaction, computes the starts (`grant`), locks the planned jobs (`claim.py`) and
 inserts their attempts. What another dispatcher took first is planned again, a few times.
@@ -43,6 +44,7 @@ from imagequeue.lifecycle.dispatch.starts import UpcomingStarts
 from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.attempts.calls import RELEASE_SECONDS, Doorbell
 from imagequeue.store.attempts.quota import Group
+from imagequeue.store.database import separate_statements
 from imagequeue.store.jobs.claims import NewAttempt, insert_attempts
 
 GRANTS_AT_ONCE = 100
@@ -91,27 +93,33 @@ class Dispatch:
             released += granted
             if granted == sum(map(len, planned.values())) or not known.waiting:
                 break
-            with self.engine.begin() as connection:
+            with separate_statements(self.engine) as connection:
                 known.groups = quota.read_groups(connection, list(known.groups), self.at_once)
                 planned = self._plan(connection, known)
         return released
 
     def _begin(self) -> tuple[Pass, dict[str, list[PlannedCall]]]:
-        with self.engine.begin() as connection:
-            groups = quota.read_groups(connection, list(self.eligibility.pools), self.at_once)
-            known = Pass(groups, Waiting(), ConcurrencyLimits())
-            if not any(map(_is_due, groups.values())):
-                self.may_wait = True
+        known = Pass({}, Waiting(), ConcurrencyLimits())
+        with separate_statements(self.engine) as connection:
+            # What is least likely is read first, and ends the pass: jobs that wait, or a start that is due.
+            if not (self.may_wait or self._look(connection, known)):
                 return known, {}
-            known.waiting = self.backlog.look(connection)
-            self.may_wait = bool(known.waiting)
-            if not known.waiting:
-                self.queues.clear()  # without waiting jobs no account is ahead of another
+            known.groups = quota.read_groups(connection, list(self.eligibility.pools), self.at_once)
+            if not any(map(_is_due, known.groups.values())):
                 return known, {}
-            known.limits = ConcurrencyLimits.read(
-                connection, {flow.account_id for flow in known.waiting.flows}
-            )
+            if not (known.waiting or self._look(connection, known)):
+                return known, {}
+            accounts = {flow.account_id for flow in known.waiting.flows}
+            known.limits = ConcurrencyLimits.read(connection, accounts)
             return known, self._plan(connection, known)
+
+    def _look(self, connection: Connection, known: Pass) -> bool:
+        """Find the flows in which jobs wait; False: there is none."""
+        known.waiting = self.backlog.look(connection)
+        self.may_wait = bool(known.waiting)
+        if not known.waiting:
+            self.queues.clear()  # without waiting jobs no account is ahead of another
+        return self.may_wait
 
     def _plan(self, connection: Connection, known: Pass) -> dict[str, list[PlannedCall]]:
         """The calls that are to be granted now, by quota group; of one pool after the other."""
@@ -233,7 +241,7 @@ def _look_for_probes(
     """Read the breakers again: whether a probe is in flight is certain only under the group's lock."""
     tried = {one.deployment.name: one.deployment for one in planned}
     if any(limits.breaker(deployment) is Breaker.HALF_OPEN for deployment in tried.values()):
-        limits.read_states(connection)
+        limits.set_states(deployments.read_states(connection))
 
 
 def _mark_probes(

@@ -24,6 +24,7 @@ from imagequeue.lifecycle.dispatch.eligibility import Eligibility
 from imagequeue.lifecycle.eta.capacity import Capacity
 from imagequeue.lifecycle.eta.queue_sample import QueueSample
 from imagequeue.redis_server.client import PrefixedRedis
+from imagequeue.store.database import separate_statements
 
 INTERVAL_SECONDS = 1.0
 KEY, LEASE_KEY = "imagequeue:outlook", "imagequeue:outlook-turn"
@@ -36,20 +37,30 @@ COOLDOWN_FACTOR = 20
 
 @dataclass(slots=True)
 class ForecastPublisher:
-    """Publishes the forecast; for one loop of one dispatcher."""
+    """Publishes the forecast; for one loop of one dispatcher.
+
+    `may_wait`: whether jobs may wait, as the dispatcher knows it from its last look, which is a second old at
+    most. While none does, the empty forecast that was published last stays, also after Redis has dropped it:
+    none is an empty one.
+    """
 
     engine: Engine
     redis: PrefixedRedis
     eligibility: Callable[[], Eligibility]
+    may_wait: Callable[[], bool] = lambda: True
+    is_empty: bool = False
     backlog: Backlog = field(default_factory=Backlog)
     queue_sample: QueueSample = field(default_factory=QueueSample)
 
     def run_once(self) -> int:
         """Publish, if this process gets the lease; 1 if it did."""
+        if self.is_empty and not self.may_wait():
+            return 0
         if not self.redis.set(self.redis.key(LEASE_KEY), 1, nx=True, px=int(INTERVAL_SECONDS * 900)):
             return 0
         began = time.monotonic()
-        text = self.forecast().encode()
+        made = self.forecast()
+        text, self.is_empty = made.encode(), not made.forecasts
         took = time.monotonic() - began
         self.redis.set(self.redis.key(KEY), text, px=max(1, int((KEPT_SECONDS - took) * 1000)))
         cooldown = took * COOLDOWN_FACTOR
@@ -60,7 +71,7 @@ class ForecastPublisher:
     def forecast(self) -> Forecast:
         """Position and seconds of every waiting job, as things stand now."""
         eligibility = self.eligibility()
-        with self.engine.begin() as connection:
+        with separate_statements(self.engine) as connection:
             waiting = self.backlog.look(connection)
             if not waiting:
                 return Forecast({})

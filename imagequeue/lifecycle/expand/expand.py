@@ -37,7 +37,7 @@ from imagequeue.media.storage import StorageError
 from imagequeue.runtime import Runtime
 from imagequeue.store.batches import control, expansion
 from imagequeue.store.batches.expansion import ExpandableFlow
-from imagequeue.store.database import TooSlow
+from imagequeue.store.database import TooSlow, separate_statements
 
 log = structlog.get_logger()
 
@@ -101,7 +101,7 @@ class Expander:
         whole = self.clock() >= self.whole_at
         if whole:
             self.whole_at, self.cursors = self.clock() + WHOLE_SECONDS, {}
-        with self.runtime.engine.begin() as connection:
+        with separate_statements(self.runtime.engine) as connection:
             flows = expansion.flows_with_lines(connection, self.cursors)
             self.short &= {flow.id for flow in flows}
             if not flows:

@@ -18,7 +18,7 @@ from imagequeue.domain.breaker import Breaker
 from imagequeue.domain.images import Requirement
 from imagequeue.lifecycle.dispatch.concurrency import ConcurrencyLimits
 from imagequeue.lifecycle.dispatch.eligibility import Eligibility
-from imagequeue.store.attempts import quota
+from imagequeue.store.attempts import deployments, quota
 from imagequeue.store.attempts.quota import Group
 from imagequeue.store.batches.expansion import ExpandableFlow
 
@@ -48,7 +48,7 @@ class Rates:
     def read(cls, connection: Connection, eligibility: Eligibility) -> Rates:
         """Read the groups and the breakers."""
         limits = ConcurrencyLimits()
-        limits.read_states(connection)
+        limits.set_states(deployments.read_states(connection))
         return cls(eligibility, quota.read_groups(connection, list(eligibility.pools), 1), limits)
 
     def jobs_in_window(self, model_id: str, requirement: str) -> float:

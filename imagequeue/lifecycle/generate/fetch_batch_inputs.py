@@ -23,6 +23,7 @@ from imagequeue.lifecycle.generate.inputs import FETCH_SECONDS, Inputs, InputUna
 from imagequeue.media.storage import StorageError
 from imagequeue.store.batches.files import StoredFile, find_file
 from imagequeue.store.batches.inputs import FILE_SCHEME, DueInput, claim_input, end_fetch
+from imagequeue.store.database import one_statement
 from imagequeue.store.jobs import input_images
 
 log = structlog.get_logger()
@@ -66,7 +67,7 @@ class BatchInputs:
         """Take a place, and lease a URL for it, of an account that has fewer than half of the places."""
         with self._lock:
             full = [account_id for account_id, count in self._running.items() if count >= PLACES // 2]
-            with self.engine.begin() as connection:
+            with one_statement(self.engine) as connection:
                 due = claim_input(connection, full, LEASE_SECONDS)
             if due is not None:
                 self._running[due.account_id] += 1

@@ -32,6 +32,7 @@ from imagequeue.lifecycle.generate.inputs import FETCH_SECONDS, Inputs, InputUna
 from imagequeue.lifecycle.generate.record_outcome import INCURABLE
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.media.storage import StorageError
+from imagequeue.store.database import one_statement
 from imagequeue.store.jobs import fetches
 from imagequeue.store.jobs.fetches import UnfetchedJob
 from imagequeue.store.jobs.insert import FlowKey, flow_ids
@@ -60,7 +61,7 @@ class Fetching:
 
     def claim(self, lanes: Collection[Lane], passed_over: Collection[UUID] = ()) -> UnfetchedJob | None:
         """Lease a job whose next try is due; None: no try is due."""
-        with self.engine.begin() as connection:
+        with one_statement(self.engine) as connection:
             return fetches.claim_unfetched(connection, lanes, passed_over, LEASE_SECONDS)
 
     def run(self, job: UnfetchedJob) -> None:

@@ -31,6 +31,7 @@ from imagequeue.store import processes
 from imagequeue.store.attempts import polls
 from imagequeue.store.attempts.calls import CallTicket, Doorbell
 from imagequeue.store.attempts.polls import PollCounts
+from imagequeue.store.database import separate_statements
 
 POLL_SECONDS = 30.0
 """The total deadline of one poll."""
@@ -61,7 +62,9 @@ class Polls:
 
     def run_once(self) -> int:
         """Ring for what is due and has a place; how many."""
-        with self.engine.begin() as connection:
+        with separate_statements(self.engine) as connection:
+            if not polls.any_sleeps(connection):
+                return 0
             slots = processes.slots_by_queue(connection)
             places = {lane: poll_places(slots.get(f"generate.{lane}", 0)) for lane in Lane}
             found = polls.count_polls(connection, places)

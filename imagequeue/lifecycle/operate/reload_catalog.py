@@ -26,11 +26,12 @@ from imagequeue.providers.registry import PROVIDERS
 from imagequeue.runtime import Runtime
 from imagequeue.store import catalog_reloads
 from imagequeue.store.attempts import cold_starts, deployments, quota
+from imagequeue.store.database import one_statement
 
 log = structlog.get_logger()
 
-INTERVAL_SECONDS = 2.0
-"""Between two checks of a process for a request to reload."""
+INTERVAL_SECONDS = 5.0
+"""Between two checks of a process for a request to reload, which somebody makes by hand a few times a day."""
 
 
 def read_catalog(runtime: Runtime) -> Catalog:
@@ -75,7 +76,7 @@ class CatalogWatch:
         """Reload if that was requested since the last check; 1 when the catalog was taken up."""
         if self.hung_up.is_set():
             self._ask()
-        with self.runtime.engine.begin() as connection:
+        with one_statement(self.runtime.engine) as connection:
             asked = catalog_reloads.last(connection)
         if asked == self.seen:
             return 0

@@ -25,7 +25,7 @@ from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.supervise.reasons import Reasons
 from imagequeue.store.batches import control, steps
 from imagequeue.store.batches.control import BatchRow
-from imagequeue.store.database import TooSlow
+from imagequeue.store.database import TooSlow, separate_statements
 from imagequeue.store.jobs.flows import follow_batch
 
 log = structlog.get_logger()
@@ -101,7 +101,7 @@ class Supervision:
 
     def _unfinished(self) -> list[tuple[BatchRow, Step]]:
         """The next batches, each with its next step."""
-        with self.engine.begin() as connection:
+        with separate_statements(self.engine) as connection:
             batches = control.unfinished_batches(connection, self.after, BATCHES_AT_ONCE)
             return [(batch, next_step(_progress(connection, batch))) for batch in batches]
 

@@ -26,6 +26,7 @@ from imagequeue.loops import Loop, retry_until_stopped
 from imagequeue.runtime import Runtime, open_database
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
+from imagequeue.store.database import separate_statements
 from imagequeue.store.processes import ProcessRecord
 
 log = structlog.get_logger()
@@ -53,7 +54,9 @@ class Heartbeat:
 
     def run_once(self) -> int:
         """Beat once; 1 when the row is there, 0 when it was gone and has been written again."""
-        with self.engine.begin() as connection:
+        # A beat and the deadlines that it renews are one commit; who makes no calls has none to renew.
+        opened = self.engine.begin() if self.process.slots else separate_statements(self.engine)
+        with opened as connection:
             known = processes.beat(connection, self.process.id, self.slots())
             if not known:
                 processes.register(connection, self.process)

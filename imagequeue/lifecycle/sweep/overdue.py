@@ -16,7 +16,7 @@ from imagequeue.domain.batches import LineError
 from imagequeue.domain.jobs import JobStatus
 from imagequeue.failpoint import failpoint
 from imagequeue.lifecycle.settle.settle import Settlement
-from imagequeue.store.database import TooSlow
+from imagequeue.store.database import TooSlow, one_statement
 from imagequeue.store.jobs import deadlines
 
 log = structlog.get_logger()
@@ -56,7 +56,7 @@ def end_overdue(engine: Engine, settlement: Settlement, at_once: int = AT_ONCE) 
 def _overdue(engine: Engine, at_once: int, passed_over: set[UUID]) -> dict[UUID, list[UUID]]:
     """The next jobs that are overdue, by account."""
     by_account = defaultdict[UUID, list[UUID]](list)
-    with engine.begin() as connection:
+    with one_statement(engine) as connection:
         for job_id, account_id in deadlines.overdue_jobs(connection, at_once, passed_over):
             by_account[account_id].append(job_id)
     return by_account

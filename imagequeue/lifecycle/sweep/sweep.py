@@ -31,7 +31,7 @@ from imagequeue.media.storage import StorageUnavailable
 from imagequeue.store import processes
 from imagequeue.store.attempts import calls
 from imagequeue.store.attempts.calls import Doorbell, Orphan
-from imagequeue.store.database import TooSlow
+from imagequeue.store.database import TooSlow, one_statement, separate_statements
 
 log = structlog.get_logger()
 
@@ -95,7 +95,7 @@ class Sweep:
     def watch(self) -> int:
         """Read every heartbeat, and remove the rows of the processes that are dead; how many."""
         try:
-            with self.engine.begin() as connection:
+            with separate_statements(self.engine) as connection:
                 beats = processes.beats(connection)
                 dead = self.failure_detector.observe(beats)
                 buried = processes.remove_dead(connection, {id_: beats[id_] for id_ in dead}) if dead else []
@@ -120,7 +120,7 @@ class Sweep:
             return 0
 
     def _rescue_until(self, until: float) -> int:
-        with self.engine.begin() as connection:
+        with one_statement(self.engine) as connection:
             lost = calls.orphaned(connection, AT_ONCE)
         failpoint("sweep.found_orphans")
         self.random.shuffle(lost)  # those that have to wait for locked rows keep no others from their turn

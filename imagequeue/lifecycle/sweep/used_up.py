@@ -15,7 +15,7 @@ from imagequeue.domain.verdicts import not_served
 from imagequeue.lifecycle.settle.rounds import JobTrouble
 from imagequeue.lifecycle.settle.settle import Settlement
 from imagequeue.lifecycle.sweep.overdue import LOCK_SECONDS
-from imagequeue.store.database import TooSlow
+from imagequeue.store.database import TooSlow, separate_statements
 from imagequeue.store.jobs import failures
 
 log = structlog.get_logger()
@@ -26,7 +26,7 @@ JOBS_AT_ONCE = 100
 
 def end_used_up(engine: Engine, settlement: Settlement) -> int:
     """End those that are found; how many."""
-    with engine.begin() as connection:
+    with separate_statements(engine) as connection:
         over = _over(connection, settlement)
     return sum(_end(settlement, met) for met in over)
 

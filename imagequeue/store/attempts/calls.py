@@ -15,10 +15,11 @@ from imagequeue.domain.quota import LEASE_SLACK
 RELEASE_SECONDS = 15
 """When an attempt that no worker has started is released again (docs/design/pipeline.md, "Dispatch")."""
 
-_OPEN_COUNTS = text("""
+OPEN_COUNTS = """
     SELECT deployment, lane, count(*) FROM attempts
     WHERE state IN ('RELEASED', 'CALLING') GROUP BY deployment, lane
-""")
+"""
+"""How many attempts are released or calling, by deployment and lane."""
 
 _READ = text("""
     SELECT attempts.id, attempts.job_id, deployment, attempts.image_count, state, upstream_reference,
@@ -195,11 +196,6 @@ class CallTicket:
         """
         waits = self.upstream_reference is None and not self.is_overdue
         return self.state == "RELEASED" or (self.state == "SLEEPING" and not waits)
-
-
-def open_counts(connection: Connection) -> Mapping[tuple[str, Lane], int]:
-    """How many attempts are released or calling, by deployment and lane."""
-    return {(row[0], Lane(row[1])): row[2] for row in connection.execute(_OPEN_COUNTS)}
 
 
 def read_ticket(connection: Connection, attempt_id: UUID) -> CallTicket | None:

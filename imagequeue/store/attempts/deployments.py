@@ -16,12 +16,13 @@ from sqlalchemy import Connection, text
 
 from imagequeue.domain.breaker import SERVED_SECONDS, Breaker, FailedCall, breaker
 
-_READ = text("""
+STATES = """
     SELECT name, failures, misconfigured, reason,
         coalesce(extract(epoch FROM blocked_until - clock_timestamp()), 0)::float8 AS blocked_for,
         CASE WHEN probe_id IS NULL THEN opened_by END AS opened_by
     FROM deployment_states
-""")
+"""
+"""The columns of `DeploymentState`."""
 
 # The lock of the row is held until the settlement is committed, so no failure is counted twice or lost.
 _HOLD = text("""
@@ -127,7 +128,7 @@ class DeploymentState:
 
 def read_states(connection: Connection) -> Mapping[str, DeploymentState]:
     """The rows of deployments that have failed, by name."""
-    return {row.name: DeploymentState(*row) for row in connection.execute(_READ)}
+    return {row.name: DeploymentState(*row) for row in connection.execute(text(STATES))}
 
 
 def groups_out_of_quota(connection: Connection) -> frozenset[str]:

@@ -111,6 +111,12 @@ class PollCounts:
     due: Mapping[str, int]
 
 
+def any_sleeps(connection: Connection) -> bool:
+    """Whether some attempt sleeps, due or not."""
+    statement = text("SELECT EXISTS (SELECT FROM attempts WHERE state = 'SLEEPING')")
+    return connection.execute(statement).scalar_one()
+
+
 def count_polls(connection: Connection, places: Mapping[Lane, int]) -> Mapping[Lane, PollCounts]:
     """The polls of the lanes in which an attempt sleeps.
 

@@ -76,7 +76,7 @@ _READ = text("""
         SELECT count(*)::int AS out FROM attempts
         WHERE quota_group = name AND token_returns_at > clock.now
     ) AS tokens
-    WHERE name = ANY(:names)
+    WHERE name = ANY(ARRAY(SELECT unnest(CAST(:names AS text[]))))
 """)
 
 _SET_LAST_START = text("""

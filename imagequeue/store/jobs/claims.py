@@ -12,10 +12,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, insert, text
+from sqlalchemy import Connection, Row, text
 
-from imagequeue.domain.jobs import AttemptState, Lane
-from imagequeue.store.tables import attempts
+from imagequeue.domain.jobs import Lane
+from imagequeue.store.arrays import array
 
 _IS_LIVE = "(LEAST(start_by, finish_by) IS NULL OR LEAST(start_by, finish_by) > clock_timestamp())"
 """Of a QUEUED job: no deadline of its has passed."""
@@ -33,8 +33,9 @@ _COUNT_QUEUED = text(f"""
 
 _QUEUED = text(f"""
     SELECT job.id, job.flow_id, job.wanted
-    FROM unnest(CAST(:flow_ids AS int[]), CAST(:limits AS int[]), CAST(:cursors AS uuid[]))
-        AS flow (id, quota, cursor)
+    FROM unnest(
+        (SELECT CAST(:flow_ids AS int[])), (SELECT CAST(:limits AS int[])), (SELECT CAST(:cursors AS uuid[]))
+    ) AS flow (id, quota, cursor)
     CROSS JOIN LATERAL (
         SELECT id, flow_id, wanted FROM jobs
         WHERE flow_id = flow.id AND status = 'QUEUED' AND jobs.id > flow.cursor AND {_IS_LIVE}
@@ -90,20 +91,30 @@ _LOCK_INCOMPLETE = text(f"""
 
 # The rows are locked since they were chosen, so `before` has their present status. Postgres could return it
 # as `old.status`, but only from 18 on.
-_MOVE_ON = text("""
-    WITH claim AS (
-        SELECT id, sum(taken)::int AS taken
-        FROM unnest(CAST(:ids AS uuid[]), CAST(:taken AS int[])) AS claim (id, taken)
-        GROUP BY id
+_INSERT = text("""
+    WITH new AS (
+        SELECT * FROM unnest(
+            CAST(:ids AS uuid[]), CAST(:job_ids AS uuid[]), CAST(:deployments AS text[]),
+            CAST(:quota_groups AS text[]), CAST(:lanes AS text[]), CAST(:taken AS int[]),
+            CAST(:starts AS timestamptz[]), CAST(:returns AS timestamptz[]), CAST(:deadlines AS timestamptz[])
+        ) AS new (id, job_id, deployment, quota_group, lane, taken, start_at, returns_at, deadline)
+    ), claim AS (
+        SELECT job_id, sum(taken)::int AS taken FROM new GROUP BY job_id
     ), moved AS (
         UPDATE jobs
         SET status = 'PROCESSING', wanted = jobs.wanted - claim.taken,
             updated_at = CASE WHEN jobs.status = 'QUEUED' THEN clock_timestamp() ELSE jobs.updated_at END
-        FROM claim JOIN jobs AS before USING (id)
-        WHERE jobs.id = claim.id
+        FROM claim JOIN jobs AS before ON before.id = job_id
+        WHERE jobs.id = job_id
         RETURNING jobs.id, before.status AS before
+    ), entered AS (
+        INSERT INTO events (job_id, status) SELECT id, 'PROCESSING' FROM moved WHERE before = 'QUEUED'
     )
-    INSERT INTO events (job_id, status) SELECT id, 'PROCESSING' FROM moved WHERE before = 'QUEUED'
+    INSERT INTO attempts (id, job_id, deployment, quota_group, lane, image_count, state,
+        slot_at, token_returns_at, release_deadline)
+    SELECT id, job_id, deployment, quota_group, lane, taken, 'RELEASED',
+        start_at, returns_at, deadline
+    FROM new
 """)
 
 
@@ -224,28 +235,20 @@ def lock_incomplete(
 
 def insert_attempts(connection: Connection, new: Sequence[NewAttempt]) -> None:
     """Set the jobs to PROCESSING and insert their attempts. Each attempt row is a token that is out."""
-    connection.execute(
-        _MOVE_ON,
-        {"ids": [attempt.job_id for attempt in new], "taken": [attempt.image_count for attempt in new]},
-    )
-    connection.execute(insert(attempts), [_row(attempt) for attempt in new])
+    columns = {
+        "ids": array(attempt.id for attempt in new),
+        "job_ids": array(attempt.job_id for attempt in new),
+        "deployments": array(attempt.deployment for attempt in new),
+        "quota_groups": array(attempt.quota_group for attempt in new),
+        "lanes": array(attempt.lane.value for attempt in new),
+        "taken": array(attempt.image_count for attempt in new),
+        "starts": array(attempt.start_at for attempt in new),
+        "returns": array(attempt.token_returns_at for attempt in new),
+        "deadlines": array(attempt.release_deadline for attempt in new),
+    }
+    connection.execute(_INSERT, columns)
 
 
 def _past(row: Row[Any]) -> dict[str, PastFailures]:
     found = zip(row.deployments or (), row.failures or (), row.waits or (), strict=True)
     return {name: PastFailures(count, ends_in) for name, count, ends_in in found}
-
-
-def _row(attempt: NewAttempt) -> dict[str, object]:
-    return {
-        "id": attempt.id,
-        "job_id": attempt.job_id,
-        "deployment": attempt.deployment,
-        "quota_group": attempt.quota_group,
-        "lane": attempt.lane.value,
-        "image_count": attempt.image_count,
-        "state": AttemptState.RELEASED.value,
-        "slot_at": attempt.start_at,
-        "token_returns_at": attempt.token_returns_at,
-        "release_deadline": attempt.release_deadline,
-    }

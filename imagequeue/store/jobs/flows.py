@@ -13,18 +13,18 @@ from imagequeue.domain.jobs import Lane
 
 # From flow to flow through a partial index. Flows with a cursor are stepped over as a whole and asked for
 # jobs behind their cursors, so that dead rows at their front cost nothing (lifecycle/dispatch/backlog.py).
-_QUEUED = text("""
+_WAITING = text("""
     WITH RECURSIVE skipped (id, cursor) AS (
-        SELECT * FROM unnest(CAST(:ids AS int[]), CAST(:cursors AS uuid[]))
-    ), found (flow_id, waits) AS (
+        SELECT * FROM unnest((SELECT CAST(:ids AS int[])), (SELECT CAST(:cursors AS uuid[])))
+    ), queued (flow_id, waits) AS (
         SELECT 0, false
         UNION ALL
         SELECT next.flow_id, next.waits
-        FROM found CROSS JOIN LATERAL (
+        FROM queued CROSS JOIN LATERAL (
             (
                 SELECT flow_id, true AS waits FROM jobs
-                WHERE status = 'QUEUED' AND flow_id > found.flow_id AND flow_id < coalesce(
-                    (SELECT min(id) FROM skipped WHERE id > found.flow_id), 2147483647
+                WHERE status = 'QUEUED' AND flow_id > queued.flow_id AND flow_id < coalesce(
+                    (SELECT min(id) FROM skipped WHERE id > queued.flow_id), 2147483647
                 )
                 ORDER BY flow_id LIMIT 1
             )
@@ -34,13 +34,24 @@ _QUEUED = text("""
                     SELECT FROM jobs
                     WHERE status = 'QUEUED' AND flow_id = skipped.id AND jobs.id > skipped.cursor
                 )
-                FROM skipped WHERE id > found.flow_id
+                FROM skipped WHERE id > queued.flow_id
                 ORDER BY id LIMIT 1
             )
             ORDER BY flow_id LIMIT 1
         ) AS next
+    ), incomplete (flow_id) AS (
+        (SELECT flow_id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 ORDER BY flow_id LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT flow_id FROM jobs
+            WHERE status = 'PROCESSING' AND wanted > 0 AND flow_id > incomplete.flow_id
+            ORDER BY flow_id LIMIT 1
+        )
+        FROM incomplete WHERE incomplete.flow_id IS NOT NULL
     )
-    SELECT flow_id FROM found WHERE waits
+    SELECT flow_id, true AS is_queued FROM queued WHERE waits
+    UNION ALL
+    SELECT flow_id, false FROM incomplete WHERE flow_id IS NOT NULL
 """)
 
 FLOWS_OPEN = f"""(
@@ -48,21 +59,6 @@ FLOWS_OPEN = f"""(
     AND NOT reasons && ARRAY[{", ".join(f"'{reason}'" for reason in sorted(RESUMED_BY_HAND))}]
 )"""
 """Of a row of `batches`: whether calls of its jobs may begin. Its flows say the same."""
-
-_INCOMPLETE = text("""
-    WITH RECURSIVE found AS (
-        (SELECT flow_id FROM jobs WHERE status = 'PROCESSING' AND wanted > 0 ORDER BY flow_id LIMIT 1)
-        UNION ALL
-        SELECT (
-            SELECT flow_id FROM jobs
-            WHERE status = 'PROCESSING' AND wanted > 0 AND flow_id > found.flow_id
-            ORDER BY flow_id LIMIT 1
-        )
-        FROM found WHERE found.flow_id IS NOT NULL
-    )
-    SELECT flow_id FROM found WHERE flow_id IS NOT NULL
-""")
-
 
 _FOLLOW = text(f"""
     WITH flow AS (
@@ -75,15 +71,14 @@ _FOLLOW = text(f"""
 """)  # noqa: S608  # a constant of this module
 
 
-def queued_flows(connection: Connection, cursors: Mapping[int, UUID]) -> set[int]:
-    """Ids of the flows in which a job waits for its first attempt: one with an id above the flow's cursor."""
+def waiting_flows(connection: Connection, cursors: Mapping[int, UUID]) -> tuple[set[int], set[int]]:
+    """Ids of the flows in which a job waits: for its first attempt, and for another to bring missing images.
+
+    Of the first kind are flows with a job whose id is above the flow's cursor.
+    """
     values = {"ids": list(cursors), "cursors": list(cursors.values())}
-    return set(connection.execute(_QUEUED, values).scalars())
-
-
-def incomplete_flows(connection: Connection) -> set[int]:
-    """Ids of the flows in which a started job misses images and needs another attempt."""
-    return set(connection.execute(_INCOMPLETE).scalars())
+    rows = connection.execute(_WAITING, values).all()
+    return {row.flow_id for row in rows if row.is_queued}, {row.flow_id for row in rows if not row.is_queued}
 
 
 def load_flows(connection: Connection, ids: Sequence[int]) -> list[Flow]:

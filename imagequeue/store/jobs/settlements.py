@@ -25,7 +25,7 @@ _LOCK_JOBS = text("""
     JOIN flows ON flows.id = flow_id
     LEFT JOIN batches ON batches.id = flows.batch_id
     JOIN job_requests ON job_requests.job_id = jobs.id
-    WHERE jobs.id = ANY(:ids)
+    WHERE jobs.id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[]))))
     ORDER BY jobs.id
     FOR UPDATE OF jobs
 """)

@@ -79,7 +79,8 @@ class HoldNotOpen(Exception):
 
 _LOCK = text("""
     SELECT account_id, available FROM wallets
-    WHERE account_id = ANY(:account_ids) ORDER BY account_id FOR NO KEY UPDATE
+    WHERE account_id = ANY(ARRAY(SELECT unnest(CAST(:account_ids AS uuid[]))))
+    ORDER BY account_id FOR NO KEY UPDATE
 """)
 
 _DEPOSIT = text("""

@@ -50,6 +50,21 @@ def flow_of(of: Pipeline, job_id: UUID) -> int:
     return of.rows("SELECT flow_id FROM jobs WHERE id = :id", id=job_id)[0].flow_id
 
 
+def test_while_no_job_waits_an_empty_forecast_is_published_once(
+    paced: Pipeline, redis: PrefixedRedis
+) -> None:
+    redis.delete(publish.KEY, publish.LEASE_KEY)
+    waits = False
+    of_dispatcher = replace(publishing(paced, redis), may_wait=lambda: waits)
+    assert of_dispatcher.run_once() == 1
+    redis.delete(publish.LEASE_KEY)
+    assert of_dispatcher.run_once() == 0
+    (job_id,) = paced.submit(1)
+    waits = True
+    assert of_dispatcher.run_once() == 1
+    assert ForecastReader(redis).estimate(flow_of(paced, job_id), job_id).position == 1
+
+
 def test_one_of_several_dispatchers_publishes_and_the_api_reads(
     paced: Pipeline, redis: PrefixedRedis
 ) -> None:
