@@ -62,7 +62,7 @@ def _has_long_string(value: Any) -> bool:
                 return True
         elif isinstance(part, list):
             left += part
-        elif not isinstance(part, _SHORT):
+        elif not isinstance(part, _SHORT) and isinstance(part, Mapping):
             left += part.keys()
             left += part.values()
     return False
