@@ -15,14 +15,12 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID
 
-import httpx
-
 from imagequeue.client_rate_limit import ClientRateLimit
 from imagequeue.dialects.registry import DIALECTS
 from imagequeue.domain.catalog import Catalog
 from imagequeue.domain.jobs import Lane
 from imagequeue.domain.webhooks import parse_schedule
-from imagequeue.egress.transport import deadline_transport
+from imagequeue.egress.transport import deadline_client
 from imagequeue.lifecycle.deliver.attempt import Delivering
 from imagequeue.lifecycle.deliver.deliver import Deliveries, end_overdue
 from imagequeue.lifecycle.deliver.record import Recording
@@ -151,7 +149,7 @@ def upstream_caller(runtime: Runtime) -> UpstreamCaller:
     return UpstreamCaller(
         catalog=catalog(runtime),
         secret=Credentials(catalog(runtime)),
-        client=httpx.Client(transport=deadline_transport(proxy=runtime.upstream_proxy), trust_env=False),
+        client=deadline_client(runtime.upstream_proxy),
         callback_url=upstream_callback_urls(runtime.settings, runtime.keyring),
         inputs=inputs(runtime),
     )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterator
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final, cast
 
 import httpcore
@@ -106,6 +107,16 @@ def deadline_transport(
     """Make the transport. `UPSTREAM_LIMITS.total_seconds` is not used: the total comes with each request."""
     network = DeadlineNetwork(resolver)
     return DeadlineTransport(TunnelNetwork(proxy, network) if proxy else network, tls or public_tls_context())
+
+
+def deadline_client(proxy: Proxy | None = None) -> httpx.Client:
+    """A client with this transport, which heeds no variable of the environment.
+
+    It keeps no cookie of an upstream, because the calls of all accounts go through it.
+    """
+    nowhere = DefaultCookiePolicy(allowed_domains=[])
+    transport = deadline_transport(proxy=proxy)
+    return httpx.Client(transport=transport, trust_env=False, cookies=CookieJar(nowhere))
 
 
 def _request(request: httpx.Request, deadline: Deadline) -> httpcore.Request:

@@ -13,7 +13,7 @@ import pytest
 from imagequeue.egress.errors import ConnectFailed, ConnectionBroken, EgressError, NameNotResolved, TimedOut
 from imagequeue.egress.resolver import BoundedResolver
 from imagequeue.egress.tls import tls_context
-from imagequeue.egress.transport import DeadlineTransport, deadline_transport
+from imagequeue.egress.transport import DeadlineTransport, deadline_client, deadline_transport
 from tests.egress.certificates import Authority
 from tests.egress.receiver import Conversation, Receiver
 from tests.egress.way import NAME, to_loopback
@@ -89,6 +89,19 @@ def test_as_many_requests_as_are_sent_have_a_connection_at_the_same_time() -> No
         url = f"http://127.0.0.1:{receiver.port}/"
         answers = [threads.submit(client.get, url, extensions=_within(110)) for _ in range(CALLS)]
         assert {answer.result().content for answer in answers} == {b"ok"}
+
+
+def test_a_cookie_of_an_upstream_is_not_sent_with_the_next_call() -> None:
+    asked = list[bytes]()
+
+    def sets_a_cookie(conversation: Conversation) -> None:
+        asked.append(conversation.read_request())
+        conversation.send(OK.replace(b"OK\r\n", b"OK\r\nSet-Cookie: session=of-one-account\r\n"))
+
+    with Receiver(sets_a_cookie) as receiver, deadline_client() as client:
+        for _ in range(2):
+            client.post(f"http://127.0.0.1:{receiver.port}/", extensions=_within(120))
+        assert [b"cookie" in request.lower() for request in asked] == [False, False]
 
 
 def test_no_connection_is_used_twice() -> None:
