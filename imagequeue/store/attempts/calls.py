@@ -31,7 +31,7 @@ _READ = text("""
     JOIN jobs ON jobs.id = attempts.job_id
     JOIN flows ON flows.id = jobs.flow_id
     JOIN job_requests ON job_requests.job_id = jobs.id
-    WHERE attempts.id = ANY(:ids) AND jobs.status = 'PROCESSING'
+    WHERE attempts.id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[])))) AND jobs.status = 'PROCESSING'
 """)
 
 STARTED = """
@@ -78,7 +78,8 @@ _SENT = text("""
         token_returns_at = clock_timestamp() + make_interval(
             secs => window_seconds + guard_seconds + extra_guard_seconds - ago
         )
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:agos AS float8[])) AS sent (attempt_id, ago), quota_groups
+    FROM quota_groups,
+        unnest((SELECT CAST(:ids AS uuid[])), (SELECT CAST(:agos AS float8[]))) AS sent (attempt_id, ago)
     WHERE id = attempt_id AND sent_at IS NULL AND name = quota_group
 """)
 

@@ -18,7 +18,7 @@ _READ_ATTEMPTS = text("""
         EXISTS (SELECT FROM deployment_states WHERE name = deployment) OR EXISTS (
             SELECT FROM quota_groups WHERE name = quota_group AND (throttled_in_a_row > 0 OR out_of_quota)
         ) AS is_failing
-    FROM attempts WHERE id = ANY(:ids)
+    FROM attempts WHERE id = ANY(ARRAY(SELECT unnest(CAST(:ids AS uuid[]))))
 """)
 
 _OTHER_DEATHS = text("""
@@ -54,8 +54,9 @@ _CLOSE_ATTEMPTS = text(f"""
             WHEN sent_at IS NULL AND finished_at IS NULL THEN {_RETURNS_FROM_NOW}
             ELSE token_returns_at
         END
-    FROM unnest(CAST(:ids AS uuid[]), CAST(:costs AS numeric[])) AS given (attempt_id, charged)
-    WHERE id = attempt_id AND state = ANY(:sources) AND {MAY_END}
+    FROM unnest((SELECT CAST(:ids AS uuid[])), (SELECT CAST(:costs AS numeric[])))
+        AS given (attempt_id, charged)
+    WHERE id = attempt_id AND state = ANY(ARRAY(SELECT unnest(CAST(:sources AS text[])))) AND {MAY_END}
     RETURNING id
 """)  # noqa: S608  # constants of the store
 
