@@ -46,8 +46,9 @@ def what_was_paid_is_stored_or_its_loss_explained(evidence: Evidence) -> Finding
       has an attempt that succeeded. There are four exceptions: the attempt's process died, or was stopped or
       killed during the call; the job ended while the attempt slept; the attempt ran until its deadline, so
       that the answer, its links or its polls did not come in time.
-    - If each call was such and succeeded, as many images are stored as were billed. (In place of several
-      images `raw_image` sends one.)
+    - If each call was such and succeeded, as many images are stored as were billed, unless an attempt ran
+      until its deadline: then the link of one image may have failed until there was no time left. (In place
+      of several images `raw_image` sends one.)
     """
     wrong, counts = list[str](), Counter[str]()
     for (prompt, deployment), purchase in _purchases(evidence).items():
@@ -96,11 +97,14 @@ def _missing(evidence: Evidence, purchase: _Purchase) -> Sequence[str]:
 
 
 def _missing_images(evidence: Evidence, calls: Sequence[Row], attempts: Sequence[Row]) -> Sequence[str]:
-    if any(call["fault"] == "raw_image" for call in calls):
+    if any(call["fault"] == "raw_image" for call in calls) or any(map(_ran_until_its_deadline, attempts)):
         return []
     stored = sum(evidence.stored[attempt["id"]] + attempt["duplicate_images"] for attempt in attempts)
     billed = sum(call["billed_images"] for call in calls)
-    return [] if stored >= billed else [f"{billed} images billed, {stored} stored"]
+    took = [round(_seconds(attempt), 1) for attempt in attempts]
+    return (
+        [] if stored >= billed else [f"{billed} images billed, {stored} stored; seconds of the calls {took}"]
+    )
 
 
 def _is_usable(call: Row) -> bool:
@@ -112,8 +116,16 @@ def _is_excused(evidence: Evidence, attempt: Row) -> bool:
     if attempt["process_died"] or attempt["state"] == "LOST":
         return True
     began, ended = attempt["called"] or attempt["created"], attempt["finished"]
-    late = ended - began >= TIMEOUT_SECONDS[attempt["deployment"]] - _EARLY_SECONDS
-    return late or _was_hurt(evidence, attempt["process_id"], began, ended)
+    hurt = _was_hurt(evidence, attempt["process_id"], began, ended)
+    return hurt or _ran_until_its_deadline(attempt)
+
+
+def _ran_until_its_deadline(attempt: Row) -> bool:
+    return _seconds(attempt) >= TIMEOUT_SECONDS[attempt["deployment"]] - _EARLY_SECONDS
+
+
+def _seconds(attempt: Row) -> float:
+    return attempt["finished"] - (attempt["called"] or attempt["created"])
 
 
 def _was_hurt(evidence: Evidence, process_id: UUID | None, since: float, until: float) -> bool:

@@ -54,6 +54,13 @@ LOSSES: dict[str, tuple[Callable[[Evidence], object], bool]] = {
     ),
     "an attempt that is not on record": (lambda run: run.calls.append(call_at_east(0)), False),
     "fewer images than were billed": (lambda run: run.calls[0].update(billed_images=2), False),
+    "fewer images than were billed, when time was up": (
+        lambda run: (
+            run.calls[0].update(billed_images=2),
+            run.tables["attempts"][0].update(finished=NOW + 15.5),
+        ),
+        True,
+    ),
     "one raw image for two": (lambda run: run.calls[0].update(billed_images=2, fault="raw_image"), True),
 }
 
