@@ -121,7 +121,7 @@ _WRITE = text("""
 """)
 
 _FORGET = text("""
-    DELETE FROM webhook_targets WHERE (account_id, target) IN (
+    WITH unused AS (
         SELECT account_id, target FROM webhook_targets AS old
         WHERE served_at < clock_timestamp() - make_interval(days => :days) AND NOT EXISTS (
             SELECT FROM deliveries
@@ -129,6 +129,8 @@ _FORGET = text("""
         )
         ORDER BY served_at LIMIT :limit FOR UPDATE SKIP LOCKED
     )
+    DELETE FROM webhook_targets USING unused
+    WHERE (webhook_targets.account_id, webhook_targets.target) = (unused.account_id, unused.target)
 """)
 
 

@@ -28,7 +28,8 @@ _WANT = text("""
     WHERE known.refusal IS NOT NULL AND known.since <> excluded.since
 """)
 
-# Of a random account that has not its share of the tries yet: slow URLs delay their own account alone.
+# Of a random account that has not its share of the tries yet: slow URLs delay their own account alone. A WITH
+# that locks is read once; some plans of a subselect would repeat the LIMIT for each row and so exceed it.
 _CLAIM = text("""
     WITH account AS (
         SELECT account_id FROM (
@@ -36,14 +37,14 @@ _CLAIM = text("""
             WHERE due_at < clock_timestamp() AND account_id <> ALL(CAST(:passed_over AS uuid[]))
         ) AS waits
         ORDER BY random() LIMIT 1
-    )
-    UPDATE batch_inputs SET due_at = clock_timestamp() + make_interval(secs => :lease_seconds),
-        tries = tries + 1
-    FROM (
+    ), due AS (
         SELECT batch_id, url_digest, is_mask FROM batch_inputs JOIN batches ON batches.id = batch_id
         WHERE due_at < clock_timestamp() AND account_id = (SELECT account_id FROM account)
         ORDER BY due_at LIMIT 1 FOR UPDATE OF batch_inputs SKIP LOCKED
-    ) AS due
+    )
+    UPDATE batch_inputs SET due_at = clock_timestamp() + make_interval(secs => :lease_seconds),
+        tries = tries + 1
+    FROM due
     WHERE (batch_inputs.batch_id, batch_inputs.url_digest, batch_inputs.is_mask)
         = (due.batch_id, due.url_digest, due.is_mask)
     RETURNING batch_inputs.batch_id, (SELECT account_id FROM account), url, batch_inputs.is_mask, tries

@@ -8,6 +8,7 @@ from typing import Any
 
 from imagequeue.domain.ids import file_name, new_id
 from imagequeue.lifecycle.generate.fetch_batch_inputs import PLACES
+from imagequeue.store.batches.inputs import claim_input
 from tests.backfill import Backfill
 from tests.builders import MODEL, account, count
 from tests.eventually import eventually
@@ -69,6 +70,24 @@ def test_a_url_that_fails_for_a_while_is_tried_again_and_holds_no_money_meanwhil
     editing.execute("UPDATE batch_inputs SET due_at = clock_timestamp()")
     backfill.run()
     assert states(backfill, batch_id) == {"completed": 1}
+
+
+def test_one_url_is_taken_at_a_time_also_where_the_database_expects_few(
+    editing: Pipeline, origin: Origin
+) -> None:
+    backfill = Backfill(editing)
+    backfill.create([edit(f"{origin.url}/image.png")], URL)
+    assert backfill.expand() == 0
+    editing.execute("ANALYZE batch_inputs, batches")
+    backfill.create([edit(f"{origin.url}/image.png?{number}") for number in range(7)], URL)
+    assert backfill.expand() == 0
+    with editing.runtime.engine.begin() as connection:
+        for join in ("hashjoin", "mergejoin", "material", "indexscan", "bitmapscan"):
+            connection.exec_driver_sql(f"SET LOCAL enable_{join} = off")
+        for taken in range(1, 9):
+            assert claim_input(connection, [], 60) is not None
+            query = "SELECT count(*) FROM batch_inputs WHERE tries > 0"
+            assert connection.exec_driver_sql(query).scalar_one() == taken
 
 
 def test_slow_urls_of_one_account_leave_places_to_the_images_of_another(
