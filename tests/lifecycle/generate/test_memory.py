@@ -111,7 +111,7 @@ def test_64_edits_of_4_mb_images_stay_under_400_mb(
             # Nobody can move a start that was read, so all 64 requests must be prepared by then. How long
             # that takes on this machine, as busy as it is, the start of the worker has shown.
             later = "UPDATE attempts SET slot_at = clock_timestamp() + make_interval(secs => :seconds)"
-            pipeline.execute(later, seconds=15 + 8 * start_of_worker)
+            pipeline.execute(later, seconds=15 + 12 * start_of_worker)
             CeleryPublisher(make_app(read_redis_url(redis_url)), pipeline.runtime.redis).attempts(
                 pipeline.rung
             )
