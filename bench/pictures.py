@@ -11,6 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from http import HTTPStatus
 from io import BytesIO
 from pathlib import Path
@@ -43,9 +44,15 @@ def _measured(api: Api, kind: str, picture: bytes) -> Iterator[Line]:
     Path(f"/proc/{api.process.pid}/clear_refs").write_text(RESET_PEAK, "ascii")
     bystander, small = Bystander(api.port), BytesIO()
     Image.new("RGB", (64, 64)).save(small, "PNG")
-    with ThreadPoolExecutor(CLIENTS) as pool, bystander.asking():
-        sent = [pool.submit(_sent, api, api.keys[0], picture) for _ in range(CLIENTS)]
-        seconds, refused = _until_accepted(api, small.getvalue())
+    # Bodies and clients are made before, because the bystander is a thread of the same interpreter.
+    hostile, other = _body(picture), _body(small.getvalue())
+    with ExitStack() as opened:
+        clients = [opened.enter_context(_client(api, api.keys[0])) for _ in range(CLIENTS)]
+        neighbour = opened.enter_context(_client(api, api.keys[1]))
+        pool = opened.enter_context(ThreadPoolExecutor(CLIENTS))
+        opened.enter_context(bystander.asking())
+        sent = [pool.submit(_sent, client, hostile) for client in clients]
+        seconds, refused = _until_accepted(neighbour, other)
         statuses = sorted({one.result() for one in sent})
     peak, longest = api.memory("VmHWM"), max(bystander.waits, default=0.0) * 1000
     yield Line("pictures", f"{kind}: peak", f"{peak:.0f} MB", f"{MEMORY_MB:.0f} MB", peak < MEMORY_MB)
@@ -56,24 +63,28 @@ def _measured(api: Api, kind: str, picture: bytes) -> Iterator[Line]:
     yield Line("pictures", f"{kind}: other's edit", told, f"{EDIT_SECONDS:.0f} s", seconds < EDIT_SECONDS)
 
 
-def _sent(api: Api, key: str, picture: bytes) -> int:
+def _body(picture: bytes) -> bytes:
     url = f"data:image/any;base64,{base64.b64encode(picture).decode()}"
-    body = json.dumps({"prompt": "make it blue", "image_urls": [url]}).encode()
+    return json.dumps({"prompt": "make it blue", "image_urls": [url]}).encode()
+
+
+def _client(api: Api, key: str) -> httpx.Client:
     headers = {"api-key": key, "Content-Type": "application/json"}
-    address = f"{api.url}{PATH}"
-    return httpx.post(
-        address, content=body, headers=headers, timeout=START_SECONDS, trust_env=False
-    ).status_code
+    return httpx.Client(base_url=api.url, headers=headers, timeout=START_SECONDS, trust_env=False)
 
 
-def _until_accepted(api: Api, picture: bytes) -> tuple[float, int]:
+def _sent(client: httpx.Client, body: bytes) -> int:
+    return client.post(PATH, content=body).status_code
+
+
+def _until_accepted(client: httpx.Client, body: bytes) -> tuple[float, int]:
     """Seconds until the other account's edit is accepted, and how often it was refused before.
 
     Raises:
         RuntimeError: it was refused for another reason than that everything is in use.
     """
     began, refused = time.perf_counter(), 0
-    while (status := _sent(api, api.keys[1], picture)) != HTTPStatus.ACCEPTED:
+    while (status := _sent(client, body)) != HTTPStatus.ACCEPTED:
         if status != HTTPStatus.SERVICE_UNAVAILABLE:
             raise RuntimeError(f"the other account's edit: {status}")
         refused += 1
