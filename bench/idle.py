@@ -29,7 +29,7 @@ from bench.usage import cpu_seconds, pss_mebibytes, since
 
 SETTLE_SECONDS, WINDOW_SECONDS = 15.0, 60.0
 """After the start, until loops without work look seldom (10 s); then what is measured."""
-STARTS = 3
+STARTS = 5
 MOST_SHARE, MOST_MIB, MOST_START_SECONDS = 0.03, 90.0, 6.0
 """Of a core; PSS of each Python process; of the second start."""
 _STOP_SECONDS = 60.0
