@@ -26,8 +26,8 @@ MUTANTS = (
             ),
             (
                 f"{STORE}/attempts/calls.py",
-                "WHERE attempts.id = ANY(:ids) AND jobs.status = 'PROCESSING'",
-                "WHERE attempts.id = ANY(:ids)",
+                "unnest(CAST(:ids AS uuid[])))) AND jobs.status = 'PROCESSING'",
+                "unnest(CAST(:ids AS uuid[]))))",
             ),
             (
                 f"{STORE}/attempts/calls.py",
