@@ -79,13 +79,18 @@ def answer_to(error: errors.ImagequeueError, dialect: Dialect) -> Response:
 
 def refusal_of(error: Exception) -> Refusal:
     """How any error is told where the answer has begun already; one that nobody expected is logged."""
+    return _refusal(_told(error))
+
+
+def _told(error: Exception) -> errors.ImagequeueError:
+    """The error that the client is told; what the operator is to know beyond it is logged."""
     if isinstance(error, errors.ImagequeueError):
-        return _refusal(error)
+        return error
     if isinstance(error, _AWAY):
         log.warning("database_away", reason=type(error).__name__)
-        return _refusal(errors.ServiceUnavailable())
+        return errors.ServiceUnavailable()
     log_unexpected(error)
-    return _refusal(errors.ImagequeueError())
+    return errors.ImagequeueError()
 
 
 def _refusal(error: errors.ImagequeueError) -> Refusal:
@@ -155,15 +160,9 @@ def log_unexpected(error: BaseException) -> None:
 
 def answer_for(request: Request, error: Exception) -> Response:
     """The response to a request that tells any error; one that nobody expected is logged."""
-    if isinstance(error, errors.ImagequeueError):
-        return answer_to(error, _dialect(request))
     if isinstance(error, HTTPException):
         return _not_routed(request, error)
-    if isinstance(error, _AWAY):
-        log.warning("database_away", reason=type(error).__name__)
-        return answer_to(errors.ServiceUnavailable(), _dialect(request))
-    log_unexpected(error)
-    return answer_to(errors.ImagequeueError(), _dialect(request))
+    return answer_to(_told(error), _dialect(request))
 
 
 async def _expected(request: Request, error: Exception) -> Response:

@@ -56,6 +56,7 @@ def what_was_paid_is_stored_or_its_loss_explained(evidence: Evidence) -> Finding
         counts["billed images"] += sum(call["billed_images"] for call in purchase.calls)
         explained = _explained(purchase)
         counts["lost with a reason"] += explained
+        counts["images lost at a deadline"] += _lost_at_a_deadline(evidence, purchase)
         missing = _missing(evidence, purchase)
         wrong += [f"{prompt} at {deployment}: {complaint}" for complaint in missing]
     return Finding("what was paid is stored, or its loss has a reason", dict(counts), wrong)
@@ -91,20 +92,26 @@ def _missing(evidence: Evidence, purchase: _Purchase) -> Sequence[str]:
     if len(usable) > len(stored) + excused:
         reasons = sorted(str(attempt["reason"]) for attempt in others)
         return [f"{len(usable)} usable answers, {len(stored)} stored, {excused} excused; {reasons}"]
-    if not others and len(usable) == len(purchase.calls) == len(stored):
-        return _missing_images(evidence, usable, stored)
-    return []
+    unstored = _unstored(evidence, purchase) - _lost_at_a_deadline(evidence, purchase)
+    took = [round(_seconds(attempt), 1) for attempt in stored]
+    return [f"{unstored} of the images billed are not stored; the calls took {took} s"] if unstored else []
 
 
-def _missing_images(evidence: Evidence, calls: Sequence[Row], attempts: Sequence[Row]) -> Sequence[str]:
-    if any(call["fault"] == "raw_image" for call in calls) or any(map(_ran_until_its_deadline, attempts)):
-        return []
+def _unstored(evidence: Evidence, purchase: _Purchase) -> int:
+    """How many images were billed and not stored, where each call was usable and has succeeded."""
+    calls, attempts = purchase.calls, purchase.attempts
+    usable = all(_is_usable(call) and call["fault"] != "raw_image" for call in calls)
+    succeeded = all(attempt["state"] == "SUCCEEDED" for attempt in attempts)
+    if not (usable and succeeded and len(calls) == len(attempts)):
+        return 0
     stored = sum(evidence.stored[attempt["id"]] + attempt["duplicate_images"] for attempt in attempts)
-    billed = sum(call["billed_images"] for call in calls)
-    took = [round(_seconds(attempt), 1) for attempt in attempts]
-    return (
-        [] if stored >= billed else [f"{billed} images billed, {stored} stored; seconds of the calls {took}"]
-    )
+    return max(0, sum(call["billed_images"] for call in calls) - stored)
+
+
+def _lost_at_a_deadline(evidence: Evidence, purchase: _Purchase) -> int:
+    """Those of them of which the link failed until there was no time left."""
+    late = any(map(_ran_until_its_deadline, purchase.attempts))
+    return _unstored(evidence, purchase) if late else 0
 
 
 def _is_usable(call: Row) -> bool:

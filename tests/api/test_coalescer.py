@@ -10,8 +10,9 @@ import pytest
 from sqlalchemy.exc import DataError, OperationalError
 
 from api.call_threads import CallThreads
-from api.coalescer import GATHER_SECONDS, LARGEST_GROUP, Coalescer
+from api.coalescer import BESIDE_SECONDS, GATHER_SECONDS, LARGEST_GROUP, Coalescer
 from imagequeue.domain.errors import NotFound, ServiceUnavailable
+from tests.api.moved_loop import MovedLoop, run_moved
 
 NUMBERS = range(100, 110 + 3 * LARGEST_GROUP)
 
@@ -71,18 +72,21 @@ def test_calls_that_come_while_a_group_is_done_share_the_next_one_although_a_thr
     bulk = Bulk()
     bulk.gate.clear()
 
-    async def run() -> None:
-        coalescer = Coalescer(bulk, CallThreads("test", 2), beside_seconds=120.0)
+    async def test(loop: MovedLoop) -> None:
+        coalescer = Coalescer(bulk, CallThreads("test", 2))
         first = asyncio.create_task(coalescer.call(1))
+        await loop.move(0.0)
+        await loop.move(GATHER_SECONDS)
         assert await asyncio.to_thread(bulk.started.wait, 120)
         second = asyncio.create_task(coalescer.call(2))
-        await asyncio.sleep(2 * GATHER_SECONDS)
+        await loop.move(0.0)
+        await loop.move(BESIDE_SECONDS * 0.9)
         third = asyncio.create_task(coalescer.call(3))
-        asyncio.get_running_loop().call_soon(bulk.gate.set)  # after the first step of `third`
+        loop.call_soon(bulk.gate.set)  # after the first step of `third`
         assert await asyncio.gather(first, second, third) == [2, 4, 6]
         coalescer.close()
 
-    asyncio.run(run())
+    run_moved(test)
     assert bulk.groups == [[1], [2, 3]]
 
 

@@ -2,60 +2,56 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from api.deadlines import Deadlines
+from tests.api.moved_loop import MovedLoop, run_moved
 
-SECONDS = 0.02
+SECONDS = 5.0
 
 
 def test_who_waits_too_long_is_told_and_who_has_ended_is_not() -> None:
-    async def run() -> list[str]:
-        told: asyncio.Queue[str] = asyncio.Queue()
-        deadlines = Deadlines(SECONDS, told.put_nowait)
+    async def test(loop: MovedLoop) -> None:
+        told = list[str]()
+        deadlines = Deadlines(SECONDS, told.append)
         for name in ("first", "ended", "second"):
             deadlines.add(name)
         deadlines.remove("ended")
-        found = [await told.get(), await told.get()]
+        await loop.move(SECONDS - 0.1)
+        assert told == []
+        await loop.move(0.1)
+        assert told == ["first", "second"]
         deadlines.add("third")
-        found.append(await told.get())
-        assert told.empty()
-        return found
+        await loop.move(SECONDS)
+        assert told == ["first", "second", "third"]
 
-    assert asyncio.run(run()) == ["first", "second", "third"]
+    run_moved(test)
 
 
 def test_everybody_has_all_of_the_time_also_those_who_came_while_others_waited() -> None:
-    async def run() -> None:
-        loop = asyncio.get_running_loop()
-        told: asyncio.Queue[tuple[int, float]] = asyncio.Queue()
-        deadlines = Deadlines[int](SECONDS, lambda number: told.put_nowait((number, loop.time())))
-        began = list[float]()
+    async def test(loop: MovedLoop) -> None:
+        told = list[tuple[int, float]]()
+        deadlines = Deadlines[int](SECONDS, lambda number: told.append((number, loop.time())))
         for number in range(5):
-            began.append(loop.time())
             deadlines.add(number)
-            await asyncio.sleep(SECONDS / 4)
-        for expected in range(5):
-            number, ended = await told.get()
-            assert number == expected
-            assert ended >= began[number] + SECONDS
+            await loop.move(1.0)
+        for _ in range(5):
+            await loop.move(1.0)
+        assert told == [(number, number + SECONDS) for number in range(5)]
 
-    asyncio.run(run())
+    run_moved(test)
 
 
 def test_who_is_told_may_wait_again() -> None:
-    async def run() -> int:
-        again = asyncio.Event()
-        times = 0
+    async def test(loop: MovedLoop) -> None:
+        told = list[float]()
 
         def expire(name: str) -> None:
-            nonlocal times
-            times += 1
-            again.set() if times == 3 else deadlines.add(name)
+            told.append(loop.time())
+            deadlines.add(name)
 
         deadlines = Deadlines(SECONDS, expire)
         deadlines.add("patient")
-        await again.wait()
-        return times
+        for _ in range(3):
+            await loop.move(SECONDS)
+        assert told == [SECONDS, 2 * SECONDS, 3 * SECONDS]
 
-    assert asyncio.run(run()) == 3
+    run_moved(test)

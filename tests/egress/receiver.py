@@ -86,7 +86,6 @@ class Receiver:
         self._ended = threading.Event()
         self._threads: list[threading.Thread] = []
         self.port: int = self._listener.getsockname()[1]
-        self.requests: list[bytes] = []
         self.connections = 0
 
     def __enter__(self) -> Self:

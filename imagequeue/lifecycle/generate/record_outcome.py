@@ -40,7 +40,7 @@ INCURABLE = (IntegrityError, DataError, ProgrammingError, NoResultFound, Multipl
 """What no repetition cures."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class OutcomeRecorder:
     """Settles attempts of one process, or lets them sleep until their next poll.
 
@@ -54,7 +54,7 @@ class OutcomeRecorder:
     successes: Successes = field(init=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "successes", Successes(self.settlement))  # it is frozen
+        self.successes = Successes(self.settlement)
 
     def record(self, ticket: CallTicket, outcome: AttemptOutcome | Pending) -> None:
         """Store the outcome as soon as the database takes it.
